@@ -122,3 +122,8 @@ class Notices:
     lost: bool = False
     appeared: tuple[ForeignRoute, ...] = ()
     vanished: tuple[ForeignRoute, ...] = ()
+
+
+def described(what: Nexthop | Route | StrayRoute) -> str:
+    """What a change is about, for people."""
+    return f"nexthop {what.id}" if isinstance(what, Nexthop) else f"route {what.prefix}"

@@ -1,0 +1,292 @@
+"""The forwarding information base: what the kernel should hold, held against what it does.
+
+Pure. `Fib` is told where every prefix should lead, what a scan of the kernel found, and
+what became of the changes that it asked for; it answers with the next changes. Each
+nexthop object stands for one peer, family and role, and every route names one: so that a
+peer's move is one message and so is its loss.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import attrs
+
+from cuberouted.model import Prefix
+from cuberouted.routing.paths import Path
+from cuberouted.routing.values import (
+    Change,
+    ForeignRoute,
+    Installed,
+    Nexthop,
+    Refusal,
+    Route,
+    Verb,
+)
+
+FIRST_NEXTHOP_ID = 250_565_700
+"""Ours begin here: FRR's own lie below 250,000,000. Even ids carry clients, odd ones servers."""
+
+ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
+
+
+class Target(NamedTuple):
+    """Where a prefix should lead. ``name`` is a neighbour's (`paths.Neighbour`).
+
+    ``to_server``: the prefix is the neighbour's own data address, which stays when its
+    clients go; so it has a nexthop object of its own.
+    """
+
+    name: str
+    family: int
+    to_server: bool
+
+
+@attrs.define
+class Fib:
+    """The mirror of what we have in the kernel, and what we want there.
+
+    ``paths``: where each neighbour is (`paths.paths`). ``sources``: preferred source
+    addresses by network (`paths.preferred_sources`). Both are set before each scan.
+    """
+
+    metric: int
+    paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict)
+    sources: Sequence[tuple[Prefix, bytes]] = ()
+    stale: bool = attrs.field(default=False, init=False)
+    _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
+    _nexthops: dict[int, Nexthop] = attrs.field(factory=dict, init=False)
+    _ids: dict[Target, int] = attrs.field(factory=dict, init=False)
+    _taken: set[int] = attrs.field(factory=set, init=False)
+    _desired: dict[Prefix, Target] = attrs.field(factory=dict, init=False)
+    _users: Counter[Target] = attrs.field(factory=Counter, init=False)
+    _refused: dict[Prefix, str] = attrs.field(factory=dict, init=False)
+    _foreign: dict[Prefix, dict[tuple[int, int], ForeignRoute]] = attrs.field(
+        factory=dict, init=False
+    )
+
+    # -- what is told --
+
+    def scanned(self, found: Installed) -> list[Change]:
+        """A dump of all that is ours: from now on this is what is installed.
+
+        Returns what can go at once, because nothing of ours has that form.
+        """
+        self._installed = dict(found.routes)
+        self._nexthops = dict(found.nexthops)
+        self._refused.clear()
+        self.stale = False
+        self._recognise()
+        return [Change(Verb.DELETE, stray) for stray in found.strays]
+
+    def adopted(self) -> dict[Target, list[Prefix]]:
+        """The installed routes by whom their nexthop stands for."""
+        targets = {id_: target for target, id_ in self._ids.items()}
+        routes: dict[Target, list[Prefix]] = {}
+        for route in self._installed.values():
+            if route.nexthop in targets:
+                routes.setdefault(targets[route.nexthop], []).append(route.prefix)
+        return routes
+
+    def foreign(self, appeared: Iterable[ForeignRoute], vanished: Iterable[ForeignRoute]) -> None:
+        """Routes of others in our table, inside the networks that concern us."""
+        for route in vanished:
+            beside = self._foreign.get(route.prefix, {})
+            beside.pop((route.metric, route.protocol), None)
+            if not beside:
+                self._foreign.pop(route.prefix, None)
+        for route in appeared:
+            self._foreign.setdefault(route.prefix, {})[route.metric, route.protocol] = route
+
+    def forget_foreign(self) -> None:
+        """A new list of foreign routes follows."""
+        self._foreign.clear()
+
+    def want(
+        self, prefixes: Iterable[Prefix], target_of: Callable[[Prefix], Target | None]
+    ) -> None:
+        """Where these prefixes should lead from now on."""
+        for prefix in prefixes:
+            old, new = self._desired.get(prefix), target_of(prefix)
+            if old == new:
+                continue
+            if old is not None:
+                self._users[old] -= 1
+                del self._desired[prefix]
+            if new is not None:
+                self._users[new] += 1
+                self._desired[prefix] = new
+
+    # -- what is to be done --
+
+    def changes(self, prefixes: Iterable[Prefix]) -> list[Change]:
+        """What makes the kernel right for these *prefixes*, in the order to do it."""
+        new = [*self._new_nexthops()]
+        unused = {
+            id_: nexthop for id_, nexthop in self._nexthops.items() if id_ not in self._used_ids()
+        }
+        routes: list[Change] = []
+        for prefix in prefixes:
+            have, wanted = self._installed.get(prefix), self._route(prefix)
+            if have == wanted:
+                continue
+            # the kernel removes what is left on a nexthop together with it
+            if have is not None and (wanted is not None or have.nexthop not in unused):
+                routes.append(Change(Verb.DELETE, have))
+            if wanted is not None:
+                routes.append(Change(Verb.ADD, wanted))
+        return new + routes + [Change(Verb.DELETE, nexthop) for nexthop in unused.values()]
+
+    def everything(self) -> set[Prefix]:
+        """Every prefix that is wanted or installed."""
+        return {*self._desired, *self._installed}
+
+    def done(self, changes: Sequence[Change], refusals: Iterable[Refusal]) -> set[Prefix]:
+        """What became of *changes*. Returns the prefixes to ask `changes` about once more.
+
+        ``stale`` is set when the kernel is not as we believed: then scan it again.
+        """
+        refused = {refusal.change: refusal for refusal in refusals}
+        again: set[Prefix] = set()
+        for change in changes:
+            refusal = refused.get(change) if refused else None
+            if refusal is None:
+                self._succeeded(change)
+            else:
+                again |= self._failed(refusal)
+        return again
+
+    # -- what is shown --
+
+    @property
+    def desired_count(self) -> int:
+        """How many routes there should be."""
+        return len(self._desired)
+
+    @property
+    def installed_count(self) -> int:
+        """How many routes of ours there are."""
+        return len(self._installed)
+
+    def conflicts(self) -> dict[Prefix, str]:
+        """The routes that do not have the effect they should, and why."""
+        found = dict(self._refused)
+        for prefix in self._foreign.keys() & self._desired.keys():
+            for other in self._foreign[prefix].values():
+                if other.metric < self.metric:
+                    found[prefix] = (
+                        f"shadowed by a route of protocol {other.protocol}"
+                        f" with metric {other.metric}"
+                    )
+        return found
+
+    # -- how it is kept --
+
+    def _recognise(self) -> None:
+        """Find out which nexthop object stands for whom (after a restart, or an intrusion)."""
+        self._ids = {t: i for t, i in self._ids.items() if self._still_fits(t, i)}
+        known = set(self._ids.values())
+        by_path: dict[Path, list[tuple[str, int]]] = {}
+        for where, path in self.paths.items():
+            by_path.setdefault(path, []).append(where)
+        for id_, nexthop in self._nexthops.items():
+            path = Path(nexthop.family, nexthop.device, nexthop.gateway)
+            for name, family in () if id_ in known else by_path.get(path, ()):
+                self._ids.setdefault(Target(name, family, is_for_servers(id_)), id_)
+
+    def _still_fits(self, target: Target, id_: int) -> bool:
+        # a nexthop object may be replaced, but never by one of another family
+        path, nexthop = self.paths.get((target.name, target.family)), self._nexthops.get(id_)
+        return nexthop is not None and (path is None or path.family == nexthop.family)
+
+    def _new_nexthops(self) -> Iterable[Change]:
+        for target, users in self._users.items():
+            path = self.paths.get((target.name, target.family))
+            if users <= 0 or path is None:
+                continue
+            nexthop = Nexthop(self._id(target), *path)
+            have = self._nexthops.get(nexthop.id)
+            if have is None:
+                yield Change(Verb.ADD, nexthop)
+            elif have != nexthop:
+                yield Change(Verb.REPLACE, nexthop)
+
+    def _id(self, target: Target) -> int:
+        if target not in self._ids:
+            used = self._taken.union(self._ids.values(), self._nexthops)
+            first = FIRST_NEXTHOP_ID + target.to_server
+            self._ids[target] = next(i for i in itertools.count(first, 2) if i not in used)
+        return self._ids[target]
+
+    def _used_ids(self) -> set[int]:
+        return {
+            id_
+            for target, id_ in self._ids.items()
+            if self._users[target] > 0 and (target.name, target.family) in self.paths
+        }
+
+    def _route(self, prefix: Prefix) -> Route | None:
+        target = self._desired.get(prefix)
+        if target is None or (target.name, target.family) not in self.paths:
+            return None
+        return Route(prefix, self._ids[target], self._source(prefix))
+
+    def _source(self, prefix: Prefix) -> bytes | None:
+        own = [s for s in self.sources if len(s[1]) == len(prefix.address)]
+        for network, address in own:
+            if network.contains(prefix):
+                return address
+        return own[0][1] if own else None
+
+    def _succeeded(self, change: Change) -> None:
+        match change:
+            case Change(Verb.DELETE, Route(prefix=prefix)):
+                self._installed.pop(prefix, None)
+            case Change(_, Route() as route):
+                self._installed[route.prefix] = route
+                self._refused.pop(route.prefix, None)
+            case Change(Verb.DELETE, Nexthop(id=gone)):
+                del self._nexthops[gone]
+                self._ids = {t: i for t, i in self._ids.items() if i != gone}
+                self._installed = {
+                    p: route for p, route in self._installed.items() if route.nexthop != gone
+                }
+            case Change(_, Nexthop() as nexthop):
+                self._nexthops[nexthop.id] = nexthop
+
+    def _failed(self, refusal: Refusal) -> set[Prefix]:
+        change, what = refusal.change, refusal.change.what
+        if change.verb is Verb.DELETE and refusal.errno in ALREADY_GONE:
+            self._succeeded(change)
+            return set()
+        if change.verb is Verb.ADD and refusal.errno == errno.EEXIST:
+            if isinstance(what, Route):
+                self._refused[what.prefix] = f"a route of somebody else has metric {self.metric}"
+                return set()
+            if isinstance(what, Nexthop):
+                return self._take_next_id(what.id)
+        self.stale = True
+        return set()
+
+    def _take_next_id(self, taken: int) -> set[Prefix]:
+        self._taken.add(taken)
+        targets = {target for target, id_ in self._ids.items() if id_ == taken}
+        self._ids = {t: i for t, i in self._ids.items() if i != taken}
+        return {prefix for prefix, target in self._desired.items() if target in targets}
+
+
+def is_for_servers(nexthop_id: int) -> bool:
+    """Whether routes to servers (rather than clients) go through this nexthop object."""
+    return (nexthop_id - FIRST_NEXTHOP_ID) % 2 == 1
+
+
+def removal(found: Installed) -> list[Change]:
+    """What removes all that is ours. A nexthop object takes its routes with it."""
+    orphans = [route for route in found.routes.values() if route.nexthop not in found.nexthops]
+    return [
+        Change(Verb.DELETE, what) for what in (*found.nexthops.values(), *orphans, *found.strays)
+    ]

@@ -1,0 +1,153 @@
+"""Keeps the kernel equal to what the RIB says. A shell: `fib` decides, the kernel does.
+
+Everything that changes the kernel goes through one lock, so that the mirror in `Fib` and
+the kernel move together. A change that is under way is not cancelled: it takes
+milliseconds, and half a batch would leave the mirror wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.fib import Fib, Target, removal
+from cuberouted.routing.paths import Path
+from cuberouted.routing.port import KernelPort
+from cuberouted.routing.values import Notices, Refusal, described
+from cuberouted.seldom import Seldom
+
+log = logging.getLogger(__name__)
+
+SLICE = 2000
+"""Prefixes that are looked at without a pause: some ten milliseconds of work."""
+
+MOST_LINES = 5
+"""Conflicts that are logged one by one."""
+
+EXPECTED = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
+"""Refusals that `fib` understands: somebody else's route, or one that is gone already."""
+
+MOST_ROUNDS = 8
+"""How often a nexthop id in use sends us to the next one, within one change."""
+
+
+class Router:
+    """One kernel, one `Fib`. ``target_of`` tells where a prefix should lead right now."""
+
+    def __init__(
+        self, kernel: KernelPort, metric: int, target_of: Callable[[Prefix], Target | None]
+    ) -> None:
+        self._kernel = kernel
+        self._target_of = target_of
+        self._lock = trio.Lock()
+        self._moved: set[Prefix] = set()
+        self._reported: set[Prefix] = set()
+        self._seldom = Seldom()
+        self.fib = Fib(metric)
+        self.stale = trio.Event()
+
+    async def follow(self, moved: Iterable[Prefix]) -> None:
+        """Make the kernel right for these prefixes. Returns when it is."""
+        self._moved.update(moved)
+        if not self._moved:
+            return
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                prefixes, self._moved = self._moved, set()
+                await self._want(prefixes)
+                await self._put_right(prefixes)
+
+    async def rescan(
+        self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
+    ) -> None:
+        """Read all that is ours in the kernel, and make everything right."""
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                await self._scan(paths, sources)
+                await self._want(self.fib.everything())
+                await self._put_right(self.fib.everything())
+
+    async def adopt(
+        self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
+    ) -> Mapping[Target, Sequence[Prefix]]:
+        """Read all that is ours, and change nothing yet. Returns whose the routes are."""
+        async with self._lock:
+            await self._scan(paths, sources)
+        return self.fib.adopted()
+
+    async def heed(self, notices: Notices) -> None:
+        """Others have changed routes in our table: retry where one stood in our way."""
+        self.fib.foreign(notices.appeared, notices.vanished)
+        self._report_conflicts()
+        await self.follow(route.prefix for route in notices.vanished)
+
+    async def look_for_foreign(self, within: Callable[[Prefix], bool]) -> None:
+        """Learn anew which routes of others stand beside ours."""
+        found = await self._kernel.foreign_routes(within)
+        self.fib.forget_foreign()
+        self.fib.foreign(found, ())
+        self._report_conflicts()
+
+    async def withdraw(self) -> None:
+        """Remove every route, nexthop and rule of ours."""
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                found = await self._kernel.dump()
+                await self._kernel.apply(removal(found))
+                await self._kernel.set_rules(present=False)
+
+    async def _scan(
+        self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
+    ) -> None:
+        self.fib.paths, self.fib.sources = paths, sources
+        self.stale = trio.Event()
+        strays = self.fib.scanned(await self._kernel.dump())
+        await self._kernel.apply(strays)
+
+    async def _want(self, prefixes: Iterable[Prefix]) -> None:
+        ordered = list(prefixes)
+        for start in range(0, len(ordered), SLICE):
+            self.fib.want(ordered[start : start + SLICE], self._target_of)
+            await trio.lowlevel.checkpoint()
+
+    async def _put_right(self, prefixes: Iterable[Prefix]) -> None:
+        for _ in range(MOST_ROUNDS):
+            changes = self.fib.changes(prefixes)
+            refusals = await self._kernel.apply(changes)
+            prefixes = self.fib.done(changes, refusals)
+            self._report_refusals(refusals)
+            if not prefixes:
+                break
+        self._report_conflicts()
+        if self.fib.stale:
+            self.stale.set()
+
+    def _report_refusals(self, refusals: Iterable[Refusal]) -> None:
+        for number, group in itertools.groupby(refusals, key=lambda r: r.errno):
+            first, *more = group
+            quiet = self._seldom.due(f"refused {number}", trio.current_time())
+            if number not in EXPECTED and quiet is not None:
+                log.warning(
+                    "kernel: cannot %s %s%s: %s; trying again",
+                    first.change.verb.value,
+                    described(first.change.what),
+                    f" and {len(more)} more" if more else "",
+                    first.why or os.strerror(number),
+                )
+
+    def _report_conflicts(self) -> None:
+        conflicts = self.fib.conflicts()
+        new = conflicts.keys() - self._reported
+        for prefix in sorted(new)[:MOST_LINES]:
+            log.warning("route %s: %s; that one is left alone", prefix, conflicts[prefix])
+        if len(new) > MOST_LINES:
+            log.warning("routes: %d more conflicts", len(new) - MOST_LINES)
+        if self._reported and not conflicts:
+            log.info("routes: all conflicts are over")
+        self._reported = set(conflicts)

@@ -1,0 +1,132 @@
+"""What this host's links mean for our configuration: pure.
+
+Between the kernel, which knows links, and the rooms, which want to know where a peer is,
+which prefixes to believe, and which addresses to listen on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from cuberouted.config import Config
+from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
+from cuberouted.routing.paths import (
+    Neighbour,
+    Path,
+    learned_networks,
+    paths,
+    preferred_sources,
+)
+from cuberouted.routing.policy import Policy
+from cuberouted.routing.values import Link
+
+NO_SESSION = SessionId(cid=-1, since=0)
+
+
+@attrs.frozen
+class Surroundings:
+    """One look at the links.
+
+    ``networks``: what may be advertised and accepted, by data interface; they outlive the
+    interface's absence. ``listen``: packed addresses for the peers to connect to.
+    ``own_data``: our data interfaces' addresses, which we advertise as a server.
+    ``missing``: configured interfaces that are not there, or down.
+    """
+
+    policy: Policy = attrs.field(factory=Policy)
+    paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict)
+    sources: Sequence[tuple[Prefix, bytes]] = ()
+    networks: Mapping[str, tuple[Prefix, ...]] = attrs.field(factory=dict)
+    listen: frozenset[bytes] = frozenset()
+    own_data: frozenset[Prefix] = frozenset()
+    missing: tuple[str, ...] = ()
+
+
+def survey(
+    config: Config,
+    links: Iterable[Link],
+    through: Mapping[str, Iterable[Prefix]],
+    before: Surroundings,
+) -> Surroundings:
+    """What *links* mean. *through*: prefixes that the main table leads to each data interface."""
+    by_name = {link.name: link for link in links}
+    data = [by_name[name] for name in data_interfaces(config) if name in by_name]
+    networks = dict(before.networks) | {
+        link.name: learned
+        for link in data
+        if (learned := learned_networks(link, through.get(link.name, ())))
+    }
+    allowed = config.allowed_networks
+    if allowed is None:
+        allowed = tuple(n for name in data_interfaces(config) for n in networks.get(name, ()))
+    sources = preferred_sources(data)
+    return Surroundings(
+        policy=Policy(
+            allowed=allowed,
+            ours=frozenset(a.local for link in by_name.values() for a in link.addresses),
+            management=frozenset(peer.mgmt_ip for peer in config.peers),
+            servers=configured_servers(config),
+        ),
+        paths=paths(neighbours(config), by_name),
+        sources=sources,
+        networks=networks,
+        listen=_listen(config, by_name),
+        own_data=frozenset(Prefix.host(address) for _, address in sources),
+        missing=tuple(
+            name for name in interfaces(config) if name not in by_name or not by_name[name].running
+        ),
+    )
+
+
+def data_interfaces(config: Config) -> tuple[str, ...]:
+    """The tun devices for the clients, each once."""
+    return tuple(dict.fromkeys(openvpn.data_interface for openvpn in config.openvpns))
+
+
+def interfaces(config: Config) -> tuple[str, ...]:
+    """Every interface that the configuration names, each once."""
+    management = (peer.mgmt_interface for peer in config.peers)
+    return tuple(dict.fromkeys((*data_interfaces(config), *management)))
+
+
+def neighbours(config: Config) -> list[Neighbour]:
+    """Whom routes may lead to: the peers, and our OpenVPN processes where there are several."""
+    peers = [Neighbour(p.label, p.mgmt_interface, p.mgmt_ip) for p in config.peers]
+    if len(config.openvpns) == 1:
+        return peers
+    ours = [Neighbour(local_name(o.name), o.data_interface, None) for o in config.openvpns]
+    return peers + ours
+
+
+def local_name(instance: str) -> str:
+    """The neighbour's name of an OpenVPN process of ours; no peer's name holds a blank."""
+    return f"openvpn {instance}"
+
+
+def configured_servers(config: Config) -> dict[Prefix, str]:
+    """The data addresses that the configuration gives to peers."""
+    return {Prefix.host(p.data_ip): p.label for p in config.peers if p.data_ip is not None}
+
+
+def server_claims(node: str, own_data: Iterable[Prefix]) -> tuple[LocalClaim, ...]:
+    """Our claim on our own data addresses."""
+    return tuple(
+        LocalClaim(prefix, Kind.SERVER, node.encode(), NO_SESSION, announced=False, confirmed=True)
+        for prefix in own_data
+    )
+
+
+def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
+    present = {a.local for link in links.values() for a in link.addresses}
+    if config.listen is not None:
+        return present.intersection(config.listen)
+    managing = {peer.mgmt_interface for peer in config.peers}
+    own_families = {len(peer.mgmt_ip) for peer in config.peers}
+    return frozenset(
+        address
+        for name in managing & links.keys()
+        for _, address in preferred_sources([links[name]])
+        if len(address) in own_families
+    )

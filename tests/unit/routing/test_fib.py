@@ -1,0 +1,259 @@
+import errno
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuberouted.model import Prefix
+from cuberouted.routing.fib import FIRST_NEXTHOP_ID, Fib, Target, removal
+from cuberouted.routing.paths import Path
+from cuberouted.routing.values import (
+    Change,
+    ForeignRoute,
+    Installed,
+    Nexthop,
+    Refusal,
+    Route,
+    StrayRoute,
+    Verb,
+)
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+CLIENTS_B, SERVERS_B = Target("B", V4, to_server=False), Target("B", V4, to_server=True)
+CLIENTS_C = Target("C", V4, to_server=False)
+TUN1, TUN2 = Path(V4, 5, None), Path(V4, 6, None)
+PATHS = {("B", V4): TUN1, ("C", V4): TUN2, ("B", V6): Path(V6, 5, None)}
+HOST1, HOST2, SERVER = map(Prefix.parse, ("10.1.0.1", "10.1.0.2", "10.1.0.254"))
+OURS = Prefix.parse("10.1.0.99").address
+SOURCES = [(Prefix.parse("10.1.0.0/24"), OURS)]
+METRIC = 50
+
+
+class KernelModel:
+    """As much of a kernel as the rules in `fib` are about."""
+
+    def __init__(self, fib):
+        self.fib, self.nexthops, self.routes = fib, {}, {}
+        self.log = []
+
+    def apply(self, changes):
+        for change in changes:
+            self.log.append(change)
+            match change:
+                case Change(Verb.ADD, Nexthop() as nexthop):
+                    assert nexthop.id not in self.nexthops
+                    self.nexthops[nexthop.id] = nexthop
+                case Change(Verb.REPLACE, Nexthop() as nexthop):
+                    assert self.nexthops[nexthop.id].family == nexthop.family
+                    self.nexthops[nexthop.id] = nexthop
+                case Change(Verb.DELETE, Nexthop(id=gone)):
+                    del self.nexthops[gone]
+                    self.routes = {p: r for p, r in self.routes.items() if r.nexthop != gone}
+                case Change(Verb.ADD, Route() as route):
+                    assert route.prefix not in self.routes
+                    assert route.nexthop in self.nexthops
+                    self.routes[route.prefix] = route
+                case Change(Verb.DELETE, Route() as route):
+                    assert self.routes.pop(route.prefix) == route
+
+    def follow(self, wanted):
+        self.fib.want(wanted, wanted.get)
+        changes = self.fib.changes(wanted)
+        self.apply(changes)
+        assert not self.fib.done(changes, [])
+        return changes
+
+    def rescan(self):
+        self.apply(self.fib.scanned(Installed(dict(self.nexthops), dict(self.routes))))
+        changes = self.fib.changes(self.fib.everything())
+        self.apply(changes)
+        self.fib.done(changes, [])
+        return changes
+
+    def leads(self):
+        return {p: self.nexthops[r.nexthop].device for p, r in self.routes.items()}
+
+
+@pytest.fixture
+def fib():
+    return Fib(METRIC, PATHS, SOURCES)
+
+
+@pytest.fixture
+def kernel(fib):
+    return KernelModel(fib)
+
+
+def test_a_route_goes_in_with_its_nexthop_and_our_address_as_source(kernel):
+    kernel.follow({HOST1: CLIENTS_B})
+    [nexthop] = kernel.nexthops.values()
+    assert nexthop == Nexthop(FIRST_NEXTHOP_ID, V4, TUN1.device, None)
+    assert kernel.routes == {HOST1: Route(HOST1, nexthop.id, OURS)}
+
+
+def test_nothing_is_done_twice(kernel):
+    kernel.follow({HOST1: CLIENTS_B})
+    assert kernel.follow({HOST1: CLIENTS_B}) == []
+    assert kernel.rescan() == []
+
+
+def test_the_loss_of_a_peer_is_one_message_however_many_clients_it_has(kernel):
+    clients = [Prefix.host(bytes((10, 1, 1, n))) for n in range(200)]
+    kernel.follow(dict.fromkeys(clients, CLIENTS_B) | {SERVER: SERVERS_B})
+    [change] = kernel.follow(dict.fromkeys(clients, None))
+    assert change.verb is Verb.DELETE
+    assert isinstance(change.what, Nexthop)
+    assert kernel.leads() == {SERVER: TUN1.device}
+    assert kernel.rescan() == []
+
+
+def test_a_client_that_roams_from_a_peer_that_is_then_lost_keeps_its_new_route(kernel):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
+    kernel.follow({HOST1: CLIENTS_C, HOST2: None})
+    assert kernel.leads() == {HOST1: TUN2.device}
+
+
+def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
+    fib.paths = PATHS | {("B", V4): Path(V4, 9, None)}
+    [change] = kernel.rescan()
+    assert change.verb is Verb.REPLACE
+    assert kernel.leads() == {HOST1: 9, HOST2: 9}
+
+
+def test_a_path_of_another_family_is_another_nexthop(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B})
+    fib.paths = PATHS | {("B", V4): Path(V6, 9, bytes(16))}
+    kernel.rescan()
+    assert kernel.leads() == {HOST1: 9}
+
+
+def test_without_a_path_the_route_waits_for_one(kernel, fib):
+    fib.paths = {}
+    assert kernel.follow({HOST1: CLIENTS_B}) == []
+    assert (fib.desired_count, fib.installed_count) == (1, 0)
+    fib.paths = PATHS
+    kernel.rescan()
+    assert kernel.leads() == {HOST1: TUN1.device}
+
+
+def test_everything_comes_back_when_the_kernel_has_dropped_it(kernel):
+    kernel.follow({HOST1: CLIENTS_B, SERVER: SERVERS_B})
+    before = dict(kernel.routes)
+    kernel.routes.clear()
+    kernel.nexthops.clear()
+    kernel.rescan()
+    assert kernel.routes == before
+
+
+def test_a_source_address_that_has_come_is_put_into_the_routes(kernel, fib):
+    fib.sources = ()
+    kernel.follow({HOST1: CLIENTS_B})
+    assert kernel.routes[HOST1].source is None
+    fib.sources = SOURCES
+    kernel.rescan()
+    assert kernel.routes[HOST1].source == OURS
+
+
+def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
+    restarted = Fib(METRIC, PATHS, SOURCES)
+    restarted.scanned(Installed(kernel.nexthops, kernel.routes))
+    assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
+    wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
+    restarted.want(wanted, wanted.get)
+    assert restarted.changes(restarted.everything()) == []
+
+
+def test_routes_towards_nobody_we_know_are_removed(kernel, fib):
+    stranger = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
+    stray = StrayRoute(HOST2, table=7, metric=3)
+    found = Installed({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
+    assert fib.scanned(found) == [Change(Verb.DELETE, stray)]
+    assert fib.adopted() == {}
+    assert fib.changes(fib.everything()) == [Change(Verb.DELETE, stranger)]
+
+
+def refuse(fib, changes, number, what):
+    refusals = [Refusal(c, number, "") for c in changes if isinstance(c.what, what)]
+    return fib.done(changes, refusals)
+
+
+def asked(fib, wanted):
+    fib.want(wanted, wanted.get)
+    return fib.changes(wanted)
+
+
+def test_a_foreign_route_of_our_metric_is_a_conflict_until_it_has_gone(fib):
+    changes = asked(fib, {HOST1: CLIENTS_B})
+    assert refuse(fib, changes, errno.EEXIST, Route) == set()
+    assert list(fib.conflicts()) == [HOST1]
+    assert not fib.stale
+    assert [c.verb for c in fib.changes([HOST1])] == [Verb.ADD]
+    fib.done(fib.changes([HOST1]), [])
+    assert not fib.conflicts()
+
+
+@pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])
+def test_a_foreign_route_of_lower_metric_shadows_ours(fib, metric, shadowed):
+    other = ForeignRoute(HOST1, 254, metric, 4, 3)
+    fib.done(asked(fib, {HOST1: CLIENTS_B}), [])
+    fib.foreign([other], [])
+    assert (HOST1 in fib.conflicts()) is shadowed
+    fib.foreign([], [other])
+    assert not fib.conflicts()
+
+
+def test_a_nexthop_id_in_use_sends_us_to_the_next(fib):
+    changes = asked(fib, {HOST1: CLIENTS_B})
+    assert fib.done(changes, [Refusal(c, errno.EEXIST, "") for c in changes[:1]]) == {HOST1}
+    again = fib.changes([HOST1])
+    assert again[0] == Change(Verb.ADD, Nexthop(FIRST_NEXTHOP_ID + 2, V4, TUN1.device, None))
+    assert again[-1].what.nexthop == FIRST_NEXTHOP_ID + 2
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENETDOWN, errno.ENODEV, errno.EBUSY])
+def test_any_other_refusal_asks_for_a_scan(fib, number):
+    refuse(fib, asked(fib, {HOST1: CLIENTS_B}), number, Route)
+    assert fib.stale
+
+
+def test_what_is_gone_already_need_not_be_deleted(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
+    refuse(fib, asked(fib, {HOST1: None}), errno.ESRCH, Route)
+    assert not fib.stale
+    assert fib.installed_count == 1
+
+
+def test_removal_takes_all_that_is_ours():
+    nexthop = Nexthop(FIRST_NEXTHOP_ID, V4, 5, None)
+    with_nexthop, orphan = Route(HOST1, nexthop.id, None), Route(HOST2, 12, None)
+    stray = StrayRoute(SERVER, 7, 3)
+    found = Installed({nexthop.id: nexthop}, {HOST1: with_nexthop, HOST2: orphan}, strays=(stray,))
+    assert removal(found) == [Change(Verb.DELETE, what) for what in (nexthop, orphan, stray)]
+
+
+targets = st.sampled_from([None, CLIENTS_B, CLIENTS_C, SERVERS_B])
+tables = st.dictionaries(st.sampled_from([HOST1, HOST2, SERVER]), targets)
+worlds = st.sampled_from([PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): Path(V4, 8, None)}])
+
+
+@given(st.lists(st.tuples(tables, worlds)))
+def test_the_kernel_ends_up_as_wanted_whatever_came_before(story):
+    fib = Fib(METRIC, PATHS, SOURCES)
+    kernel, wanted = KernelModel(fib), {}
+    for table, world in story:
+        wanted |= table
+        kernel.follow(table)
+        if fib.paths is not world:
+            fib.paths = world
+            kernel.rescan()
+        expected = {
+            prefix: world[target.name, V4].device
+            for prefix, target in wanted.items()
+            if target and (target.name, V4) in world
+        }
+        assert kernel.leads() == expected
+        assert kernel.rescan() == []
+        assert len(kernel.nexthops) == len({wanted[prefix] for prefix in expected})

@@ -1,0 +1,62 @@
+import pytest
+
+from cuberouted.model import Prefix
+from cuberouted.routing.policy import Policy
+
+POLICY = Policy(
+    allowed=tuple(map(Prefix.parse, ("10.100.100.0/24", "192.168.50.0/24", "fd00:9::/64"))),
+    ours=frozenset({Prefix.parse("10.100.100.1").address}),
+    management=frozenset({Prefix.parse("10.100.100.250").address}),
+    servers={Prefix.parse("10.100.100.101"): "vpnsrvB"},
+)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "why"),
+    [
+        ("10.100.100.12", None),
+        ("fd00:9::12", None),
+        ("192.168.50.0/24", None),
+        ("10.100.100.128/26", None),
+        ("10.100.101.12", "outside allowed_networks"),
+        ("10.100.0.0/16", "outside allowed_networks"),
+        ("0.0.0.0/0", "outside allowed_networks"),
+        ("10.100.100.1", "an address of this host"),
+        ("10.100.100.0/28", "an address of this host"),
+        ("10.100.100.250", "a peer's management address"),
+        ("10.100.100.240/28", "a peer's management address"),
+        ("10.100.100.101", None),
+    ],
+)
+def test_only_prefixes_of_clients_are_believed(prefix, why):
+    assert POLICY.refusal(Prefix.parse(prefix), "vpnsrvB") == why
+
+
+def test_a_configured_data_address_belongs_to_that_peer_alone():
+    refusal = POLICY.refusal(Prefix.parse("10.100.100.101"), "vpnsrvC")
+    assert refusal == "the data address of peer vpnsrvB"
+
+
+def test_we_may_claim_our_own_address():
+    assert POLICY.refusal(Prefix.parse("10.100.100.1"), "") is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "why"),
+    [
+        ("0.0.0.0/0", "a default route"),
+        ("::/0", "a default route"),
+        ("127.0.0.1", "not a unicast address"),
+        ("224.0.0.5", "not a unicast address"),
+        ("255.255.255.255", "not a unicast address"),
+        ("169.254.1.1", "not a unicast address"),
+        ("::1", "not a unicast address"),
+        ("fe80::1", "not a unicast address"),
+        ("ff02::1", "not a unicast address"),
+        ("10.0.0.1", None),
+        ("2001:db8::1", None),
+    ],
+)
+def test_even_where_everything_is_allowed_some_prefixes_never_are(prefix, why):
+    everything = Policy(allowed=(Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")))
+    assert everything.refusal(Prefix.parse(prefix), "vpnsrvB") == why
