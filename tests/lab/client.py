@@ -1,0 +1,51 @@
+"""A client: a host that connects to one OpenVPN server at a time."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.lab import addresses
+from tests.lab.host import Host
+from tests.lab.openvpn import OpenVPN, client_config
+from tests.lab.server import Server
+
+
+class Client:
+    """A device with a certificate and an address of its own, whichever server it is on."""
+
+    def __init__(self, host: Host, common_name: str, number: int) -> None:
+        self.host = host
+        self.name = common_name
+        self.number = number
+        self.data = addresses.client_data(number)
+        self.data6 = addresses.ipv6(self.data)
+        self._openvpn: OpenVPN | None = None
+
+    @property
+    def openvpn(self) -> OpenVPN:
+        """Its OpenVPN."""
+        assert self._openvpn, f"{self.host.name} was never connected"
+        return self._openvpn
+
+    def start(self, server: Server) -> None:
+        """Starts to connect to *server*, without waiting."""
+        self._openvpn = OpenVPN(self.host, "client", client_config(self.name, server.internet))
+        self._openvpn.start()
+
+    def connect(self, server: Server) -> None:
+        """Connects to *server*, and waits until OpenVPN says that it is."""
+        self.start(server)
+        self.openvpn.ready()
+
+    def vanish(self) -> None:
+        """Goes without a word (SIGKILL): the server lists it until its ping-restart."""
+        self.openvpn.process.end(signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Says goodbye and goes: the server lists it for some 5 s more."""
+        self.openvpn.process.end(signal.SIGTERM)
+
+    def roam(self, server: Server) -> None:
+        """Vanishes, and connects to another server while the old one still lists it."""
+        self.vanish()
+        self.connect(server)

@@ -1,0 +1,120 @@
+"""cuberouted on a host of the lab."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from tests.lab.host import Host
+from tests.lab.process import Process
+from tests.lab.waiting import wait_for
+
+COMMAND = (sys.executable, "-m", "cuberouted")
+CONFIG = "/run/cuberouted.conf"
+NOTIFY = "/run/notify"
+
+
+class Daemon:
+    """The daemon of one host; it can be started again after it has ended.
+
+    Where systemd would listen for what it notifies, we do: ``ready`` is its own word.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._process: Process | None = None
+        self._notified: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(str(host.path(NOTIFY)))
+
+    def configure(self, text: str) -> None:
+        """Writes its configuration."""
+        self.host.write(CONFIG, text)
+
+    def start(self) -> None:
+        """Starts it, without waiting."""
+        self._drain()
+        self._notified.clear()
+        env = {"NOTIFY_SOCKET": NOTIFY}
+        self._process = self.host.start("cuberouted", *COMMAND, CONFIG, env=env)
+
+    def ready(self) -> None:
+        """Waits until it has notified that it is ready.
+
+        Raises:
+          AssertionError: it did not, or it ended; with its last words.
+        """
+        self.notifies("READY=1")
+
+    def notifies(self, line: str) -> None:
+        """Waits until it has notified *line* since it was started (or `forget`)."""
+
+        def look() -> bool:
+            ended = not self.process.running
+            self._drain()
+            if ended and line not in self._notified:
+                raise AssertionError(f"it has ended; its log:\n{self.process.log[-2000:]}")
+            return line in self._notified
+
+        wait_for(f"{self.process.name} to notify {line}", look)
+
+    def forget(self) -> None:
+        """Forgets what it has notified."""
+        self._drain()
+        self._notified.clear()
+
+    def run(self, text: str) -> None:
+        """Configures it, starts it and waits until it is ready."""
+        self.configure(text)
+        self.start()
+        self.ready()
+
+    @property
+    def process(self) -> Process:
+        """The running process, or the last that ran."""
+        assert self._process, f"{self.host.name}: cuberouted was never started"
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and has not ended."""
+        return self._process is not None and self._process.running
+
+    def stop(self) -> int:
+        """Ends it by SIGTERM: its exit status."""
+        return self.process.end(signal.SIGTERM)
+
+    def crash(self) -> None:
+        """Ends it by SIGKILL."""
+        self.process.end(signal.SIGKILL)
+
+    def reload(self, text: str) -> None:
+        """Writes another configuration and tells it, without waiting."""
+        self.configure(text)
+        self.process.send(signal.SIGHUP)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command such as ``status``, whatever its exit status."""
+        return self.host.try_run(*COMMAND, "-c", CONFIG, *arguments)
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """The answer of ``status``, ``clients`` or ``dump-routes``, from its JSON."""
+        done = self.command(command, "--json")
+        assert done.stdout, f"{self.host.name}: {command}: {done.returncode}: {done.stderr}"
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def close(self) -> None:
+        """Closes the notify socket."""
+        self._socket.close()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._notified += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return

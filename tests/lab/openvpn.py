@@ -1,0 +1,152 @@
+"""OpenVPN processes: a server for clients, a client, and a tunnel between two servers.
+
+The configurations are what a careful administrator would write, and no more; keys are
+inline. Every line of the log begins with the time in microseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import attrs
+
+from tests.lab import addresses, pki
+from tests.lab.host import Host
+from tests.lab.process import Process
+
+READY = "Initialization Sequence Completed"
+
+COMMON = """
+proto udp4
+verb 3
+machine-readable-output
+persist-key
+"""
+
+
+@attrs.frozen
+class Options:
+    """How the lab's OpenVPN servers are set up.
+
+    ``management``: the arguments of OpenVPN's option of that name. ``lines``: more lines
+    of configuration, such as ``client-to-client``.
+    """
+
+    topology: str = "subnet"
+    management: str = "127.0.0.1 5656 /etc/openvpn/pass"
+    lines: tuple[str, ...] = ()
+
+
+class OpenVPN:
+    """One OpenVPN process of a host; it can be started again after it has ended."""
+
+    def __init__(self, host: Host, name: str, config: str) -> None:
+        self.host = host
+        self.name = name
+        self._process: Process | None = None
+        self._config = f"/etc/openvpn/{name}.conf"
+        host.write(self._config, config)
+
+    def start(self) -> None:
+        """Starts it, without waiting for anything."""
+        self._process = self.host.start(self.name, "openvpn", "--config", self._config)
+
+    @property
+    def process(self) -> Process:
+        """The running process, or the last that ran."""
+        assert self._process, f"{self.host.name}: OpenVPN {self.name} was never started"
+        return self._process
+
+    def ready(self, times: int = 1) -> None:
+        """Waits until it says that it is up (for the *times*th time)."""
+        self.process.says(READY, times)
+
+    def restart(self) -> None:
+        """Ends it by SIGTERM, and starts it again."""
+        self.process.end(signal.SIGTERM)
+        self.start()
+
+    def said_at(self, text: str) -> float:
+        """When it last said *text*: Unix seconds."""
+        lines = [line for line in self.process.log.splitlines() if text in line]
+        assert lines, f"{self.process.name} never said {text!r}"
+        stamp = re.match(r"\d+\.\d+", lines[-1])
+        assert stamp, lines[-1]
+        return float(stamp[0])
+
+
+def server_config(data: str, options: Options) -> str:
+    """A server for clients on tun0 whose own address is *data*."""
+    ends = f"{data} {addresses.NETMASK}"
+    push = f'push "route-gateway {data}"'
+    if options.topology == "net30":
+        ends = f"{data} {addresses.other_end(data)}"
+        push = f'push "route {addresses.SUBNET} {addresses.NETMASK}"'
+        push += f"\nroute {addresses.SUBNET} {addresses.NETMASK}"
+    more = "\n".join(options.lines)
+    return f"""{COMMON}{_identity("server")}
+mode server
+tls-server
+dh none
+dev tun0
+dev-type tun
+port 1194
+keepalive 2 10
+persist-tun
+topology {options.topology}
+ifconfig {ends}
+ifconfig-ipv6 {addresses.ipv6(data)}/64 {addresses.ipv6(addresses.other_end(data))}
+push "topology {options.topology}"
+{push}
+client-config-dir /etc/openvpn/ccd
+management {options.management}
+{more}
+"""
+
+
+def client_entry(data: str, topology: str, networks: tuple[str, ...]) -> str:
+    """What a server's client-config-dir says of one client; *networks* are behind it."""
+    mask = addresses.other_end(data) if topology == "net30" else addresses.NETMASK
+    lines = [
+        f"ifconfig-push {data} {mask}",
+        f"ifconfig-ipv6-push {addresses.ipv6(data)}/64",
+        *(f"{'iroute-ipv6' if ':' in network else 'iroute'} {network}" for network in networks),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def client_config(common_name: str, server: str) -> str:
+    """A client of the server at address *server*; it says goodbye when it ends in order."""
+    return f"""{COMMON}{_identity(common_name)}
+client
+dev tun0
+dev-type tun
+remote {server} 1194
+nobind
+connect-retry 1 1
+explicit-exit-notify 1
+"""
+
+
+def tunnel_config(device: str, ends: tuple[str, str], port: int, remote: str, key: str) -> str:
+    """One end of a point-to-point tunnel between servers: *ends* are our address and theirs."""
+    return f"""{COMMON}
+dev {device}
+dev-type tun
+remote {remote} {port}
+lport {port}
+ifconfig {ends[0]} {ends[1]}
+cipher AES-256-CBC
+ignore-unknown-option allow-deprecated-insecure-static-crypto
+allow-deprecated-insecure-static-crypto
+<secret>
+{key}
+</secret>
+"""
+
+
+def _identity(common_name: str) -> str:
+    authority, own = pki.authority(), pki.certificate(common_name)
+    parts = ("ca", authority.certificate), ("cert", own.certificate), ("key", own.key)
+    return "".join(f"<{part}>\n{pem}</{part}>\n" for part, pem in parts)
