@@ -1,0 +1,66 @@
+"""Reading the configuration from disk: the only part of this room that touches the system."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Final
+
+from cuberouted.config.build import KERNEL_TABLES, parse
+from cuberouted.config.problems import ConfigError, Problem
+from cuberouted.config.values import Config
+
+MAX_SIZE: Final = 256 * 1024
+"""Bytes. A thousand peers are 100 KiB; what is larger is not a configuration."""
+
+_TABLES: Final = (
+    Path("/usr/share/iproute2/rt_tables"),
+    Path("/etc/iproute2/rt_tables"),
+    Path("/etc/iproute2/rt_tables.d"),
+)
+_TABLE: Final = re.compile(r"\s*(\d{1,10}|0x[0-9a-fA-F]{1,8})\s+(\S+)", re.ASCII)
+
+
+def load(path: Path) -> Config:
+    """The configuration in the file *path*.
+
+    Raises:
+      ConfigError: it cannot be read, or all that is wrong with it.
+    """
+    return parse(_text(path), path, socket.gethostname(), named_tables(_TABLES))
+
+
+def named_tables(paths: tuple[Path, ...]) -> dict[str, int]:
+    """The names that iproute2 knows routing tables by: files, and directories of ``*.conf``.
+
+    What cannot be read is passed over: a table can be named by its number.
+    """
+    tables = dict(KERNEL_TABLES)
+    for path in paths:
+        try:
+            files = sorted(path.glob("*.conf")) if path.is_dir() else [path]
+            lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError):
+            continue
+        entries = filter(None, map(_TABLE.match, lines))
+        tables.update((entry[2], int(entry[1], 0)) for entry in entries)
+    return {name: number for name, number in tables.items() if number not in (0, 255)}
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise ConfigError((Problem(path, None, None, what),)) from None
+    if len(data) > MAX_SIZE:
+        what = f"is larger than {MAX_SIZE // 1024} KiB: no configuration is"
+        raise ConfigError((Problem(path, None, None, what),))
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise ConfigError((Problem(path, line, None, what),)) from None

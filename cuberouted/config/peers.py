@@ -1,0 +1,124 @@
+"""The peers of a configuration: the one in the node's keys, or one a ``[peer NAME]`` section."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cuberouted.config.fill import Filled
+from cuberouted.config.keys import NodeKeys, PeerKeys
+from cuberouted.config.problems import Complaints
+from cuberouted.config.values import PeerConfig
+
+_ONLY_PEER = ("remote_mgmt_ip", "remote_data_ip")
+
+
+class _Said(NamedTuple):
+    """An address that the file gives to a peer, and where."""
+
+    address: bytes | None
+    key: str
+    owner: Filled[NodeKeys] | Filled[PeerKeys]
+
+    @property
+    def line(self) -> int | None:
+        return self.owner.line(self.key)
+
+    @property
+    def text(self) -> str:
+        return self.owner.section.entries[self.key].text
+
+
+def build(
+    node: Filled[NodeKeys],
+    name: str,
+    sections: list[Filled[PeerKeys]],
+    complaints: Complaints,
+) -> tuple[PeerConfig, ...]:
+    """The peers whose description is complete; complaints about the others. *name* is our own."""
+    only = next((key for key in _ONLY_PEER if node.has(key)), None)
+    _check_addresses(node, sections, complaints)
+    if only is not None and sections:
+        what = "is for two servers without [peer NAME] sections: write one for this peer too"
+        complaints.add(node.line(only), only, what)
+        return ()
+    if only is None and not sections:
+        what = "is missing: the peer's address, or for more than one peer [peer NAME] sections"
+        complaints.add(None, "remote_mgmt_ip", what)
+        return ()
+    if only is not None:
+        return _only_peer(node, complaints)
+    _check_names(name, sections, complaints)
+    found = (_peer(node, section, complaints) for section in sections)
+    return tuple(peer for peer in found if peer is not None)
+
+
+def _only_peer(node: Filled[NodeKeys], complaints: Complaints) -> tuple[PeerConfig, ...]:
+    node.require("mgmt_interface", complaints)
+    node.require("remote_mgmt_ip", complaints)
+    keys = node.keys
+    if keys.mgmt_interface is None or keys.remote_mgmt_ip is None:
+        return ()
+    return (
+        PeerConfig(
+            name=None,
+            mgmt_interface=keys.mgmt_interface,
+            mgmt_ip=keys.remote_mgmt_ip,
+            data_ip=keys.remote_data_ip,
+            port=keys.cube_routed_port,
+        ),
+    )
+
+
+def _peer(
+    node: Filled[NodeKeys], section: Filled[PeerKeys], complaints: Complaints
+) -> PeerConfig | None:
+    if not node.has("mgmt_interface"):
+        section.require("mgmt_interface", complaints)
+    section.require("mgmt_ip", complaints)
+    interface = section.keys.mgmt_interface or node.keys.mgmt_interface
+    if interface is None or section.keys.mgmt_ip is None:
+        return None
+    return PeerConfig(
+        name=section.section.name,
+        mgmt_interface=interface,
+        mgmt_ip=section.keys.mgmt_ip,
+        data_ip=section.keys.data_ip,
+        port=section.keys.port or node.keys.cube_routed_port,
+    )
+
+
+def _check_names(name: str, sections: list[Filled[PeerKeys]], complaints: Complaints) -> None:
+    for section in sections:
+        if section.section.name == name:
+            what = "has this node's own name: every node has another (node = NAME sets ours)"
+            complaints.add(section.section.line, section.section.title, what)
+
+
+def _check_addresses(
+    node: Filled[NodeKeys], sections: list[Filled[PeerKeys]], complaints: Complaints
+) -> None:
+    """No address may stand for two things: it would be two routes to one place."""
+    first: dict[bytes, _Said] = {}
+    for said in _addresses(node, sections):
+        if said.address is None:
+            continue
+        before = first.setdefault(said.address, said)
+        if before is not said:
+            what = (
+                f"{said.text} is {before.key} of {before.owner.section.title} already"
+                f" (line {before.line}): it can be one of the two"
+            )
+            complaints.add(said.line, said.key, what)
+    for address in node.keys.listen or ():
+        if address in first and first[address].key.endswith("mgmt_ip"):
+            what = f"{first[address].text} is a peer's address: name our own"
+            complaints.add(node.line("listen"), "listen", what)
+
+
+def _addresses(node: Filled[NodeKeys], sections: list[Filled[PeerKeys]]) -> list[_Said]:
+    return [
+        _Said(node.keys.remote_mgmt_ip, "remote_mgmt_ip", node),
+        _Said(node.keys.remote_data_ip, "remote_data_ip", node),
+        *(_Said(section.keys.mgmt_ip, "mgmt_ip", section) for section in sections),
+        *(_Said(section.keys.data_ip, "data_ip", section) for section in sections),
+    ]

@@ -1,0 +1,93 @@
+"""The files in conf/: each is valid, and the reference documents every key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cuberouted.config import parse
+from cuberouted.config.build import KERNEL_TABLES
+from cuberouted.config.keys import KINDS, UNAVAILABLE
+
+CONF = Path(__file__).parents[3] / "conf"
+FILES = sorted(path for path in CONF.rglob("*") if path.is_file())
+REFERENCE = CONF / "cuberouted.conf.reference"
+LINE = re.compile(r"#?(?:\[(?P<kind>[a-z]+) \S+\]|(?P<key>[a-z_]+) = (?P<value>.+))")
+
+
+def documented() -> Iterator[tuple[str, str, str]]:
+    """Kind of section, key and value of every key in the reference, commented out or not."""
+    kind = ""
+    for line in REFERENCE.read_text("utf-8").splitlines():
+        if match := LINE.fullmatch(line):
+            kind = match["kind"] or kind
+            if match["key"]:
+                yield kind, match["key"], match["value"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_in_conf_is_a_configuration(path):
+    assert parse(path.read_text("utf-8"), path, "some-host").peers
+
+
+def test_the_article_s_files_have_its_seven_keys_and_mirror_each_other():
+    a, b = (
+        parse((CONF / "article" / name).read_text("utf-8"), Path(name), name)
+        for name in ("vpnsrvA.conf", "vpnsrvB.conf")
+    )
+    assert attrs.evolve(a, path=b.path, node=b.node, peers=b.peers) == b
+    for name in ("vpnsrvA.conf", "vpnsrvB.conf"):
+        lines = (CONF / "article" / name).read_text("utf-8").splitlines()
+        assert [line.split(" = ")[0] for line in lines if not line.startswith("#")] == [
+            "mgmt_interface",
+            "data_interface",
+            "remote_mgmt_ip",
+            "remote_data_ip",
+            "openvpn_mgmt_pass_file",
+            "openvpn_mgmt_port",
+            "cube_routed_port",
+        ]
+
+
+def test_the_three_servers_name_each_other():
+    configs = [
+        parse(path.read_text("utf-8"), path, "x")
+        for path in sorted((CONF / "three-servers").iterdir())
+    ]
+    assert [config.node for config in configs] == ["vpnsrvA", "vpnsrvB", "vpnsrvC"]
+    for config in configs:
+        others = {other.node for other in configs} - {config.node}
+        assert {peer.name for peer in config.peers} == others
+    for peer in ("vpnsrvA", "vpnsrvB", "vpnsrvC"):
+        assert len({p.data_ip for c in configs for p in c.peers if p.name == peer}) == 1
+
+
+def test_the_reference_has_every_key_once():
+    known = [
+        (kind, key)
+        for kind, keys in KINDS.items()
+        for key in (*attrs.fields_dict(keys), *UNAVAILABLE[kind])
+    ]
+    assert sorted((kind, key) for kind, key, _ in documented()) == sorted(known)
+
+
+def test_the_reference_shows_values_that_are_right_and_the_defaults_there_are():
+    for kind, key, value in documented():
+        if key in UNAVAILABLE[kind]:
+            continue
+        field = attrs.fields_dict(KINDS[kind])[key]
+        read = KERNEL_TABLES.get(value) or field.metadata["read"](value)
+        if field.default is not None:
+            assert read == field.default, key
+
+
+def test_the_reference_says_what_is_not_available_yet():
+    paragraphs = REFERENCE.read_text("utf-8").split("\n\n")
+    for keys in UNAVAILABLE.values():
+        for key in keys:
+            (paragraph,) = (p for p in paragraphs if f"\n#{key} = " in p)
+            assert "Not available yet, and refused" in paragraph

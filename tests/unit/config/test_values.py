@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cuberouted.config import parse, restart_needed
+
+ARTICLE = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200.200.5\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ("", ()),
+        ("hold_time = 5", ()),
+        ("node = b", ("node",)),
+        ("route_table = 77", ("route_table",)),
+        ("route_protocol = 77", ("route_protocol",)),
+        ("cube_routed_port = 77", ("cube_routed_port",)),
+        ("control_socket = /run/x", ("control_socket",)),
+        ("route_table = 77\nnode = b", ("node", "route_table")),
+    ],
+)
+def test_the_keys_that_need_a_restart_are_named(change, keys):
+    old = parse(ARTICLE, Path("c"), "a")
+    assert restart_needed(old, parse(ARTICLE + change, Path("c"), "a")) == keys
+
+
+@pytest.mark.parametrize("address", ["10.200.200.5", "fd00::5"])
+def test_a_peer_without_a_name_is_called_by_its_address(address):
+    text = ARTICLE.replace("10.200.200.5", address)
+    assert parse(text, Path("c"), "a").peers[0].label == address
+
+
+def test_a_peer_with_a_name_is_called_by_it():
+    text = "data_interface = tun0\n[peer B]\nmgmt_ip = 10.1.1.1\nmgmt_interface = tun1"
+    assert parse(text, Path("c"), "a").peers[0].label == "B"
