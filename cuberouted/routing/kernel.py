@@ -1,0 +1,253 @@
+"""The kernel's routing over netlink: links, nexthop objects, routes, rules, and notices.
+
+A shell: the messages are made and read in `routemsg`, `linkmsg` and `gathering`. What is
+promised here is written in `port.KernelPort`.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
+from functools import partial
+from typing import Any
+
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing import linkmsg, routemsg
+from cuberouted.routing.gathering import MAIN_TABLE, Gathering, foreign
+from cuberouted.routing.linkmsg import Rule
+from cuberouted.routing.netlink import Message
+from cuberouted.routing.port import KernelError
+from cuberouted.routing.routemsg import RTM_NEWNEXTHOP, RTM_NEWROUTE, RTN_UNICAST, RouteRow
+from cuberouted.routing.sockets import Listener, Requests
+from cuberouted.routing.values import (
+    Change,
+    ForeignRoute,
+    Installed,
+    Link,
+    Nexthop,
+    Notices,
+    Refusal,
+    Route,
+    StrayRoute,
+    Verb,
+)
+
+BATCH = 256
+"""Changes a send: more are hardly faster, and this many refusals fit any receive buffer."""
+
+RULE_PRIORITY = 5657
+"""Consulted before the main table, whose rule has priority 32766."""
+
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+_EMPTY = frozenset({errno.ENOENT, errno.ENODEV})
+"""A dump's refusals that mean: there is no such table or device, so nothing is in it."""
+
+_NO_SUCH_FAMILY = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT})
+"""What a kernel that was started without IPv6 says of it."""
+
+
+@asynccontextmanager
+async def open_kernel(table: int, metric: int, protocol: int) -> AsyncIterator[Kernel]:
+    """The kernel of the network namespace that this thread is in.
+
+    It stays that one's if the thread moves on, since sockets belong to the namespace
+    that they were made in.
+
+    Raises:
+      KernelError: no netlink socket can be had, or the kernel is older than Linux 5.3.
+    """
+    with ExitStack() as stack:
+        changes = stack.enter_context(closing(Requests()))
+        questions = stack.enter_context(closing(Requests()))
+        listener = stack.enter_context(closing(Listener(changes.port, protocol)))
+        yield Kernel(table, metric, protocol, changes, questions, listener)
+
+
+class Kernel:
+    """See `port.KernelPort`. To be had from `open_kernel`.
+
+    Changes and dumps have a socket each, so that reading a large table of somebody
+    else's does not hold up a change.
+    """
+
+    def __init__(
+        self,
+        table: int,
+        metric: int,
+        protocol: int,
+        changes: Requests,
+        questions: Requests,
+        listener: Listener,
+    ) -> None:
+        self._table, self._metric, self._protocol = table, metric, protocol
+        self._changes, self._questions, self._listener = changes, questions, listener
+        self._changing, self._asking = trio.Lock(), trio.Lock()
+        self._packers = _packers(table, metric, protocol)
+
+    async def links(self) -> tuple[Link, ...]:
+        """See `KernelPort.links`."""
+        async with self._asking:
+            links = await self._questions.dump(linkmsg.dump_links, linkmsg.read_link)
+            addresses = await self._questions.dump(linkmsg.dump_addresses, linkmsg.read_address)
+        return linkmsg.joined(links, addresses)
+
+    async def dump(self) -> Installed:
+        """See `KernelPort.dump`."""
+        async with self._asking, self._changing:  # not while a change is half done
+            nexthops = await self._questions.dump(routemsg.dump_nexthops, self._read_nexthop)
+            rows = await self._routes(lambda _row: True, protocol=self._protocol)
+        routes, strays = {}, []
+        for row in rows:
+            if row.nexthop and (row.table, row.metric) == (self._table, self._metric):
+                routes[row.prefix] = Route(row.prefix, row.nexthop, row.source)
+            else:
+                strays.append(StrayRoute(row.prefix, row.table, row.metric))
+        return Installed({nexthop.id: nexthop for nexthop in nexthops}, routes, tuple(strays))
+
+    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
+        """See `KernelPort.apply`. Other tasks have their turn between batches."""
+        refused: list[Refusal] = []
+        async with self._changing:
+            for number, batch in enumerate(_batches(changes)):
+                if number:  # before, not after: what the last batch came to must be told
+                    await trio.lowlevel.checkpoint()
+                refused += self._guard(batch[0]) or self._make(batch)
+        return tuple(refused)
+
+    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
+        """See `KernelPort.foreign_routes`."""
+
+        def keep(row: RouteRow) -> bool:
+            return row.protocol != self._protocol and not row.cloned and within(row.prefix)
+
+        async with self._asking:
+            rows = await self._routes(keep, table=self._table)
+        return tuple(map(foreign, rows))
+
+    async def routes_through(self, device: int) -> tuple[Prefix, ...]:
+        """See `KernelPort.routes_through`."""
+        async with self._asking:
+            rows = await self._routes(
+                lambda row: row.protocol != self._protocol,
+                table=MAIN_TABLE,
+                device=device,
+                kind=RTN_UNICAST,
+            )
+        return tuple(dict.fromkeys(row.prefix for row in rows))
+
+    async def set_rules(self, present: bool) -> None:
+        """See `KernelPort.set_rules`."""
+        wanted = present and self._table != MAIN_TABLE
+        async with self._asking, self._changing:
+            for family in FAMILIES:
+                try:
+                    ours = await self._questions.dump(
+                        partial(linkmsg.dump_rules, family=family), self._read_rule
+                    )
+                except KernelError as error:
+                    if error.errno not in _NO_SUCH_FAMILY:
+                        raise
+                    continue
+                rule = Rule(family, RULE_PRIORITY, self._table, self._protocol)
+                self._change_rules(ours, [rule] if wanted else [])
+
+    async def notices(self) -> Notices:
+        """See `KernelPort.notices`."""
+        while True:
+            gathering = Gathering(self._table, self._metric, self._protocol)
+            await self._listener.gather(gathering)
+            notices = gathering.notices()
+            if notices is not None:
+                return notices
+
+    async def _routes(self, keep: Callable[[RouteRow], bool], **only: int) -> list[RouteRow]:
+        rows: list[RouteRow] = []
+        for family in FAMILIES:
+            request = partial(routemsg.dump_routes, family=family, **only)
+            read = partial(_read_route, family=family, keep=keep)
+            try:
+                rows += await self._questions.dump(request, read)
+            except KernelError as error:
+                if error.errno not in _EMPTY | _NO_SUCH_FAMILY:
+                    raise
+        return rows
+
+    def _make(self, batch: Sequence[Change]) -> list[Refusal]:
+        seqs = self._changes.numbers(len(batch))
+        packers = self._packers
+        requests = [
+            packers[c.verb, type(c.what)](s, c.what) for s, c in zip(seqs, batch, strict=True)
+        ]
+        return [
+            Refusal(batch[verdict.seq - seqs.start], verdict.errno, verdict.why)
+            for verdict in self._changes.change(requests, seqs)
+        ]
+
+    def _guard(self, change: Change) -> list[Refusal]:
+        # the kernel replaces and deletes a nexthop whoever owns it, so look who does
+        if not _is_guarded(change) or not isinstance(change.what, Nexthop):
+            return []
+        answer = self._changes.ask(partial(routemsg.get_nexthop, id_=change.what.id))
+        if answer.kind != RTM_NEWNEXTHOP or self._read_nexthop(answer):
+            return []
+        code = errno.ENOENT if change.verb is Verb.DELETE else errno.EEXIST
+        return [Refusal(change, code, "the nexthop of this id is somebody else's")]
+
+    def _change_rules(self, ours: list[Rule], wanted: list[Rule]) -> None:
+        seqs = self._changes.numbers(len(ours) + len(wanted))
+        add = [partial(linkmsg.add_rule, rule=rule) for rule in wanted if rule not in ours]
+        delete = [partial(linkmsg.delete_rule, rule=rule) for rule in ours if rule not in wanted]
+        requests = [make(seq) for seq, make in zip(seqs, [*add, *delete], strict=False)]
+        for refusal in self._changes.change(requests, seqs) if requests else ():
+            raise KernelError(f"the kernel refused a rule: {refusal.said}", refusal.errno)
+
+    def _read_nexthop(self, message: Message) -> Nexthop | None:
+        nexthop, protocol = routemsg.read_nexthop(message.body)
+        return nexthop if protocol == self._protocol else None
+
+    def _read_rule(self, message: Message) -> Rule | None:
+        rule = linkmsg.read_rule(message)
+        return rule if rule.protocol == self._protocol else None
+
+
+def _packers(
+    table: int, metric: int, protocol: int
+) -> Mapping[tuple[Verb, type], Callable[[int, Any], bytes]]:
+    """What packs each kind of change; a kind that is missing here is no change at all."""
+    routes = routemsg.RouteWriter(table, metric, protocol)
+    put = partial(routemsg.write_nexthop, protocol=protocol)
+    return {
+        (Verb.ADD, Route): routes.add,
+        (Verb.DELETE, Route): routes.delete,
+        (Verb.DELETE, StrayRoute): routes.delete_stray,
+        (Verb.ADD, Nexthop): partial(put, replace=False),
+        (Verb.REPLACE, Nexthop): partial(put, replace=True),
+        (Verb.DELETE, Nexthop): routemsg.delete_nexthop,
+    }
+
+
+def _batches(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """The changes in order, at most BATCH at once; a guarded one comes alone."""
+    for guarded, same in itertools.groupby(changes, _is_guarded):
+        run = list(same)
+        size = 1 if guarded else BATCH
+        for start in range(0, len(run), size):
+            yield run[start : start + size]
+
+
+def _is_guarded(change: Change) -> bool:
+    return change.verb is not Verb.ADD and isinstance(change.what, Nexthop)
+
+
+def _read_route(message: Message, family: int, keep: Callable[[RouteRow], bool]) -> RouteRow | None:
+    # a kernel without IPv6 answers a question about it with what it has
+    if message.kind != RTM_NEWROUTE or message.body[0] != family:
+        return None
+    row = routemsg.read_route(message.body)
+    return row if keep(row) else None
