@@ -11,14 +11,20 @@ from tests.lab.server import Server
 
 
 class Client:
-    """A device with a certificate and an address of its own, whichever server it is on."""
+    """A device with a certificate and an address of its own, whichever server it is on.
 
-    def __init__(self, host: Host, common_name: str, number: int) -> None:
+    ``networks`` are the prefixes behind it.
+    """
+
+    def __init__(
+        self, host: Host, common_name: str, number: int, networks: tuple[str, ...] = ()
+    ) -> None:
         self.host = host
         self.name = common_name
         self.number = number
         self.data = addresses.client_data(number)
         self.data6 = addresses.ipv6(self.data)
+        self.networks = networks
         self._openvpn: OpenVPN | None = None
 
     @property

@@ -62,7 +62,7 @@ def missing() -> list[str]:
 class Lab:
     """Servers, each with a tunnel to every other, and as many clients as are asked for.
 
-    ``start`` False leaves every OpenVPN to be started by hand.
+    ``start`` False leaves OpenVPN to be started later.
     """
 
     def __init__(
@@ -102,19 +102,26 @@ class Lab:
         machines: list[Server | Client] = [*self.servers, *self.clients.values()]
         return [machine.host for machine in machines]
 
+    def start(self) -> None:
+        """Starts OpenVPN and the tunnels on every server, and waits until all are up."""
+        for server in self.servers:
+            server.start()
+        for server in self.servers:
+            server.ready()
+
     def client(
         self, name: str, networks: tuple[str, ...] = (), *, twin_of: Client | None = None
     ) -> Client:
         """A new client on a host called *name*, not connected to anything yet.
 
-        *networks* are behind it, as ``iroute`` has them. A twin has the certificate, and so
+        *networks* are prefixes behind it, for ``iroute``. A twin has the certificate, and so
         the common name and the address, of another client.
         """
         host = self._host(name)
         host.wait_ready()
         number = len(self.clients) + 1
         self._network.plug(host, FIRST_CLIENT + number)
-        client = Client(host, name, number)
+        client = Client(host, name, number, networks)
         if twin_of:
             client = Client(host, twin_of.name, twin_of.number)
         else:
@@ -140,7 +147,7 @@ class Lab:
             self.servers.append(server)
         self._link()
         if self._start:
-            self._start_servers()
+            self.start()
 
     def _link(self) -> None:
         keys: dict[frozenset[str], str] = {}
@@ -149,9 +156,3 @@ class Lab:
                 if one is not other:
                     key = keys.setdefault(frozenset((one.name, other.name)), pki.static_key())
                     one.tunnel_to(other, key)
-
-    def _start_servers(self) -> None:
-        for server in self.servers:
-            server.start()
-        for server in self.servers:
-            server.ready()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import attrs
 
@@ -100,6 +101,7 @@ ifconfig-ipv6 {addresses.ipv6(data)}/64 {addresses.ipv6(addresses.other_end(data
 push "topology {options.topology}"
 {push}
 client-config-dir /etc/openvpn/ccd
+tmp-dir /run
 management {options.management}
 {more}
 """
@@ -111,9 +113,15 @@ def client_entry(data: str, topology: str, networks: tuple[str, ...]) -> str:
     lines = [
         f"ifconfig-push {data} {mask}",
         f"ifconfig-ipv6-push {addresses.ipv6(data)}/64",
-        *(f"{'iroute-ipv6' if ':' in network else 'iroute'} {network}" for network in networks),
+        *(_iroute(ip_network(network)) for network in networks),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _iroute(network: IPv4Network | IPv6Network) -> str:
+    if network.version == 6:
+        return f"iroute-ipv6 {network}"
+    return f"iroute {network.network_address} {network.netmask}"
 
 
 def client_config(common_name: str, server: str) -> str:

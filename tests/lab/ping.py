@@ -62,5 +62,10 @@ class Stream:
         return max(map(Gap, replies, replies[1:]), key=lambda gap: gap.seconds)
 
     def end(self) -> None:
-        """Stops pinging."""
+        """Stops pinging, and waits for ping's summary."""
         self._process.end(signal.SIGINT)
+
+    def lost(self) -> int:
+        """How many pings were not answered, but for the last, which may have been under way."""
+        numbers = [int(number) for _, number in REPLY.findall(self._process.log)]
+        return max(numbers) - len(set(numbers))

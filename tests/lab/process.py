@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.lab.waiting import wait_for
+
+
+class EndedError(Exception):
+    """A program has ended that should run; with its last words."""
 
 
 class Process:
@@ -70,14 +74,28 @@ class Process:
         """Waits until its log holds *text* (*times* times).
 
         Raises:
-          AssertionError: it did not, or it ended first.
+          AssertionError: it did not.
+          EndedError: it ended first.
         """
 
         def look() -> bool:
-            ended = not self.running
-            count = self.log.count(text)
-            if ended and count < times:
-                raise AssertionError(f"{self.name} has ended; its log:\n{self.log[-2000:]}")
-            return count >= times
+            return self.log.count(text) >= times
 
-        wait_for(f"{self.name} to say {text!r}", look, timeout)
+        self.wait_for(f"to say {text!r}", look, timeout)
+
+    def wait_for(self, what: str, look: Callable[[], bool], timeout: float = 10.0) -> None:
+        """Waits until *look* is true, but not longer than it runs.
+
+        Raises:
+          AssertionError: it runs, but *look* did not become true.
+          EndedError: it ended first.
+        """
+
+        def look_while_running() -> bool:
+            ended = not self.running  # asked first: its last words may make *look* true
+            done = look()
+            if ended and not done:
+                raise EndedError(f"{self.name} has ended; its last words:\n{self.log[-2000:]}")
+            return done
+
+        wait_for(f"{self.name} {what}", look_while_running, timeout)

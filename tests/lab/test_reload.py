@@ -1,0 +1,66 @@
+"""SIGHUP reads the configuration again."""
+
+from __future__ import annotations
+
+from tests.lab import ping, routes
+from tests.lab.configs import mesh
+from tests.lab.lab import Lab
+from tests.lab.mesh import connect, share, start_daemons, wait_routes, wanted
+
+CLIENTS = {"host1": 0, "host2": 1, "host3": 2}
+
+
+def test_a_bad_file_is_refused_and_the_old_one_stays(lab: Lab) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    deletions = routes.Deletions(a.host)
+    a.daemon.reload(mesh(a, "hold_tiem = 3s", "poll_interval = never"))
+    a.daemon.process.says("hold_time")
+    a.daemon.process.says("cuberouted.conf:6: poll_interval")
+    assert "cuberouted.conf:5: hold_tiem" in a.daemon.process.log
+    wait_routes(lab, where)
+    assert deletions.seen() == []
+
+
+def test_a_peer_that_is_removed_takes_its_routes_along_and_another_keeps_them(lab3: Lab) -> None:
+    where = share(lab3, CLIENTS)
+    one, two, _ = where
+    a, b, _ = lab3.servers
+    deletions = routes.Deletions(a.host)
+    stream = ping.Stream(one.host, two.data)
+    a.daemon.reload(mesh(a, peers=[b]))
+    only_b = {to: dev for to, dev in wanted(a, where).items() if dev == a.device(b)}
+    routes.wait_towards(a.host, only_b)
+    stream.end()
+    assert stream.lost() == 0
+    assert not [line for line in deletions.seen() if f"dev {a.device(b)}" in line]
+
+
+def test_a_peer_that_is_added_is_heard(lab3: Lab) -> None:
+    where = connect(lab3, CLIENTS)
+    a, b, _ = lab3.servers
+    start_daemons(lab3.servers)
+    a.daemon.reload(mesh(a, peers=[b]))
+    only_b = {to: dev for to, dev in wanted(a, where).items() if dev == a.device(b)}
+    routes.wait_towards(a.host, only_b)
+    a.daemon.reload(mesh(a))
+    wait_routes(lab3, where)
+
+
+def test_a_reload_that_changes_nothing_deletes_nothing(lab: Lab) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    deletions = routes.Deletions(a.host)
+    a.daemon.forget()
+    a.daemon.reload(mesh(a))
+    a.daemon.ready()
+    wait_routes(lab, where)
+    assert deletions.seen() == []
+
+
+def test_what_needs_a_restart_is_refused_as_a_whole(lab3: Lab) -> None:
+    where = share(lab3, CLIENTS)
+    a, b, _ = lab3.servers
+    a.daemon.reload(mesh(a, "route_table = 100", peers=[b]))
+    a.daemon.process.says("route_table")
+    wait_routes(lab3, where)
