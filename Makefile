@@ -1,0 +1,117 @@
+# `make test` and `make demo` are all there is to know: they install what they need and say so.
+# Needed beforehand: Debian 12 or like it, Python 3.11 or newer, git, make; root for lab and demo.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
+TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
+	systemd-analyze:systemd
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# install PACKAGES, quietly unless it fails
+define APT
+	apt_install() {
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+			echo "Missing: $$*. Install it, or run this as root on Debian." >&2
+			exit 1
+		fi
+		echo "Installing Debian packages: $$*"
+		local log=$$(mktemp)
+		export DEBIAN_FRONTEND=noninteractive
+		if ! { apt-get update && apt-get install --yes --no-install-recommends "$$@"; } \
+			>"$$log" 2>&1 </dev/null; then
+			cat "$$log" >&2
+			rm -f "$$log"
+			exit 1
+		fi
+		rm -f "$$log"
+	}
+endef
+
+.PHONY: help
+help: ## say what can be made
+	@echo "make TARGET, where TARGET is one of:"
+	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: demo
+demo: setup root ## three servers, four clients, cuberouted between them: see it work (root)
+	@$(BIN)/python -m tests.lab.demo
+
+.PHONY: test
+test: setup lint types unit lab ## lint, types, unit and lab, one after the other (root)
+	@echo "All is well."
+
+.PHONY: lint
+lint: $(INSTALLED) ## style, with ruff
+	@echo "== lint"
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check . || {
+		echo "Run '$(BIN)/ruff format' over the files above." >&2; exit 1; }
+
+.PHONY: types
+types: $(INSTALLED) ## types, with mypy
+	@echo "== types"
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: $(INSTALLED) ## unit tests: a few seconds, no root needed
+	@echo "== unit tests"
+	$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: lab
+lab: setup root ## end-to-end tests on real OpenVPN in network namespaces (root)
+	@echo "== lab tests"
+	$(BIN)/python -m pytest -q tests/lab
+
+.PHONY: setup
+setup: tools tun $(INSTALLED) ## install what is missing: Debian packages, .venv, /dev/net/tun
+
+.PHONY: tools
+tools:
+	@$(APT)
+	missing=()
+	for tool in $(TOOLS); do
+		command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
+	done
+	[ $${#missing[@]} = 0 ] || apt_install "$${missing[@]}"
+
+.PHONY: tun
+tun:
+	@if [ ! -e /dev/net/tun ] && [ "$$(id -u)" = 0 ]; then
+		echo "Making /dev/net/tun"
+		mkdir -p /dev/net
+		mknod -m 666 /dev/net/tun c 10 200
+	fi
+
+.PHONY: root
+root:
+	@if [ "$$(id -u)" != 0 ]; then
+		echo "The lab makes network namespaces: run this as root." >&2
+		exit 1
+	fi
+
+$(INSTALLED): pyproject.toml
+	@$(APT)
+	command -v $(PYTHON) >/dev/null || apt_install python3 python3-venv
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+		echo "$(PYTHON) is older than 3.11: name another by 'make PYTHON=...'." >&2; exit 1; }
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+	echo "Installing Python packages into $(VENV)"
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.PHONY: clean
+clean: ## remove what was made here: .venv and caches
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
