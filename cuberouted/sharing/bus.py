@@ -1,0 +1,148 @@
+"""Our publishing socket over ZeroMQ, and the way to the peers': the `Bus` of real life."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+import trio
+import zmq
+
+from cuberouted.sharing.doorkeeper import ZAP_DOMAIN, Doorkeeper
+from cuberouted.sharing.port import BindProblem, PeerEnd, Request
+from cuberouted.sharing.subscriber import Subscriber, endpoint, heartbeats
+from cuberouted.sharing.wakeup import Wakeup
+
+SEND_QUEUE = 1000
+"""Messages queued for one subscriber; a snapshot of 65,536 prefixes is at most 600."""
+MAX_REQUEST = 512
+"""Bytes of one frame from a subscriber. CURVE's handshake does not fit into 256 (tried)."""
+LINGER = 500
+"""Milliseconds that our last words have to leave."""
+
+_WORDS = {
+    errno.EADDRINUSE: "the port is in use by another program",
+    errno.EADDRNOTAVAIL: "this host does not have the address (now)",
+    errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+}
+
+
+@asynccontextmanager
+async def open_bus(port: int, hold_time: float) -> AsyncIterator[ZmqBus]:
+    """A bus that will listen on *port*, for as long as the context lasts.
+
+    *hold_time*, in seconds: how long a connection may be silent.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    doorkeeper = Doorkeeper(context)
+    bus = ZmqBus(context, doorkeeper, port, hold_time)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(doorkeeper.serve)
+            yield bus
+            nursery.cancel_scope.cancel()
+    finally:
+        bus.close()
+        doorkeeper.close()
+        with trio.CancelScope(shield=True):  # bounded by LINGER
+            await trio.to_thread.run_sync(context.term)
+
+
+class ZmqBus:
+    """See `port.Bus`. Made by `open_bus`."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        doorkeeper: Doorkeeper,
+        port: int,
+        hold_time: float,
+    ) -> None:
+        self._context = context
+        self._doorkeeper = doorkeeper
+        self._port = port
+        self._hold_time = hold_time
+        self._bound: set[bytes] = set()
+        self._socket = context.socket(zmq.XPUB)
+        for option, value in self._options().items():
+            self._socket.setsockopt(option, value)
+        self._wakeup = Wakeup(self._socket)
+
+    @property
+    def strangers(self) -> int:
+        """How many connections the doorkeeper turned away."""
+        return self._doorkeeper.strangers
+
+    def admit(self, peers: Mapping[bytes, str]) -> None:
+        """Let in these. A connection that stands is not ended, but its requests are ignored."""
+        self._doorkeeper.peers = dict(peers)
+
+    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
+        """Listen on these too. An address that goes and comes back needs no second bind."""
+        wanted = {address for address in addresses if not _link_local(address)}
+        problems = (self._bind(address) for address in sorted(wanted - self._bound))
+        return tuple(problem for problem in problems if problem is not None)
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        """Queue this for every subscriber whose queue has room."""
+        self._socket.send_multipart((topic, payload), zmq.NOBLOCK)
+        self._wakeup.nudge_if_readable()
+
+    def receive(self) -> Request | None:
+        """The next frame from a subscriber, or None."""
+        try:
+            # One frame at a time: of a message in several parts some may be withheld.
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        return Request(self._sender(frame), frame.bytes)
+
+    async def readable(self) -> None:
+        """Wait until a subscriber has sent something."""
+        await self._wakeup.readable()
+
+    @contextmanager
+    def open(self, end: PeerEnd) -> Iterator[Subscriber]:
+        """A subscriber that connects to *end*."""
+        subscriber = Subscriber(self._context, end, self._hold_time)
+        try:
+            yield subscriber
+        finally:
+            subscriber.close()
+
+    def close(self) -> None:
+        """Send what is queued, for half a second at most, and listen no more."""
+        self._socket.close(linger=LINGER)
+
+    def _bind(self, address: bytes) -> BindProblem | None:
+        try:
+            self._socket.bind(endpoint(address, self._port))
+        except zmq.ZMQError as error:
+            why = _WORDS.get(error.errno or 0, zmq.strerror(error.errno or 0))
+            return BindProblem(address, f"cannot listen on {endpoint(address, self._port)}: {why}")
+        self._bound.add(address)
+        return None
+
+    def _sender(self, frame: zmq.Frame) -> str | None:
+        """Who sent *frame*: the key that the doorkeeper gave, if it still admits that peer."""
+        try:
+            key = str(frame.get("User-Id"))
+        except zmq.ZMQError:  # made up by ZeroMQ when a connection ended
+            return None
+        return key if key in self._doorkeeper.peers.values() else None
+
+    def _options(self) -> dict[int, int | bytes]:
+        return {
+            **heartbeats(self._hold_time),
+            zmq.IPV6: 1,
+            zmq.XPUB_VERBOSE: 1,
+            zmq.ZAP_DOMAIN: ZAP_DOMAIN,
+            zmq.SNDHWM: SEND_QUEUE,
+            zmq.MAXMSGSIZE: MAX_REQUEST,
+            zmq.HANDSHAKE_IVL: 2000,
+        }
+
+
+def _link_local(address: bytes) -> bool:
+    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80

@@ -1,0 +1,102 @@
+"""Everything that the sharing room needs of a network, on one page.
+
+`bus.open_bus` gives it over ZeroMQ; tests and the simulation hand in a fake. All methods
+but the waiting ones return at once. Every wait may be cancelled without loss, and each is
+for one task at a time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+import attrs
+
+
+@attrs.frozen
+class PeerEnd:
+    """Where a peer is listened to.
+
+    ``key``: the peer's key. ``address``: its management address, packed. ``device``: the
+    interface that leads there and the only one to be used, or None for any.
+    """
+
+    key: str
+    address: bytes
+    port: int
+    device: str | None
+
+
+class Link(enum.Enum):
+    """The connection to a peer; the value says it in words."""
+
+    CONNECTED = ""
+    DISCONNECTED = "no connection"
+    TURNED_AWAY = "it turns us away: our management address is not one of its peers'"
+
+
+class Request(NamedTuple):
+    """What came in on the publishing socket: ``peer`` is the admitted sender's key, or None."""
+
+    peer: str | None
+    frame: bytes
+
+
+class BindProblem(NamedTuple):
+    """An address (packed) on which we do not listen, and why, in words."""
+
+    address: bytes
+    why: str
+
+
+class PeerSocket(Protocol):
+    """What one peer publishes, of the topics subscribed to; lost connections are made anew."""
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hear *topic*, also on every later connection."""
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Hear it no more."""
+
+    def receive(self) -> Sequence[bytes] | None:
+        """The frames of the next message, or None: nothing has come."""
+
+    async def readable(self) -> None:
+        """Wait until `receive` has something."""
+
+    async def link_change(self) -> Link:
+        """Wait until the connection is another than last told. Has to be awaited all the
+        time: some failures are mended here.
+        """
+
+
+class Bus(Protocol):
+    """Our publishing socket, and the way to the peers'."""
+
+    @property
+    def strangers(self) -> int:
+        """How many connections were turned away."""
+
+    def admit(self, peers: Mapping[bytes, str]) -> None:
+        """Let in who connects from these addresses (packed), under these keys, and nobody else."""
+
+    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
+        """Listen on these addresses (packed) too; what is wrong with those that failed.
+
+        Call it again with the same addresses as often as you like: when one has appeared,
+        or to try again. IPv6 link-local addresses are left out.
+        """
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        """Say this to every subscriber of *topic*. Never blocks: who is too slow loses it."""
+
+    def receive(self) -> Request | None:
+        """The next thing that a subscriber sent, or None."""
+
+    async def readable(self) -> None:
+        """Wait until `receive` has something."""
+
+    def open(self, end: PeerEnd) -> AbstractContextManager[PeerSocket]:
+        """Connect to a peer. The context has to end before the bus does."""

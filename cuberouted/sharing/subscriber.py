@@ -1,0 +1,163 @@
+"""A peer's voice over ZeroMQ: one SUB socket.
+
+It is bound to the peer's device, or else it would follow the default route while the
+tunnel is down, and believe a stranger there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import socket
+
+import trio
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from cuberouted.sharing.messages import MAX_MESSAGE
+from cuberouted.sharing.port import Link, PeerEnd
+from cuberouted.sharing.wakeup import Wakeup
+
+REVIVE_AFTER = 1.0
+"""Seconds that ZeroMQ has to show that it tries again."""
+
+_ENDED = zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH
+_TRIES = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
+_WATCHED = _ENDED | _TRIES | zmq.Event.HANDSHAKE_SUCCEEDED
+
+_monitor_names = itertools.count()
+
+
+class Subscriber:
+    """The `PeerSocket` of *end*. Close it when the tasks that wait on it have ended."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], end: PeerEnd, hold_time: float
+    ) -> None:
+        self._context = context
+        self._end = end
+        self._hold_time = hold_time
+        self._topics: set[bytes] = set()
+        self._link: Link | None = None
+        self._given_up = False
+        self._connect()
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hear *topic*; ZeroMQ tells the peer at once, and again on every new connection."""
+        self._topics.add(topic)
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Hear *topic* no more."""
+        self._topics.discard(topic)
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def receive(self) -> list[bytes] | None:
+        """The frames of the next message, or None."""
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    async def readable(self) -> None:
+        """Wait until a message has come (or the socket is another)."""
+        await self._wakeup.readable()
+
+    async def link_change(self) -> Link:
+        """Wait for a change of the connection; mends the one that ZeroMQ has given up."""
+        while True:
+            with trio.move_on_after(REVIVE_AFTER if self._given_up else math.inf):
+                await self._monitor_wakeup.readable()
+            event = self._next_event()
+            if event is not None:
+                link = self._link_after(event)
+                if link is not self._link and link is not None:
+                    self._link = link
+                    return link
+            elif self._given_up:
+                self._reconnect()
+
+    def close(self) -> None:
+        """Leave."""
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+
+    def _next_event(self) -> zmq.Event | None:
+        try:
+            frames = self._monitor.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return zmq.Event(parse_monitor_message(frames)["event"])
+
+    def _link_after(self, event: zmq.Event) -> Link | None:
+        """What *event* makes of the connection.
+
+        After being turned away, and after any message against the protocol (one too large
+        is enough), libzmq 4.3 ends the connection for good: session_base_t::engine_error
+        terminates where it would reconnect. Nothing tells of it but the missing next try.
+        """
+        if event & _TRIES:
+            self._given_up = False
+        elif event & _ENDED:
+            self._given_up = True
+        match event:
+            case zmq.Event.HANDSHAKE_SUCCEEDED:
+                return Link.CONNECTED
+            case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                return Link.TURNED_AWAY
+            case zmq.Event.CONNECT_RETRIED:
+                return Link.DISCONNECTED
+            case zmq.Event.DISCONNECTED if self._link is Link.CONNECTED:
+                return Link.DISCONNECTED
+        return self._link
+
+    def _reconnect(self) -> None:
+        self._given_up = False
+        self._wakeup.nudge()
+        self._monitor_wakeup.nudge()
+        self.close()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = self._context.socket(zmq.SUB)
+        for option, value in self._options().items():
+            self._socket.setsockopt(option, value)
+        self._monitor = self._socket.get_monitor_socket(
+            _WATCHED, f"inproc://monitor-{next(_monitor_names)}"
+        )
+        for topic in self._topics:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._wakeup = Wakeup(self._socket)
+        self._monitor_wakeup = Wakeup(self._monitor)
+        self._socket.connect(endpoint(self._end.address, self._end.port))
+
+    def _options(self) -> dict[int, int | bytes]:
+        options: dict[int, int | bytes] = {
+            **heartbeats(self._hold_time),
+            zmq.IPV6: len(self._end.address) == 16,
+            zmq.LINGER: 0,
+            zmq.MAXMSGSIZE: MAX_MESSAGE,
+            zmq.CONNECT_TIMEOUT: 1000,  # without it a reconnect after an outage was 3 s late
+            zmq.HANDSHAKE_IVL: 2000,
+            zmq.RECONNECT_IVL: 100,
+            zmq.RECONNECT_IVL_MAX: 1000,
+        }
+        if self._end.device is not None:
+            options[zmq.BINDTODEVICE] = self._end.device.encode()
+        return options
+
+
+def heartbeats(hold_time: float) -> dict[int, int | bytes]:
+    """ZMTP's own heartbeats, which end a connection whose other side has vanished."""
+    return {
+        zmq.HEARTBEAT_IVL: max(1, round(hold_time * 1000 / 3)),
+        zmq.HEARTBEAT_TIMEOUT: max(1, round(hold_time * 1000)),
+    }
+
+
+def endpoint(address: bytes, port: int) -> str:
+    """ZeroMQ's spelling of a packed *address*."""
+    if len(address) == 4:
+        return f"tcp://{socket.inet_ntop(socket.AF_INET, address)}:{port}"
+    return f"tcp://[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
