@@ -108,7 +108,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
 	echo "Installing Python packages into $(VENV)"
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --editable '.[dev]'
 	touch $@
 
 .PHONY: clean
