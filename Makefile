@@ -44,11 +44,11 @@ help: ## say what can be made
 	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: demo
-demo: setup root ## three servers, four clients, cuberouted between them: see it work (root)
+demo: root setup ## three servers, four clients, cuberouted between them: see it work (root)
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: setup lint types unit lab ## lint, types, unit and lab, one after the other (root)
+test: root setup lint types unit lab ## lint, types, unit and lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -69,7 +69,7 @@ unit: $(INSTALLED) ## unit tests: a few seconds, no root needed
 	$(BIN)/python -m pytest -q tests/unit
 
 .PHONY: lab
-lab: setup root ## end-to-end tests on real OpenVPN in network namespaces (root)
+lab: root setup ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
 	$(BIN)/python -m pytest -q tests/lab
 
@@ -96,7 +96,7 @@ tun:
 .PHONY: root
 root:
 	@if [ "$$(id -u)" != 0 ]; then
-		echo "The lab makes network namespaces: run this as root." >&2
+		echo "The lab makes network namespaces: run this as root (lint, types, unit need none)." >&2
 		exit 1
 	fi
 
