@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tests.lab.host import Host
@@ -23,6 +24,15 @@ def wait_reaches(host: Host, address: str, timeout: float = 10.0) -> None:
     wait_for(f"{host.name} to reach {address}", lambda: reaches(host, address), timeout)
 
 
+def answers(pairs: Sequence[tuple[Host, str]], wait: float = 0.5) -> list[bool]:
+    """Whether each host reaches its address; all are asked at the same time."""
+    attempts = [
+        host.start(f"one-ping-{address}", "ping", "-n", "-c", "1", "-W", str(wait), address)
+        for host, address in pairs
+    ]
+    return [attempt.wait() == 0 for attempt in attempts]
+
+
 class Gap(NamedTuple):
     """A time without replies: Unix seconds of the last reply before, and the first after."""
 
@@ -36,11 +46,11 @@ class Gap(NamedTuple):
 
 
 class Stream:
-    """A ping every 10 ms from a host to an address, until `end`."""
+    """Pings from a host to an address, one every *interval* seconds, until `end`."""
 
-    def __init__(self, host: Host, address: str) -> None:
+    def __init__(self, host: Host, address: str, interval: float = 0.01) -> None:
         self._process = host.start(
-            f"ping-{address}", "ping", "-n", "-D", "-O", "-i", "0.01", "-W", "1", address
+            f"ping-{address}", "ping", "-n", "-D", "-O", "-i", str(interval), "-W", "1", address
         )
         self.started = time.time()
 

@@ -14,15 +14,19 @@ from tests.lab import lab as lab_module
 from tests.lab import ping, routes
 from tests.lab.host import PROJECT
 from tests.lab.lab import Lab, LabError
+from tests.lab.leftovers import namespaces_under, processes_in
 from tests.lab.openvpn import Options
 from tests.lab.waiting import wait_for
 
 RUNNING_LAB = """
-import os, sys, time
+import time
+from tests.lab import ping
 from tests.lab.lab import Lab
 with Lab() as lab:
-    lab.client("host1").connect(lab.servers[0])
-    print(*(os.stat(f"/proc/{host.pid}/ns/net").st_ino for host in lab.hosts), flush=True)
+    one = lab.client("host1")
+    one.connect(lab.servers[0])
+    ping.Stream(one.host, lab.servers[0].data)
+    print("running", flush=True)
     time.sleep(60)
 """
 
@@ -90,20 +94,9 @@ def test_a_lab_that_is_ended_by_a_signal_leaves_nothing(
         text=True,
     ) as process:
         assert process.stdout
-        namespaces = {int(inode) for inode in process.stdout.readline().split()}
-        assert len(namespaces) == 3
+        assert process.stdout.readline() == "running\n"
+        namespaces = namespaces_under(process.pid)
+        assert len(namespaces) == 4
         process.send_signal(number)
-    wait_for("the lab's processes to end", lambda: not _processes_in(namespaces))
+    wait_for("the lab's processes to end", lambda: not processes_in(namespaces))
     assert list(tmp_path.iterdir()) == []
-
-
-def _processes_in(namespaces: set[int]) -> list[Path]:
-    """Processes in these network namespaces, which exist only as long as one is in them."""
-    found = []
-    for namespace in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            if namespace.stat().st_ino in namespaces:
-                found.append(namespace)
-        except OSError:  # it has just ended
-            continue
-    return found
