@@ -6,6 +6,7 @@ which prefixes to believe, and which addresses to listen on.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
@@ -32,6 +33,7 @@ class Surroundings:
     ``networks``: what may be advertised and accepted, by data interface; they outlive the
     interface's absence. ``listen``: packed addresses for the peers to connect to.
     ``own_data``: our data interfaces' addresses, which we advertise as a server.
+    ``data_addresses``: the first IPv4 one of each data interface, as text.
     ``missing``: configured interfaces that are not there, or down.
     """
 
@@ -41,6 +43,7 @@ class Surroundings:
     networks: Mapping[str, tuple[Prefix, ...]] = attrs.field(factory=dict)
     listen: frozenset[bytes] = frozenset()
     own_data: frozenset[Prefix] = frozenset()
+    data_addresses: Mapping[str, str] = attrs.field(factory=dict)
     missing: tuple[str, ...] = ()
 
 
@@ -74,6 +77,7 @@ def survey(
         networks=networks,
         listen=_listen(config, by_name),
         own_data=frozenset(Prefix.host(address) for _, address in sources),
+        data_addresses={link.name: text for link in data if (text := _first_ipv4(link))},
         missing=tuple(
             name for name in interfaces(config) if name not in by_name or not by_name[name].running
         ),
@@ -121,7 +125,7 @@ def server_claims(node: str, own_data: Iterable[Prefix]) -> tuple[LocalClaim, ..
 def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
     present = {a.local for link in links.values() for a in link.addresses}
     if config.listen is not None:
-        return present.intersection(config.listen)
+        return frozenset(present.intersection(config.listen))
     managing = {peer.mgmt_interface for peer in config.peers}
     own_families = {len(peer.mgmt_ip) for peer in config.peers}
     return frozenset(
@@ -130,3 +134,8 @@ def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
         for _, address in preferred_sources([links[name]])
         if len(address) in own_families
     )
+
+
+def _first_ipv4(link: Link) -> str | None:
+    packed = (address.local for address in link.addresses if len(address.local) == 4)
+    return next((socket.inet_ntop(socket.AF_INET, address) for address in packed), None)

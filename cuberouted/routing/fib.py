@@ -25,6 +25,7 @@ from cuberouted.routing.values import (
     Nexthop,
     Refusal,
     Route,
+    StrayRoute,
     Verb,
 )
 
@@ -59,6 +60,7 @@ class Fib:
     sources: Sequence[tuple[Prefix, bytes]] = ()
     stale: bool = attrs.field(default=False, init=False)
     _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
+    _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
     _nexthops: dict[int, Nexthop] = attrs.field(factory=dict, init=False)
     _ids: dict[Target, int] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
@@ -71,13 +73,14 @@ class Fib:
 
     # -- what is told --
 
-    def scanned(self, found: Installed) -> list[Change]:
-        """A dump of all that is ours: from now on this is what is installed.
+    def scanned(self, found: Installed, now: float) -> list[Change]:
+        """A dump of all that is ours: from *now* on this is what is installed.
 
         Returns what can go at once, because nothing of ours has that form.
         """
         self._installed = dict(found.routes)
         self._nexthops = dict(found.nexthops)
+        self._since = {prefix: self._since.get(prefix, now) for prefix in found.routes}
         self._refused.clear()
         self.stale = False
         self._recognise()
@@ -145,8 +148,10 @@ class Fib:
         """Every prefix that is wanted or installed."""
         return {*self._desired, *self._installed}
 
-    def done(self, changes: Sequence[Change], refusals: Iterable[Refusal]) -> set[Prefix]:
-        """What became of *changes*. Returns the prefixes to ask `changes` about once more.
+    def done(
+        self, changes: Sequence[Change], refusals: Iterable[Refusal], now: float
+    ) -> set[Prefix]:
+        """What became of *changes* at *now*. Returns the prefixes to ask `changes` about again.
 
         ``stale`` is set when the kernel is not as we believed: then scan it again.
         """
@@ -155,9 +160,9 @@ class Fib:
         for change in changes:
             refusal = refused.get(change) if refused else None
             if refusal is None:
-                self._succeeded(change)
+                self._succeeded(change, now)
             else:
-                again |= self._failed(refusal)
+                again |= self._failed(refusal, now)
         return again
 
     # -- what is shown --
@@ -171,6 +176,10 @@ class Fib:
     def installed_count(self) -> int:
         """How many routes of ours there are."""
         return len(self._installed)
+
+    def installed_since(self) -> Mapping[Prefix, float]:
+        """Since when each route of ours has been there, in monotonic seconds."""
+        return self._since
 
     def conflicts(self) -> dict[Prefix, str]:
         """The routes that do not have the effect they should, and why."""
@@ -242,12 +251,14 @@ class Fib:
                 return address
         return own[0][1] if own else None
 
-    def _succeeded(self, change: Change) -> None:
+    def _succeeded(self, change: Change, now: float) -> None:
         match change:
             case Change(Verb.DELETE, Route(prefix=prefix)):
                 self._installed.pop(prefix, None)
+                self._since.pop(prefix, None)
             case Change(_, Route() as route):
                 self._installed[route.prefix] = route
+                self._since[route.prefix] = now
                 self._refused.pop(route.prefix, None)
             case Change(Verb.DELETE, Nexthop(id=gone)):
                 del self._nexthops[gone]
@@ -255,13 +266,14 @@ class Fib:
                 self._installed = {
                     p: route for p, route in self._installed.items() if route.nexthop != gone
                 }
+                self._since = {p: at for p, at in self._since.items() if p in self._installed}
             case Change(_, Nexthop() as nexthop):
                 self._nexthops[nexthop.id] = nexthop
 
-    def _failed(self, refusal: Refusal) -> set[Prefix]:
+    def _failed(self, refusal: Refusal, now: float) -> set[Prefix]:
         change, what = refusal.change, refusal.change.what
         if change.verb is Verb.DELETE and refusal.errno in ALREADY_GONE:
-            self._succeeded(change)
+            self._succeeded(change, now)
             return set()
         if change.verb is Verb.ADD and refusal.errno == errno.EEXIST:
             if isinstance(what, Route):
@@ -287,6 +299,9 @@ def is_for_servers(nexthop_id: int) -> bool:
 def removal(found: Installed) -> list[Change]:
     """What removes all that is ours. A nexthop object takes its routes with it."""
     orphans = [route for route in found.routes.values() if route.nexthop not in found.nexthops]
-    return [
-        Change(Verb.DELETE, what) for what in (*found.nexthops.values(), *orphans, *found.strays)
+    gone: list[Nexthop | Route | StrayRoute] = [
+        *found.nexthops.values(),
+        *orphans,
+        *found.strays,
     ]
+    return [Change(Verb.DELETE, what) for what in gone]

@@ -86,6 +86,15 @@ class Outcome(NamedTuple):
         """An outcome to be filled."""
         return cls(set(), [], [], [])
 
+    def joined(self, later: Outcome) -> Outcome:
+        """This, and then *later*."""
+        return Outcome(
+            self.moved | later.moved,
+            self.advertise + later.advertise,
+            self.withdraw + later.withdraw,
+            self.refused + later.refused,
+        )
+
 
 @attrs.define
 class Rib:
@@ -114,6 +123,10 @@ class Rib:
     def said_by(self, source: Source) -> Mapping[Prefix, Claim]:
         """All that *source* claims, also what the policy refuses."""
         return self._said.get(source, {})
+
+    def sources(self, origin: Origin) -> list[Source]:
+        """Who has ever claimed anything, of this *origin*."""
+        return [source for source in self._said if source.origin is origin]
 
     def superseded(self, instance: str) -> frozenset[Superseded]:
         """Sessions of our OpenVPN process *instance* whose client has connected elsewhere."""
@@ -217,8 +230,10 @@ class Rib:
         self._judge(prefix, source, claim, outcome)
 
     def _judge(self, prefix: Prefix, source: Source, claim: Claim, outcome: Outcome) -> None:
+        # what was adopted is the administrator's word, or was believed before our restart
+        adopted = claim.advertisement.version == ADOPTED_VERSION
         why = self.policy.refusal(prefix, "" if claim.is_local else source.name)
-        if why is None:
+        if why is None or adopted:
             self._remember(prefix, claim.advertisement.version)
             self._rank(prefix, source, claim, outcome)
         else:

@@ -19,7 +19,7 @@ from cuberouted.model import Prefix
 from cuberouted.routing.fib import Fib, Target, removal
 from cuberouted.routing.paths import Path
 from cuberouted.routing.port import KernelPort
-from cuberouted.routing.values import Notices, Refusal, described
+from cuberouted.routing.values import ForeignRoute, Refusal, described
 from cuberouted.seldom import Seldom
 
 log = logging.getLogger(__name__)
@@ -38,23 +38,36 @@ MOST_ROUNDS = 8
 
 
 class Router:
-    """One kernel, one `Fib`. ``target_of`` tells where a prefix should lead right now."""
+    """One kernel, one `Fib`.
+
+    ``target_of`` tells where a prefix should lead right now. ``on_stale`` is called when the
+    kernel turns out not to be as we believed: somebody should `rescan`.
+    """
 
     def __init__(
-        self, kernel: KernelPort, metric: int, target_of: Callable[[Prefix], Target | None]
+        self,
+        kernel: KernelPort,
+        metric: int,
+        target_of: Callable[[Prefix], Target | None],
+        on_stale: Callable[[], None],
     ) -> None:
         self._kernel = kernel
         self._target_of = target_of
+        self._on_stale = on_stale
         self._lock = trio.Lock()
         self._moved: set[Prefix] = set()
         self._reported: set[Prefix] = set()
         self._seldom = Seldom()
         self.fib = Fib(metric)
-        self.stale = trio.Event()
 
     async def follow(self, moved: Iterable[Prefix]) -> None:
-        """Make the kernel right for these prefixes. Returns when it is."""
+        """Make the kernel right for these prefixes. Returns when it is.
+
+        A point where tasks take turns, and where a cancellation is heeded: what is not
+        done then is done with the next call, or the next scan.
+        """
         self._moved.update(moved)
+        await trio.lowlevel.checkpoint()
         if not self._moved:
             return
         with trio.CancelScope(shield=True):
@@ -81,11 +94,13 @@ class Router:
             await self._scan(paths, sources)
         return self.fib.adopted()
 
-    async def heed(self, notices: Notices) -> None:
-        """Others have changed routes in our table: retry where one stood in our way."""
-        self.fib.foreign(notices.appeared, notices.vanished)
+    async def heed(
+        self, appeared: Sequence[ForeignRoute], vanished: Sequence[ForeignRoute]
+    ) -> None:
+        """Others have changed routes beside ours: retry where one stood in our way."""
+        self.fib.foreign(appeared, vanished)
         self._report_conflicts()
-        await self.follow(route.prefix for route in notices.vanished)
+        await self.follow(route.prefix for route in vanished)
 
     async def look_for_foreign(self, within: Callable[[Prefix], bool]) -> None:
         """Learn anew which routes of others stand beside ours."""
@@ -106,8 +121,7 @@ class Router:
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
     ) -> None:
         self.fib.paths, self.fib.sources = paths, sources
-        self.stale = trio.Event()
-        strays = self.fib.scanned(await self._kernel.dump())
+        strays = self.fib.scanned(await self._kernel.dump(), trio.current_time())
         await self._kernel.apply(strays)
 
     async def _want(self, prefixes: Iterable[Prefix]) -> None:
@@ -120,13 +134,13 @@ class Router:
         for _ in range(MOST_ROUNDS):
             changes = self.fib.changes(prefixes)
             refusals = await self._kernel.apply(changes)
-            prefixes = self.fib.done(changes, refusals)
+            prefixes = self.fib.done(changes, refusals, trio.current_time())
             self._report_refusals(refusals)
             if not prefixes:
                 break
         self._report_conflicts()
         if self.fib.stale:
-            self.stale.set()
+            self._on_stale()
 
     def _report_refusals(self, refusals: Iterable[Refusal]) -> None:
         for number, group in itertools.groupby(refusals, key=lambda r: r.errno):

@@ -28,6 +28,7 @@ HOST1, HOST2, SERVER = map(Prefix.parse, ("10.1.0.1", "10.1.0.2", "10.1.0.254"))
 OURS = Prefix.parse("10.1.0.99").address
 SOURCES = [(Prefix.parse("10.1.0.0/24"), OURS)]
 METRIC = 50
+NOW = 1000.0
 
 
 class KernelModel:
@@ -61,14 +62,14 @@ class KernelModel:
         self.fib.want(wanted, wanted.get)
         changes = self.fib.changes(wanted)
         self.apply(changes)
-        assert not self.fib.done(changes, [])
+        assert not self.fib.done(changes, [], NOW)
         return changes
 
     def rescan(self):
-        self.apply(self.fib.scanned(Installed(dict(self.nexthops), dict(self.routes))))
+        self.apply(self.fib.scanned(Installed(dict(self.nexthops), dict(self.routes)), NOW))
         changes = self.fib.changes(self.fib.everything())
         self.apply(changes)
-        self.fib.done(changes, [])
+        self.fib.done(changes, [], NOW)
         return changes
 
     def leads(self):
@@ -159,7 +160,7 @@ def test_a_source_address_that_has_come_is_put_into_the_routes(kernel, fib):
 def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
     restarted = Fib(METRIC, PATHS, SOURCES)
-    restarted.scanned(Installed(kernel.nexthops, kernel.routes))
+    restarted.scanned(Installed(kernel.nexthops, kernel.routes), NOW)
     assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
     restarted.want(wanted, wanted.get)
@@ -170,14 +171,14 @@ def test_routes_towards_nobody_we_know_are_removed(kernel, fib):
     stranger = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
     stray = StrayRoute(HOST2, table=7, metric=3)
     found = Installed({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
-    assert fib.scanned(found) == [Change(Verb.DELETE, stray)]
+    assert fib.scanned(found, NOW) == [Change(Verb.DELETE, stray)]
     assert fib.adopted() == {}
     assert fib.changes(fib.everything()) == [Change(Verb.DELETE, stranger)]
 
 
 def refuse(fib, changes, number, what):
     refusals = [Refusal(c, number, "") for c in changes if isinstance(c.what, what)]
-    return fib.done(changes, refusals)
+    return fib.done(changes, refusals, NOW)
 
 
 def asked(fib, wanted):
@@ -191,14 +192,14 @@ def test_a_foreign_route_of_our_metric_is_a_conflict_until_it_has_gone(fib):
     assert list(fib.conflicts()) == [HOST1]
     assert not fib.stale
     assert [c.verb for c in fib.changes([HOST1])] == [Verb.ADD]
-    fib.done(fib.changes([HOST1]), [])
+    fib.done(fib.changes([HOST1]), [], NOW)
     assert not fib.conflicts()
 
 
 @pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])
 def test_a_foreign_route_of_lower_metric_shadows_ours(fib, metric, shadowed):
     other = ForeignRoute(HOST1, 254, metric, 4, 3)
-    fib.done(asked(fib, {HOST1: CLIENTS_B}), [])
+    fib.done(asked(fib, {HOST1: CLIENTS_B}), [], NOW)
     fib.foreign([other], [])
     assert (HOST1 in fib.conflicts()) is shadowed
     fib.foreign([], [other])
@@ -207,7 +208,7 @@ def test_a_foreign_route_of_lower_metric_shadows_ours(fib, metric, shadowed):
 
 def test_a_nexthop_id_in_use_sends_us_to_the_next(fib):
     changes = asked(fib, {HOST1: CLIENTS_B})
-    assert fib.done(changes, [Refusal(c, errno.EEXIST, "") for c in changes[:1]]) == {HOST1}
+    assert fib.done(changes, [Refusal(c, errno.EEXIST, "") for c in changes[:1]], NOW) == {HOST1}
     again = fib.changes([HOST1])
     assert again[0] == Change(Verb.ADD, Nexthop(FIRST_NEXTHOP_ID + 2, V4, TUN1.device, None))
     assert again[-1].what.nexthop == FIRST_NEXTHOP_ID + 2

@@ -1,0 +1,5 @@
+"""`python -m cuberouted`."""
+
+from cuberouted.cli import main
+
+main(prog_name="cuberouted")

@@ -1,0 +1,110 @@
+"""What a running daemon answers on its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import trio
+
+from cuberouted import report
+from cuberouted.control import Answers
+from cuberouted.daemon import Daemon, OpenVPN, Peer
+from cuberouted.model import shown
+from cuberouted.routing.rib import Claim
+
+MOST_PROBLEMS = 20
+"""Problems of one kind that are listed one by one."""
+
+
+def answers(daemon: Daemon) -> Answers:
+    """Each question with the function that answers it, as things stand at that moment."""
+    return {
+        "status": lambda: status(daemon),
+        "clients": lambda: report.clients(daemon.node.rib.bests()),
+        "owners": lambda: owners(daemon),
+    }
+
+
+def status(daemon: Daemon) -> report.Status:
+    """This node, its OpenVPN, its peers."""
+    now, fib = trio.current_time(), daemon.node.router.fib
+    return report.Status(
+        node=daemon.config.node,
+        uptime=round(now - daemon.started_at, 1),
+        openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
+        peers=[_peer_row(peer, now) for peer in daemon.peers.values()],
+        routes=report.RouteCounts(
+            desired=fib.desired_count,
+            installed=fib.installed_count,
+            conflicts=len(fib.conflicts()),
+        ),
+        problems=list(_problems(daemon)),
+    )
+
+
+def owners(daemon: Daemon) -> report.Owners:
+    """Whose the routes are, by destination."""
+    now, rib = trio.current_time(), daemon.node.rib
+    known = {
+        str(prefix): report.owner(best, now - since)
+        for prefix, since in daemon.node.router.fib.installed_since().items()
+        if (best := rib.best(prefix)) is not None
+    }
+    return report.Owners(daemon.config.node, known)
+
+
+def waiting_for(daemon: Daemon) -> str:
+    """One line for `systemctl status`: what works, and what is still missing."""
+    now = status(daemon)
+    missing = [
+        *daemon.node.surroundings.missing,
+        *(f"{o.name} ({o.state})" for o in now.openvpn if o.state != "connected"),
+        *(f"peer {p.name} ({p.state})" for p in now.peers if p.state != "up"),
+    ]
+    clients = sum(openvpn.clients for openvpn in now.openvpn)
+    served = f"{clients} clients, {now.routes.installed} routes"
+    return f"{served}; waiting for {', '.join(missing)}" if missing else served
+
+
+def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
+    now = openvpn.watch.status()
+    return report.OpenVPNRow(
+        name=now.name,
+        state=now.state,
+        version=now.version or None,
+        clients=now.clients,
+        detail=now.detail,
+    )
+
+
+def _peer_row(peer: Peer, now: float) -> report.PeerRow:
+    known = peer.session.status()
+    heard = known.last_heard
+    return report.PeerRow(
+        name=known.configured or known.node or known.peer,
+        state=known.state.value,
+        clients=known.clients,
+        last_heard=None if heard is None else round(now - heard, 3),
+        detail=known.detail,
+    )
+
+
+def _problems(daemon: Daemon) -> Iterator[str]:
+    missing = daemon.node.surroundings.missing
+    if missing:
+        yield f"waiting for interface {', '.join(missing)}"
+    yield from (problem.why for problem in daemon.bind_problems)
+    conflicts = daemon.node.router.fib.conflicts()
+    for prefix in sorted(conflicts)[:MOST_PROBLEMS]:
+        yield f"route {prefix}: {conflicts[prefix]}"
+    for contested, (best, other) in enumerate(daemon.node.rib.contested()):
+        if contested < MOST_PROBLEMS:
+            yield _contest(best, other)
+
+
+def _contest(best: Claim, other: Claim) -> str:
+    prefix = report.address(best.advertisement.prefix)
+    return (
+        f"{prefix} has two clients: {shown(best.advertisement.name)} at {best.node} and"
+        f" {shown(other.advertisement.name)} at {other.node}: their address pools overlap"
+    )

@@ -1,0 +1,191 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+
+from cuberouted import __version__, control, report, show
+from cuberouted.config import Config, ConfigError, load
+
+DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
+
+NOT_WELL, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
+"""Exit statuses; 0 is fine."""
+
+
+class Commands(click.Group):
+    """The first word is a command, or the configuration file to run the daemon with."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A word that is no command but looks like a file is one."""
+        if args[0] not in self.commands and ("/" in args[0] or Path(args[0]).is_file()):
+            return "run", self.commands["run"], args
+        return super().resolve_command(ctx, args)
+
+
+class Where(msgspec.Struct, frozen=True):
+    """Where the daemon's configuration, or else its control socket, is."""
+
+    config: Path
+    socket: Path | None
+
+    def control_socket(self) -> Path:
+        """The control socket to ask."""
+        return self.socket or loaded(self.config).control_socket
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 fine; 1 what was asked about is not well; 2 wrong usage or bad"
+    " configuration; 3 the daemon is not running.",
+)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="Where the commands find the control socket's name.",
+)
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="The daemon's control socket itself."
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context, config: Path, socket: Path | None) -> None:
+    """Share routes between OpenVPN servers that share one client subnet.
+
+    \b
+    cuberouted /etc/cuberouted.conf     the daemon, in the foreground
+    cuberouted check                    would it work on this host?
+    cuberouted status                   this node, its OpenVPN, its peers
+    """  # noqa: D301 - \b is click's own mark
+    ctx.obj = Where(config, socket)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@main.command(hidden=True)
+@click.argument("file", type=click.Path(path_type=Path))
+def run(file: Path) -> None:
+    """Run the daemon, in the foreground."""
+    from cuberouted.run import run_daemon
+
+    sys.exit(run_daemon(loaded(file)))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.pass_obj
+def check(where: Where, file: Path | None) -> None:
+    """Is this configuration right, and would it work on this host?
+
+    Reads and looks only: nothing is changed, and OpenVPN's management interface is not
+    connected to, because it serves one client at a time.
+    """
+    from cuberouted.check import examine
+    from cuberouted.facts import gather
+
+    config = loaded(file or where.config)
+    findings = examine(config, trio.run(gather, config))
+    show.show_findings(findings, show.console())
+    sys.exit(NOT_WELL if show.has_problem(findings) else 0)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+
+
+@main.command()
+@json_option
+@click.pass_obj
+def status(where: Where, as_json: bool) -> None:
+    """This node, its OpenVPN, its peers.
+
+    Exits with 1 when OpenVPN or a peer is not there.
+    """
+    answer = asked(where, "status", report.Status)
+    tell(answer, show.show_status, as_json)
+    sys.exit(0 if answer.well else NOT_WELL)
+
+
+@main.command()
+@json_option
+@click.pass_obj
+def clients(where: Where, as_json: bool) -> None:
+    """Every client known in the mesh: where it is, since when."""
+    tell(asked(where, "clients", report.Clients), show.show_clients, as_json)
+
+
+@main.command("dump-routes")
+@json_option
+@click.pass_obj
+def dump_routes(where: Where, as_json: bool) -> None:
+    """The host routes that cuberouted has installed, read from the kernel."""
+    from cuberouted.maintenance import read_routes
+
+    config = loaded(where.config)
+    try:
+        owners = control.ask(where.control_socket(), "owners", report.Owners)
+    except control.ControlError as error:
+        click.echo(f"{error}; node, kind, name and age are left empty", err=True)
+        owners = None
+    tell(trio.run(read_routes, config, owners), show.show_routes, as_json)
+
+
+@main.command()
+@click.pass_obj
+def flush(where: Where) -> None:
+    """Remove every route, nexthop and rule that cuberouted owns (daemon stopped)."""
+    from cuberouted.maintenance import flush_routes
+
+    config = loaded(where.config)
+    if control.is_served(where.control_socket()):
+        fail(f"{where.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
+    removed = trio.run(flush_routes, config)
+    click.echo(f"{removed} routes removed")
+
+
+def loaded(path: Path) -> Config:
+    """The configuration in *path*; if it is not right, its mistakes are told and we end."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail(str(error), WRONG_USAGE)
+
+
+def asked(where: Where, question: str, kind: type[control.T]) -> control.T:
+    """What the daemon answers; without one we end."""
+    try:
+        return control.ask(where.control_socket(), question, kind)
+    except control.NotRunningError as error:
+        fail(str(error), NOT_RUNNING)
+    except control.ControlError as error:
+        fail(str(error), NOT_WELL)
+
+
+def tell(
+    answer: control.T, for_people: Callable[[control.T, Console], None], as_json: bool
+) -> None:
+    """Print *answer*, for people or for programs."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
+    else:
+        for_people(answer, show.console())
+
+
+def fail(why: str, status: int) -> NoReturn:
+    """Say why, on standard error, and end with *status*."""
+    click.echo(why, err=True)
+    sys.exit(status)

@@ -1,0 +1,176 @@
+"""The Unix socket behind `status`, `clients` and `dump-routes`.
+
+One question a connection: a line with a JSON object ``{"ask": NAME}``, answered by one
+JSON object and the end of the stream. All questions only read.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import trio
+
+log = logging.getLogger(__name__)
+
+LONGEST_QUESTION = 4096
+"""Bytes; ours are below 50."""
+
+PATIENCE = 5.0
+"""Seconds a client may take to ask, and to take its answer."""
+
+MOST_CLIENTS = 16
+"""Served at once; more wait in the backlog."""
+
+Answers = Mapping[str, Callable[[], object]]
+
+T = TypeVar("T")
+
+
+class ControlError(Exception):
+    """The control socket cannot be used; the text says why and what to do."""
+
+
+class NotRunningError(ControlError):
+    """Nobody listens on the control socket."""
+
+
+class Question(msgspec.Struct):
+    """What a client asks for."""
+
+    ask: str
+
+
+class Problem(msgspec.Struct):
+    """The answer to a question that nobody can answer."""
+
+    error: str
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[trio.SocketListener]:
+    """The control socket, ours alone, removed at the end.
+
+    Raises:
+      ControlError: a daemon uses it already, or it cannot be made.
+    """
+    if is_served(path):
+        raise ControlError(
+            f"{path}: a cuberouted runs already; give this one another control_socket"
+        )
+    try:
+        sock = _bound(path)
+    except OSError as error:
+        raise ControlError(f"{path}: cannot make the control socket: {error.strerror}") from error
+    try:
+        yield trio.SocketListener(sock)
+    finally:
+        sock.close()
+        path.unlink(missing_ok=True)
+
+
+async def serve(listener: trio.SocketListener, answers: Answers) -> None:
+    """Answer for ever."""
+    limit = trio.CapacityLimiter(MOST_CLIENTS)
+
+    async def handle(stream: trio.SocketStream) -> None:
+        async with limit, stream:
+            with trio.move_on_after(PATIENCE):
+                try:
+                    await stream.send_all(answer(await _line(stream), answers))
+                except trio.BrokenResourceError:
+                    log.debug("control: a client left before its answer")
+
+    await trio.serve_listeners(handle, [listener])
+
+
+def answer(line: bytes, answers: Answers) -> bytes:
+    """What is said to a question; a question that makes no sense gets an `error`."""
+    try:
+        question = msgspec.json.decode(line, type=Question)
+    except msgspec.MsgspecError as error:
+        return msgspec.json.encode(Problem(f"not a question: {error}"))
+    if question.ask not in answers:
+        return msgspec.json.encode(Problem(f"ask for one of: {', '.join(answers)}"))
+    return msgspec.json.encode(answers[question.ask]())
+
+
+def ask(path: Path, question: str, kind: type[T]) -> T:
+    """What the daemon behind *path* answers, as a *kind*.
+
+    Raises:
+      NotRunningError: no daemon.
+      ControlError: no permission, no answer, or one of another version of cuberouted.
+    """
+    try:
+        with _connected(path) as sock:
+            sock.sendall(msgspec.json.encode(Question(question)) + b"\n")
+            sock.shutdown(socket.SHUT_WR)
+            said = b"".join(iter(lambda: sock.recv(65536), b""))
+        return msgspec.json.decode(said, type=kind)
+    except TimeoutError:
+        raise ControlError(f"{path}: the daemon does not answer") from None
+    except OSError as error:
+        raise _explained(path, error) from error
+    except msgspec.MsgspecError as error:
+        raise ControlError(f"{path}: an answer that makes no sense: {error}") from error
+
+
+def is_served(path: Path) -> bool:
+    """Whether a daemon listens there. Who may not ask cannot know, and is told yes."""
+    try:
+        _connected(path).close()
+    except OSError as error:
+        return not isinstance(_explained(path, error), NotRunningError)
+    return True
+
+
+def _connected(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(PATIENCE)
+    try:
+        sock.connect(str(path))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _explained(path: Path, error: OSError) -> ControlError:
+    if error.errno in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
+        return NotRunningError(f"{path}: no cuberouted is running here")
+    if error.errno == errno.EACCES:
+        return ControlError(f"{path}: permission denied; be root or in the group of that socket")
+    return ControlError(f"{path}: {error.strerror or error}")
+
+
+def _bound(path: Path) -> trio.socket.SocketType:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()  # left by a daemon that was killed: `is_served` has asked
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+        path.chmod(0o660)
+        sock.listen(MOST_CLIENTS)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.socket.from_stdlib_socket(sock)
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    line = b""
+    while b"\n" not in line and len(line) <= LONGEST_QUESTION:
+        more = await stream.receive_some(LONGEST_QUESTION)
+        if not more:
+            break
+        line += more
+    return line

@@ -1,0 +1,262 @@
+"""The daemon: opens the rooms in one nursery, reloads, and ends in good order.
+
+The rooms meet here alone. The outer world comes in as `Edges`, so that a simulation can
+run this very code on a fake OpenVPN, bus, kernel and clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
+from cuberouted.lookout import Lookout
+from cuberouted.model import Superseded
+from cuberouted.node import Node
+from cuberouted.openvpn.connection import Dialer
+from cuberouted.openvpn.sessions import LocalNews
+from cuberouted.openvpn.watch import Watch, watch
+from cuberouted.routing.port import KernelPort
+from cuberouted.sharing.listener import Listener
+from cuberouted.sharing.news import Lost, Terms
+from cuberouted.sharing.port import BindProblem, Bus, PeerEnd
+from cuberouted.sharing.publisher import Publisher
+from cuberouted.sharing.session import PeerSession
+from cuberouted.sharing.speaker import Speaker
+from cuberouted.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+REBIND_AFTER = 5.0
+"""Seconds until an address that could not be listened on is tried again."""
+
+
+class ReloadError(Exception):
+    """The new configuration cannot be taken over by a running daemon; the old one stays."""
+
+
+@attrs.frozen
+class Edges:
+    """The outer world.
+
+    ``wall_clock`` tells Unix seconds; ``random_bytes`` gives as many as it is asked for.
+    """
+
+    kernel: KernelPort
+    bus: Bus
+    dialer: Dialer
+    wall_clock: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+
+
+@attrs.frozen
+class Running:
+    """A task that a reload may end: its scope, and whether it has ended."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+    async def end(self) -> None:
+        """Cancel it, and wait until it has ended."""
+        self.scope.cancel()
+        await self.ended.wait()
+
+
+@attrs.frozen
+class Peer:
+    """A peer that we listen to."""
+
+    config: PeerConfig
+    session: PeerSession
+    task: Running = attrs.field(factory=Running)
+
+
+@attrs.frozen
+class OpenVPN:
+    """An OpenVPN process that we watch."""
+
+    config: OpenVPNConfig
+    watch: Watch
+    task: Running = attrs.field(factory=Running)
+
+
+class Daemon:
+    """One node. `run` it; then `reload` and `stop` it as often as you like, and once."""
+
+    def __init__(self, config: Config, edges: Edges) -> None:
+        self.config = config
+        self.node = Node(
+            config.node,
+            [openvpn.name for openvpn in config.openvpns],
+            edges.kernel,
+            config.route_metric,
+            say=lambda advertise, withdraw: self._speaker.say(advertise, withdraw),
+            tell_superseded=self._tell_superseded,
+            on_stale=lambda: self._lookout.hint(),
+        )
+        self.peers: dict[str, Peer] = {}
+        self.openvpns: dict[str, OpenVPN] = {}
+        self.started_at = trio.current_time()
+        self.bind_problems: tuple[BindProblem, ...] = ()
+        self._edges = edges
+        self._publisher = Publisher(
+            config.node,
+            int.from_bytes(edges.random_bytes(8)) >> 1,
+            config.heartbeat_interval,
+            self.started_at,
+        )
+        self._speaker = Speaker(edges.bus, self._publisher)
+        self._lookout = Lookout(config, edges.kernel, self.node, self._surroundings_changed)
+        self._listed: set[str] = set()
+        self._all_listed = trio.Event()
+        self._addresses_changed = trio.Event()
+        self._stopping = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop`. Started once the kernel has been read and its routes adopted.
+
+        Raises:
+          KernelError: the kernel could not be read at the start.
+        """
+        await self._lookout.start()
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._lookout.run)
+            nursery.start_soon(self._speaker.run)
+            nursery.start_soon(self._keep_listening)
+            nursery.start_soon(self._end_syncing)
+            self._start_missing(self.config)
+            await self._stopping.wait()
+            keep = self.config.on_exit is OnExit.KEEP
+            self._speaker.goodbye(restarting=keep)
+            nursery.cancel_scope.cancel()
+        if not keep:
+            await self.node.router.withdraw()
+
+    def stop(self) -> None:
+        """End in good order, as ``on_exit`` says."""
+        self._stopping.set()
+
+    async def reload(self, config: Config) -> None:
+        """Live by *config* from now on. Peers that did not change notice nothing.
+
+        Raises:
+          ReloadError: it changes what needs a restart; nothing is taken over.
+        """
+        fixed = restart_needed(self.config, config)
+        if fixed:
+            raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
+        self.config = self._lookout.config = config
+        await self._end_peers(config)
+        await self._end_openvpns(config)
+        for peer in self.peers.values():
+            peer.session.retime(self._terms())
+        self._publisher.retime(config.heartbeat_interval, trio.current_time())
+        self._start_missing(config)
+        self._lookout.hint()
+
+    # -- what may come and go --
+
+    def _start_missing(self, config: Config) -> None:
+        self._edges.bus.admit({peer.mgmt_ip: peer.label for peer in config.peers})
+        for peer in config.peers:
+            if peer.label not in self.peers:
+                self._start_peer(peer)
+        for openvpn in config.openvpns:
+            if openvpn.name not in self.openvpns:
+                self._start_openvpn(openvpn)
+
+    async def _end_peers(self, config: Config) -> None:
+        wanted = {peer.label: peer for peer in config.peers}
+        for label, peer in list(self.peers.items()):
+            if wanted.get(label) != peer.config:
+                await peer.task.end()
+                del self.peers[label]
+            if label not in wanted:
+                await self.node.peer_news(Lost(label, "no longer in the configuration"))
+
+    async def _end_openvpns(self, config: Config) -> None:
+        for name, openvpn in list(self.openvpns.items()):
+            if openvpn.config not in config.openvpns:
+                await openvpn.task.end()
+                del self.openvpns[name]
+                await self.node.forget_instance(name)
+        await self.node.set_instances([openvpn.name for openvpn in config.openvpns])
+
+    def _start_peer(self, config: PeerConfig) -> None:
+        label = config.label
+        session = PeerSession(
+            label,
+            config.name,
+            self.config.node,
+            self._terms(),
+            trio.current_time(),
+            taken=lambda name: any(
+                peer.session.node == name for key, peer in self.peers.items() if key != label
+            ),
+            nonce=lambda: self._edges.random_bytes(8),
+        )
+        self.peers[label] = peer = Peer(config, session)
+        self._nursery.start_soon(self._follow_peer, peer)
+
+    async def _follow_peer(self, peer: Peer) -> None:
+        config = peer.config
+        end = PeerEnd(config.label, config.mgmt_ip, config.port, config.mgmt_interface)
+        with peer.task.scope:
+            await Listener(self._edges.bus, end, peer.session, self.node.peer_news).run()
+        peer.task.ended.set()
+
+    def _start_openvpn(self, config: OpenVPNConfig) -> None:
+        edges = self._edges
+        new = OpenVPN(
+            config, watch(config, self.config, edges.dialer, edges.wall_clock, self._local_news)
+        )
+        self.openvpns[config.name] = new
+        self._nursery.start_soon(self._follow_openvpn, new)
+        new.watch.superseded(self.node.rib.superseded(config.name))
+
+    async def _follow_openvpn(self, openvpn: OpenVPN) -> None:
+        with openvpn.task.scope:
+            await openvpn.watch.run()
+        openvpn.task.ended.set()
+
+    def _terms(self) -> Terms:
+        config = self.config
+        return Terms(config.hold_time, config.restart_time, config.max_advertisements)
+
+    # -- what is carried from room to room --
+
+    async def _local_news(self, news: LocalNews) -> None:
+        await self.node.local_news(news)
+        if news.complete:
+            self._listed.add(news.instance)
+            if self._listed.issuperset(self.openvpns):
+                self._all_listed.set()
+
+    async def _end_syncing(self) -> None:
+        # without a listing the peers wait no longer than they would for a dead node
+        with trio.move_on_after(self.config.hold_time):
+            await self._all_listed.wait()
+        self._speaker.synced()
+
+    def _tell_superseded(self, instance: str, superseded: frozenset[Superseded]) -> None:
+        if instance in self.openvpns:
+            self.openvpns[instance].watch.superseded(superseded)
+
+    def _surroundings_changed(self, _: Surroundings) -> None:
+        self._addresses_changed.set()
+
+    async def _keep_listening(self) -> None:
+        while True:
+            self._addresses_changed = trio.Event()
+            problems = self._edges.bus.bind(self.node.surroundings.listen)
+            if problems != self.bind_problems:
+                for problem in problems:
+                    log.warning("%s; trying again", problem.why)
+                self.bind_problems = problems
+            with trio.move_on_after(REBIND_AFTER if problems else float("inf")):
+                await self._addresses_changed.wait()

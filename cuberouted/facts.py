@@ -1,0 +1,104 @@
+"""Gathers what `check` wants to know of this host. Reads only, and disturbs nobody.
+
+It never connects to OpenVPN's management interface: that serves one client at a time,
+and with ``management-signal`` in OpenVPN's configuration our leaving would restart it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from cuberouted.check import Facts, sysctls_of_interest
+from cuberouted.config import Config, OpenVPNConfig
+from cuberouted.control import is_served
+from cuberouted.model import Prefix
+from cuberouted.routing.capability import missing_capability
+from cuberouted.routing.kernel import open_kernel
+from cuberouted.surroundings import Surroundings, data_interfaces, survey
+
+LISTENING = "0A"
+"""TCP_LISTEN as /proc/net/tcp writes it (include/net/tcp_states.h)."""
+
+
+async def gather(config: Config) -> Facts:
+    """The facts about this host, as far as this user may see them."""
+    async with open_kernel(
+        config.route_table, config.route_metric, config.route_protocol
+    ) as kernel:
+        links = await kernel.links()
+        through = {
+            link.name: await kernel.routes_through(link.index)
+            for link in links
+            if link.name in data_interfaces(config)
+        }
+    surroundings = survey(config, links, through, Surroundings())
+    running = is_served(config.control_socket)
+    return Facts(
+        links=links,
+        surroundings=surroundings,
+        missing_capability=missing_capability(),
+        sysctls={name: _sysctl(name) for name in sysctls_of_interest(config)},
+        openvpn={openvpn.name: _unreachable(openvpn) for openvpn in config.openvpns},
+        busy={} if running else dict(_busy(surroundings.listen, config.cube_routed_port)),
+        unreadable=dict(_unreadable(config)),
+        daemon=running,
+    )
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None
+
+
+def _unreachable(openvpn: OpenVPNConfig) -> str | None:
+    if openvpn.status_file is not None:
+        found = openvpn.status_file.exists()
+        return None if found else f"{openvpn.status_file} is not there: does OpenVPN run?"
+    if openvpn.mgmt_socket is not None:
+        if not openvpn.mgmt_socket.exists():
+            return f"{openvpn.mgmt_socket} is not there: does OpenVPN run, with that socket?"
+        if not os.access(openvpn.mgmt_socket, os.W_OK):
+            return f"{openvpn.mgmt_socket}: permission denied; see systemd/openvpn-socket.conf"
+        return None
+    if openvpn.mgmt_port in set(_listening_ports()):
+        return None
+    return (
+        f"nobody listens on TCP port {openvpn.mgmt_port}: does OpenVPN run,"
+        f" with `management 127.0.0.1 {openvpn.mgmt_port}`?"
+    )
+
+
+def _listening_ports() -> Iterator[int]:
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == LISTENING:
+                yield int(local.rpartition(":")[2], 16)
+
+
+def _busy(addresses: frozenset[bytes], port: int) -> Iterator[tuple[str, str]]:
+    for address in addresses:
+        family = Prefix.host(address).family
+        text = socket.inet_ntop(family, address)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((text, port))
+                probe.listen(1)
+            except OSError as error:
+                yield f"{text} port {port}", str(error.strerror)
+
+
+def _unreadable(config: Config) -> Iterator[tuple[Path, str]]:
+    for openvpn in config.openvpns:
+        for path in (openvpn.mgmt_pass_file, openvpn.status_file):
+            if path is not None:
+                try:
+                    path.open("rb").close()
+                except OSError as error:
+                    yield path, f"cannot be read: {error.strerror}"

@@ -1,0 +1,158 @@
+"""Watches the kernel: whether our routes are still there, and what the links mean for us.
+
+A shell. Notices are hints, a look is the truth: each hint brings a look soon, a storm of
+them one look a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from cuberouted.config import Config
+from cuberouted.model import Prefix
+from cuberouted.node import Node
+from cuberouted.routing.gathering import MAIN_TABLE
+from cuberouted.routing.port import KernelError, KernelPort
+from cuberouted.routing.values import ForeignRoute, Notices
+from cuberouted.seldom import Seldom
+from cuberouted.surroundings import (
+    Surroundings,
+    configured_servers,
+    data_interfaces,
+    survey,
+)
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two looks; the pause doubles as long as hints keep coming."""
+
+REGULAR = 60.0
+"""Seconds after which we look without a hint: whatever was missed is right again then."""
+
+
+class Lookout:
+    """``config`` may be replaced at any time; call `hint` then.
+
+    ``on_surroundings`` is called after each look that found something new.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        kernel: KernelPort,
+        node: Node,
+        on_surroundings: Callable[[Surroundings], None],
+    ) -> None:
+        self.config = config
+        self._kernel = kernel
+        self._node = node
+        self._on_surroundings = on_surroundings
+        self._hinted = trio.Event()
+        self._seldom = Seldom()
+
+    def hint(self) -> None:
+        """Look again, soon."""
+        self._hinted.set()
+
+    async def start(self) -> None:
+        """The first look: adopt the routes that are there, and change none of them.
+
+        Raises:
+          KernelError: no look was possible.
+        """
+        await self._kernel.set_rules(present=True)
+        surroundings = await self._survey()
+        adopted = await self._node.router.adopt(surroundings.paths, surroundings.sources)
+        await self._node.begin(surroundings, configured_servers(self.config), adopted)
+        await self._tell(surroundings, Surroundings())
+        self.hint()
+
+    async def run(self) -> None:
+        """Look at every hint, and now and then without one."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heed)
+            pause = FIRST_PAUSE
+            while True:
+                with trio.move_on_after(REGULAR):
+                    await self._hinted.wait()
+                self._hinted = trio.Event()
+                await self._look()
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE) if self._hinted.is_set() else FIRST_PAUSE
+
+    async def _look(self) -> None:
+        try:
+            surroundings = await self._survey()
+            await self._take_in(surroundings)
+            await self._node.router.rescan(surroundings.paths, surroundings.sources)
+        except KernelError as error:
+            if self._seldom.due("look", trio.current_time()) is not None:
+                log.warning("kernel: %s; trying again", error)
+            self.hint()
+
+    async def _survey(self) -> Surroundings:
+        links = await self._kernel.links()
+        names = data_interfaces(self.config)
+        through = {
+            link.name: await self._kernel.routes_through(link.index)
+            for link in links
+            if link.name in names
+        }
+        return survey(self.config, links, through, self._node.surroundings)
+
+    async def _take_in(self, surroundings: Surroundings) -> None:
+        before = self._node.surroundings
+        if surroundings != before:
+            await self._node.look_around(surroundings, configured_servers(self.config))
+            await self._tell(surroundings, before)
+
+    async def _tell(self, surroundings: Surroundings, before: Surroundings) -> None:
+        self._on_surroundings(surroundings)
+        if surroundings.missing != before.missing:
+            log.info("interfaces: %s", _missing(surroundings))
+        if surroundings.policy.allowed != before.policy.allowed:
+            log.info("allowed networks: %s", ", ".join(map(str, surroundings.policy.allowed)))
+            await self._node.router.look_for_foreign(self._concerns_us)
+
+    async def _heed(self) -> None:
+        while True:
+            try:
+                await self._heed_notices(await self._kernel.notices())
+            except KernelError as error:
+                if self._seldom.due("notices", trio.current_time()) is not None:
+                    log.warning("kernel: %s; looking again", error)
+                self.hint()
+                await trio.sleep(LONGEST_PAUSE)
+
+    async def _heed_notices(self, notices: Notices) -> None:
+        if notices.lost:
+            await self._node.router.look_for_foreign(self._concerns_us)
+        if notices.links or notices.ours or notices.lost or self._moves_networks(notices):
+            self.hint()
+        await self._node.router.heed(
+            [r for r in notices.appeared if self._stands_beside_ours(r)],
+            [r for r in notices.vanished if self._stands_beside_ours(r)],
+        )
+
+    def _moves_networks(self, notices: Notices) -> bool:
+        """Whether what the main table leads to the data interface may have changed."""
+        return any(
+            route.table == MAIN_TABLE and not route.prefix.is_host
+            for route in (*notices.appeared, *notices.vanished)
+        )
+
+    def _stands_beside_ours(self, route: ForeignRoute) -> bool:
+        return route.table == self.config.route_table and self._concerns_us(route.prefix)
+
+    def _concerns_us(self, prefix: Prefix) -> bool:
+        allowed = self._node.surroundings.policy.allowed
+        return any(network.contains(prefix) for network in allowed)
+
+
+def _missing(surroundings: Surroundings) -> str:
+    names = ", ".join(surroundings.missing)
+    return f"waiting for {names}" if names else "all are up"

@@ -1,0 +1,27 @@
+"""What the commands do in the kernel themselves, without the daemon."""
+
+from __future__ import annotations
+
+from cuberouted.config import Config
+from cuberouted.report import Owners, Routes, routes
+from cuberouted.routing.fib import removal
+from cuberouted.routing.kernel import open_kernel
+
+
+async def read_routes(config: Config, owners: Owners | None) -> Routes:
+    """Every route of ours in the kernel, with what the daemon knows of it."""
+    async with open_kernel(
+        config.route_table, config.route_metric, config.route_protocol
+    ) as kernel:
+        return routes(await kernel.dump(), await kernel.links(), owners)
+
+
+async def flush_routes(config: Config) -> int:
+    """Remove all that is ours. Returns how many routes there were."""
+    async with open_kernel(
+        config.route_table, config.route_metric, config.route_protocol
+    ) as kernel:
+        found = await kernel.dump()
+        await kernel.apply(removal(found))
+        await kernel.set_rules(present=False)
+    return len(found.routes) + len(found.strays)

@@ -1,0 +1,206 @@
+"""What becomes of news: from OpenVPN and from peers into the RIB, and from there on.
+
+A shell without sockets: the RIB decides, the router carries it into the kernel, `say`
+tells the peers. Large news are taken in slices, so that no other task waits for long.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import trio
+
+from cuberouted.model import Advertisement, Kind, LocalClaim, Prefix, Superseded
+from cuberouted.openvpn.sessions import LocalNews
+from cuberouted.routing.fib import Target
+from cuberouted.routing.port import KernelPort
+from cuberouted.routing.rib import Claim, Origin, Outcome, Rib, Source
+from cuberouted.routing.router import Router
+from cuberouted.seldom import Seldom
+from cuberouted.sharing.news import Learned, Lost, PeerNews, Replaced
+from cuberouted.surroundings import Surroundings, local_name, server_claims
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SLICE = 1000
+"""Claims that are taken in without a pause: some five milliseconds of work."""
+
+OURSELVES = "cuberouted"
+"""The instance that holds our own data addresses; no OpenVPN process is behind it."""
+
+Say = Callable[[Sequence[Advertisement], Sequence[Prefix]], None]
+TellSuperseded = Callable[[str, frozenset[Superseded]], None]
+
+
+class Node:
+    """One node of the mesh: its RIB, and the router that follows it.
+
+    ``say`` tells the peers of our own claims. ``tell_superseded`` tells the watcher of an
+    OpenVPN process which of its sessions have been superseded. ``instances``: our OpenVPN
+    processes; only where there are several, local clients need routes. ``on_stale``: see
+    `Router`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        instances: Sequence[str],
+        kernel: KernelPort,
+        metric: int,
+        say: Say,
+        tell_superseded: TellSuperseded,
+        on_stale: Callable[[], None],
+    ) -> None:
+        self.instances = tuple(instances)
+        self.surroundings = Surroundings()
+        self.rib = Rib(name, self.surroundings.policy)
+        self.router = Router(kernel, metric, self.target, on_stale)
+        self._say = say
+        self._tell_superseded = tell_superseded
+        self._told: dict[str, frozenset[Superseded]] = {}
+        self._seldom = Seldom()
+
+    def target(self, prefix: Prefix) -> Target | None:
+        """Where *prefix* should lead: nowhere, if its client is here."""
+        best = self.rib.best(prefix)
+        if best is None:
+            return None
+        to_server = best.advertisement.kind is Kind.SERVER
+        if not best.is_local:
+            return Target(best.source.name, prefix.family, to_server)
+        if to_server or len(self.instances) == 1:
+            return None
+        return Target(local_name(best.source.name), prefix.family, to_server=False)
+
+    async def local_news(self, news: LocalNews) -> None:
+        """The sessions of one of our OpenVPN processes have changed.
+
+        The kernel follows before the peers are told: with DCO a stale route to another
+        node cuts the client that has just come here off.
+        """
+        for claims, withdrawn in _slices(news.claims, news.withdrawn):
+            await self._settle(self.rib.hold(news.instance, claims, withdrawn))
+
+    async def peer_news(self, news: PeerNews) -> None:
+        """A peer has told us something, or will not tell anything any more."""
+        source = Source(Origin.PEER, news.peer)
+        match news:
+            case Learned(node=node, advertise=advertise, withdraw=withdraw):
+                await self._settle(self.rib.learn(source, node, advertise, withdraw))
+            case Replaced(node=node, advertisements=advertisements):
+                await self._replace(source, node, advertisements)
+            case Lost():
+                await self._forget(source)
+
+    async def begin(
+        self,
+        surroundings: Surroundings,
+        servers: Mapping[Prefix, str],
+        adopted: Mapping[Target, Sequence[Prefix]],
+    ) -> None:
+        """Our start: *adopted* routes were in the kernel; each waits for its peer's word.
+
+        All is known before anything is done, or routes that are right would go and come back.
+        """
+        outcome = self._surround(surroundings).joined(self._configure(servers))
+        for target, prefixes in adopted.items():
+            kind = Kind.SERVER if target.to_server else Kind.CLIENT
+            source = Source(Origin.PEER, target.name)
+            outcome = outcome.joined(self.rib.adopt(source, kind, prefixes))
+        await self._settle(outcome)
+
+    async def look_around(self, surroundings: Surroundings, servers: Mapping[Prefix, str]) -> None:
+        """The links have changed: believe, reach and advertise accordingly.
+
+        *servers*: data addresses and the peers that the configuration gives them to; they
+        are routed whether or not those peers' daemons run.
+        """
+        await self._settle(self._surround(surroundings).joined(self._configure(servers)))
+
+    def _surround(self, surroundings: Surroundings) -> Outcome:
+        before, self.surroundings = self.surroundings, surroundings
+        outcome = Outcome.nothing()
+        if surroundings.policy != before.policy:
+            outcome = self.rib.apply_policy(surroundings.policy)
+        claims = server_claims(self.rib.node, surroundings.own_data)
+        gone = before.own_data - surroundings.own_data
+        return outcome.joined(self.rib.hold(OURSELVES, claims, gone))
+
+    def _configure(self, servers: Mapping[Prefix, str]) -> Outcome:
+        wanted = {prefix: Source(Origin.CONFIGURED, peer) for prefix, peer in servers.items()}
+        outcome = Outcome.nothing()
+        for source in self.rib.sources(Origin.CONFIGURED):
+            gone = [p for p in self.rib.said_by(source) if wanted.get(p) != source]
+            outcome = outcome.joined(self.rib.learn(source, source.name, (), gone))
+        for prefix, source in wanted.items():
+            outcome = outcome.joined(self.rib.adopt(source, Kind.SERVER, [prefix]))
+        return outcome
+
+    async def set_instances(self, instances: Sequence[str]) -> None:
+        """These are our OpenVPN processes now: where there is a second, clients need routes."""
+        if tuple(instances) != self.instances:
+            self.instances = tuple(instances)
+            await self.router.follow([prefix for prefix, _ in self.rib.bests()])
+
+    async def forget_instance(self, instance: str) -> None:
+        """This OpenVPN process is no longer in the configuration."""
+        held = tuple(self.rib.said_by(Source(Origin.LOCAL, instance)))
+        await self.local_news(LocalNews(instance, (), held, complete=True))
+
+    async def _replace(
+        self, source: Source, node: str, advertisements: Sequence[Advertisement]
+    ) -> None:
+        for advertise in _batched(advertisements):
+            await self._settle(self.rib.learn(source, node, advertise))
+        said = {advertisement.prefix for advertisement in advertisements}
+        await self._withdraw(source, [p for p in self.rib.said_by(source) if p not in said])
+
+    async def _forget(self, source: Source) -> None:
+        await self._withdraw(source, list(self.rib.said_by(source)))
+
+    async def _withdraw(self, source: Source, prefixes: Sequence[Prefix]) -> None:
+        # the router is told all at once: it removes a whole peer by one message
+        outcome = Outcome.nothing()
+        for withdrawn in _batched(prefixes):
+            outcome = outcome.joined(self.rib.learn(source, source.name, (), withdrawn))
+            await trio.lowlevel.checkpoint()
+        await self._settle(outcome)
+
+    async def _settle(self, outcome: Outcome) -> None:
+        await self.router.follow(outcome.moved)
+        if outcome.advertise or outcome.withdraw:
+            self._say(outcome.advertise, outcome.withdraw)
+        self._report(outcome.refused)
+        for instance in self.instances:
+            superseded = self.rib.superseded(instance)
+            if superseded != self._told.get(instance, frozenset()):
+                self._told[instance] = superseded
+                self._tell_superseded(instance, superseded)
+
+    def _report(self, refused: Sequence[tuple[Claim, str]]) -> None:
+        for claim, why in refused:
+            whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
+            quiet = self._seldom.due(whose, trio.current_time())
+            if quiet is not None:
+                log.warning(
+                    "%s: %s refused: %s%s",
+                    whose,
+                    claim.advertisement.prefix,
+                    why,
+                    f" ({quiet} more refused since the last such line)" if quiet else "",
+                )
+
+
+def _batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
+
+
+def _slices(
+    claims: Sequence[LocalClaim], withdrawn: Sequence[Prefix]
+) -> Iterator[tuple[Sequence[LocalClaim], Sequence[Prefix]]]:
+    return itertools.zip_longest(_batched(claims), _batched(withdrawn), fillvalue=())

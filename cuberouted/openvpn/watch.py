@@ -1,0 +1,54 @@
+"""Which way one OpenVPN is watched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cuberouted.config import Config, OpenVPNConfig
+from cuberouted.model import Superseded
+from cuberouted.openvpn.condition import OpenVPNStatus
+from cuberouted.openvpn.connection import Dialer
+from cuberouted.openvpn.outage import OnNews
+from cuberouted.openvpn.status_file import StatusFileWatcher
+from cuberouted.openvpn.watcher import Watcher
+
+
+class Watch(Protocol):
+    """One OpenVPN that is being watched."""
+
+    async def run(self) -> None:
+        """Tell what its clients hold, for ever."""
+
+    def superseded(self, sessions: frozenset[Superseded]) -> None:
+        """These sessions of its are superseded now, and no others."""
+
+    def status(self) -> OpenVPNStatus:
+        """A snapshot."""
+
+
+def watch(openvpn: OpenVPNConfig, config: Config, dialer: Dialer, on_news: OnNews) -> Watch:
+    """What watches *openvpn*: its status file, where it has one, else its management interface.
+
+    *on_news* is awaited with each piece of news, one at a time.
+    """
+    if openvpn.status_file is not None:
+        return StatusFileWatcher(
+            openvpn,
+            openvpn.status_file,
+            poll_interval=config.poll_interval,
+            hold_time=config.hold_time,
+            kill_superseded=config.kill_superseded_sessions,
+            wall=time.time,
+            on_news=on_news,
+        )
+    return Watcher(
+        openvpn,
+        poll_interval=config.poll_interval,
+        status_interval=config.status_interval,
+        hold_time=config.hold_time,
+        kill_superseded=config.kill_superseded_sessions,
+        dialer=dialer,
+        on_news=on_news,
+    )

@@ -1,0 +1,140 @@
+"""The daemon as a process: real edges, signals, systemd, the log, the exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import MappingProxyType
+
+import trio
+
+from cuberouted.answers import answers, waiting_for
+from cuberouted.config import Config, ConfigError, load
+from cuberouted.control import ControlError, listening, serve
+from cuberouted.daemon import Daemon, Edges, ReloadError
+from cuberouted.openvpn.connection import ManagementDialer
+from cuberouted.routing.capability import missing_capability
+from cuberouted.routing.kernel import open_kernel
+from cuberouted.routing.port import KernelError
+from cuberouted.sharing.bus import open_bus
+from cuberouted.systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY = 1.0
+"""Seconds between two looks at what `systemctl status` should say."""
+
+FAILED = 1
+
+
+def run_daemon(config: Config) -> int:
+    """Run until a signal. Returns the exit status."""
+    set_up_log(config.log_level)
+    missing = missing_capability()
+    if missing:
+        log.error("%s is missing: run as root, or by the systemd unit", missing)
+        return FAILED
+    failed = False
+    try:
+        trio.run(_serve, config)
+    except* (ControlError, KernelError) as errors:
+        failed = True
+        for error in _leaves(errors):
+            log.error("%s", error)  # noqa: TRY400 - for people, who need no traceback
+    return FAILED if failed else 0
+
+
+async def _serve(config: Config) -> None:
+    notifier = Notifier.from_environment()
+    with listening(config.control_socket) as control:
+        async with (
+            open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
+            open_bus(config.cube_routed_port, config.hold_time) as bus,
+            trio.open_nursery() as nursery,
+        ):
+            dialer = ManagementDialer(
+                lambda name: daemon.node.surroundings.data_addresses.get(name)
+            )
+            daemon = Daemon(config, Edges(kernel, bus, dialer, time.time, secrets.token_bytes))
+            nursery.start_soon(_heed_signals, daemon, notifier)
+            nursery.start_soon(serve, control, answers(daemon))
+            nursery.start_soon(_keep_systemd_informed, daemon, notifier)
+            await nursery.start(_run, daemon, nursery.cancel_scope)
+            log.info("node %s: serving; control socket %s", config.node, config.control_socket)
+            notifier.ready()
+
+
+async def _run(
+    daemon: Daemon, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    await daemon.run(task_status=task_status)
+    scope.cancel()
+
+
+async def _heed_signals(daemon: Daemon, notifier: Notifier) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                await _reload(daemon)
+            else:
+                log.info("%s: ending", signal.Signals(number).name)
+                notifier.stopping()
+                daemon.stop()
+
+
+async def _reload(daemon: Daemon) -> None:
+    path = daemon.config.path
+    try:
+        await daemon.reload(load(path))
+    except (ConfigError, ReloadError) as error:
+        for line in str(error).splitlines():
+            log.error("reload refused: %s", line)  # noqa: TRY400
+    else:
+        logging.getLogger().setLevel(daemon.config.log_level.upper())
+        log.info("%s: reloaded", path)
+
+
+async def _keep_systemd_informed(daemon: Daemon, notifier: Notifier) -> None:
+    told = ""
+    while notifier.address is not None:
+        now = waiting_for(daemon)
+        if now != told:
+            notifier.status(now)
+            told = now
+        notifier.alive()
+        await trio.sleep(STATUS_EVERY)
+
+
+def set_up_log(level: str) -> None:
+    """Standard error; in the journal each line gets its priority instead of a time."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JournalFormatter()
+        if os.environ.get("JOURNAL_STREAM")
+        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class JournalFormatter(logging.Formatter):
+    """The priority in front, as sd-daemon(3) has it; time and name are the journal's work."""
+
+    PRIORITIES = MappingProxyType({"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """``<6>message``; every line of a traceback likewise."""
+        mark = f"<{self.PRIORITIES.get(record.levelname, 6)}>"
+        return "\n".join(mark + line for line in super().format(record).splitlines())
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,134 @@
+"""The reports as people read them: aligned columns, plain words, colour only on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cuberouted.check import Finding, Level
+from cuberouted.report import Clients, Routes, Status
+
+PIPED_WIDTH = 500
+"""Columns where there is no terminal: a pipe is never a reason to cut a line."""
+
+COLOURS = {
+    "up": "green",
+    "connected": "green",
+    "syncing": "yellow",
+    "restarting": "yellow",
+    "connecting": "yellow",
+}
+
+LEVELS = {
+    Level.OK: "green",
+    Level.WAIT: "yellow",
+    Level.WARNING: "yellow",
+    Level.PROBLEM: "red",
+}
+
+UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def console() -> Console:
+    """Standard output. NO_COLOR is respected."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+
+
+def show_status(status: Status, out: Console) -> None:
+    """This node, its OpenVPN, its peers; what is wrong comes last, where the eye ends."""
+    up = sum(peer.state == "up" for peer in status.peers)
+    clients = sum(openvpn.clients for openvpn in status.openvpn)
+    out.print(
+        f"{status.node}: running for {duration(status.uptime)},"
+        f" {clients} clients here, {up} of {len(status.peers)} peers up,"
+        f" {status.routes.installed} of {status.routes.desired} routes installed\n"
+    )
+    openvpns = [(o.name, o.state, o.version or "-", str(o.clients)) for o in status.openvpn]
+    _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
+    out.print()
+    peers = [
+        (
+            p.name,
+            p.state,
+            str(p.clients),
+            "-" if p.last_heard is None else f"{duration(p.last_heard)} ago",
+        )
+        for p in status.peers
+    ]
+    _print_table(out, ("PEER", "STATE", "CLIENTS", "LAST HEARD"), peers)
+    problems = _problems(status)
+    if problems:
+        out.print(Text("\n".join(("", *problems))))
+
+
+def _problems(status: Status) -> list[str]:
+    openvpns = [f"{o.name}: {o.detail}" for o in status.openvpn if o.detail]
+    peers = [f"peer {p.name}: {p.detail}" for p in status.peers if p.detail]
+    return openvpns + peers + status.problems
+
+
+def show_clients(clients: Clients, out: Console) -> None:
+    """Every client in the mesh."""
+    rows = [
+        (c.address, c.node + (" (here)" if c.local else ""), c.name or "-", c.kind, c.since)
+        for c in clients.clients
+    ]
+    _print_table(out, ("ADDRESS", "NODE", "NAME", "KIND", "SINCE"), rows)
+
+
+def show_routes(routes: Routes, out: Console) -> None:
+    """The routes of ours in the kernel."""
+    rows = [
+        (
+            r.destination,
+            r.node or "-",
+            r.interface or "-",
+            r.gateway or "-",
+            r.kind or "-",
+            r.name or "-",
+            "-" if r.age is None else duration(r.age),
+        )
+        for r in routes.routes
+    ]
+    columns = ("DESTINATION", "NODE", "INTERFACE", "GATEWAY", "KIND", "NAME", "AGE")
+    _print_table(out, columns, rows)
+
+
+def show_findings(findings: Sequence[Finding], out: Console) -> None:
+    """What `check` has found, a line each, and the sum."""
+    for finding in findings:
+        mark = Text(f"{finding.level.value:8}", style=LEVELS[finding.level])
+        out.print(mark, Text(f"{finding.subject}: {finding.text}"))
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    out.print(f"\n{problems} problems" if problems else "\nno problem found")
+
+
+def has_problem(findings: Iterable[Finding]) -> bool:
+    """Whether the daemon would not do its work."""
+    return any(finding.level is Level.PROBLEM for finding in findings)
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: ``3 days 2 h``, ``12.3 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    parts: list[str] = []
+    rest = int(seconds)
+    for unit, size in UNITS:
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append(f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}")
+    return " ".join(parts[:2])
+
+
+def _print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    out.print(table)
