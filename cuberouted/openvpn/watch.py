@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -28,11 +27,14 @@ class Watch(Protocol):
         """A snapshot."""
 
 
-def watch(openvpn: OpenVPNConfig, config: Config, dialer: Dialer, on_news: OnNews) -> Watch:
-    """What watches *openvpn*: its status file, where it has one, else its management interface.
-
-    *on_news* is awaited with each piece of news, one at a time.
-    """
+def watch(
+    openvpn: OpenVPNConfig,
+    config: Config,
+    dialer: Dialer,
+    wall_clock: Callable[[], float],
+    on_news: OnNews,
+) -> Watch:
+    """The watch that *openvpn* is configured for. *wall_clock* tells Unix seconds."""
     if openvpn.status_file is not None:
         return StatusFileWatcher(
             openvpn,
@@ -40,7 +42,7 @@ def watch(openvpn: OpenVPNConfig, config: Config, dialer: Dialer, on_news: OnNew
             poll_interval=config.poll_interval,
             hold_time=config.hold_time,
             kill_superseded=config.kill_superseded_sessions,
-            wall=time.time,
+            wall=wall_clock,
             on_news=on_news,
         )
     return Watcher(

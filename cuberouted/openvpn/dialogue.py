@@ -1,0 +1,242 @@
+"""What is said on one management connection, from the first byte to the last.
+
+Bytes and times in, `Step`s out; whoever holds the connection sends, tells and logs what a
+step says. It never releases a hold and never answers for a manager that decides who may
+connect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from cuberouted.model import Superseded, shown
+from cuberouted.openvpn import commands
+from cuberouted.openvpn.commands import Command
+from cuberouted.openvpn.condition import Condition, OpenVPNState
+from cuberouted.openvpn.drops import Drops
+from cuberouted.openvpn.events import (
+    Banner,
+    ClientAuth,
+    Established,
+    Fatal,
+    Held,
+    LogLine,
+    PasswordPrompt,
+    RemoteExit,
+    Reply,
+    Rows,
+    State,
+)
+from cuberouted.openvpn.inventory import Inventory
+from cuberouted.openvpn.management import Management
+from cuberouted.openvpn.polling import Polling, Question
+from cuberouted.openvpn.sessions import LocalNews, Sessions
+from cuberouted.openvpn.step import Step
+
+BANNER_TIME = 5.0
+"""Seconds until an OpenVPN that says nothing at all is taken to serve somebody else."""
+
+CHATTY = 4
+"""With a higher ``verb``, ``log on`` would have OpenVPN write to us for every packet."""
+
+INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
+TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
+VERB = re.compile(rb"verb=([0-9]{1,3})")
+COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
+
+HELD_ELSEWHERE = (
+    f"connected, but no greeting within {BANNER_TIME:g} s: OpenVPN serves one management client at"
+    " a time, and another program seems to be it; stop that one, or set openvpn_status_file"
+)
+CLIENT_AUTH = (
+    "it runs with management-client-auth: its manager decides who may connect, and cuberouted"
+    " would let nobody in; give the interface back to that manager and set openvpn_status_file"
+)
+
+
+class Dialogue:
+    """One connection; a new one is made for each.
+
+    *sessions* and *drops* outlive it; *drops* None: nothing is ever dropped. *now* is
+    monotonic seconds, here and below.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        polling: Polling,
+        drops: Drops | None,
+        password: bytes | None,
+        now: float,
+    ) -> None:
+        self._sessions = sessions
+        self._polling = polling
+        self._inventory = Inventory(sessions, drops)
+        self._password = password
+        self._started_at = now
+        self._management = Management()
+        self._step = Step()
+        self._prompted = self._greeted = self._held_elsewhere = self._silent = False
+        self._problem = ""
+        self._away: Condition | None = None  # OpenVPN is there, but serves nobody
+        self._listed = False  # the open question has brought a complete listing
+        self.version = ""
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            PasswordPrompt: self._prompt,
+            Banner: self._banner,
+            Established: self._established,
+            ClientAuth: self._client_auth,
+            State: self._state,
+            Held: self._held,
+            RemoteExit: lambda _event, _now: self._polling.hasten(),
+            LogLine: self._log_line,
+            Fatal: self._fatal,
+            Rows: self._rows,
+            Reply: self._reply,
+        }
+
+    @property
+    def condition(self) -> Condition:
+        """How this OpenVPN is doing."""
+        if not self._greeted:
+            if self._held_elsewhere:
+                return Condition(OpenVPNState.HELD, HELD_ELSEWHERE)
+            return Condition(OpenVPNState.CONNECTING)
+        if self._silent:
+            return Condition(OpenVPNState.SILENT, "it does not answer; its clients are kept")
+        return self._away or Condition(OpenVPNState.CONNECTED, self._problem)
+
+    def next_wakeup(self, now: float) -> float:
+        """When to call `tick`, if nothing is received until then."""
+        if self._greeted:
+            return self._polling.next_wakeup(now)
+        return inf if self._held_elsewhere else self._started_at + BANNER_TIME
+
+    def supersede(self, superseded: frozenset[Superseded]) -> None:
+        """These sessions are superseded now, and no others. `tick` afterwards."""
+        if self._inventory.supersede(superseded):
+            self._polling.hint()
+
+    def receive(self, data: bytes, now: float) -> Step:
+        """What follows from these bytes.
+
+        Raises:
+          ManagementError: leave; none of these bytes counts.
+        """
+        self._polling.heard(now)
+        self._held_elsewhere = False
+        for event in self._management.receive(data):
+            self._handlers[type(event)](event, now)
+        return self.tick(now)
+
+    def tick(self, now: float) -> Step:
+        """What follows from the time."""
+        if self._greeted:
+            self._silent = self._polling.silent(now)
+            self._ask(self._polling.ask(now))
+        else:
+            self._held_elsewhere |= now >= self._started_at + BANNER_TIME
+        step, self._step = self._step, Step()
+        return step
+
+    def _send(self, command: Command) -> None:
+        self._step.send += self._management.send(command)
+
+    def _ask(self, question: Question | None) -> None:
+        if question is None:
+            return
+        self._listed = False
+        if question is Question.LISTING:
+            self._inventory.begin()
+            self._send(commands.LISTING)
+        self._send(commands.COUNT)
+
+    def _prompt(self, _event: PasswordPrompt, _now: float) -> None:
+        if self._password is None:
+            self._step.refused = "it asks for a password: set openvpn_mgmt_pass_file"
+        elif self._prompted:
+            self._step.refused = "it refuses the password in openvpn_mgmt_pass_file"
+        else:
+            self._prompted = True
+            self._step.send += self._password + b"\n"
+
+    def _banner(self, _event: Banner, _now: float) -> None:
+        if not self._greeted:
+            self._greeted = True
+            for command in (commands.VERSION, commands.VERB, commands.STATE_ON):
+                self._send(command)
+
+    def _established(self, event: Established, _now: float) -> None:
+        self._tell(self._sessions.established(event))
+        self._polling.hint()
+
+    def _client_auth(self, _event: ClientAuth, _now: float) -> None:
+        self._step.refused = CLIENT_AUTH
+
+    def _state(self, event: State, _now: float) -> None:
+        if event.name == b"CONNECTED":
+            self._away = None
+            self._polling.restarted()
+        elif event.name in (b"RECONNECTING", b"EXITING"):
+            what = f"OpenVPN is {event.name.decode().lower()}: {shown(event.detail)}"
+            self._away, self._step.outage = Condition(OpenVPNState.WAITING, what), True
+
+    def _held(self, event: Held, _now: float) -> None:
+        what = f"it waits for an operator and serves nobody: {shown(event.text)}"
+        self._away, self._step.outage = Condition(OpenVPNState.HOLD, what), True
+
+    def _log_line(self, event: LogLine, _now: float) -> None:
+        if INSTANCE_ENDED.search(event.text):
+            self._polling.hint()
+
+    def _fatal(self, event: Fatal, _now: float) -> None:
+        self._step.notes.append(f"it ends: {shown(event.text)}")
+
+    def _rows(self, event: Rows, _now: float) -> None:
+        if event.command is commands.LISTING:
+            self._inventory.rows(event.lines)
+        else:
+            for line in event.lines:
+                title = TITLE.match(line)
+                self.version = shown(title[1]) if title else self.version
+
+    def _reply(self, event: Reply, now: float) -> None:
+        command = event.command
+        if command is commands.LISTING:
+            self._end_listing(event, now)
+        elif command is commands.COUNT:
+            count = COUNT.search(event.text)
+            self._polling.answered(now, int(count[1]) if count else None, listed=self._listed)
+        elif command is commands.VERB:
+            verb = VERB.fullmatch(event.text)
+            if event.ok and verb and int(verb[1]) <= CHATTY:
+                self._send(commands.LOG_ON)
+        elif command.drops:
+            self._dropped(event)
+
+    def _end_listing(self, event: Reply, now: float) -> None:
+        result = self._inventory.end(event, now)
+        self._problem, self._listed = result.problem, not result.problem
+        if self._listed:
+            self._away, self._step.outage = None, False
+        self._tell(result.news)
+        for drop in result.drops:
+            command = commands.drop(drop.session.name, drop.session.cid)
+            if command is not None:
+                self._send(command)
+                self._step.drops.append(drop)
+
+    def _dropped(self, event: Reply) -> None:
+        if event.ok:
+            self._polling.hint()
+        elif event.command.fallback is not None:
+            self._send(event.command.fallback)
+        else:
+            self._step.notes.append(f"could not drop a superseded session: {shown(event.text)}")
+
+    def _tell(self, news: LocalNews | None) -> None:
+        if news is not None:
+            self._step.news.append(news)

@@ -1,0 +1,100 @@
+"""Which superseded sessions to drop from OpenVPN, and how often.
+
+Two live devices with one certificate take the address from each other for ever: each drop
+makes the loser connect again. So a name is dropped at growing intervals only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import attrs
+
+from cuberouted.model import Superseded
+from cuberouted.openvpn.commands import NO_CID
+from cuberouted.openvpn.listing import Listing, Session
+
+FIRST_WAIT = 60.0
+LONGEST_WAIT = 3600.0
+QUIET = 3600.0
+"""Seconds without a wish to drop a name, after which it starts from FIRST_WAIT again."""
+
+MAX_NAMES = 65536
+"""Names that are remembered; the one that was wanted longest ago makes room."""
+
+
+class Drop(NamedTuple):
+    """A session to drop now, and what it lost."""
+
+    session: Session
+    superseded: Superseded
+
+
+@attrs.define
+class _Damping:
+    wanted_at: float
+    wait: float
+    again_at: float
+
+
+class Drops:
+    """The drops of one OpenVPN."""
+
+    def __init__(self) -> None:
+        self._damped: dict[bytes, _Damping] = {}  # the name wanted longest ago first
+
+    def due(
+        self, superseded: Iterable[Superseded], listing: Listing, now: float
+    ) -> tuple[Drop, ...]:
+        """The sessions to drop now; they count as dropped.
+
+        *listing* began after *superseded* was known. A session goes only if that still
+        shows it at the address it lost, and no other session of its name: ``kill`` takes
+        them all, and with duplicate-cn the other one may be well.
+        """
+        superseded = tuple(superseded)
+        if not superseded:
+            return ()
+        self._forget(now)
+        names = Counter(session.name for session in listing.sessions)
+        lost = {item.name for item in superseded}
+        listed = {s.name: s for s in listing.sessions if s.name in lost and names[s.name] == 1}
+        drops: dict[bytes, Drop] = {}
+        for item in superseded:
+            session = listed.get(item.name)
+            if session is None or item.name in drops or not _still_there(session, item):
+                continue
+            if self._allowed(item.name, now):
+                drops[item.name] = Drop(session, item)
+        return tuple(drops.values())
+
+    def _allowed(self, name: bytes, now: float) -> bool:
+        damping = self._damped.pop(name, None)
+        if damping is None:
+            if len(self._damped) >= MAX_NAMES:
+                del self._damped[next(iter(self._damped))]
+            damping = _Damping(now, FIRST_WAIT, now)
+        allowed = now >= damping.again_at
+        if allowed:
+            damping.again_at = now + damping.wait
+            damping.wait = min(damping.wait * 2, LONGEST_WAIT)
+        damping.wanted_at = now
+        self._damped[name] = damping
+        return allowed
+
+    def _forget(self, now: float) -> None:
+        """Forget the names that nobody wanted to drop for an hour: the first ones."""
+        quiet = []
+        for name, damping in self._damped.items():
+            if now - damping.wanted_at < QUIET:
+                break
+            quiet.append(name)
+        for name in quiet:
+            del self._damped[name]
+
+
+def _still_there(session: Session, item: Superseded) -> bool:
+    same = session.since == item.session.since and session.cid in (item.session.cid, NO_CID)
+    return same and (item.prefix in session.addresses or item.prefix in session.networks)

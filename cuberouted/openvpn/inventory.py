@@ -1,0 +1,76 @@
+"""Taking stock: one listing after the other, what each changes, and whom to drop for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from cuberouted.model import Superseded, shown
+from cuberouted.openvpn.drops import Drop, Drops
+from cuberouted.openvpn.events import Reply
+from cuberouted.openvpn.listing import StatusError
+from cuberouted.openvpn.sessions import LocalNews, Sessions
+from cuberouted.openvpn.status import ListingReader
+
+
+@attrs.frozen
+class Result:
+    """What one listing came to. ``problem``: why it is no news, or empty."""
+
+    news: LocalNews | None = None
+    drops: tuple[Drop, ...] = ()
+    problem: str = ""
+
+
+class Inventory:
+    """The listings of one connection, one at a time. *drops* None: nothing is ever dropped."""
+
+    def __init__(self, sessions: Sessions, drops: Drops | None) -> None:
+        self._sessions = sessions
+        self._drops = drops
+        self._reader = ListingReader()
+        self._mark: int | None = None  # where in the stream this listing began
+        self._problem = ""
+        self._superseded: frozenset[Superseded] = frozenset()
+        self._candidates: frozenset[Superseded] = frozenset()
+
+    def supersede(self, superseded: frozenset[Superseded]) -> bool:
+        """These sessions are superseded now, and no others; True: a new listing is needed.
+
+        Because only one that is asked for after this can show whom to drop.
+        """
+        new = superseded - self._superseded
+        self._superseded = superseded
+        return bool(new) and self._drops is not None
+
+    def begin(self) -> None:
+        """A listing has just been asked for."""
+        self._reader, self._mark, self._problem = ListingReader(), None, ""
+        self._candidates = self._superseded
+
+    def rows(self, lines: Iterable[bytes]) -> None:
+        """Some of its rows have come."""
+        if self._mark is None:
+            self._mark = self._sessions.mark()
+        try:
+            for line in lines:
+                self._reader.feed(line)
+        except StatusError as exc:
+            self._problem = str(exc)
+
+    def end(self, reply: Reply, now: float) -> Result:
+        """It has ended. What is wrong with a listing never withdraws anything."""
+        if not reply.ok:
+            return Result(problem=f"no complete listing: {shown(reply.text)}")
+        if self._problem:
+            return Result(problem=self._problem)
+        try:
+            listing = self._reader.finish()
+        except StatusError as exc:
+            return Result(problem=str(exc))
+        mark = self._sessions.mark() if self._mark is None else self._mark
+        drops: tuple[Drop, ...] = ()
+        if self._drops is not None:
+            drops = self._drops.due(self._candidates & self._superseded, listing, now)
+        return Result(news=self._sessions.listing(listing, mark), drops=drops)

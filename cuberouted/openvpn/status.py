@@ -1,0 +1,227 @@
+"""A status listing of OpenVPN -> who is connected, and which prefixes lie behind whom.
+
+Rows may be fed as they arrive; the listing counts only with its END. Names come from
+CLIENT_LIST and prefixes from ROUTING_TABLE, because CLIENT_LIST may show an IPv6 pool
+address that is another client's.
+
+Source: OpenVPN ``src/openvpn/multi.c`` (multi_print_status) and ``mroute.c``
+(mroute_addr_print_ex), tags v2.3.0 to v2.7.6.
+"""
+
+from __future__ import annotations
+
+import re
+from socket import AF_INET, AF_INET6, inet_pton
+
+import attrs
+
+from cuberouted.model import Prefix
+from cuberouted.openvpn.columns import Columns, MissingColumnError
+from cuberouted.openvpn.commands import NO_CID, UNDEF
+from cuberouted.openvpn.listing import Ignored, Listing, Session, StatusError
+
+MAC = re.compile(rb"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?:@[0-9]+)?", re.IGNORECASE)
+NOBODY = frozenset({UNDEF, b""})
+MAX_DIGITS = 18
+"""Longer numbers are no ids or times of OpenVPN's, and would not fit 64 bits."""
+
+
+@attrs.define(eq=False)
+class _Client:
+    cid: int
+    since: int
+    name: bytes
+    real: bytes
+    virtual: bytes  # as written; empty where not known
+    virtual6: bytes
+    addresses: tuple[Prefix, ...] = ()
+    networks: tuple[Prefix, ...] = ()
+
+
+class ListingReader:
+    """Reads one listing, row by row.
+
+    ``separator`` is a tab for ``status 3``, or None: a status file's first row tells.
+    """
+
+    def __init__(self, separator: bytes | None = b"\t") -> None:
+        self._separator = separator
+        self._columns: dict[bytes, Columns] = {}
+        self._client_at: tuple[int, ...] = ()
+        self._route_at: tuple[int, ...] = ()
+        self._clients: list[_Client] = []
+        self._by_real: dict[bytes, _Client] = {}
+        self._sharing: dict[bytes, list[_Client]] = {}  # clients that show one real address
+        self._ignored = Ignored()
+
+    def feed(self, line: bytes) -> None:
+        """Take one row, without its line end. Rows of unknown tables are skipped.
+
+        Raises:
+          StatusError: this is no listing of version 2 or 3.
+        """
+        if self._separator is None:
+            self._separator = _separator(line)
+        fields = line.split(self._separator)
+        columns = self._columns.get(fields[0])
+        if columns is None:
+            self._other(fields)
+        elif len(fields) == len(columns.names):
+            self._row(fields)
+        else:
+            cut = columns.fit(fields, self._plausible) if self._separator == b"," else None
+            if cut is None:
+                self._ignored.strange += 1
+            else:
+                self._row(cut)
+
+    def finish(self) -> Listing:
+        """The listing, after its END.
+
+        Raises:
+          StatusError: it never said what its columns are.
+        """
+        if not (self._client_at and self._route_at):
+            raise StatusError("the listing has no HEADER rows for CLIENT_LIST and ROUTING_TABLE")
+        sessions = tuple(
+            Session(c.cid, c.since, c.name, c.addresses, c.networks, c.real)
+            for c in self._clients
+            if c.name not in NOBODY
+        )
+        return Listing(sessions, self._ignored)
+
+    def _other(self, fields: list[bytes]) -> None:
+        if fields[0] != b"HEADER":
+            self._ignored.strange += fields[0] in (b"CLIENT_LIST", b"ROUTING_TABLE")
+            return
+        columns = Columns(tuple(name.decode("latin-1") for name in fields[1:]))
+        try:
+            if fields[1:2] == [b"CLIENT_LIST"]:
+                self._client_at = columns.at(CLIENT_REQUIRED, CLIENT_OPTIONAL)
+            elif fields[1:2] == [b"ROUTING_TABLE"]:
+                self._route_at = columns.at(ROUTE_REQUIRED)
+            else:
+                return
+        except MissingColumnError as exc:
+            raise StatusError(f"the listing's {columns.names[0]} has no column {exc}") from exc
+        self._columns[fields[1]] = columns
+
+    def _row(self, fields: list[bytes]) -> None:
+        if fields[0] == b"CLIENT_LIST":
+            self._client(fields)
+        else:
+            self._route(fields)
+
+    def _client(self, fields: list[bytes]) -> None:
+        name, real, at_since, virtual, at_cid, virtual6 = self._client_at
+        since, cid = fields[at_since], fields[at_cid] if at_cid else b"0"
+        if not (_is_number(since) and _is_number(cid)):
+            self._ignored.strange += 1
+            return
+        client = _Client(
+            int(cid) if at_cid else NO_CID,
+            int(since),
+            fields[name],
+            fields[real],
+            fields[virtual],
+            fields[virtual6] if virtual6 else b"",
+        )
+        self._clients.append(client)
+        first = self._by_real.setdefault(client.real, client)
+        if first is not client:
+            self._sharing.setdefault(client.real, [first]).append(client)
+
+    def _route(self, fields: list[bytes]) -> None:
+        at_address, at_name, at_real = self._route_at
+        address, real = fields[at_address], fields[at_real]
+        if address.endswith(b"C"):
+            self._ignored.cached += 1
+            return
+        client = self._by_real.get(real)
+        if real in self._sharing:
+            client = _behind(self._sharing[real], fields[at_name], address)
+        if client is None:
+            self._ignored.strange += 1
+        elif client.name in NOBODY:
+            self._ignored.unnamed += 1
+        else:
+            self._lead(address, client)
+
+    def _lead(self, address: bytes, client: _Client) -> None:
+        try:
+            prefix = _prefix(address)
+        except (ValueError, OSError):
+            if MAC.fullmatch(address):
+                self._ignored.mac += 1
+            else:
+                self._ignored.strange += 1
+            return
+        if _own(address, client):
+            client.addresses += (prefix,)
+        else:
+            client.networks += (prefix,)
+
+    def _plausible(self, fields: list[bytes]) -> bool:
+        """Whether a row that holds more commas than it should is cut in the right places."""
+        if fields[0] != b"CLIENT_LIST":
+            return True
+        _, _, since, virtual, _, _ = self._client_at
+        if not fields[since].isdigit():
+            return False
+        try:
+            return not fields[virtual] or _prefix(fields[virtual]).is_host
+        except (ValueError, OSError):
+            return False
+
+
+CLIENT_REQUIRED = ("Common Name", "Real Address", "Connected Since (time_t)", "Virtual Address")
+CLIENT_OPTIONAL = ("Client ID", "Virtual IPv6 Address")
+ROUTE_REQUIRED = ("Virtual Address", "Common Name", "Real Address")
+
+
+def _separator(first: bytes) -> bytes:
+    """A listing begins with ``TITLE``, the separator, and OpenVPN's version."""
+    if first.startswith((b"TITLE\t", b"TITLE,")):
+        return first[5:6]
+    if not first:
+        raise StatusError("it is empty so far")
+    if first.startswith((b"OpenVPN CLIENT LIST", b"OpenVPN STATISTICS")):
+        raise StatusError(
+            "a status file of version 1 tells too little: set 'status-version 3' in OpenVPN's"
+            " configuration"
+        )
+    raise StatusError(f"not a status file of OpenVPN: it begins with {first[:40]!r}")
+
+
+def _is_number(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= MAX_DIGITS
+
+
+def _behind(clients: list[_Client], name: bytes, address: bytes) -> _Client | None:
+    """Whose route it is, of several clients that show one real address.
+
+    Before 2.7 IPv6 clients are shown without a port. It is that of the route's common name;
+    of several of these, the one whose own address it is; and else the newest, because what
+    a newer one claims OpenVPN takes from the older.
+    """
+    named = [client for client in clients if client.name == name]
+    owners = [client for client in named if address in (client.virtual, client.virtual6)]
+    return max(owners or named, key=lambda client: (client.since, client.cid), default=None)
+
+
+def _own(address: bytes, client: _Client) -> bool:
+    """Whether this is the client's own address, and no iroute.
+
+    Where CLIENT_LIST does not tell (2.3 never tells the IPv6 address), a host is its own.
+    """
+    known = client.virtual6 if b":" in address else client.virtual
+    return address == known if known else b"/" not in address
+
+
+def _prefix(address: bytes) -> Prefix:
+    text = address.decode("ascii")
+    if b"/" in address:
+        return Prefix.parse(text)
+    if b":" in address:
+        return Prefix(inet_pton(AF_INET6, text), 128)
+    return Prefix(inet_pton(AF_INET, text), 32)

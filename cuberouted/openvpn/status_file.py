@@ -1,0 +1,161 @@
+"""The same news from OpenVPN's status file, where the management interface is somebody else's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from cuberouted.config import OpenVPNConfig
+from cuberouted.model import Superseded
+from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
+from cuberouted.openvpn.journal import log_change
+from cuberouted.openvpn.listing import Listing, StatusError
+from cuberouted.openvpn.outage import OnNews, Outage
+from cuberouted.openvpn.sessions import Sessions
+from cuberouted.openvpn.status import ListingReader
+
+log = logging.getLogger(__name__)
+
+SETTLE = 0.1
+"""Seconds in which the file must not have changed: OpenVPN writes over the old content row
+by row, and an END may be the old one's."""
+
+SLICE = 2000
+"""Rows that are read without a pause: some five milliseconds of work."""
+
+DEFAULT_PERIOD = 300.0
+"""Seconds between two rewritings until we have seen one; OpenVPN's own default is 60."""
+
+MISSED = 3
+"""So many rewritings that do not come mean that OpenVPN has gone."""
+
+MAX_SIZE = 64 * 1024 * 1024
+"""A listing of 20,000 clients has 5 MB."""
+
+
+class Stamp(NamedTuple):
+    """What tells one writing of the file from another. ``written``: Unix nanoseconds."""
+
+    written: int
+    size: int
+    inode: int
+
+
+class StatusFileWatcher:
+    """Watches one OpenVPN by its status file. It cannot drop sessions.
+
+    *poll_interval* and *hold_time* are seconds. *on_news* is awaited before the file is
+    looked at again. *wall* tells Unix seconds, for the age of the file alone.
+    """
+
+    def __init__(
+        self,
+        config: OpenVPNConfig,
+        path: Path,
+        *,
+        poll_interval: float,
+        hold_time: float,
+        kill_superseded: bool,
+        wall: Callable[[], float],
+        on_news: OnNews,
+    ) -> None:
+        self._name = config.name or "openvpn"
+        self._label = f"openvpn {config.name}".rstrip()
+        self._path = path
+        self._poll_interval = poll_interval
+        self._wall = wall
+        self._sessions = Sessions(config.name)
+        self._outage = Outage(self._sessions, hold_time, on_news)
+        self._mind_superseded = kill_superseded
+        self._condition = Condition(OpenVPNState.CONNECTING)
+        self._seen: Stamp | None = None  # the last writing that we read to its end
+        self._problem = ""
+        self._period = DEFAULT_PERIOD
+
+    def superseded(self, sessions: frozenset[Superseded]) -> None:
+        """These sessions are superseded; said once that they cannot be dropped from here."""
+        if sessions and self._mind_superseded:
+            self._mind_superseded = False
+            log.warning(
+                "%s: clients that have moved to another server stay connected here until"
+                " OpenVPN's own timeout: a status file drops nobody, the management interface does",
+                self._label,
+            )
+
+    def status(self) -> OpenVPNStatus:
+        """A snapshot."""
+        state, detail = self._condition
+        return OpenVPNStatus(self._name, state, "", self._sessions.count, detail)
+
+    async def run(self) -> None:
+        """Read the file whenever it was rewritten, for ever; what goes wrong is shown."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._outage.run)
+            while True:
+                condition = await self._look()
+                self._condition = log_change(log, self._label, self._condition, condition)
+                await trio.sleep(self._poll_interval)
+
+    async def _look(self) -> Condition:
+        try:
+            stamp = _stamp(self._path)
+            age = self._wall() - stamp.written / 1e9
+            if age > MISSED * self._period:
+                self._outage.begin()
+                return Condition(OpenVPNState.WAITING, f"{self._path} is old: does OpenVPN run?")
+            if stamp != self._seen:
+                await self._read(stamp)
+        except OSError as exc:
+            self._outage.begin()
+            return Condition(OpenVPNState.WAITING, f"{self._path}: {exc.strerror}")
+        return Condition(OpenVPNState.CONNECTED, self._problem)
+
+    async def _read(self, stamp: Stamp) -> None:
+        """Take in the file, unless it is being written: then it is looked at again soon."""
+        content = _content(self._path)
+        await trio.sleep(SETTLE)
+        if _stamp(self._path) != stamp:
+            return
+        if self._seen is not None:
+            elapsed = (stamp.written - self._seen.written) / 1e9
+            self._period = max(elapsed, self._period / 2)
+        self._seen, self._problem = stamp, ""
+        try:
+            listing = await _parsed(content)
+        except StatusError as exc:
+            self._problem = f"{self._path}: {exc}"
+            return
+        news = self._sessions.listing(listing, self._sessions.mark())
+        self._outage.end()
+        if news is not None:
+            await self._outage.tell(news)
+
+
+def _stamp(path: Path) -> Stamp:
+    stat = path.stat()
+    return Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_SIZE)
+
+
+async def _parsed(content: bytes) -> Listing:
+    """The listing that *content* holds.
+
+    Raises:
+      StatusError: it is none, or has no END.
+    """
+    reader = ListingReader(separator=None)
+    for number, line in enumerate(content.split(b"\n")):
+        if line == b"END":
+            return reader.finish()
+        reader.feed(line)
+        if number % SLICE == 0:
+            await trio.lowlevel.checkpoint()
+    raise StatusError("it has no END; OpenVPN writes none after a row of 512 bytes or more")

@@ -1,0 +1,173 @@
+"""The task that keeps the list of one OpenVPN's clients, by its management interface."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from cuberouted.config import OpenVPNConfig
+from cuberouted.model import Superseded, shown
+from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
+from cuberouted.openvpn.connection import Dialer, DialError, read_password
+from cuberouted.openvpn.dialogue import Dialogue
+from cuberouted.openvpn.drops import Drop, Drops
+from cuberouted.openvpn.journal import log_change
+from cuberouted.openvpn.management import ManagementError
+from cuberouted.openvpn.outage import OnNews, Outage
+from cuberouted.openvpn.polling import Polling
+from cuberouted.openvpn.sessions import Sessions
+from cuberouted.openvpn.step import Step
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.1
+"""Seconds until the next try to connect; each failure doubles them."""
+
+LONGEST_PAUSE = 1.0
+"""So that an OpenVPN that comes back is heard of soon; nobody notices a try on this host."""
+
+LONGEST_CALM = 5.0
+"""The same where OpenVPN ends what it took on, for these tries are in its log and in ours."""
+
+REFUSED_PAUSE = 60.0
+"""Seconds until the next try where we may not, or must not, be: OpenVPN logs every one."""
+
+RECEIVE = 65536
+
+
+class RefusedError(Exception):
+    """This management interface is not for us; str() says why."""
+
+
+class Watcher:
+    """Watches one OpenVPN.
+
+    Intervals and *hold_time* are seconds. *on_news* is awaited before more is read, one
+    call at a time. Sessions are kept for *hold_time* after OpenVPN has gone.
+    """
+
+    def __init__(
+        self,
+        config: OpenVPNConfig,
+        *,
+        poll_interval: float,
+        status_interval: float,
+        hold_time: float,
+        kill_superseded: bool,
+        dialer: Dialer,
+        on_news: OnNews,
+    ) -> None:
+        self._config = config
+        self._label = f"openvpn {config.name}".rstrip()
+        self._intervals = poll_interval, status_interval
+        self._dialer = dialer
+        self._sessions = Sessions(config.name)
+        self._outage = Outage(self._sessions, hold_time, on_news)
+        self._drops = Drops() if kill_superseded else None
+        self._superseded: frozenset[Superseded] = frozenset()
+        self._stirred = False
+        self._nap = trio.CancelScope()
+        self._condition = Condition(OpenVPNState.CONNECTING)
+        self._version = ""
+        self._taken_on = False  # the last try found somebody
+
+    def superseded(self, sessions: frozenset[Superseded]) -> None:
+        """These sessions of ours are superseded now, and no others."""
+        self._superseded = sessions
+        self._stirred = True
+        self._nap.cancel()
+
+    def status(self) -> OpenVPNStatus:
+        """A snapshot."""
+        state, detail = self._condition
+        name = self._config.name or "openvpn"
+        return OpenVPNStatus(name, state, self._version, self._sessions.count, detail)
+
+    async def run(self) -> None:
+        """Connect, and connect again, for ever. What goes wrong is logged and shown."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._outage.run)
+            pause = FIRST_PAUSE
+            while True:
+                began = trio.current_time()
+                condition = await self._connection()
+                self._show(condition)
+                self._outage.begin()
+                lived = trio.current_time() - began
+                if condition.state is OpenVPNState.REFUSED:
+                    pause = REFUSED_PAUSE
+                elif lived > LONGEST_CALM:
+                    pause = FIRST_PAUSE
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_CALM if self._taken_on else LONGEST_PAUSE)
+
+    async def _connection(self) -> Condition:
+        """One connection from dialing to its end, and how it ended."""
+        self._taken_on = False
+        try:
+            password = read_password(self._config.mgmt_pass_file)
+            stream = await self._dialer.dial(self._config)
+            self._taken_on = True
+            async with stream:
+                await self._converse(stream, password)
+        except RefusedError as exc:
+            return Condition(OpenVPNState.REFUSED, str(exc))
+        except (DialError, ManagementError) as exc:
+            return Condition(OpenVPNState.WAITING, str(exc))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        return Condition(OpenVPNState.WAITING, "OpenVPN closed the connection")
+
+    async def _converse(self, stream: trio.abc.Stream, password: bytes | None) -> None:
+        """Until the other end closes."""
+        polling = Polling(*self._intervals)
+        started = trio.current_time()
+        dialogue = Dialogue(self._sessions, polling, self._drops, password, started)
+        data: bytes | None = None
+        while data != b"":
+            now = trio.current_time()
+            dialogue.supersede(self._superseded)
+            step = dialogue.receive(data, now) if data else dialogue.tick(now)
+            self._version = dialogue.version or self._version
+            self._show(dialogue.condition)
+            await self._take(step, stream)
+            data = await self._receive(stream, dialogue.next_wakeup(now))
+
+    async def _receive(self, stream: trio.abc.Stream, deadline: float) -> bytes | None:
+        """What OpenVPN says next; None: it is time for something else."""
+        data: bytes | None = None
+        with trio.CancelScope(deadline=deadline) as self._nap:
+            if not self._stirred:
+                data = bytes(await stream.receive_some(RECEIVE))
+        self._stirred = False
+        return data
+
+    async def _take(self, step: Step, stream: trio.abc.Stream) -> None:
+        for news in step.news:
+            await self._outage.tell(news)
+        if step.outage is True:
+            self._outage.begin()
+        elif step.outage is False:
+            self._outage.end()
+        for drop in step.drops:
+            self._log_drop(drop)
+        for note in step.notes:
+            log.warning("%s: %s", self._label, note)
+        if step.refused:
+            raise RefusedError(step.refused)
+        if step.send:
+            await stream.send_all(step.send)
+
+    def _log_drop(self, drop: Drop) -> None:
+        log.info(
+            "%s: dropping %s, client %d, from %s: it is on %s now",
+            self._label,
+            shown(drop.session.name),
+            drop.session.cid,
+            drop.superseded.prefix,
+            drop.superseded.node,
+        )
+
+    def _show(self, condition: Condition) -> None:
+        self._condition = log_change(log, self._label, self._condition, condition)
