@@ -63,17 +63,17 @@ class Rule(NamedTuple):
 
 def dump_links(seq: int) -> bytes:
     """Asks for every link."""
-    return _packed(ifinfmsg(), seq, RTM_GETLINK, NLM_F_DUMP, IFLA_EXT_MASK=_SKIP_STATS)
+    return _packed(ifinfmsg, seq, RTM_GETLINK, NLM_F_DUMP, {}, IFLA_EXT_MASK=_SKIP_STATS)
 
 
 def dump_addresses(seq: int) -> bytes:
     """Asks for every address."""
-    return _packed(ifaddrmsg(), seq, RTM_GETADDR, NLM_F_DUMP)
+    return _packed(ifaddrmsg, seq, RTM_GETADDR, NLM_F_DUMP, {})
 
 
 def dump_rules(seq: int, family: int) -> bytes:
     """Asks for the rules of *family*."""
-    return _packed(fibmsg({"family": family}), seq, RTM_GETRULE, NLM_F_DUMP)
+    return _packed(fibmsg, seq, RTM_GETRULE, NLM_F_DUMP, {"family": family})
 
 
 def add_rule(seq: int, rule: Rule) -> bytes:
@@ -152,24 +152,29 @@ def _masked(address: bytes, length: int) -> Prefix:
 
 
 def _rule(seq: int, kind: int, flags: int, rule: Rule) -> bytes:
-    body = fibmsg({"family": rule.family, "action": _FR_ACT_TO_TBL})
     return _packed(
-        body,
+        fibmsg,
         seq,
         kind,
         flags,
+        {"family": rule.family, "action": _FR_ACT_TO_TBL},
         FRA_PRIORITY=rule.priority,
         FRA_TABLE=rule.table,
         FRA_PROTOCOL=rule.protocol,
     )
 
 
-def _packed(body: Any, seq: int, kind: int, flags: int, **attrs: int) -> bytes:
-    body["attrs"] = list(attrs.items())
-    header = body["header"]
+def _packed(
+    message_class: Any, seq: int, kind: int, flags: int, fields: dict[str, int], **attrs: int
+) -> bytes:
+    message = message_class()
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attrs.items())
+    header = message["header"]
     header["type"], header["flags"], header["sequence_number"] = kind, NLM_F_REQUEST | flags, seq
-    body.encode()
-    return bytes(body.data)
+    message.encode()
+    return bytes(message.data)
 
 
 def _parsed(message_class: Any, message: Message) -> Any:

@@ -51,8 +51,9 @@ class KernelPort(Protocol):
 
         - EEXIST: an added route's prefix and metric, or a nexthop's id, is somebody's.
         - ESRCH: a route to be deleted is not there. ENOENT: nor a nexthop.
-        - ENETDOWN: the nexthop's device is down or has no carrier. ENODEV: is not there.
-        - EINVAL: no such nexthop object, or the preferred source is no address of ours.
+        - ENETDOWN: the nexthop's device is down or has no carrier.
+        - EINVAL: no such device, no such nexthop object, or the preferred source is no
+          address of ours.
         - EPERM: no CAP_NET_ADMIN (`capability.missing_capability`).
 
         A nexthop that somebody of another protocol has put in the place of ours is
@@ -80,7 +81,8 @@ class KernelPort(Protocol):
         """Waits until the kernel tells something, and gives all that it has told.
 
         For one task. Our own changes are left out. A link that goes down or away takes
-        its nexthops and routes along, an IPv4 address that goes takes the routes that
-        prefer it; of both only ``links`` tells.
+        its nexthops and routes along. An IPv4 address that goes takes the routes of the
+        main table that prefer it; other tables' and IPv6 routes stay, preferring what is
+        gone. Of all this only ``links`` tells.
         """
         ...

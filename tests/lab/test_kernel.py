@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cuberouted.routing.kernel import Kernel, open_kernel
-from tests.conformance_kernel import CHECKS, METRIC, PROTOCOL, TABLE, Check
+from tests.conformance_kernel import CHECKS, METRIC, PROTOCOL, TABLES, Check
 from tests.lab.real_world import RealWorld
 
 
@@ -22,7 +22,7 @@ def world() -> Iterator[RealWorld]:
 
 
 @asynccontextmanager
-async def opened(world: RealWorld, table: int = TABLE) -> AsyncIterator[Kernel]:
+async def opened(world: RealWorld, table: int) -> AsyncIterator[Kernel]:
     context = open_kernel(table, METRIC, PROTOCOL)
     with world.inside():  # entering has no wait, so no other task is in there with us
         kernel = await context.__aenter__()
@@ -32,7 +32,8 @@ async def opened(world: RealWorld, table: int = TABLE) -> AsyncIterator[Kernel]:
         await context.__aexit__(None, None, None)
 
 
+@pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_kernel_keeps_its_promise(check: Check, world: RealWorld) -> None:
-    async with opened(world) as kernel:
-        await check(kernel, world)
+async def test_kernel_keeps_its_promise(check: Check, table: int, world: RealWorld) -> None:
+    async with opened(world, table) as kernel:
+        await check(kernel, world, table)

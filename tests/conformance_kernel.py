@@ -1,0 +1,541 @@
+"""What every kernel must do that the daemon is given, the real one and the fake.
+
+Each check has a kernel that keeps routes in *table*, with METRIC and PROTOCOL, and holds
+none yet; and its world. Source: `port.KernelPort`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from socket import AF_INET, AF_INET6, inet_pton
+
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.fib import FIRST_NEXTHOP_ID
+from cuberouted.routing.port import KernelPort
+from cuberouted.routing.values import (
+    Address,
+    Change,
+    ForeignRoute,
+    Link,
+    Nexthop,
+    Notices,
+    Refusal,
+    Route,
+    StrayRoute,
+    Verb,
+)
+from tests.kernel_world import MAIN, STATIC, World
+
+METRIC, PROTOCOL = 50, 201
+
+TABLES = (MAIN, 1000)
+"""Each check is made with both, and must find ELSEWHERE none of its business."""
+
+ELSEWHERE = 1001
+
+Check = Callable[[KernelPort, World, int], Awaitable[None]]
+
+VIA4, VIA6 = FIRST_NEXTHOP_ID, FIRST_NEXTHOP_ID + 2
+HOST4, HOST6 = "10.9.0.1/32", "fd09::1/128"
+PATIENCE = 5.0
+"""Seconds: what a kernel tells, it tells at once."""
+
+
+def add(what: Nexthop | Route) -> Change:
+    return Change(Verb.ADD, what)
+
+
+def replace(what: Nexthop) -> Change:
+    return Change(Verb.REPLACE, what)
+
+
+def delete(what: Nexthop | Route | StrayRoute) -> Change:
+    return Change(Verb.DELETE, what)
+
+
+def route(prefix: str, nexthop: int, source: str | None = None) -> Route:
+    packed = None if source is None else Prefix.parse(source).address
+    return Route(Prefix.parse(prefix), nexthop, packed)
+
+
+def errors(refusals: tuple[Refusal, ...]) -> list[str]:
+    return [errno.errorcode[refusal.errno] for refusal in refusals]
+
+
+async def heard(kernel: KernelPort, world: World, device: str) -> Notices:
+    """All that the kernel has told so far: what comes before a route that is added now."""
+    mark = "203.0.113.9/32"
+    world.add_route(mark, device, 7)
+    world.remove_route(mark, 7)
+    came: list[Notices] = []
+    with trio.fail_after(PATIENCE):
+        while not any(route.prefix == Prefix.parse(mark) for n in came for route in n.vanished):
+            came.append(await kernel.notices())
+    return Notices(
+        links=any(n.links for n in came),
+        ours=any(n.ours for n in came),
+        lost=any(n.lost for n in came),
+        appeared=tuple(r for n in came for r in n.appeared if r.prefix != Prefix.parse(mark)),
+        vanished=tuple(r for n in came for r in n.vanished if r.prefix != Prefix.parse(mark)),
+    )
+
+
+async def until(kernel: KernelPort, told: Callable[[Notices], object]) -> Notices:
+    """The first notices that tell what *told* looks for."""
+    with trio.fail_after(PATIENCE):
+        while not told(notices := await kernel.notices()):
+            pass
+    return notices
+
+
+async def with_tunnel(kernel: KernelPort, world: World) -> tuple[Nexthop, Nexthop]:
+    """A tunnel tun0, and a nexthop of each family through it."""
+    device = world.add_tunnel("tun0")
+    via = Nexthop(VIA4, AF_INET, device, None), Nexthop(VIA6, AF_INET6, device, None)
+    assert await kernel.apply([add(nexthop) for nexthop in via]) == ()
+    return via
+
+
+# -- links --
+
+
+async def links_tell_their_kind_state_and_addresses(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    tun, eth = world.add_tunnel("tun0"), world.add_ethernet("eth7")
+    world.add_address("tun0", "10.9.0.101/24")
+    world.add_address("tun0", "fd09::101/64")
+    links = {link.name: link for link in await kernel.links()}
+    addresses = (
+        Address(inet_pton(AF_INET, "10.9.0.101"), Prefix.parse("10.9.0.0/24")),
+        Address(inet_pton(AF_INET6, "fd09::101"), Prefix.parse("fd09::/64")),
+    )
+    assert links["tun0"] == Link(tun, "tun0", True, True, addresses)
+    assert links["eth7"] == Link(eth, "eth7", True, False, ())
+
+
+async def a_link_runs_while_it_is_up_and_has_a_carrier(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    async def running() -> list[bool]:
+        return [link.running for link in await kernel.links() if link.name == "tun0"]
+
+    world.add_tunnel("tun0")
+    assert await running() == [True]
+    world.set_carrier("tun0", False)
+    assert await running() == [False]
+    world.set_carrier("tun0", True)
+    world.set_up("tun0", False)
+    assert await running() == [False]
+    world.remove_link("tun0")
+    assert await running() == []
+
+
+async def a_change_of_links_or_addresses_is_told(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    world.add_tunnel("tun0")
+    await until(kernel, lambda n: n.links)
+    await heard(kernel, world, "tun0")
+    world.add_address("tun0", "10.9.0.101/24")
+    await until(kernel, lambda n: n.links)
+    await heard(kernel, world, "tun0")
+    world.remove_link("tun0")
+    await until(kernel, lambda n: n.links)
+
+
+# -- changes, and how they are refused --
+
+
+async def what_is_added_is_found(kernel: KernelPort, world: World, table: int) -> None:
+    world.add_ethernet("eth7")
+    device = world.add_tunnel("tun0")
+    eth = next(link.index for link in await kernel.links() if link.name == "eth7")
+    world.add_address("tun0", "10.9.0.101/24")
+    world.add_address("tun0", "fd09::101/64")
+    nexthops = [
+        Nexthop(VIA4, AF_INET, device, None),
+        Nexthop(VIA6, AF_INET6, device, None),
+        Nexthop(VIA4 + 4, AF_INET, eth, inet_pton(AF_INET, "192.0.2.7")),
+        Nexthop(VIA6 + 4, AF_INET6, eth, inet_pton(AF_INET6, "2001:db8::7")),
+    ]
+    routes = [
+        route("10.9.0.1/32", VIA4, "10.9.0.101"),
+        route("10.9.0.2/32", VIA4),
+        route("10.77.0.0/16", VIA4 + 4),
+        route("fd09::1/128", VIA6, "fd09::101"),
+        route("fd09::2/128", VIA6),
+        route("fd77::/48", VIA6 + 4),
+    ]
+    assert await kernel.apply([*map(add, nexthops), *map(add, routes)]) == ()
+    found = await kernel.dump()
+    assert found.nexthops == {nexthop.id: nexthop for nexthop in nexthops}
+    assert found.routes == {route.prefix: route for route in routes}
+    assert found.strays == ()
+
+
+async def what_is_deleted_is_gone(kernel: KernelPort, world: World, table: int) -> None:
+    via = await with_tunnel(kernel, world)
+    routes = [route(HOST4, VIA4), route("10.9.0.2/32", VIA4), route(HOST6, VIA6)]
+    assert await kernel.apply([*map(add, routes)]) == ()
+    assert await kernel.apply([delete(routes[0]), delete(routes[2]), delete(via[1])]) == ()
+    found = await kernel.dump()
+    assert found.nexthops == {VIA4: via[0]}
+    assert found.routes == {routes[1].prefix: routes[1]}
+
+
+async def a_refused_change_stops_none_of_the_others(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await with_tunnel(kernel, world)
+    first, second = route("10.9.0.1/32", VIA4), route("10.9.0.2/32", VIA4)
+    missing = delete(route("10.9.0.3/32", VIA4))
+    refusals = await kernel.apply([add(first), add(first), missing, add(second)])
+    assert [refusal.change for refusal in refusals] == [add(first), missing]
+    assert errors(refusals) == ["EEXIST", "ESRCH"]
+    assert set((await kernel.dump()).routes) == {first.prefix, second.prefix}
+
+
+async def a_route_needs_its_nexthop_and_its_source(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await with_tunnel(kernel, world)
+    changes = [
+        add(route(HOST4, VIA4 + 8)),
+        add(route(HOST6, VIA6 + 8)),
+        add(route(HOST4, VIA4, "10.9.0.101")),
+        add(route(HOST6, VIA6, "fd09::101")),
+        add(route(HOST6, VIA4)),
+    ]
+    assert errors(await kernel.apply(changes)) == ["EINVAL"] * len(changes)
+    assert (await kernel.dump()).routes == {}
+
+
+async def a_nexthop_needs_a_running_device(kernel: KernelPort, world: World, table: int) -> None:
+    down, dark = world.add_tunnel("tun0"), world.add_tunnel("tun1")
+    world.set_up("tun0", False)
+    world.set_carrier("tun1", False)
+    devices = (down, dark, 4242)
+    changes = [add(Nexthop(VIA4 + d, AF_INET, d, None)) for d in devices]
+    assert errors(await kernel.apply(changes)) == ["ENETDOWN", "ENETDOWN", "EINVAL"]
+    assert (await kernel.dump()).nexthops == {}
+
+
+async def what_is_not_there_cannot_be_deleted(kernel: KernelPort, world: World, table: int) -> None:
+    device = world.add_tunnel("tun0")
+    gone = [
+        delete(route(HOST4, VIA4)),
+        delete(route(HOST6, VIA6)),
+        delete(StrayRoute(Prefix.parse(HOST4), 4321, 9)),
+        delete(Nexthop(VIA4, AF_INET, device, None)),
+        replace(Nexthop(VIA4, AF_INET, device, None)),
+    ]
+    refusals = await kernel.apply(gone)
+    assert errors(refusals) == ["ESRCH", "ESRCH", "ESRCH", "ENOENT", "ENOENT"]
+
+
+async def a_replaced_nexthop_moves_its_routes(kernel: KernelPort, world: World, table: int) -> None:
+    via, _ = await with_tunnel(kernel, world)
+    moved = via._replace(device=world.add_tunnel("tun1"))
+    there = route(HOST4, VIA4)
+    assert await kernel.apply([add(there), replace(moved)]) == ()
+    found = await kernel.dump()
+    assert found.nexthops[VIA4] == moved
+    assert found.routes == {there.prefix: there}
+
+
+async def many_changes_are_made_in_order(kernel: KernelPort, world: World, table: int) -> None:
+    via, _ = await with_tunnel(kernel, world)
+    routes = [Route(Prefix.host((0x0A090000 + n).to_bytes(4)), VIA4, None) for n in range(1, 1200)]
+    again = [add(r) for r in routes[::3]]
+    refusals = await kernel.apply(
+        [*map(add, routes), *again, *map(delete, routes), *map(add, routes)]
+    )
+    assert [refusal.change for refusal in refusals] == again
+    assert len((await kernel.dump()).routes) == len(routes)
+    assert await kernel.apply([delete(via)]) == ()
+    assert (await kernel.dump()).routes == {}
+
+
+# -- what is not ours --
+
+
+async def foreign_routes_are_never_taken(kernel: KernelPort, world: World, table: int) -> None:
+    await with_tunnel(kernel, world)
+    for prefix, via in ((HOST4, VIA4), (HOST6, VIA6)):
+        world.add_route(prefix, "tun0", METRIC, table=table)
+        ours = route(prefix, via)
+        refusals = await kernel.apply([add(ours), delete(ours)])
+        assert errors(refusals) == ["EEXIST", "ESRCH"]
+        assert [r.protocol for r in await kernel.foreign_routes(Prefix.parse(prefix).contains)] == [
+            STATIC
+        ]
+    assert (await kernel.dump()).routes == {}
+
+
+async def ours_goes_in_beside_a_foreign_route_of_another_metric(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await with_tunnel(kernel, world)
+    for prefix, via in ((HOST4, VIA4), (HOST6, VIA6)):
+        world.add_route(prefix, "tun0", 20, table=table)
+        world.add_route(prefix, "tun0", 70, table=table)
+        ours = route(prefix, via)
+        assert await kernel.apply([add(ours)]) == ()
+        assert (await kernel.dump()).routes == {ours.prefix: ours}
+        assert await kernel.apply([delete(ours)]) == ()
+        left = await kernel.foreign_routes(Prefix.parse(prefix).contains)
+        assert sorted(r.metric for r in left) == [20, 70]
+
+
+async def foreign_nexthops_are_never_taken(kernel: KernelPort, world: World, table: int) -> None:
+    device = world.add_tunnel("tun0")
+    world.add_nexthop(VIA4, "tun0", STATIC)
+    ours = Nexthop(VIA4, AF_INET, device, None)
+    refusals = await kernel.apply([add(ours), replace(ours), delete(ours), add(ours)])
+    assert errors(refusals) == ["EEXIST", "EEXIST", "ENOENT", "EEXIST"]
+    assert (await kernel.dump()).nexthops == {}
+
+
+async def foreign_routes_tell_where_they_lead(kernel: KernelPort, world: World, table: int) -> None:
+    tun, _ = await with_tunnel(kernel, world)
+    world.add_route("10.9.0.0/16", "tun0", 20, table=table)
+    world.add_route(HOST6, "tun0", 30, 186, table=table)
+    world.add_route("10.9.4.0/24", "tun0", 20, table=ELSEWHERE)
+    world.add_route("10.8.0.0/16", "tun0", 20, table=table)
+    assert await kernel.apply([add(route(HOST4, VIA4))]) == ()
+    near = {Prefix.parse("10.9.0.0/16"), Prefix.parse(HOST6), Prefix.parse("10.9.4.0/24")}
+    assert set(await kernel.foreign_routes(near.__contains__)) == {
+        ForeignRoute(Prefix.parse("10.9.0.0/16"), table, 20, STATIC, tun.device),
+        ForeignRoute(Prefix.parse(HOST6), table, 30, 186, tun.device),
+    }
+
+
+async def an_empty_table_has_no_foreign_routes(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    assert await kernel.foreign_routes(lambda _: True) == ()
+
+
+async def routes_through_a_device_are_those_of_the_main_table(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    device = world.add_tunnel("tun0")
+    other = world.add_tunnel("tun1")
+    world.add_address("tun0", "10.9.0.101/24")
+    world.add_route("10.77.0.0/16", "tun0", 0)
+    world.add_route("10.77.0.0/16", "tun0", 5)
+    world.add_route("fd77::/48", "tun0", 5)
+    world.add_route("10.78.0.0/16", "tun0", 5, table=ELSEWHERE)
+    world.add_route("10.79.0.0/16", "tun0", 5, PROTOCOL)
+    world.add_route("10.80.0.0/16", "tun1", 5)
+    through = await kernel.routes_through(device)
+    assert sorted(map(str, through)) == ["10.77.0.0/16", "10.9.0.0/24", "fd77::/48"]
+    assert [str(prefix) for prefix in await kernel.routes_through(other)] == ["10.80.0.0/16"]
+    assert await kernel.routes_through(4242) == ()
+
+
+async def strays_are_found_and_can_be_deleted(kernel: KernelPort, world: World, table: int) -> None:
+    world.add_tunnel("tun0")
+    places = [
+        (HOST4, table, 70),
+        (HOST6, table, 70),
+        (HOST4, ELSEWHERE, METRIC),
+        (HOST6, 77, METRIC),
+    ]
+    strays = {StrayRoute(Prefix.parse(p), where, metric) for p, where, metric in places}
+    for prefix, where, metric in places:
+        world.add_route(prefix, "tun0", metric, PROTOCOL, where)
+    world.add_route("10.9.0.2/32", "tun0", METRIC, PROTOCOL, table)
+    strays.add(StrayRoute(Prefix.parse("10.9.0.2/32"), table, METRIC))
+    found = await kernel.dump()
+    assert set(found.strays) == strays
+    assert len(found.strays) == len(strays)
+    assert found.routes == {}
+    assert await kernel.apply([delete(stray) for stray in found.strays]) == ()
+    assert (await kernel.dump()).strays == ()
+
+
+# -- what goes by itself --
+
+
+async def a_link_that_goes_down_takes_nexthops_and_routes(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    for take in (lambda: world.set_up("tun0", False), lambda: world.remove_link("tun0")):
+        await with_tunnel(kernel, world)
+        assert await kernel.apply([add(route(HOST4, VIA4)), add(route(HOST6, VIA6))]) == ()
+        await heard(kernel, world, "tun0")
+        take()
+        notices = await until(kernel, lambda n: n.links)
+        assert not notices.ours
+        found = await kernel.dump()
+        assert (found.nexthops, found.routes) == ({}, {})
+        world.remove_link("tun0")
+
+
+async def a_lost_carrier_takes_nexthops_and_routes(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await with_tunnel(kernel, world)
+    assert await kernel.apply([add(route(HOST4, VIA4)), add(route(HOST6, VIA6))]) == ()
+    await heard(kernel, world, "tun0")
+    world.set_carrier("tun0", False)
+    await until(kernel, lambda n: n.links)
+    found = await kernel.dump()
+    assert (found.nexthops, found.routes) == ({}, {})
+
+
+async def an_address_that_goes_takes_the_ipv4_routes_that_prefer_it(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await with_tunnel(kernel, world)
+    for address in ("10.9.0.101/24", "fd09::101/64"):
+        world.add_address("tun0", address)
+    routes = [
+        route("10.9.0.1/32", VIA4, "10.9.0.101"),
+        route("10.9.0.2/32", VIA4),
+        route(HOST6, VIA6, "fd09::101"),
+    ]
+    assert await kernel.apply([*map(add, routes)]) == ()
+    await heard(kernel, world, "tun0")
+    for address in ("10.9.0.101/24", "fd09::101/64"):
+        world.remove_address("tun0", address)
+    notices = await heard(kernel, world, "tun0")
+    assert notices.links
+    assert not notices.ours
+    left = {route.prefix: route for route in (routes[1:] if table == MAIN else routes)}
+    assert (await kernel.dump()).routes == left
+
+
+# -- notices --
+
+
+async def our_own_changes_are_not_told(kernel: KernelPort, world: World, table: int) -> None:
+    via = await with_tunnel(kernel, world)
+    await heard(kernel, world, "tun0")
+    eth = world.add_tunnel("tun1")
+    routes = [route(HOST4, VIA4), route(HOST6, VIA6), route("10.9.0.2/32", VIA4)]
+    await kernel.apply([*map(add, routes), replace(via[1]._replace(device=eth))])
+    await kernel.apply([delete(routes[2]), *map(delete, via)])
+    notices = await heard(kernel, world, "tun0")
+    assert (notices.ours, notices.appeared, notices.vanished) == (False, (), ())
+
+
+async def what_others_do_to_ours_is_told(kernel: KernelPort, world: World, table: int) -> None:
+    deeds: list[Callable[[], None]] = [
+        lambda: world.remove_route(HOST4, METRIC, PROTOCOL, table),
+        lambda: world.remove_route(HOST6, METRIC, PROTOCOL, table),
+        lambda: world.steal_route(HOST4, "tun0", METRIC, table=table),
+        lambda: world.add_route("10.9.0.7/32", "tun0", METRIC, PROTOCOL, table),
+        lambda: world.remove_nexthop(VIA4),
+        lambda: world.steal_nexthop(VIA4, "tun0", STATIC),
+        lambda: world.add_nexthop(VIA4 + 40, "tun0", PROTOCOL),
+    ]
+    for deed in deeds:
+        await with_tunnel(kernel, world)
+        assert await kernel.apply([add(route(HOST4, VIA4)), add(route(HOST6, VIA6))]) == ()
+        await heard(kernel, world, "tun0")
+        deed()
+        await until(kernel, lambda n: n.ours)
+        world.remove_link("tun0")
+
+
+async def foreign_routes_that_come_and_go_are_told(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    device = world.add_tunnel("tun0")
+    await heard(kernel, world, "tun0")
+    world.add_route(HOST4, "tun0", 20, table=table)
+    world.add_route(HOST6, "tun0", 20, table=table)
+    world.add_route("10.8.0.0/16", "tun0", 20, table=ELSEWHERE)
+    here4 = ForeignRoute(Prefix.parse(HOST4), table, 20, STATIC, device)
+    here6 = ForeignRoute(Prefix.parse(HOST6), table, 20, STATIC, device)
+    assert (await heard(kernel, world, "tun0")).appeared == (here4, here6)
+    world.remove_route(HOST4, 20, table=table)
+    world.remove_route(HOST6, 20, table=table)
+    assert (await heard(kernel, world, "tun0")).vanished == (here4, here6)
+
+
+async def the_last_word_on_a_route_counts(kernel: KernelPort, world: World, table: int) -> None:
+    device = world.add_tunnel("tun0")
+    await heard(kernel, world, "tun0")
+    world.add_route(HOST4, "tun0", 20, table=table)
+    world.remove_route(HOST4, 20, table=table)
+    world.add_route(HOST4, "tun0", 20, table=table)
+    notices = await kernel.notices()
+    assert notices.appeared == (ForeignRoute(Prefix.parse(HOST4), table, 20, STATIC, device),)
+    assert notices.vanished == ()
+
+
+async def nothing_is_lost_by_cancelling(kernel: KernelPort, world: World, table: int) -> None:
+    via, _ = await with_tunnel(kernel, world)
+    routes = [Route(Prefix.host((0x0A090000 + n).to_bytes(4)), VIA4, None) for n in range(1, 1200)]
+    await heard(kernel, world, "tun0")
+    for patience in range(5):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await kernel.notices()
+        async with trio.open_nursery() as nursery:  # cancelled after so many of its waits
+            nursery.start_soon(kernel.apply, [*map(add, routes), *map(delete, routes)])
+            nursery.start_soon(kernel.dump)
+            nursery.start_soon(kernel.foreign_routes, lambda _: True)
+            nursery.start_soon(kernel.links)
+            for _ in range(patience):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        found = await kernel.dump()
+        assert found.nexthops[VIA4] == via
+        assert await kernel.apply([delete(route) for route in found.routes.values()]) == ()
+    world.add_route(HOST4, "tun0", 20, table=table)
+    await until(kernel, lambda n: n.appeared)
+
+
+# -- rules --
+
+
+async def rules_lead_to_our_table_and_only_ours_go(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    world.add_rule(5657, 4321)
+    for _ in range(2):
+        await kernel.set_rules(True)
+        ours = [] if table == MAIN else [(5657, table)] * 2
+        assert world.rules() == [*ours, (5657, 4321)]
+    for _ in range(2):
+        await kernel.set_rules(False)
+        assert world.rules() == [(5657, 4321)]
+
+
+CHECKS: tuple[Check, ...] = (
+    links_tell_their_kind_state_and_addresses,
+    a_link_runs_while_it_is_up_and_has_a_carrier,
+    a_change_of_links_or_addresses_is_told,
+    what_is_added_is_found,
+    what_is_deleted_is_gone,
+    a_refused_change_stops_none_of_the_others,
+    a_route_needs_its_nexthop_and_its_source,
+    a_nexthop_needs_a_running_device,
+    what_is_not_there_cannot_be_deleted,
+    a_replaced_nexthop_moves_its_routes,
+    many_changes_are_made_in_order,
+    foreign_routes_are_never_taken,
+    ours_goes_in_beside_a_foreign_route_of_another_metric,
+    foreign_nexthops_are_never_taken,
+    foreign_routes_tell_where_they_lead,
+    an_empty_table_has_no_foreign_routes,
+    routes_through_a_device_are_those_of_the_main_table,
+    strays_are_found_and_can_be_deleted,
+    a_link_that_goes_down_takes_nexthops_and_routes,
+    a_lost_carrier_takes_nexthops_and_routes,
+    an_address_that_goes_takes_the_ipv4_routes_that_prefer_it,
+    our_own_changes_are_not_told,
+    what_others_do_to_ours_is_told,
+    foreign_routes_that_come_and_go_are_told,
+    the_last_word_on_a_route_counts,
+    nothing_is_lost_by_cancelling,
+    rules_lead_to_our_table_and_only_ours_go,
+)

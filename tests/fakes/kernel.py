@@ -1,0 +1,178 @@
+"""A kernel in memory, for the daemon's tests and the simulation.
+
+It keeps the promises of tests/conformance_kernel.py, as the real one does.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.port import KernelError
+from cuberouted.routing.values import (
+    Change,
+    ForeignRoute,
+    Installed,
+    Link,
+    Nexthop,
+    Notices,
+    Refusal,
+    Route,
+    StrayRoute,
+    Verb,
+)
+from tests.fakes.kernel_world import Entry, FakeWorld, Place, foreign
+from tests.kernel_world import MAIN
+
+RULE_PRIORITY = 5657
+BATCH = 256
+"""Changes between two of which a cancellation may come."""
+
+
+class FakeKernel(FakeWorld):
+    """A `KernelPort`, and its own `World`.
+
+    ``broken``: while it is set, every question and every `apply` raises it.
+    """
+
+    broken: KernelError | None = None
+
+    async def links(self) -> tuple[Link, ...]:
+        """See `KernelPort`."""
+        await self._attend()
+        return tuple(
+            Link(device.index, name, device.running, device.point_to_point, (*device.addresses,))
+            for name, device in self.devices.items()
+        )
+
+    async def dump(self) -> Installed:
+        """See `KernelPort`."""
+        await self._attend()
+        return self.installed
+
+    @property
+    def installed(self) -> Installed:
+        """What `dump` would find."""
+        routes, strays = {}, []
+        for place, entry in self.routes.items():
+            if entry.protocol != self.protocol:
+                continue
+            if entry.nexthop and (place.table, place.metric) == (self.table, self.metric):
+                routes[place.prefix] = Route(place.prefix, entry.nexthop, entry.source)
+            else:
+                strays.append(StrayRoute(place.prefix, place.table, place.metric))
+        nexthops = {i: n for i, (n, protocol) in self.nexthops.items() if protocol == self.protocol}
+        return Installed(nexthops, routes, tuple(strays))
+
+    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
+        """See `KernelPort`."""
+        refused = []
+        for start in range(0, len(changes), BATCH):
+            await self._attend()
+            for change in changes[start : start + BATCH]:
+                number = self._make(change)
+                if number:
+                    refused.append(Refusal(change, number, ""))
+        return tuple(refused)
+
+    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
+        """See `KernelPort`."""
+        await self._attend()
+        return tuple(
+            foreign(place, entry)
+            for place, entry in self.routes.items()
+            if (entry.protocol != self.protocol and place.table == self.table)
+            and within(place.prefix)
+        )
+
+    async def routes_through(self, device: int) -> tuple[Prefix, ...]:
+        """See `KernelPort`."""
+        await self._attend()
+        found = [
+            place.prefix
+            for place, entry in self.routes.items()
+            if (place.table, entry.device) == (MAIN, device) and entry.protocol != self.protocol
+        ]
+        return tuple(dict.fromkeys(found))
+
+    async def set_rules(self, present: bool) -> None:
+        """See `KernelPort`."""
+        await self._attend()
+        self.rule_list = [rule for rule in self.rule_list if rule[2] != self.protocol]
+        if present and self.table != MAIN:
+            self.rule_list += [(RULE_PRIORITY, self.table, self.protocol)] * 2
+
+    async def notices(self) -> Notices:
+        """See `KernelPort`."""
+        await trio.lowlevel.checkpoint()
+        await self.told.wait()
+        return self.tell_all()
+
+    async def _attend(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken is not None:
+            raise self.broken
+
+    def _make(self, change: Change) -> int:
+        match change:
+            case Change(Verb.DELETE, Nexthop() as nexthop):
+                return self._delete_nexthop(nexthop)
+            case Change(verb, Nexthop() as nexthop):
+                return self._write_nexthop(nexthop, replace=verb is Verb.REPLACE)
+            case Change(Verb.ADD, Route() as route):
+                return self._add_route(route)
+            case Change(Verb.DELETE, Route(prefix=prefix)):
+                return self._delete_route(Place(prefix, self.table, self.metric))
+            case Change(Verb.DELETE, StrayRoute(prefix=prefix, table=table, metric=metric)):
+                return self._delete_route(Place(prefix, table, metric))
+        raise KeyError(change)
+
+    def _write_nexthop(self, nexthop: Nexthop, *, replace: bool) -> int:
+        if nexthop.id not in self.nexthops and replace:
+            return errno.ENOENT
+        if not self._is_free_or_ours(nexthop.id) and replace:
+            return errno.EEXIST
+        device = next((d for d in self.devices.values() if d.index == nexthop.device), None)
+        if device is None:
+            return errno.EINVAL
+        if not device.running:
+            return errno.ENETDOWN
+        if nexthop.id in self.nexthops and not replace:
+            return errno.EEXIST
+        self.nexthops[nexthop.id] = nexthop, self.protocol
+        return 0
+
+    def _delete_nexthop(self, nexthop: Nexthop) -> int:
+        if nexthop.id not in self.nexthops or not self._is_free_or_ours(nexthop.id):
+            return errno.ENOENT
+        self.lose_nexthop(nexthop.id)
+        return 0
+
+    def _is_free_or_ours(self, id_: int) -> bool:
+        return id_ not in self.nexthops or self.nexthops[id_][1] == self.protocol
+
+    def _add_route(self, route: Route) -> int:
+        nexthop, _ = self.nexthops.get(route.nexthop, (None, 0))
+        if nexthop is None or nexthop.family != route.prefix.family:
+            return errno.EINVAL
+        if route.source is not None and not self._is_own_address(route.source):
+            return errno.EINVAL
+        place = Place(route.prefix, self.table, self.metric)
+        if place in self.routes:
+            return errno.EEXIST
+        self.routes[place] = Entry(self.protocol, nexthop.device, nexthop.id, route.source)
+        return 0
+
+    def _delete_route(self, place: Place) -> int:
+        entry = self.routes.get(place)
+        if entry is None or entry.protocol != self.protocol:
+            return errno.ESRCH
+        del self.routes[place]
+        return 0
+
+    def _is_own_address(self, source: bytes) -> bool:
+        addresses = (a for device in self.devices.values() if device.up for a in device.addresses)
+        return any(address.local == source for address in addresses)

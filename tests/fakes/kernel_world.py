@@ -1,0 +1,261 @@
+"""A kernel's tables in memory, and what the world does to them; see `World`.
+
+It behaves as tests/conformance_kernel.py says; what that leaves open is the simplest that
+a test of the daemon may need.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from socket import AF_INET
+
+import attrs
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.fib import FIRST_NEXTHOP_ID
+from cuberouted.routing.values import Address, ForeignRoute, Nexthop, Notices
+from tests.kernel_world import MAIN, STATIC
+
+KERNEL = 2
+"""RTPROT_KERNEL: the routes that come with an address."""
+
+
+@attrs.define
+class Device:
+    """A link."""
+
+    index: int
+    point_to_point: bool
+    up: bool = True
+    carrier: bool = True
+    addresses: list[Address] = attrs.field(factory=list)
+
+    @property
+    def running(self) -> bool:
+        """Whether packets can leave through it."""
+        return self.up and self.carrier
+
+
+@attrs.frozen
+class Place:
+    """What a kernel tells routes apart by."""
+
+    prefix: Prefix
+    table: int
+    metric: int
+
+
+@attrs.frozen
+class Entry:
+    """Anybody's route: through a device, or by a nexthop object (0: none)."""
+
+    protocol: int
+    device: int | None = None
+    nexthop: int = 0
+    source: bytes | None = None
+
+
+class FakeWorld:
+    """Links, nexthops (with their protocol), routes, rules; and what there is to tell of them."""
+
+    def __init__(self, table: int, metric: int, protocol: int) -> None:
+        self.table, self.metric, self.protocol = table, metric, protocol
+        self.devices: dict[str, Device] = {}
+        self.nexthops: dict[int, tuple[Nexthop, int]] = {}
+        self.routes: dict[Place, Entry] = {}
+        self.rule_list: list[tuple[int, int, int]] = []
+        self.told = trio.Event()
+        self._links = self._ours = self._lost = False
+        self._changed: dict[ForeignRoute, bool] = {}
+        self._indexes = itertools.count(2)  # never used twice, as in the kernel
+
+    def add_tunnel(self, name: str) -> int:
+        """See `World`."""
+        return self._add(name, point_to_point=True)
+
+    def add_ethernet(self, name: str) -> int:
+        """See `World`."""
+        return self._add(name, point_to_point=False)
+
+    def set_up(self, name: str, up: bool) -> None:
+        """See `World`."""
+        device = self.devices[name]
+        device.up = up
+        if up:
+            self._connect(device, device.addresses)
+        else:
+            device.addresses = [a for a in device.addresses if len(a.local) == 4]
+            self._lose_nexthops(device.index)
+            self._lose_routes(lambda route: route.device == device.index)
+        self._tell(links=True)
+
+    def set_carrier(self, name: str, on: bool) -> None:
+        """See `World`."""
+        device = self.devices[name]
+        device.carrier = on
+        if not on:
+            self._lose_nexthops(device.index)
+        self._tell(links=True)
+
+    def remove_link(self, name: str) -> None:
+        """See `World`."""
+        if name in self.devices:
+            self.set_up(name, False)
+            del self.devices[name]
+
+    def add_address(self, name: str, address: str) -> None:
+        """See `World`. A point-to-point one is written `LOCAL peer OTHER/32`."""
+        device = self.devices[name]
+        device.addresses.append(_address(address))
+        self._connect(device, device.addresses[-1:])
+        self._tell(links=True)
+
+    def remove_address(self, name: str, address: str) -> None:
+        """See `World`."""
+        device, gone = self.devices[name], _address(address)
+        device.addresses.remove(gone)
+        if device.up:
+            self._remove(_connected(gone), KERNEL)
+        if len(gone.local) == 4:
+            self._lose_routes(lambda r: r.source == gone.local, table=MAIN)
+        self._tell(links=True)
+
+    def add_route(
+        self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
+    ) -> None:
+        """See `World`."""
+        place = Place(Prefix.parse(prefix), table, metric)
+        assert place not in self.routes, f"there is a route at {place}"
+        self._put(place, Entry(protocol, self.devices[name].index))
+
+    def remove_route(
+        self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
+    ) -> None:
+        """See `World`."""
+        self._remove(Place(Prefix.parse(prefix), table, metric), protocol)
+
+    def steal_route(
+        self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
+    ) -> None:
+        """See `World`."""
+        place = Place(Prefix.parse(prefix), table, metric)
+        if self.routes[place].protocol == self.protocol:
+            self._tell(ours=True)
+        self._put(place, Entry(protocol, self.devices[name].index))
+
+    def add_nexthop(self, id_: int, name: str, protocol: int) -> None:
+        """See `World`."""
+        self._put_nexthop(Nexthop(id_, AF_INET, self.devices[name].index, None), protocol)
+
+    def steal_nexthop(self, id_: int, name: str, protocol: int) -> None:
+        """See `World`."""
+        self._put_nexthop(Nexthop(id_, AF_INET, self.devices[name].index, None), protocol)
+        self._tell(ours=id_ >= FIRST_NEXTHOP_ID)
+
+    def remove_nexthop(self, id_: int) -> None:
+        """See `World`."""
+        _, protocol = self.nexthops[id_]
+        self.lose_nexthop(id_)
+        self._tell(ours=protocol == self.protocol)
+
+    def add_rule(self, priority: int, table: int) -> None:
+        """See `World`."""
+        self.rule_list.append((priority, table, 0))
+
+    def rules(self) -> Sequence[tuple[int, int]]:
+        """See `World`."""
+        return sorted((priority, table) for priority, table, _ in self.rule_list)
+
+    def lose_notices(self) -> None:
+        """What there is to tell overflows."""
+        self._links = self._ours = False
+        self._changed.clear()
+        self._tell(lost=True)
+
+    def lose_nexthop(self, id_: int) -> None:
+        """A nexthop object goes, with its routes, and nothing is said of them."""
+        del self.nexthops[id_]
+        self._lose_routes(lambda route: route.nexthop == id_)
+
+    def tell_all(self) -> Notices:
+        """What there is to tell; it is told then."""
+        notices = Notices(
+            links=self._links,
+            ours=self._ours,
+            lost=self._lost,
+            appeared=tuple(route for route, there in self._changed.items() if there),
+            vanished=tuple(route for route, there in self._changed.items() if not there),
+        )
+        self._links = self._ours = self._lost = False
+        self._changed.clear()
+        self.told = trio.Event()
+        return notices
+
+    def _add(self, name: str, *, point_to_point: bool) -> int:
+        device = self.devices[name] = Device(next(self._indexes), point_to_point)
+        self._tell(links=True)
+        return device.index
+
+    def _connect(self, device: Device, addresses: Sequence[Address]) -> None:
+        for address in addresses if device.up else ():
+            self._put(_connected(address), Entry(KERNEL, device.index))
+
+    def _put(self, place: Place, entry: Entry) -> None:
+        self.routes[place] = entry
+        self._tell_route(place, entry, there=True)
+
+    def _remove(self, place: Place, protocol: int) -> None:
+        entry = self.routes.pop(place)
+        assert entry.protocol == protocol, f"the route at {place} is protocol {entry.protocol}'s"
+        self._tell_route(place, entry, there=False)
+
+    def _put_nexthop(self, nexthop: Nexthop, protocol: int) -> None:
+        self.nexthops[nexthop.id] = nexthop, protocol
+        self._tell(ours=protocol == self.protocol)
+
+    def _lose_nexthops(self, device: int) -> None:
+        for id_ in [i for i, (nexthop, _) in self.nexthops.items() if nexthop.device == device]:
+            self.lose_nexthop(id_)
+
+    def _lose_routes(self, gone: Callable[[Entry], bool], table: int | None = None) -> None:
+        self.routes = {
+            place: entry
+            for place, entry in self.routes.items()
+            if table not in (None, place.table) or not gone(entry)
+        }
+
+    def _tell(self, *, links: bool = False, ours: bool = False, lost: bool = False) -> None:
+        self._links |= links
+        self._ours |= ours
+        self._lost |= lost
+        if links or ours or lost:
+            self.told.set()
+
+    def _tell_route(self, place: Place, entry: Entry, *, there: bool) -> None:
+        if entry.protocol == self.protocol:
+            self._tell(ours=True)
+        elif place.table in (self.table, MAIN):
+            route = foreign(place, entry)
+            self._changed.pop(route, None)
+            self._changed[route] = there
+            self.told.set()
+
+
+def foreign(place: Place, entry: Entry) -> ForeignRoute:
+    """A route of somebody else's, as the daemon sees it."""
+    return ForeignRoute(place.prefix, place.table, place.metric, entry.protocol, entry.device)
+
+
+def _connected(address: Address) -> Place:
+    return Place(address.network, MAIN, 0 if len(address.local) == 4 else 256)
+
+
+def _address(text: str) -> Address:
+    local, _, other = text.partition(" peer ")
+    host, _, bits = (other or local).partition("/")
+    packed = Prefix.parse(host).address
+    behind = len(packed) * 8 - int(bits)
+    network = (int.from_bytes(packed) >> behind << behind).to_bytes(len(packed))
+    return Address(Prefix.parse(local.partition("/")[0]).address, Prefix(network, int(bits)))
