@@ -104,7 +104,7 @@ class Daemon:
         self._edges = edges
         self._publisher = Publisher(
             config.node,
-            int.from_bytes(edges.random_bytes(8)) >> 1,
+            int.from_bytes(edges.random_bytes(7)),
             config.heartbeat_interval,
             self.started_at,
         )
