@@ -66,6 +66,11 @@ def test_a_password_that_is_not_there_does_not_keep_the_daemon_from_starting():
     assert drop_in == {"LoadCredential": ["openvpn-pass:/etc/openvpn/pass"]}
 
 
+def test_libzmq_may_believe_that_it_sets_its_threads_scheduling():
+    filters = settings(UNIT)["SystemCallFilter"]
+    assert filters == ["@system-service", "~@privileged @resources", "~sched_setscheduler:0"]
+
+
 @needs_systemd
 def test_the_unit_exposes_little():
     result = analyze("security", "--offline=true", str(UNIT))
