@@ -8,8 +8,10 @@ import pytest
 
 from tests.lab.lab import Lab
 
-LAST_WORDS = 40
-"""Lines of each log that are shown with a failure."""
+LAST_WORDS = {"cuberouted": 60, "server": 20}
+"""Lines of each log that are shown with a failure; of other programs OTHER_WORDS."""
+
+OTHER_WORDS = 5
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def pytest_runtest_makereport(
     if report.failed and report.when == "call":
         labs = [value for value in item.funcargs.values() if isinstance(value, Lab)]
         for host in [host for lab in labs for host in lab.hosts]:
-            for process in host.processes.values():
-                words = process.log.splitlines()[-LAST_WORDS:]
+            for name, process in host.processes.items():
+                words = process.log.splitlines()[-LAST_WORDS.get(name, OTHER_WORDS) :]
                 report.sections.append((process.name, "\n".join(words)))
     return report

@@ -50,21 +50,12 @@ class Daemon:
           AssertionError: it did not.
           EndedError: it ended first.
         """
-        self.notifies("READY=1")
-
-    def notifies(self, line: str) -> None:
-        """Waits until it has notified *line* since it was started (or `forget`)."""
 
         def look() -> bool:
             self._drain()
-            return line in self._notified
+            return "READY=1" in self._notified
 
-        self.process.wait_for(f"to notify {line}", look)
-
-    def forget(self) -> None:
-        """Forgets what it has notified."""
-        self._drain()
-        self._notified.clear()
+        self.process.wait_for("to notify that it is ready", look)
 
     def run(self, text: str) -> None:
         """Configures it, starts it and waits until it is ready."""

@@ -26,7 +26,7 @@ class Teller:
 
     def title(self, text: str) -> None:
         """Begins a scene."""
-        self._out.print("\n\n", Text(text, style="bold underline"), "\n", sep="")
+        self._out.print("\n", Text(text, style="bold underline"), "\n", sep="")
 
     def say(self, text: str) -> None:
         """A paragraph."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.lab import ping, routes
@@ -11,15 +13,19 @@ from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_ro
 from tests.lab.openvpn import Options
 
 
-@pytest.mark.parametrize("topology", ["subnet", "net30"])
-def test_the_article_s_files_make_clients_reach_each_other(topology: str) -> None:
-    with Lab(options=Options(topology=topology)) as lab:
-        where = connect(lab, {"host1": 0, "host2": 1})
-        one, two = where
-        assert not ping.reaches(one.host, two.data)
-        start_daemons(lab.servers, article)
-        wait_routes(lab, where)
-        assert_all_reach_all(where)
+@pytest.fixture(params=["subnet", "net30"])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab(options=Options(topology=request.param)) as lab:
+        yield lab
+
+
+def test_the_article_s_files_make_clients_reach_each_other(lab: Lab) -> None:
+    where = connect(lab, {"host1": 0, "host2": 1})
+    one, two = where
+    assert not ping.reaches(one.host, two.data)
+    start_daemons(lab.servers, article)
+    wait_routes(lab, where)
+    assert_all_reach_all(where)
 
 
 def test_a_server_s_own_traffic_to_remote_clients_is_answered(lab: Lab) -> None:

@@ -19,7 +19,7 @@ def test_status_is_fine_while_all_is_well(lab: Lab) -> None:
     status = a.daemon.ask("status")
     assert status["node"] == "vpnsrvA"
     assert [(o["name"], o["clients"]) for o in status["openvpn"]] == [("openvpn", 1)]
-    assert status["openvpn"][0]["version"].startswith("OpenVPN 2")
+    assert status["openvpn"][0]["version"].startswith("2.")
     assert [(p["name"], p["state"], p["clients"]) for p in status["peers"]] == [
         ("vpnsrvB", "up", 1)
     ]

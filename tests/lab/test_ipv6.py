@@ -31,9 +31,11 @@ def test_an_address_that_two_clients_are_shown_with_leads_to_the_one_that_has_it
         client.connect(b)
     three.connect(a)
     start_daemons(lab.servers)
+    on_a = [(a.data, 32), (a.data6, 128), (three.data, 32), (three.data6, 128)]
     six = {f"{b.data6}/128": "tun1", f"{POOL}/128": "tun1"}
     four = {f"{end.data}/32": "tun1" for end in (b, one, two)}
     routes.wait_towards(a.host, four | six)
+    routes.wait_towards(b.host, {f"{end}/{size}": "tun1" for end, size in on_a})
     assert ping.reaches(three.host, two.data)
     assert ping.reaches(three.host, POOL)
 

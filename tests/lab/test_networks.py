@@ -96,5 +96,8 @@ def test_a_route_that_openvpn_s_own_shadows_is_reported_with_the_way_out(
     start_daemons(lab.servers)
     wait_routes(lab, where)
     b = lab.servers[1]
-    wait_for("the conflicts", lambda: b.daemon.ask("status")["routes"]["conflicts"] == 2)
-    assert "route_table" in b.daemon.process.log
+    # IPv4 alone: in IPv6 the kernel gives OpenVPN's route the metric 1024, and ours is better
+    wait_for("the conflict", lambda: b.daemon.ask("status")["routes"]["conflicts"] == 1)
+    assert ping.reaches(b.host, BEHIND[1])
+    assert not ping.reaches(b.host, BEHIND[0])
+    b.daemon.process.says("route_table")

@@ -51,9 +51,8 @@ def test_a_reload_that_changes_nothing_deletes_nothing(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a, _ = lab.servers
     deletions = routes.Deletions(a.host)
-    a.daemon.forget()
     a.daemon.reload(mesh(a))
-    a.daemon.ready()
+    a.daemon.process.says("reloaded")
     wait_routes(lab, where)
     assert deletions.seen() == []
 
