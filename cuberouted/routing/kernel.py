@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -50,6 +50,9 @@ _EMPTY = frozenset({errno.ENOENT, errno.ENODEV})
 
 _NO_SUCH_FAMILY = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT})
 """What a kernel that was started without IPv6 says of it."""
+
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -101,14 +104,12 @@ class Kernel:
         """See `KernelPort.dump`."""
         async with self._asking, self._changing:  # not while a change is half done
             nexthops = await self._questions.dump(routemsg.dump_nexthops, self._read_nexthop)
-            rows = await self._routes(lambda _row: True, protocol=self._protocol)
-        routes, strays = {}, []
-        for row in rows:
-            if row.nexthop and (row.table, row.metric) == (self._table, self._metric):
-                routes[row.prefix] = Route(row.prefix, row.nexthop, row.source)
-            else:
-                strays.append(StrayRoute(row.prefix, row.table, row.metric))
-        return Installed({nexthop.id: nexthop for nexthop in nexthops}, routes, tuple(strays))
+            routes = await self._routes(self._ours, protocol=self._protocol)
+        return Installed(
+            {nexthop.id: nexthop for nexthop in nexthops},
+            {route.prefix: route for route in routes if isinstance(route, Route)},
+            tuple(route for route in routes if isinstance(route, StrayRoute)),
+        )
 
     async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
         """See `KernelPort.apply`. Other tasks have their turn between batches."""
@@ -123,23 +124,22 @@ class Kernel:
     async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
         """See `KernelPort.foreign_routes`."""
 
-        def keep(row: RouteRow) -> bool:
-            return row.protocol != self._protocol and not row.cloned and within(row.prefix)
+        def read(row: RouteRow) -> ForeignRoute | None:
+            theirs = row.protocol != self._protocol and not row.cloned
+            return foreign(row) if theirs and within(row.prefix) else None
 
         async with self._asking:
-            rows = await self._routes(keep, table=self._table)
-        return tuple(map(foreign, rows))
+            return tuple(await self._routes(read, table=self._table))
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
         """See `KernelPort.routes_through`."""
+
+        def read(row: RouteRow) -> Prefix | None:
+            return row.prefix if row.protocol != self._protocol else None
+
         async with self._asking:
-            rows = await self._routes(
-                lambda row: row.protocol != self._protocol,
-                table=MAIN_TABLE,
-                device=device,
-                kind=RTN_UNICAST,
-            )
-        return tuple(dict.fromkeys(row.prefix for row in rows))
+            prefixes = await self._routes(read, table=MAIN_TABLE, device=device, kind=RTN_UNICAST)
+        return tuple(dict.fromkeys(prefixes))
 
     async def set_rules(self, present: bool) -> None:
         """See `KernelPort.set_rules`."""
@@ -166,17 +166,16 @@ class Kernel:
             if notices is not None:
                 return notices
 
-    async def _routes(self, keep: Callable[[RouteRow], bool], **only: int) -> list[RouteRow]:
-        rows: list[RouteRow] = []
+    async def _routes(self, read: Callable[[RouteRow], T | None], **only: int) -> list[T]:
+        found: list[T] = []
         for family in FAMILIES:
             request = partial(routemsg.dump_routes, family=family, **only)
-            read = partial(_read_route, family=family, keep=keep)
             try:
-                rows += await self._questions.dump(request, read)
+                found += await self._questions.dump(request, partial(_read_route, family, read))
             except KernelError as error:
                 if error.errno not in _EMPTY | _NO_SUCH_FAMILY:
                     raise
-        return rows
+        return found
 
     def _make(self, batch: Sequence[Change]) -> list[Refusal]:
         seqs = self._changes.numbers(len(batch))
@@ -206,6 +205,11 @@ class Kernel:
         requests = [make(seq) for seq, make in zip(seqs, [*add, *delete], strict=False)]
         for refusal in self._changes.change(requests, seqs) if requests else ():
             raise KernelError(f"the kernel refused a rule: {refusal.said}", refusal.errno)
+
+    def _ours(self, row: RouteRow) -> Route | StrayRoute:
+        if row.nexthop and (row.table, row.metric) == (self._table, self._metric):
+            return Route(row.prefix, row.nexthop, row.source)
+        return StrayRoute(row.prefix, row.table, row.metric)
 
     def _read_nexthop(self, message: Message) -> Nexthop | None:
         nexthop, protocol = routemsg.read_nexthop(message.body)
@@ -245,9 +249,8 @@ def _is_guarded(change: Change) -> bool:
     return change.verb is not Verb.ADD and isinstance(change.what, Nexthop)
 
 
-def _read_route(message: Message, family: int, keep: Callable[[RouteRow], bool]) -> RouteRow | None:
+def _read_route(family: int, read: Callable[[RouteRow], T | None], message: Message) -> T | None:
     # a kernel without IPv6 answers a question about it with what it has
     if message.kind != RTM_NEWROUTE or message.body[0] != family:
         return None
-    row = routemsg.read_route(message.body)
-    return row if keep(row) else None
+    return read(routemsg.read_route(message.body))

@@ -7,7 +7,9 @@ sockets bring an event loop and threads of their own.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkDecodeError  # type: ignore[import-untyped]
@@ -92,8 +94,9 @@ def read_link(message: Message) -> LinkRow:
     Raises:
       NetlinkError: malformed.
     """
-    link = _parsed(ifinfmsg, message)
-    return LinkRow(link["index"], link.get_attr("IFLA_IFNAME") or "", link["flags"])
+    with _reading(message):
+        link = _parsed(ifinfmsg, message)
+        return LinkRow(link["index"], str(link.get_attr("IFLA_IFNAME")), link["flags"])
 
 
 def read_address(message: Message) -> AddressRow | None:
@@ -102,15 +105,17 @@ def read_address(message: Message) -> AddressRow | None:
     Raises:
       NetlinkError: malformed.
     """
-    row = _parsed(ifaddrmsg, message)
-    flags = row.get_attr("IFA_FLAGS") or row["flags"]
-    other = row.get_attr("IFA_ADDRESS")
-    if (flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC) or other is None:
-        return None
-    family, length = row["family"], row["prefixlen"]
-    local = socket.inet_pton(family, row.get_attr("IFA_LOCAL") or other)
-    network = _masked(socket.inet_pton(family, other), length)
-    return AddressRow(row["index"], Address(local, network))
+    with _reading(message):
+        row = _parsed(ifaddrmsg, message)
+        family, length = row["family"], row["prefixlen"]
+        flags = row.get_attr("IFA_FLAGS") or row["flags"]
+        other = row.get_attr("IFA_ADDRESS")  # the network's, or the other end of a link
+        untested = flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC
+        if untested or other is None or family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        local = socket.inet_pton(family, row.get_attr("IFA_LOCAL") or other)
+        network = _masked(socket.inet_pton(family, other), length)
+        return AddressRow(row["index"], Address(local, network))
 
 
 def read_rule(message: Message) -> Rule:
@@ -119,13 +124,14 @@ def read_rule(message: Message) -> Rule:
     Raises:
       NetlinkError: malformed.
     """
-    row = _parsed(fibmsg, message)
-    return Rule(
-        row["family"],
-        row.get_attr("FRA_PRIORITY") or 0,
-        row.get_attr("FRA_TABLE") or row["table"],
-        row.get_attr("FRA_PROTOCOL") or 0,
-    )
+    with _reading(message):
+        row = _parsed(fibmsg, message)
+        return Rule(
+            row["family"],
+            row.get_attr("FRA_PRIORITY") or 0,
+            row.get_attr("FRA_TABLE") or row["table"],
+            row.get_attr("FRA_PROTOCOL") or 0,
+        )
 
 
 def joined(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
@@ -179,8 +185,14 @@ def _packed(
 
 def _parsed(message_class: Any, message: Message) -> Any:
     parsed = message_class(frame(message.seq, message.kind, message.flags, message.body))
-    try:
-        parsed.decode()
-    except NetlinkDecodeError as error:
-        raise NetlinkError(f"message type {message.kind}: {error}") from error
+    parsed.decode()
     return parsed
+
+
+@contextmanager
+def _reading(message: Message) -> Iterator[None]:
+    # pyroute2 lets out whatever a malformed message made it stumble over
+    try:
+        yield
+    except (NetlinkDecodeError, struct.error, TypeError, ValueError, OSError) as error:
+        raise NetlinkError(f"a message of type {message.kind}: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,7 +24,6 @@ NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 _HEADER = struct.Struct("=IHHII")
 _HEAD = struct.Struct("=IHH")
 _ATTRIBUTE = struct.Struct("=HH")
-_NUMBER = struct.Struct("=I")
 _NUMBER_ATTRIBUTE = struct.Struct("=HHI")
 _ERROR = struct.Struct("=i")
 _TYPE_MASK = 0x3FFF
@@ -79,13 +79,14 @@ def attributes(body: bytes, start: int) -> dict[int, bytes]:
       NetlinkError: a length that cannot be.
     """
     found = {}
-    size = len(body)
-    while size - start >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(body, start)
-        if length < _ATTRIBUTE.size or length > size - start:
-            raise NetlinkError(f"an attribute of {length} bytes, where {size - start} are left")
-        found[kind & _TYPE_MASK] = body[start + _ATTRIBUTE.size : start + length]
-        start += (length + 3) & ~3
+    left, unpack = len(body) - start, _ATTRIBUTE.unpack_from
+    while left >= 4:
+        length, kind = unpack(body, start)
+        if length < 4 or length > left:
+            raise NetlinkError(f"an attribute of {length} bytes, where {left} are left")
+        found[kind & _TYPE_MASK] = body[start + 4 : start + length]
+        step = (length + 3) & ~3
+        start, left = start + step, left - step
     return found
 
 
@@ -114,16 +115,17 @@ def _words_at(message: Message) -> int:
     return _ERROR.size + ((number(message.body[4:8]) + 3) & ~3)
 
 
-def number(value: bytes) -> int:
-    """An attribute's value as the unsigned 32-bit number that it is.
+def number(value: bytes | None, default: int = 0) -> int:
+    """An attribute's value as the unsigned 32-bit number that it is; *default* for None.
 
     Raises:
-      NetlinkError: it is not.
+      NetlinkError: it is no such number.
     """
-    if len(value) != _NUMBER.size:
+    if value is None:
+        return default
+    if len(value) != 4:
         raise NetlinkError(f"{len(value)} bytes where a number of 4 should be")
-    result: int = _NUMBER.unpack(value)[0]
-    return result
+    return int.from_bytes(value, sys.byteorder)
 
 
 def frame(seq: int, kind: int, flags: int, body: bytes) -> bytes:

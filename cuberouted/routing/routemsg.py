@@ -68,21 +68,21 @@ def read_route(body: bytes) -> RouteRow:
     if len(body) < _RTMSG.size:
         raise NetlinkError(f"a route of {len(body)} bytes")
     family, length, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(body)
+    get = attributes(body, _RTMSG.size).get
     size = _ADDRESS_BYTES.get(family, 0)
-    found = attributes(body, _RTMSG.size)
-    address = found.get(RTA_DST) or bytes(size)
+    address = get(RTA_DST) or bytes(size)
     if len(address) != size or length > size * 8 or not size:
         raise NetlinkError(f"family {family}: a route to {len(address)} bytes / {length}")
     return RouteRow(
         Prefix(address, length),
-        number(found[RTA_TABLE]) if RTA_TABLE in found else table,
-        number(found[RTA_PRIORITY]) if RTA_PRIORITY in found else 0,
+        number(get(RTA_TABLE), table),
+        number(get(RTA_PRIORITY)),
         protocol,
         kind,
         bool(flags & RTM_F_CLONED),
-        number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
-        number(found[RTA_OIF]) if RTA_OIF in found else None,
-        found.get(RTA_PREFSRC),
+        number(get(RTA_NH_ID)),
+        number(get(RTA_OIF)) or None,
+        get(RTA_PREFSRC),
     )
 
 
@@ -97,10 +97,11 @@ def read_nexthop(body: bytes) -> tuple[Nexthop, int]:
     if len(body) < _NHMSG.size:
         raise NetlinkError(f"a nexthop of {len(body)} bytes")
     family, _, protocol, _, _ = _NHMSG.unpack_from(body)
-    found = attributes(body, _NHMSG.size)
-    id_ = number(found.get(NHA_ID, b""))
-    device = number(found[NHA_OIF]) if NHA_OIF in found else 0
-    return Nexthop(id_, family, device, found.get(NHA_GATEWAY)), protocol
+    get = attributes(body, _NHMSG.size).get
+    id_, device = number(get(NHA_ID)), number(get(NHA_OIF))
+    if not id_:
+        raise NetlinkError("a nexthop without an id")
+    return Nexthop(id_, family, device, get(NHA_GATEWAY)), protocol
 
 
 def write_nexthop(seq: int, nexthop: Nexthop, protocol: int, *, replace: bool) -> bytes:

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuberouted.model import Prefix
+from cuberouted.routing import linkmsg, netlink
+from cuberouted.routing.linkmsg import AddressRow, LinkRow, Rule
+from cuberouted.routing.netlink import Message, NetlinkError
+from cuberouted.routing.values import Address, Link
+
+UP, POINT_TO_POINT, LOWER_UP = 0x1, 0x10, 0x10000
+TENTATIVE, OPTIMISTIC = 0x40, 0x04
+IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 3, 1, 2, 8
+
+
+def packed(text: str) -> bytes:
+    return Prefix.parse(text).address
+
+
+def address(length: int, *attributes: bytes, flags: int = 0, family: int | None = None) -> Message:
+    size = len(attributes[0]) - 4
+    family = family or (socket.AF_INET if size == 4 else socket.AF_INET6)
+    body = struct.pack("=4BI", family, length, flags & 0xFF, 0, 3) + b"".join(attributes)
+    return Message(linkmsg.RTM_NEWADDR, 0, 1, 0, body)
+
+
+def test_a_link_is_read() -> None:
+    body = struct.pack("=BxHiII", 0, 65534, 3, UP | LOWER_UP, 0)
+    body += netlink.attribute(IFLA_IFNAME, b"tun0\0\0\0\0")
+    row = linkmsg.read_link(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
+    assert row == LinkRow(3, "tun0", UP | LOWER_UP)
+
+
+@pytest.mark.parametrize(
+    ("flags", "running", "point_to_point"),
+    [
+        (UP | LOWER_UP, True, False),
+        (UP | LOWER_UP | POINT_TO_POINT, True, True),
+        (UP, False, False),
+        (LOWER_UP, False, False),
+    ],
+)
+def test_a_link_runs_when_up_with_a_carrier(
+    flags: int, running: bool, point_to_point: bool
+) -> None:
+    here = Address(packed("10.9.0.1"), Prefix.parse("10.9.0.0/24"))
+    [link] = linkmsg.joined([LinkRow(3, "tun0", flags)], [AddressRow(3, here), AddressRow(4, here)])
+    assert link == Link(3, "tun0", running, point_to_point, (here,))
+
+
+def test_an_address_tells_its_network() -> None:
+    row = linkmsg.read_address(address(20, netlink.attribute(IFA_ADDRESS, packed("10.9.77.1"))))
+    assert row == AddressRow(3, Address(packed("10.9.77.1"), Prefix.parse("10.9.64.0/20")))
+
+
+def test_a_point_to_point_address_tells_the_other_end() -> None:
+    ends = [
+        netlink.attribute(IFA_ADDRESS, packed("10.9.0.2")),
+        netlink.attribute(IFA_LOCAL, packed("10.9.0.1")),
+    ]
+    row = linkmsg.read_address(address(32, *ends))
+    assert row == AddressRow(3, Address(packed("10.9.0.1"), Prefix.parse("10.9.0.2/32")))
+
+
+def test_an_untested_address_is_no_use_yet() -> None:
+    here = netlink.attribute(IFA_ADDRESS, packed("fd09::1"))
+    assert linkmsg.read_address(address(64, here, flags=TENTATIVE)) is None
+    long_flags = netlink.number_attribute(IFA_FLAGS, TENTATIVE | 0x100)
+    assert linkmsg.read_address(address(64, here, long_flags)) is None
+    assert linkmsg.read_address(address(64, here, flags=TENTATIVE | OPTIMISTIC)) is not None
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_rule_is_written_and_read(family: int) -> None:
+    rule = Rule(family, 5657, 1000, 201)
+    for pack, kind, flags in (
+        (linkmsg.add_rule, linkmsg.RTM_NEWRULE, 0x601),
+        (linkmsg.delete_rule, linkmsg.RTM_DELRULE, 0x1),
+    ):
+        [message] = netlink.messages(pack(9, rule))
+        assert (message.kind, message.flags, message.seq) == (kind, flags, 9)
+        assert linkmsg.read_rule(message) == rule
+
+
+def test_dumps_are_asked_for() -> None:
+    for packed_, kind in (
+        (linkmsg.dump_links(9), linkmsg.RTM_GETLINK),
+        (linkmsg.dump_addresses(9), linkmsg.RTM_GETADDR),
+        (linkmsg.dump_rules(9, socket.AF_INET6), linkmsg.RTM_GETRULE),
+    ):
+        [message] = netlink.messages(packed_)
+        assert (message.kind, message.flags, message.seq) == (kind, 0x301, 9)
+
+
+READERS = (linkmsg.read_link, linkmsg.read_address, linkmsg.read_rule)
+
+
+@pytest.mark.parametrize("body", [b"", bytes(3)])
+def test_what_is_too_short_cannot_be_read(body: bytes) -> None:
+    for read in READERS:
+        with pytest.raises(NetlinkError):
+            read(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
+
+
+@given(
+    st.sampled_from(READERS),
+    st.binary(max_size=24),
+    st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=20)), max_size=4),
+)
+def test_garbage_is_read_or_refused(
+    read: Callable[[Message], object], header: bytes, attributes: list[tuple[int, bytes]]
+) -> None:
+    body = header + b"".join(netlink.attribute(kind, value) for kind, value in attributes)
+    with contextlib.suppress(NetlinkError):
+        read(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
