@@ -81,6 +81,7 @@ async def _heed_signals(daemon: Daemon, notifier: Notifier) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
                 await _reload(daemon)
+                notifier.ready()
             else:
                 log.info("%s: ending", signal.Signals(number).name)
                 notifier.stopping()

@@ -187,10 +187,7 @@ class Fib:
         for prefix in self._foreign.keys() & self._desired.keys():
             for other in self._foreign[prefix].values():
                 if other.metric < self.metric:
-                    found[prefix] = (
-                        f"shadowed by a route of protocol {other.protocol}"
-                        f" with metric {other.metric}"
-                    )
+                    found[prefix] = _shadowed(prefix, other)
         return found
 
     # -- how it is kept --
@@ -289,6 +286,14 @@ class Fib:
         targets = {target for target, id_ in self._ids.items() if id_ == taken}
         self._ids = {t: i for t, i in self._ids.items() if i != taken}
         return {prefix for prefix, target in self._desired.items() if target in targets}
+
+
+def _shadowed(prefix: Prefix, other: ForeignRoute) -> str:
+    said = f"shadowed by a route of protocol {other.protocol} with metric {other.metric}"
+    if prefix.is_host:
+        return said
+    # OpenVPN's own `route` for a network behind a client is such a one
+    return said + "; with a route_table of its own cuberouted's would be consulted first"
 
 
 def is_for_servers(nexthop_id: int) -> bool:
