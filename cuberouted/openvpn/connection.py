@@ -25,7 +25,7 @@ class DialError(Exception):
 class Dialer(Protocol):
     """Where management connections come from."""
 
-    async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
+    async def dial(self, config: OpenVPNConfig, /) -> trio.abc.Stream:
         """A connection to that OpenVPN.
 
         Raises:

@@ -66,11 +66,6 @@ class Management:
         self._established: Established | None = None
         self._env: dict[bytes, bytes] = {}
 
-    @property
-    def asked(self) -> tuple[Command, ...]:
-        """The commands not yet answered, oldest first."""
-        return tuple(self._asked)
-
     def send(self, command: Command) -> bytes:
         """The bytes that ask *command*; its answer is expected from now on."""
         self._asked.append(command)

@@ -51,7 +51,7 @@ class Sessions:
         """Apply what OpenVPN says of a client that just connected.
 
         Only the IPv4 address, from whoever held it before: the environment may show
-        another client's IPv6 address. None where it tells nothing that can be used.
+        another client's IPv6 address. None where it tells nothing new that can be used.
         """
         session = _session(event)
         if session is None:
@@ -59,10 +59,14 @@ class Sessions:
         self._place += 1
         self._announced[session] = self._place
         claim = _announced_claim(session, event)
-        if claim is None:
+        if claim is None or self._holds(session, claim.prefix):
             return None
         self._claims[claim.prefix] = claim
         return LocalNews(self._instance, (claim,), (), self._complete)
+
+    def _holds(self, session: SessionId, prefix: Prefix) -> bool:
+        held = self._claims.get(prefix)
+        return held is not None and held.session == session
 
     def mark(self) -> int:
         """Where in the stream we are; to be taken when a listing's first row comes."""

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import itertools
+from math import inf
+
+import pytest
+
+from cuberouted.openvpn.polling import ANSWER_TIME, REST, Polling, Question
+
+COUNT, LISTING = Question.COUNT, Question.LISTING
+
+
+@pytest.fixture
+def polling() -> Polling:
+    """One that has just had its first listing, of 3 clients, at 100 s, which took no time."""
+    polling = Polling(poll_interval=1.0, status_interval=30.0)
+    assert polling.ask(100.0) is LISTING
+    polling.answered(100.0, 3, listed=True)
+    return polling
+
+
+def count(polling: Polling, now: float, clients: int) -> None:
+    assert polling.ask(now) is COUNT
+    polling.answered(now, clients, listed=False)
+
+
+def test_it_counts_every_poll_interval_and_lists_every_status_interval(polling: Polling) -> None:
+    asked = []
+    now = 100.0
+    while now < 131:
+        now = polling.next_wakeup(now)
+        question = polling.ask(now)
+        asked.append((now, question))
+        polling.answered(now, 3, listed=question is LISTING)
+    assert asked == [(100.0 + i, COUNT) for i in range(1, 30)] + [(130.0, LISTING), (131.0, COUNT)]
+
+
+def test_another_count_calls_for_a_listing_at_once(polling: Polling) -> None:
+    count(polling, 101.0, 2)
+    assert polling.ask(101.0) is LISTING
+    polling.answered(101.0, 2, listed=True)
+    assert polling.ask(101.0) is None
+
+
+def test_a_hint_calls_for_a_listing_at_once_and_a_lesser_one_for_a_count(polling: Polling) -> None:
+    polling.hasten()
+    assert polling.ask(100.1) is COUNT
+    polling.answered(100.1, 3, listed=False)
+    polling.hint()
+    assert polling.ask(100.1) is LISTING
+
+
+def test_one_question_is_open_at_a_time_and_hints_meanwhile_make_one_more(
+    polling: Polling,
+) -> None:
+    polling.hint()
+    assert polling.ask(100.1) is LISTING
+    polling.hint()
+    polling.hint()
+    assert polling.ask(100.1) is None
+    polling.answered(100.1, 3, listed=True)
+    assert polling.ask(100.1) is LISTING
+    polling.answered(100.1, 3, listed=True)
+    assert polling.ask(100.1) is None
+
+
+def test_listings_take_a_tenth_of_openvpns_time_however_many_hints_come(polling: Polling) -> None:
+    now, busy = 101.0, 0.0
+    while now < 201.0:
+        polling.hint()
+        question = polling.ask(now)
+        if question is None:
+            now = polling.next_wakeup(now)
+            continue
+        took = 0.5 if question is LISTING else 0.0
+        now, busy = now + took, busy + took
+        polling.answered(now, 3, listed=question is LISTING)
+    assert busy == pytest.approx(100 / (1 + REST), rel=0.1)
+
+
+def test_a_listing_that_fails_is_asked_for_again_later_and_later(polling: Polling) -> None:
+    polling.hint()
+    asked_at: list[float] = []
+    now = 100.0
+    while len(asked_at) < 8:
+        question = polling.ask(now)
+        if question is LISTING:
+            asked_at.append(now)
+        if question:
+            polling.answered(now, 3, listed=False)
+        now = polling.next_wakeup(now)
+    pauses = [b - a for a, b in itertools.pairwise(asked_at)]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_an_openvpn_that_has_just_started_is_listed_whatever_failed_before(
+    polling: Polling,
+) -> None:
+    for _ in range(5):
+        polling.restarted()
+        assert polling.ask(101.0) is LISTING
+        polling.answered(101.0, 0, listed=False)
+
+
+def test_it_is_silent_when_it_owes_an_answer_and_says_nothing(polling: Polling) -> None:
+    assert not polling.silent(1000.0)
+    assert polling.ask(200.0) is LISTING
+    assert polling.next_wakeup(200.0) == 200.0 + ANSWER_TIME
+    polling.heard(203.0)  # rows of a long listing
+    assert not polling.silent(200.0 + ANSWER_TIME)
+    assert polling.silent(203.0 + ANSWER_TIME)
+    assert polling.next_wakeup(203.0 + ANSWER_TIME) == inf
+    polling.heard(300.0)
+    polling.answered(300.0, 3, listed=True)
+    assert not polling.silent(300.0)

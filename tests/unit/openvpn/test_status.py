@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuberouted.model import Prefix
+from cuberouted.openvpn.commands import NO_CID
+from cuberouted.openvpn.listing import Ignored, Listing, Session, StatusError
+from cuberouted.openvpn.status import ListingReader
+from tests.unit.openvpn.listings import Client, rows
+
+VERSIONS = ["2.3", "2.4", "2.6", "2.7"]
+HOST = Client(3, b"host1", b"10.9.0.50", 1_795_222_140, b"fd00::5", (b"192.168.50.0/24",))
+NAMES = [
+    b"Surname Given",
+    b"a/b",
+    b"jurg \"q\" 'BACKEND'",
+    b"Doe, John, jr.",
+    b"host:9:1",
+    b"END",
+    b"CLIENT_LIST,x",
+    b"j\xfcrg \xe2\x82",
+]
+
+
+def read(lines: list[bytes], separator: bytes | None = b"\t") -> Listing:
+    """What the lines of a listing say, its END left out as whoever feeds the reader does."""
+    reader = ListingReader(separator)
+    for line in lines:
+        if line != b"END":
+            reader.feed(line)
+    return reader.finish()
+
+
+def prefixes(*texts: str) -> tuple[Prefix, ...]:
+    return tuple(Prefix.parse(text) for text in texts)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("separator", [b"\t", b","])
+def test_a_client_is_read_as_every_version_writes_it(version: str, separator: bytes) -> None:
+    listing = read(rows(version, [HOST], separator), separator=None)
+    assert listing.sessions == (
+        Session(
+            NO_CID if version == "2.3" else 3,
+            1_795_222_140,
+            b"host1",
+            prefixes("10.9.0.50", "fd00::5"),
+            prefixes("192.168.50.0/24"),
+            b"udp4:192.0.2.1:1194" if version == "2.7" else b"192.0.2.1:1194",
+        ),
+    )
+    assert listing.ignored == Ignored()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("separator", [b"\t", b","])
+@pytest.mark.parametrize("name", NAMES)
+def test_names_may_hold_anything(version: str, separator: bytes, name: bytes) -> None:
+    client = Client(1, name, b"10.9.0.51", 7, username=b"UNDEF")
+    listing = read(rows(version, [HOST, client], separator), separator=None)
+    assert listing.sessions[1].name == name
+    assert listing.sessions[1].addresses == prefixes("10.9.0.51")
+
+
+def test_user_names_may_hold_commas_too() -> None:
+    client = Client(1, b"Doe, John", b"10.9.0.51", 7, username=b"x,y,z")
+    (session,) = read(rows("2.6", [client], b","), separator=None).sessions
+    assert session == Session(1, 7, b"Doe, John", prefixes("10.9.0.51"), (), b"192.0.2.1:1194")
+
+
+def test_clients_without_a_name_are_nobody() -> None:
+    undef = [Client(i, b"UNDEF", b"", 7, real=(b"192.0.2.2", i)) for i in range(3)]
+    addressed = Client(9, b"UNDEF", b"10.9.0.52", 7, real=(b"192.0.2.3", 1))
+    listing = read(rows("2.6", [*undef, HOST, addressed]))
+    assert [session.name for session in listing.sessions] == [b"host1"]
+    assert listing.ignored == Ignored(unnamed=1)
+
+
+@pytest.mark.parametrize(
+    ("route", "ignored"),
+    [
+        (b"10.77.1.9C", Ignored(cached=1)),
+        (b"fd00:77::9C", Ignored(cached=1)),
+        (b"02:00:00:00:00:05@0", Ignored(mac=1)),
+        (b"02:00:00:00:00:05", Ignored(mac=1)),
+        (b"UNKNOWN", Ignored(strange=1)),
+        (b"10.77.1.9/24", Ignored(strange=1)),  # bits behind the length
+        (b"10.77.1.0/99", Ignored(strange=1)),
+        (b"\xff\xfe", Ignored(strange=1)),
+        (b"", Ignored(strange=1)),
+    ],
+)
+def test_what_is_no_clients_prefix_is_counted(route: bytes, ignored: Ignored) -> None:
+    client = Client(1, b"host2", b"10.9.0.51", 7, networks=(b"10.78.0.0/16",))
+    lines = rows("2.6", [client])
+    row = b"\t".join((b"ROUTING_TABLE", route, b"host2", client.real_address("2.6"), b"x", b"1"))
+    listing = read([*lines[:-3], row, *lines[-3:]])
+    assert listing.ignored == ignored
+    assert listing.sessions[0].networks == prefixes("10.78.0.0/16")
+
+
+def test_a_host_that_is_not_the_clients_own_is_a_network() -> None:
+    client = Client(1, b"host2", b"10.9.0.51", 7, networks=(b"10.8.0.7/32", b"fd00:8::7/128"))
+    (session,) = read(rows("2.6", [client])).sessions
+    assert session.addresses == prefixes("10.9.0.51")
+    assert session.networks == prefixes("10.8.0.7", "fd00:8::7")
+
+
+def test_an_ipv6_pool_address_that_is_anothers_counts_for_its_owner_alone() -> None:
+    # ifconfig-push and an IPv6 pool: CLIENT_LIST shows fd00:9::1000 for both
+    one = Client(1, b"host1", b"10.9.0.50", 7, b"fd00:9::1000", real=(b"192.0.2.1", 1))
+    two = Client(2, b"host2", b"10.9.0.51", 7, b"fd00:9::1000", real=(b"192.0.2.1", 2))
+    lines = rows("2.6", [one, two])
+    stolen = [line for line in lines if line.startswith(b"ROUTING_TABLE\tfd00:9::1000\thost2")]
+    sessions = read([line for line in lines if line not in stolen]).sessions
+    assert sessions[0].addresses == prefixes("10.9.0.50", "fd00:9::1000")
+    assert sessions[1].addresses == prefixes("10.9.0.51")
+
+
+@pytest.mark.parametrize("version", ["2.4", "2.6", "2.7"])
+def test_one_name_on_several_connections_is_told_apart(version: str) -> None:
+    # duplicate-cn; before 2.7 IPv6 real addresses come without a port
+    real = (b"2001:db8::1", 1), (b"2001:db8::1", 2), (b"192.0.2.1", 3), (b"192.0.2.1", 4)
+    clients = [
+        Client(cid, b"twin", b"10.9.0.%d" % (50 + cid), 7 + cid, real=address)
+        for cid, address in enumerate(real)
+    ]
+    clients.append(Client(9, b"other", b"10.9.0.99", 7, real=real[0]))
+    got = {s.cid: s.addresses for s in read(rows(version, clients)).sessions}
+    assert got == {c.cid: prefixes(c.address.decode()) for c in clients}
+
+
+def test_a_network_that_could_be_either_twins_is_the_newer_ones() -> None:
+    real = (b"2001:db8::1", 1)
+    old = Client(1, b"twin", b"10.9.0.50", 7, real=real)
+    new = Client(2, b"twin", b"10.9.0.51", 8, networks=(b"10.8.0.0/16",), real=real)
+    got = {s.cid: s.networks for s in read(rows("2.6", [new, old])).sessions}
+    assert got == {1: (), 2: prefixes("10.8.0.0/16")}
+
+
+def test_unknown_columns_rows_and_tables_are_no_obstacle() -> None:
+    lines = rows("2.6", [HOST])
+    lines = [line.replace(b"\tReal Address", b"\tShoe Size\tReal Address") for line in lines]
+    lines = [line.replace(b"\t192.0.2.1:1194", b"\t44\t192.0.2.1:1194") for line in lines]
+    lines[3:3] = [b"HEADER\tWEATHER\tSky", b"WEATHER\tblue", b"", b"HEADER", b"x" * 600]
+    listing = read(lines)
+    assert [session.cid for session in listing.sessions] == [3]
+    assert listing.sessions[0].networks == prefixes("192.168.50.0/24")
+    assert listing.ignored == Ignored()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b"CLIENT_LIST",
+        b"CLIENT_LIST\tx\ty",
+        b"ROUTING_TABLE\t10.0.0.1",
+        b"ROUTING_TABLE\t10.0.0.1\thost9\t192.0.2.9:1\tx\t1",  # of no client
+        b"CLIENT_LIST\ta\tb\tc\td\t1\t2\tx\tyesterday\tUNDEF\t1\t1\tAES",
+        b"CLIENT_LIST\ta\tb\tc\td\t1\t2\tx\t7\tUNDEF\t" + b"9" * 30 + b"\t1\tAES",
+    ],
+)
+def test_rows_that_make_no_sense_are_counted_and_left_out(row: bytes) -> None:
+    lines = rows("2.6", [HOST])
+    listing = read([*lines[:-3], row, *lines[-3:]])
+    assert len(listing.sessions) == 1
+    assert listing.ignored == Ignored(strange=1)
+
+
+def test_rows_before_their_header_are_counted_and_left_out() -> None:
+    lines = rows("2.6", [HOST])
+    assert read([lines[3], *lines]).ignored == Ignored(strange=1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([b"OpenVPN CLIENT LIST"], "status-version 3"),
+        ([b"OpenVPN STATISTICS"], "status-version 3"),
+        ([b""], "empty"),
+        ([b"\x7fELF"], "not a status file"),
+        ([b"TITLE,x"], "no HEADER rows"),
+        ([b"TITLE,x", b"HEADER,CLIENT_LIST,Common Name"], "no column Real Address"),
+        ([b"TITLE,x", b"HEADER,ROUTING_TABLE,Common Name"], "ROUTING_TABLE has no column"),
+    ],
+)
+def test_what_is_no_listing_is_refused_in_plain_words(lines: list[bytes], why: str) -> None:
+    with pytest.raises(StatusError, match=why):
+        read(lines, separator=None)
+
+
+FIELDS = st.sampled_from(
+    [b"CLIENT_LIST", b"ROUTING_TABLE", b"HEADER", b"Common Name", b"10.0.0.1", b"7", b"fd00::/64"]
+) | st.binary(max_size=12)
+
+
+@given(
+    st.lists(
+        st.sampled_from(rows("2.6", [HOST]) + rows("2.3", [HOST], b","))
+        | st.lists(FIELDS, max_size=14).map(b"\t".join)
+        | st.lists(FIELDS, max_size=14).map(b",".join)
+    ),
+    st.sampled_from([b"\t", b",", None]),
+)
+def test_nothing_but_its_own_error_comes_out_of_garbage(
+    lines: list[bytes], separator: bytes | None
+) -> None:
+    with contextlib.suppress(StatusError):
+        read(lines, separator)
+
+
+PRINTABLE = st.binary(min_size=1, max_size=40).map(
+    lambda name: bytes(byte for byte in name if byte >= 32 and byte != 127) or b"x"
+)
+
+
+@given(
+    names=st.lists(PRINTABLE, max_size=8),
+    version=st.sampled_from(VERSIONS),
+    separator=st.sampled_from([b"\t", b","]),
+)
+def test_every_name_comes_back_with_its_address(
+    names: list[bytes], version: str, separator: bytes
+) -> None:
+    clients = [
+        Client(i, name, b"10.9.1.%d" % i, 7 + i, real=(b"192.0.2.1", 1000 + i))
+        for i, name in enumerate(names)
+    ]
+    sessions = read(rows(version, clients, separator), separator).sessions
+    expected = [(c.name, c.address) for c in clients if c.name != b"UNDEF"]
+    got = [(s.name, str(s.addresses[0])[:-3].encode()) for s in sessions]
+    assert got == expected
+
+
+def test_20_000_clients_are_read_fast() -> None:
+    clients = [
+        Client(i, b"client%d" % i, b"10.%d.%d.7" % (i >> 8, i & 255), 7 + i, real=(b"192.0.2.1", i))
+        for i in range(20_000)
+    ]
+    lines = rows("2.6", clients)
+    began = time.process_time()
+    assert len(read(lines).sessions) == 20_000
+    assert time.process_time() - began < 1.0  # some 0.1 s; and ten times that if quadratic
