@@ -124,7 +124,7 @@ class Requests:
             while end is None:
                 part, end = self._part(seq)
                 intact = intact and not any(message.flags & NLM_F_DUMP_INTR for message in part)
-                rows += [row for message in part if (row := read(message)) is not None]
+                rows += [r for m in part if m is not end and (r := read(m)) is not None]
                 await trio.lowlevel.checkpoint()
         finally:
             # else the kernel, which still has the rest to send, refuses the next dump
@@ -132,15 +132,16 @@ class Requests:
                 while end is None:
                     _, end = self._part(seq)
                     await trio.lowlevel.checkpoint()
-        if end.errno:
-            raise KernelError(f"the kernel refused a dump: {end.said}", end.errno)
+        result = verdict(end)
+        if result.errno:
+            raise KernelError(f"the kernel refused a dump: {result.said}", result.errno)
         return intact
 
-    def _part(self, seq: int) -> tuple[list[Message], Verdict | None]:
+    def _part(self, seq: int) -> tuple[list[Message], Message | None]:
+        """The next messages of a dump, and the last of them if it ends the dump."""
         part = [message for message in self._receive() if message.seq == seq]
-        if part and part[-1].kind in (NLMSG_DONE, NLMSG_ERROR):
-            return part[:-1], verdict(part[-1])
-        return part, None
+        ended = part and part[-1].kind in (NLMSG_DONE, NLMSG_ERROR)
+        return part, part[-1] if ended else None
 
     def _send(self, data: bytes) -> None:
         try:

@@ -37,6 +37,10 @@ class RealWorld:
             os.close(cable)
         self._host.close()
 
+    def run(self, *argv: str) -> str:
+        """What a program wrote that was run in the namespace."""
+        return self._host.run(*argv)
+
     @contextmanager
     def inside(self) -> Iterator[None]:
         """This thread is in the namespace meanwhile. Sockets made here stay there."""

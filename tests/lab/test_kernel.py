@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from socket import AF_INET, AF_INET6
 
 import pytest
+import trio
 
+from cuberouted.model import Prefix
+from cuberouted.routing import sockets
 from cuberouted.routing.kernel import Kernel, open_kernel
-from tests.conformance_kernel import CHECKS, METRIC, PROTOCOL, TABLES, Check
+from cuberouted.routing.values import Change, Nexthop, Refusal, Route
+from tests.conformance_kernel import (
+    CHECKS,
+    HOST4,
+    METRIC,
+    PROTOCOL,
+    TABLES,
+    VIA4,
+    VIA6,
+    Check,
+    add,
+    delete,
+    heard,
+    replace,
+    until,
+    with_tunnel,
+)
+from tests.kernel_world import MAIN, STATIC
 from tests.lab.real_world import RealWorld
+
+MANY = 20_000
 
 
 @pytest.fixture
@@ -37,3 +62,116 @@ async def opened(world: RealWorld, table: int) -> AsyncIterator[Kernel]:
 async def test_kernel_keeps_its_promise(check: Check, table: int, world: RealWorld) -> None:
     async with opened(world, table) as kernel:
         await check(kernel, world, table)
+
+
+def many(via: Nexthop) -> list[Change]:
+    """As many routes through *via* as a large mesh has clients."""
+    begin, size = (0x0A090000, 4) if via.family == AF_INET else (0xFD09 << 112, 16)
+    hosts = (Prefix.host((begin + n).to_bytes(size)) for n in range(1, MANY + 1))
+    return [add(Route(host, via.id, None)) for host in hosts]
+
+
+async def test_twenty_thousand_changes_of_ours_leave_room_for_others_notices(
+    world: RealWorld,
+) -> None:
+    async with opened(world, MAIN) as kernel:
+        vias = await with_tunnel(kernel, world)
+        second = world.add_tunnel("tun1")
+        await heard(kernel, world, "tun0")
+        for via in vias:
+            assert await kernel.apply(many(via)) == ()
+            assert len((await kernel.dump()).routes) == MANY
+            # each moves or removes all of the routes, and could tell of every one
+            assert await kernel.apply([replace(via._replace(device=second)), delete(via)]) == ()
+            assert (await kernel.dump()).routes == {}
+        notices = await heard(kernel, world, "tun0")
+        assert (notices.lost, notices.ours, notices.appeared) == (False, False, ())
+
+
+async def test_a_link_that_takes_twenty_thousand_routes_along_loses_no_notice(
+    world: RealWorld,
+) -> None:
+    async with opened(world, MAIN) as kernel:
+        for via in await with_tunnel(kernel, world):
+            assert await kernel.apply(many(via)) == ()
+        world.add_tunnel("tun1")
+        world.set_up("tun0", False)
+        notices = await heard(kernel, world, "tun1")
+        assert (notices.links, notices.lost, notices.ours) == (True, False, False)
+        assert (await kernel.dump()).routes == {}
+
+
+async def test_notices_that_overflow_are_told_as_lost(
+    world: RealWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "NOTICES", 1)  # the kernel makes it its minimum, some 2 KB
+    async with opened(world, MAIN) as kernel:
+        world.add_tunnel("tun0")
+        await until(kernel, lambda n: n.lost or n.links)
+        for n in range(20):
+            world.add_route(f"10.9.0.{n}/32", "tun0", 20)
+        assert (await kernel.notices()).lost
+        world.add_route("10.9.1.1/32", "tun0", 20)
+        assert (await until(kernel, lambda n: n.appeared)).appeared[-1].protocol == STATIC
+
+
+async def test_a_dump_that_others_interrupt_is_whole(world: RealWorld) -> None:
+    async with opened(world, MAIN) as kernel:
+        device = world.add_tunnel("tun0")
+        ours = [Nexthop(VIA4 + n, AF_INET, device, None) for n in range(2000)]
+        assert await kernel.apply([*map(add, ours)]) == ()
+        found = []
+
+        async def look() -> None:
+            found.append(await kernel.dump())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            for id_ in range(1, 4):  # the dump takes dozens of turns
+                await trio.lowlevel.checkpoint()
+                world.add_nexthop(id_, "tun0", STATIC)
+        assert found[0].nexthops == {nexthop.id: nexthop for nexthop in ours}
+
+
+async def test_the_kernel_says_why_it_refuses(world: RealWorld) -> None:
+    async with opened(world, MAIN) as kernel:
+        world.add_tunnel("tun0")
+        change = add(Route(Prefix.parse(HOST4), VIA4, None))
+        assert await kernel.apply([change]) == (
+            Refusal(change, errno.EINVAL, "Nexthop id does not exist"),
+        )
+
+
+async def test_a_gateway_needs_no_network_on_its_link(world: RealWorld) -> None:
+    async with opened(world, MAIN) as kernel:
+        device = world.add_ethernet("eth7")
+        vias = [
+            Nexthop(VIA4, AF_INET, device, bytes((192, 0, 2, 7))),
+            Nexthop(VIA6, AF_INET6, device, Prefix.parse("2001:db8::7").address),
+        ]
+        assert await kernel.apply([*map(add, vias)]) == ()
+        assert (await kernel.dump()).nexthops == {via.id: via for via in vias}
+
+
+UNPRIVILEGED = """
+import errno, socket, trio
+from cuberouted.model import Prefix
+from cuberouted.routing.capability import missing_capability
+from cuberouted.routing.kernel import open_kernel
+from cuberouted.routing.values import Change, Nexthop, Route, Verb
+
+async def main():
+    route = Change(Verb.ADD, Route(Prefix.parse("10.9.0.1"), 1, None))
+    async with open_kernel(254, 50, 201) as kernel:
+        names = [link.name for link in await kernel.links()]
+        refusals = await kernel.apply([route] * 1000)
+    return names, {errno.errorcode[refusal.errno] for refusal in refusals}, len(refusals)
+
+print(missing_capability(), *trio.run(main))
+"""
+
+
+async def test_a_process_without_the_capability_may_look_but_not_change(world: RealWorld) -> None:
+    without = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    told = world.run(*without, sys.executable, "-c", UNPRIVILEGED)
+    assert told == "CAP_NET_ADMIN ['lo'] {'EPERM'} 1000\n"
