@@ -11,6 +11,7 @@ from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import shown
 from cuberouted.routing.rib import Claim
+from cuberouted.show import counted
 
 MOST_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
@@ -62,7 +63,7 @@ def waiting_for(daemon: Daemon) -> str:
         *(f"peer {p.name} ({p.state})" for p in now.peers if p.state != "up"),
     ]
     clients = sum(openvpn.clients for openvpn in now.openvpn)
-    served = f"{clients} clients, {now.routes.installed} routes"
+    served = f"{counted(clients, 'client')}, {counted(now.routes.installed, 'route')}"
     return f"{served}; waiting for {', '.join(missing)}" if missing else served
 
 

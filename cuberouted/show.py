@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cuberouted.check import Finding, Level
@@ -44,8 +44,8 @@ def show_status(status: Status, out: Console) -> None:
     clients = sum(openvpn.clients for openvpn in status.openvpn)
     out.print(
         f"{status.node}: running for {duration(status.uptime)},"
-        f" {clients} clients here, {up} of {len(status.peers)} peers up,"
-        f" {status.routes.installed} of {status.routes.desired} routes installed\n"
+        f" {counted(clients, 'client')} here, {up} of {counted(len(status.peers), 'peer')} up,"
+        f" {status.routes.installed} of {counted(status.routes.desired, 'route')} installed\n"
     )
     openvpns = [(o.name, o.state, o.version or "-", str(o.clients)) for o in status.openvpn]
     _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
@@ -104,7 +104,7 @@ def show_findings(findings: Sequence[Finding], out: Console) -> None:
         mark = Text(f"{finding.level.value:8}", style=LEVELS[finding.level])
         out.print(mark, Text(f"{finding.subject}: {finding.text}"))
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    out.print(f"\n{problems} problems" if problems else "\nno problem found")
+    out.print(f"\n{counted(problems, 'problem')}" if problems else "\nno problem found")
 
 
 def has_problem(findings: Iterable[Finding]) -> bool:
@@ -125,10 +125,23 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2])
 
 
-def _print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=True)
+def counted(number: int, noun: str) -> str:
+    """``1 client``, ``2 clients``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    out.print(_line(columns, widths, lambda _: "bold"))
     for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    out.print(table)
+        out.print(_line(row, widths, lambda cell: COLOURS.get(cell, "")))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], style: Callable[[str], str]) -> Text:
+    padded = (
+        Text(cell + " " * (width - cell_len(cell)), style=style(cell))
+        for cell, width in zip(cells, widths, strict=True)
+    )
+    line = Text("  ").join(padded)
+    line.rstrip()
+    return line
