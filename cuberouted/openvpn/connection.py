@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -138,9 +139,13 @@ async def _unix(path: Path) -> trio.abc.Stream:
 
 
 def _reason(exc: OSError) -> str:
-    """What the operating system said; trio hides it in a cause where it tried several addresses."""
-    if isinstance(exc.__cause__, OSError):
-        exc = exc.__cause__
+    """What the operating system said.
+
+    Where trio tried several addresses of a host, that is in the group behind its own error.
+    """
+    if isinstance(exc.__cause__, ExceptionGroup):
+        attempts = (a for a in exc.__cause__.exceptions if isinstance(a, OSError))
+        return ", ".join(sorted({os.strerror(attempt.errno or 0) for attempt in attempts}))
     if isinstance(exc, PermissionError):
         return f"{exc.strerror}: cuberouted's user may not use it"
     return exc.strerror or str(exc)

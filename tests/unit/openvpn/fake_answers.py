@@ -45,11 +45,16 @@ def _status(openvpn: FakeOpenVPN, version: bytes = b"1") -> list[bytes]:
     if openvpn.hold:
         return [b"ERROR: The 'status' command is not supported by the current daemon mode"]
     assert version == b"3"
+    if openvpn.hang_up_in_listing:
+        openvpn.hang_up_in_listing = False
+        openvpn.hang_up()
     return rows(openvpn.version, openvpn.clients.values())[: openvpn.cut_after]
 
 
 def _kill(openvpn: FakeOpenVPN, victim: bytes = b"") -> list[bytes]:
     name, colon, rest = victim.partition(b":")
+    if openvpn.refuse_kill:
+        return [b"ERROR: common name '%s' not found" % name]
     if colon and rest:
         return [b"ERROR: error parsing IP address: " + name]
     found = [cid for cid, client in openvpn.clients.items() if client.name == name]

@@ -35,7 +35,8 @@ class FakeOpenVPN:
     ``wall`` tells Unix seconds. ``asked``: every command it was given. ``answering``: clear
     it, and it falls silent. ``hold``: it waits for an operator. ``client_auth``: it runs
     with management-client-auth. ``cut_after``: a listing ends after so many rows, without
-    END.
+    END, and with ``hang_up_in_listing`` the connection does too. ``refuse_kill``: ``kill``
+    finds nobody. ``out``: what is said goes there; None while nobody is connected.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class FakeOpenVPN:
         self.hold = False
         self.client_auth = False
         self.cut_after: int | None = None
+        self.hang_up_in_listing = False
+        self.refuse_kill = False
         self.clients: dict[int, Client] = {}
         self.asked: list[bytes] = []
         self.connections = 0
@@ -59,7 +62,7 @@ class FakeOpenVPN:
         self._awake = trio.Event()
         self._awake.set()
         self.state_on = self.log_on = False
-        self._out: Out | None = None
+        self.out: Out | None = None
         self._streams, self._backlog = trio.open_memory_channel[trio.abc.Stream](math.inf)
         self._nursery: trio.Nursery | None = None
         self._served = trio.CancelScope()
@@ -107,6 +110,10 @@ class FakeOpenVPN:
         """The restart has come to its end."""
         self._say_state(b"CONNECTED,SUCCESS")
 
+    def hang_up(self) -> None:
+        """It closes the connection, and goes on with its clients."""
+        self._served.cancel()
+
     def fall_silent(self) -> None:
         """Answer nothing, until `wake_up`; a blocking script, or SIGSTOP."""
         self._awake = trio.Event()
@@ -134,17 +141,17 @@ class FakeOpenVPN:
         if not refused:
             self.clients[cid] = client
         if self.client_auth:
-            self._say(b">CLIENT:CONNECT,%d,0\r\n>CLIENT:ENV,END\r\n" % cid)
+            self.say(b">CLIENT:CONNECT,%d,0\r\n>CLIENT:ENV,END\r\n" % cid)
         if not quiet:
-            self._say(b"".join(line + b"\r\n" for line in established(client)))
+            self.say(b"".join(line + b"\r\n" for line in established(client)))
         return cid
 
     def disconnect(self, cid: int, why: bytes = b"SIGTERM[soft,remote-exit] received") -> None:
         """A client has gone."""
         client = self.clients.pop(cid)
-        if self.log_on:
+        if self.log_on and self.verb >= 3:
             who = b"%s/%s" % (client.name, client.real_address(self.version))
-            self._say(b">LOG:%d,,%s %s, client-instance exiting\r\n" % (START, who, why))
+            self.say(b">LOG:%d,,%s %s, client-instance exiting\r\n" % (START, who, why))
 
     def _forget(self) -> None:
         self.clients.clear()
@@ -154,19 +161,19 @@ class FakeOpenVPN:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One management client, until it goes."""
-        self._out, queue = trio.open_memory_channel[bytes](math.inf)
+        self.out, queue = trio.open_memory_channel[bytes](math.inf)
         self.state_on = self.log_on = False
         async with stream, trio.open_nursery() as nursery:
             nursery.start_soon(_pump, queue, stream)
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._listen(stream)
-            self._out = None
+            self.out = None
             nursery.cancel_scope.cancel()
 
     async def _listen(self, stream: trio.abc.Stream) -> None:
         admitted = self.password is None
         wrong, rest = 0, b""
-        self._say(GREETING if admitted else PROMPT)
+        self.say(GREETING if admitted else PROMPT)
         self._say_hold()
         while wrong < 3:
             data = await stream.receive_some()
@@ -179,29 +186,30 @@ class FakeOpenVPN:
                     self._command(line)
                 elif line == self.password:
                     admitted = True
-                    self._say(b"SUCCESS: password is correct\r\n" + GREETING)
+                    self.say(b"SUCCESS: password is correct\r\n" + GREETING)
                     self._say_hold()
                 else:
                     wrong += 1
-                    self._say(PROMPT)
+                    self.say(PROMPT)
 
-    def _say(self, data: bytes) -> None:
-        if self._out is not None:
-            self._out.send_nowait(data)
+    def say(self, data: bytes) -> None:
+        """Send this to whoever is connected."""
+        if self.out is not None:
+            self.out.send_nowait(data)
 
     def _say_hold(self) -> None:
         if self.hold:
-            self._say(b">HOLD:Waiting for hold release:0\r\n")
+            self.say(b">HOLD:Waiting for hold release:0\r\n")
 
     def _say_state(self, state: bytes) -> None:
         if self.state_on:
-            self._say(b">STATE:%d,%s,,,,,\r\n" % (self._wall(), state))
+            self.say(b">STATE:%d,%s,,,,,\r\n" % (self._wall(), state))
 
     def _command(self, line: bytes) -> None:
         self.asked.append(line)
         if self.log_on and line != b"load-stats":
-            self._say(b">LOG:%d,D,MANAGEMENT: CMD '%s'\r\n" % (self._wall(), line))
-        self._say(b"".join(text + b"\r\n" for text in answer(self, line)))
+            self.say(b">LOG:%d,D,MANAGEMENT: CMD '%s'\r\n" % (self._wall(), line))
+        self.say(b"".join(text + b"\r\n" for text in answer(self, line)))
 
     def end_later(self, cid: int) -> None:
         """``client-kill``: the client is told, and listed some seconds more."""

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from cuberouted.model import SessionId
+from cuberouted.openvpn.condition import OpenVPNState
+from tests.unit.openvpn.fake_openvpn import CLIENT_KILL_TIME, FakeOpenVPN
+from tests.unit.openvpn.watched import HOLD_TIME, Watched, config, settle, until, watched
+
+A, B = b"10.9.0.50", b"10.9.0.51"
+
+
+def state(w: Watched) -> OpenVPNState:
+    return w.watcher.status().state
+
+
+async def test_a_connecting_client_is_told_at_once_and_then_confirmed(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        began = trio.current_time()
+        w.openvpn.connect(b"host1", A, address6=b"fd00::50", networks=(b"192.168.50.0/24",))
+        await settle()
+        assert w.told.at == began
+        first, second = w.told.news[1:]
+        assert [str(claim.prefix) for claim in first.claims] == ["10.9.0.50/32"]
+        assert first.claims[0].announced
+        assert not first.claims[0].confirmed
+        assert all(claim.confirmed and claim.announced for claim in second.claims)
+        assert set(w.told.names) == {"10.9.0.50/32", "fd00::50/128", "192.168.50.0/24"}
+
+
+async def test_a_leaving_client_is_withdrawn_at_once(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        cid = w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.disconnect(cid)
+        await settle()
+        assert w.told.names == {}
+
+
+@pytest.mark.parametrize("verb", [1, 5])
+async def test_without_log_lines_a_leaving_client_is_noticed_by_the_next_count(
+    autojump_clock: MockClock, verb: int
+) -> None:
+    openvpn = FakeOpenVPN()
+    openvpn.verb = verb
+    async with watched(openvpn) as w:
+        cid = w.openvpn.connect(b"host1", A)
+        await settle()
+        left = trio.current_time()
+        w.openvpn.disconnect(cid)
+        await until(lambda: not w.told.claims)
+        assert w.told.at - left <= 1.0
+        assert (b"log on" in openvpn.asked) == (verb <= 4)
+
+
+async def test_clients_that_were_there_before_are_found_unannounced(
+    autojump_clock: MockClock,
+) -> None:
+    openvpn = FakeOpenVPN()
+    openvpn.connect(b"host1", A)
+    async with watched(openvpn) as w:
+        (claim,) = w.told.claims.values()
+        assert claim.confirmed
+        assert not claim.announced
+        assert w.watcher.status().version == "2.6.14"
+        assert w.watcher.status().clients == 1
+        assert state(w) is OpenVPNState.CONNECTED
+
+
+async def test_a_client_that_a_script_refuses_is_withdrawn_by_the_listing(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A, refused=True)
+        await settle()
+        assert [len(news.claims) for news in w.told.news[1:]] == [1, 0]
+        assert w.told.names == {}
+
+
+async def test_the_password_is_given(autojump_clock: MockClock, tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_bytes(b"secret word\nsecond line\n")
+    async with watched(FakeOpenVPN(password=b"secret word"), pass_file=file) as w:
+        assert state(w) is OpenVPNState.CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [(b"wrong", "refuses the password"), (None, "asks for a password: set openvpn_mgmt_pass_file")],
+)
+async def test_a_wrong_password_is_shown_and_tried_again_once_a_minute(
+    autojump_clock: MockClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes | None,
+    detail: str,
+) -> None:
+    file = tmp_path / "pass" if content else None
+    if file and content:
+        file.write_bytes(content)
+    async with watched(FakeOpenVPN(password=b"secret"), pass_file=file) as w:
+        assert state(w) is OpenVPNState.REFUSED
+        assert detail in w.watcher.status().detail
+        await trio.sleep(600)
+        assert 10 <= w.openvpn.connections <= 11
+        assert len(caplog.records) == 1
+        assert "wrong" not in caplog.text
+
+
+async def test_a_password_file_that_cannot_be_read_is_named(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "pass"
+    async with watched(FakeOpenVPN(), pass_file=file) as w:
+        assert w.watcher.status().detail == f"the password file {file}: No such file or directory"
+        assert w.openvpn.connections == 0
+        file.write_bytes(b"secret")
+        await until(lambda: w.told.complete)
+
+
+async def test_an_interface_that_somebody_else_holds_is_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    openvpn = FakeOpenVPN()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(openvpn.run)
+        await settle()
+        other = await openvpn.dial(config())
+        await settle()
+        async with watched(openvpn, running=False) as w:
+            await trio.sleep(60)
+            assert state(w) is OpenVPNState.HELD
+            assert "openvpn_status_file" in w.watcher.status().detail
+            assert w.told.news == []
+            await other.aclose()
+            await until(lambda: w.told.complete)
+            assert state(w) is OpenVPNState.CONNECTED
+            assert openvpn.connections == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_interface_with_client_auth_is_left_to_its_manager(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    openvpn = FakeOpenVPN()
+    openvpn.client_auth = True
+    async with watched(openvpn) as w:
+        openvpn.connect(b"host1", A, quiet=True)
+        await settle()
+        assert state(w) is OpenVPNState.REFUSED
+        assert "management-client-auth" in w.watcher.status().detail
+        assert openvpn.out is None  # nobody is connected
+        await trio.sleep(59)
+        assert openvpn.connections == 1
+
+
+async def test_a_hold_is_shown_and_never_released(autojump_clock: MockClock) -> None:
+    openvpn = FakeOpenVPN()
+    openvpn.hold = True
+    async with watched(openvpn) as w:
+        assert state(w) is OpenVPNState.HOLD
+        assert not w.told.complete
+        await trio.sleep(100)
+        assert not any(line.startswith(b"hold") for line in openvpn.asked)
+        assert openvpn.asked.count(b"status 3") < 12
+        openvpn.hold = False
+        openvpn.restarted()
+        await settle()
+        assert state(w) is OpenVPNState.CONNECTED
+        assert w.told.complete
+
+
+async def test_an_openvpn_that_is_not_there_is_waited_for_and_logged_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    openvpn = FakeOpenVPN()
+    async with watched(openvpn, running=False) as w:
+        await trio.sleep(100)
+        assert state(w) is OpenVPNState.WAITING
+        assert "refused" in w.watcher.status().detail
+        assert len(caplog.records) == 1
+        assert caplog.records[0].message.startswith("openvpn: connecting -> waiting, 127.0.0.1")
+        assert w.told.news == []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(openvpn.run)
+            began = trio.current_time()
+            await until(lambda: w.told.complete)
+            assert trio.current_time() - began <= 1.1
+            nursery.cancel_scope.cancel()
+
+
+async def test_sessions_outlive_a_lost_connection_for_the_hold_time(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.stop()
+        lost = trio.current_time()
+        await until(lambda: not w.told.claims)
+        assert w.told.at == lost + HOLD_TIME
+        assert not w.told.complete
+        w.openvpn.start()
+        w.openvpn.connect(b"host1", A)
+        await until(lambda: bool(w.told.claims))
+        assert w.told.complete
+
+
+async def test_an_openvpn_that_is_back_in_time_loses_no_session(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.hang_up()
+        await trio.sleep(HOLD_TIME + 1)
+        assert w.openvpn.connections == 2
+        assert w.told.names == {"10.9.0.50/32": b"host1"}
+        assert len(w.told.news) == 3
+
+
+@pytest.mark.parametrize("signal", [b"SIGUSR1", b"SIGHUP"])
+async def test_after_a_restart_the_listing_is_the_truth(
+    autojump_clock: MockClock, signal: bytes
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        w.openvpn.connect(b"host2", B)
+        await settle()
+        w.openvpn.hold = True  # what status answers meanwhile is the same
+        w.openvpn.restart(signal)
+        await trio.sleep(0.5)
+        assert state(w) is OpenVPNState.WAITING
+        assert signal.decode() in w.watcher.status().detail
+        w.openvpn.hold = False
+        w.openvpn.connect(b"host2", B, quiet=True)
+        w.openvpn.restarted()
+        await settle()
+        assert w.told.names == {"10.9.0.51/32": b"host2"}
+        (claim,) = w.told.claims.values()
+        assert claim.session.cid == 0
+        assert state(w) is OpenVPNState.CONNECTED
+
+
+async def test_a_restart_that_does_not_end_withdraws_after_the_hold_time(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.hold = True
+        w.openvpn.restart()
+        began = trio.current_time()
+        await until(lambda: not w.told.claims)
+        assert w.told.at == began + HOLD_TIME
+
+
+async def test_a_silent_openvpn_withdraws_nothing_and_is_shown(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        asked = len(w.openvpn.asked)
+        w.openvpn.fall_silent()
+        await trio.sleep(3600)
+        assert state(w) is OpenVPNState.SILENT
+        assert w.told.names == {"10.9.0.50/32": b"host1"}
+        w.openvpn.wake_up()
+        await trio.sleep(1)
+        assert state(w) is OpenVPNState.CONNECTED
+        assert len(w.openvpn.asked) - asked < 6
+        assert w.openvpn.connections == 1
+
+
+@pytest.mark.parametrize("rows", [0, 3, 5])
+async def test_a_listing_without_end_changes_nothing_and_is_shown(
+    autojump_clock: MockClock, rows: int
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.cut_after = rows
+        cid = w.openvpn.connect(b"host2", B)
+        await settle()
+        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert "no complete listing" in w.watcher.status().detail
+        assert state(w) is OpenVPNState.CONNECTED
+        w.openvpn.disconnect(cid)
+        await trio.sleep(600)
+        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        w.openvpn.cut_after = None
+        await trio.sleep(31)
+        assert set(w.told.names) == {"10.9.0.50/32"}
+        assert w.watcher.status().detail == ""
+
+
+async def test_a_connection_lost_amid_a_listing_keeps_the_old_sessions(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.cut_after = 4
+        w.openvpn.hang_up_in_listing = True
+        w.openvpn.connect(b"host2", B)
+        await settle()
+        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        w.openvpn.cut_after = None
+        await trio.sleep(HOLD_TIME + 1)
+        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert w.told.complete
+
+
+async def test_garbage_ends_the_connection_not_the_watcher(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.say(b"x" * 40_000)
+        await settle()
+        assert state(w) is OpenVPNState.WAITING
+        assert "more than 32768 bytes" in w.watcher.status().detail
+        await trio.sleep(1)
+        assert state(w) is OpenVPNState.CONNECTED
+
+
+async def test_an_openvpn_that_hangs_up_all_the_time_fills_no_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        began = trio.current_time()
+        while trio.current_time() < began + 600:
+            await until(lambda: state(w) is OpenVPNState.CONNECTED)
+            w.openvpn.hang_up()
+            await settle()
+        assert w.openvpn.connections < 140
+
+
+async def test_a_superseded_session_is_dropped_and_withdrawn(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b'jurg "q" \\', A)
+        w.openvpn.connect(b"host2", B)
+        await settle()
+        w.supersede("10.9.0.50")
+        await settle()
+        assert w.drops == [b'kill "jurg \\"q\\" \\\\"']
+        assert set(w.told.names) == {"10.9.0.51/32"}
+
+
+@pytest.mark.parametrize("name", [b"host:9", b"host:9:1", b"x" * 200])
+async def test_a_name_that_kill_cannot_take_is_dropped_by_client_id(
+    autojump_clock: MockClock, name: bytes
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(name, A)
+        await settle()
+        w.supersede("10.9.0.50")
+        await settle()
+        assert w.drops == [b"client-kill 0"]
+        await trio.sleep(CLIENT_KILL_TIME + 0.1)
+        assert w.told.names == {}
+
+
+async def test_what_kill_refuses_is_dropped_by_client_id(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.refuse_kill = True
+        w.supersede("10.9.0.50")
+        await settle()
+        assert w.drops == [b'kill "host1"', b"client-kill 0"]
+
+
+async def test_a_drop_that_fails_altogether_is_said(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched(FakeOpenVPN(version="2.3")) as w:
+        w.openvpn.connect(b"host1", A, quiet=True)
+        await trio.sleep(31)
+        w.openvpn.refuse_kill = True
+        w.supersede("10.9.0.50")
+        await settle()
+        assert w.drops == [b'kill "host1"']
+        assert "could not drop a superseded session" in caplog.text
+
+
+async def test_duplicate_names_and_strangers_are_never_dropped(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"twin", A)
+        w.openvpn.connect(b"twin", B)
+        await settle()
+        w.supersede("10.9.0.50")
+        await trio.sleep(100)
+        assert w.drops == []
+
+
+async def test_a_drop_needs_a_listing_that_began_after_the_word(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        cid = w.openvpn.connect(b"host1", A)
+        await settle()
+        listings = w.openvpn.asked.count(b"status 3")
+        w.openvpn.log_on = False
+        w.openvpn.disconnect(cid)
+        w.openvpn.connect(b"host1", A, quiet=True)
+        w.supersede("10.9.0.50")
+        await settle()
+        assert w.openvpn.asked.count(b"status 3") == listings + 1
+        assert w.drops == []
+        (claim,) = w.told.claims.values()
+        assert claim.session == SessionId(1, claim.session.since)
+
+
+async def test_two_live_devices_with_one_name_are_dropped_at_growing_intervals(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        for _ in range(60):
+            w.openvpn.connect(b"twin", A)
+            await settle()
+            w.supersede("10.9.0.50")
+            await trio.sleep(10)
+            for cid in list(w.openvpn.clients):
+                w.openvpn.disconnect(cid)
+        assert len(w.drops) == 4  # at 0, 1, 3 and 7 minutes
+
+
+async def test_nothing_is_dropped_where_that_is_switched_off(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN(), kill_superseded=False) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.supersede("10.9.0.50")
+        await trio.sleep(100)
+        assert w.drops == []
+
+
+async def test_the_log_begins_with_the_name_of_the_openvpn(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.supersede("10.9.0.50")
+        await settle()
+    messages = [record.message for record in caplog.records]
+    assert messages == [
+        "openvpn: connecting -> connected, all is well",
+        "openvpn: dropping host1, client 0, from 10.9.0.50/32: it is on vpnsrvB now",
+    ]
