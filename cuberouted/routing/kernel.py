@@ -65,11 +65,8 @@ async def open_kernel(table: int, metric: int, protocol: int) -> AsyncIterator[K
     Raises:
       KernelError: no netlink socket can be had, or the kernel is older than Linux 5.3.
     """
-    with ExitStack() as stack:
-        changes = stack.enter_context(closing(Requests()))
-        questions = stack.enter_context(closing(Requests()))
-        listener = stack.enter_context(closing(Listener(changes.port, protocol)))
-        yield Kernel(table, metric, protocol, changes, questions, listener)
+    with ExitStack() as close:
+        yield Kernel(table, metric, protocol, close)
 
 
 class Kernel:
@@ -79,17 +76,11 @@ class Kernel:
     else's does not hold up a change.
     """
 
-    def __init__(
-        self,
-        table: int,
-        metric: int,
-        protocol: int,
-        changes: Requests,
-        questions: Requests,
-        listener: Listener,
-    ) -> None:
+    def __init__(self, table: int, metric: int, protocol: int, close: ExitStack) -> None:
         self._table, self._metric, self._protocol = table, metric, protocol
-        self._changes, self._questions, self._listener = changes, questions, listener
+        self._changes = close.enter_context(closing(Requests()))
+        self._questions = close.enter_context(closing(Requests()))
+        self._listener = close.enter_context(closing(Listener(self._changes.port, protocol)))
         self._changing, self._asking = trio.Lock(), trio.Lock()
         self._packers = _packers(table, metric, protocol)
 

@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
@@ -47,10 +48,17 @@ NOTICES = 1 << 25
 MOST_NOTICES = 1000
 """Taken before other tasks have their turn: about ten milliseconds of work."""
 
+MOST_FORGOTTEN = 1_000_000
+"""Dropped after an overflow, before we let somebody be who changes routes without end."""
+
 ROUNDS = 8
 """How often a dump is asked for before we say that the tables never stand still."""
 
 T = TypeVar("T")
+
+
+class _OverflowedError(Exception):
+    """The kernel had more to tell than the buffer holds."""
 
 
 class Requests:
@@ -177,18 +185,37 @@ class Listener:
     async def gather(self, gathering: Gathering) -> None:
         """Waits for a notice, then gives *gathering* what has come."""
         await trio.lowlevel.wait_readable(self._socket)
-        for _ in range(MOST_NOTICES):
-            try:
-                data, (sender, _) = self._socket.recvfrom(RECEIVE)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise KernelError(f"cannot hear the kernel: {error.strerror}") from error
-                gathering.overflowed()
-            else:
-                if sender == _KERNEL:
-                    gathering.take(data)
+        try:
+            for _ in range(MOST_NOTICES):
+                data = self._receive()
+                if data is None:
+                    return
+                gathering.take(data)
+        except _OverflowedError:
+            gathering.overflowed()
+            await self._forget()
+
+    async def _forget(self) -> None:
+        # once it has overflowed, the kernel drops all that is new, without a further word,
+        # until the buffer is empty; so what is told as lost must end here
+        with trio.CancelScope(shield=True):
+            for left in range(MOST_FORGOTTEN, 0, -1):
+                with suppress(_OverflowedError):
+                    if self._receive() is None:
+                        return
+                if left % MOST_NOTICES == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _receive(self) -> bytes | None:
+        try:
+            data, (sender, _) = self._socket.recvfrom(RECEIVE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                raise _OverflowedError from error
+            raise KernelError(f"cannot hear the kernel: {error.strerror}") from error
+        return data if sender == _KERNEL else b""
 
     def _attach(self, program: bytes) -> None:
         steps = ctypes.create_string_buffer(program, len(program))

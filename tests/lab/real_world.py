@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.kernel_world import MAIN, STATIC
 from tests.lab.host import Host
+from tests.lab.waiting import wait_for
 
 _TUNSETIFF, _TUNSETCARRIER = 0x400454CA, 0x400454E2  # linux/if_tun.h
 _IFF_TUN, _IFF_TAP, _IFF_NO_PI = 0x1, 0x2, 0x1000
@@ -91,6 +92,8 @@ class RealWorld:
     def add_address(self, name: str, address: str) -> None:
         """See `World`."""
         self._host.ip(f"address add {address} dev {name}")
+        untested = ("ip", "-6", "address", "show", "dev", name, "tentative")
+        wait_for("the address to be ready", lambda: not self._host.run(*untested))
 
     def remove_address(self, name: str, address: str) -> None:
         """See `World`."""
