@@ -94,6 +94,7 @@ def _problems(daemon: Daemon) -> Iterator[str]:
     missing = daemon.node.surroundings.missing
     if missing:
         yield f"waiting for interface {', '.join(missing)}"
+    yield from daemon.node.surroundings.mistakes
     yield from (problem.why for problem in daemon.bind_problems)
     conflicts = daemon.node.router.fib.conflicts()
     for prefix in sorted(conflicts)[:MOST_PROBLEMS]:

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import enum
-import itertools
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
-from cuberouted.config import Config, OpenVPNConfig, PeerConfig
-from cuberouted.model import Prefix
+from cuberouted.config import Config, OpenVPNConfig
+from cuberouted.model import Prefix, written
 from cuberouted.routing.values import Link
-from cuberouted.surroundings import Surroundings, data_interfaces, interfaces
+from cuberouted.surroundings import Surroundings, interfaces, sharing_a_tunnel
 
 
 class Level(enum.Enum):
@@ -62,7 +60,10 @@ def examine(config: Config, facts: Facts) -> list[Finding]:
     return [
         *_capability(facts),
         *_interfaces(config, facts),
-        *_shared_tunnels(config, facts),
+        *(
+            Finding(Level.PROBLEM, f"peer {peer.label}", why)
+            for peer, why in sharing_a_tunnel(config.peers, facts.links)
+        ),
         *_addresses(config, facts),
         *_networks(config, facts),
         *_forwarding(facts),
@@ -97,44 +98,12 @@ def _interfaces(config: Config, facts: Facts) -> Iterator[Finding]:
             yield Finding(Level.WAIT, name, "is not there, or down; cuberouted will wait for it")
         else:
             yield Finding(Level.OK, name, "is up")
-    for peer in config.peers:
-        if peer.mgmt_interface in data_interfaces(config):
-            yield Finding(
-                Level.PROBLEM,
-                f"peer {peer.label}",
-                f"mgmt_interface {peer.mgmt_interface} is the clients' own data interface;"
-                " it has to be the tunnel between the servers",
-            )
-
-
-def _shared_tunnels(config: Config, facts: Facts) -> Iterator[Finding]:
-    tunnels = {link.name for link in facts.links if link.point_to_point}
-    for one, other in shared_tunnels(config.peers, tunnels):
-        yield Finding(
-            Level.PROBLEM,
-            f"peer {other.label}",
-            f"shares the point-to-point interface {other.mgmt_interface} with peer {one.label}:"
-            " nobody could tell their routes apart; give each peer a tunnel of its own",
-        )
-
-
-def shared_tunnels(
-    peers: Iterable[PeerConfig], point_to_point: Iterable[str]
-) -> list[tuple[PeerConfig, PeerConfig]]:
-    """Pairs of peers behind one point-to-point interface: their nexthops would be the same."""
-    tunnels = set(point_to_point)
-    behind = [peer for peer in peers if peer.mgmt_interface in tunnels]
-    return [
-        (one, other)
-        for one, other in itertools.combinations(behind, 2)
-        if one.mgmt_interface == other.mgmt_interface
-    ]
 
 
 def _addresses(config: Config, facts: Facts) -> Iterator[Finding]:
     for peer in config.peers:
         link = next((x for x in facts.links if x.name == peer.mgmt_interface), None)
-        address, text = Prefix.host(peer.mgmt_ip), _text(peer.mgmt_ip)
+        address, text = Prefix.host(peer.mgmt_ip), written(peer.mgmt_ip)
         if peer.mgmt_ip in facts.surroundings.policy.ours:
             yield Finding(Level.PROBLEM, f"peer {peer.label}", f"{text} is this host's own address")
         elif link and not any(a.network.contains(address) for a in link.addresses):
@@ -161,7 +130,7 @@ def _networks(config: Config, facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WARNING,
                 f"peer {peer.label}",
-                f"its data address {_text(data_ip.address)} is outside allowed_networks",
+                f"its data address {written(data_ip.address)} is outside allowed_networks",
             )
 
 
@@ -213,7 +182,3 @@ def _listening(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.PROBLEM, address, f"cannot listen here: {why}; another program, or another port"
         )
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(Prefix.host(address).family, address)

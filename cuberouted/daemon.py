@@ -14,7 +14,7 @@ import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.lookout import Lookout
-from cuberouted.model import Superseded
+from cuberouted.model import Superseded, written
 from cuberouted.node import Node
 from cuberouted.openvpn.connection import Dialer
 from cuberouted.openvpn.sessions import LocalNews
@@ -206,6 +206,8 @@ class Daemon:
     async def _follow_peer(self, peer: Peer) -> None:
         config = peer.config
         end = PeerEnd(config.label, config.mgmt_ip, config.port, config.mgmt_interface)
+        where = written(end.address), end.port, end.device
+        log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
         with peer.task.scope:
             await Listener(self._edges.bus, end, peer.session, self.node.peer_news).run()
         peer.task.ended.set()

@@ -14,7 +14,7 @@ from pathlib import Path
 from cuberouted.check import Facts, sysctls_of_interest
 from cuberouted.config import Config, OpenVPNConfig
 from cuberouted.control import is_served
-from cuberouted.model import Prefix
+from cuberouted.model import Prefix, written
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
 from cuberouted.surroundings import Surroundings, data_interfaces, survey
@@ -84,7 +84,7 @@ def _listening_ports() -> Iterator[int]:
 def _busy(addresses: frozenset[bytes], port: int) -> Iterator[tuple[str, str]]:
     for address in addresses:
         family = Prefix.host(address).family
-        text = socket.inet_ntop(family, address)
+        text = written(address)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

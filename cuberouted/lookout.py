@@ -114,6 +114,9 @@ class Lookout:
         self._on_surroundings(surroundings)
         if surroundings.missing != before.missing:
             log.info("interfaces: %s", _missing(surroundings))
+        for mistake in surroundings.mistakes:
+            if mistake not in before.mistakes:
+                log.error("%s", mistake)
         if surroundings.policy.allowed != before.policy.allowed:
             log.info("allowed networks: %s", ", ".join(map(str, surroundings.policy.allowed)))
             await self._node.router.look_for_foreign(self._concerns_us)

@@ -83,7 +83,12 @@ class Prefix(NamedTuple):
         return int.from_bytes(self.address) >> shift == int.from_bytes(other.address) >> shift
 
     def __str__(self) -> str:
-        return f"{socket.inet_ntop(self.family, self.address)}/{self.length}"
+        return f"{written(self.address)}/{self.length}"
+
+
+def written(address: bytes) -> str:
+    """A packed address as people write it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 class Kind(enum.StrEnum):

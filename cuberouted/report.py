@@ -8,12 +8,11 @@ Times are seconds; absolute times ISO 8601 UTC.
 from __future__ import annotations
 
 import datetime as dt
-import socket
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from cuberouted.model import Kind, Prefix, shown
+from cuberouted.model import Kind, Prefix, shown, written
 from cuberouted.routing.rib import ADOPTED_VERSION, Claim
 from cuberouted.routing.values import Installed, Link, Nexthop
 
@@ -178,7 +177,7 @@ def owner(claim: Claim, age: float) -> Owner:
 def address(prefix: Prefix) -> str:
     """A host without its length, a network with it."""
     if prefix.is_host:
-        return socket.inet_ntop(prefix.family, prefix.address)
+        return written(prefix.address)
     return str(prefix)
 
 

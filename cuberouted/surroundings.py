@@ -6,13 +6,12 @@ which prefixes to believe, and which addresses to listen on.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from cuberouted.config import Config
-from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
+from cuberouted.config import Config, PeerConfig
+from cuberouted.model import Kind, LocalClaim, Prefix, SessionId, written
 from cuberouted.routing.paths import (
     Neighbour,
     Path,
@@ -34,7 +33,8 @@ class Surroundings:
     interface's absence. ``listen``: packed addresses for the peers to connect to.
     ``own_data``: our data interfaces' addresses, which we advertise as a server.
     ``data_addresses``: the first IPv4 one of each data interface, as text.
-    ``missing``: configured interfaces that are not there, or down.
+    ``missing``: configured interfaces that are not there, or down. ``mistakes``: what in the
+    configuration does not fit these links; such a peer gets no routes.
     """
 
     policy: Policy = attrs.field(factory=Policy)
@@ -45,6 +45,7 @@ class Surroundings:
     own_data: frozenset[Prefix] = frozenset()
     data_addresses: Mapping[str, str] = attrs.field(factory=dict)
     missing: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
 
 
 def survey(
@@ -65,6 +66,7 @@ def survey(
     if allowed is None:
         allowed = tuple(n for name in data_interfaces(config) for n in networks.get(name, ()))
     sources = preferred_sources(data)
+    mistaken = dict(sharing_a_tunnel(config.peers, by_name.values()))
     return Surroundings(
         policy=Policy(
             allowed=allowed,
@@ -72,7 +74,7 @@ def survey(
             management=frozenset(peer.mgmt_ip for peer in config.peers),
             servers=configured_servers(config),
         ),
-        paths=paths(neighbours(config), by_name),
+        paths=paths(neighbours(config, mistaken), by_name),
         sources=sources,
         networks=networks,
         listen=_listen(config, by_name),
@@ -81,6 +83,7 @@ def survey(
         missing=tuple(
             name for name in interfaces(config) if name not in by_name or not by_name[name].running
         ),
+        mistakes=tuple(f"peer {peer.label}: {why}" for peer, why in mistaken.items()),
     )
 
 
@@ -95,13 +98,38 @@ def interfaces(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*data_interfaces(config), *management)))
 
 
-def neighbours(config: Config) -> list[Neighbour]:
+def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[Neighbour]:
     """Whom routes may lead to: the peers, and our OpenVPN processes where there are several."""
-    peers = [Neighbour(p.label, p.mgmt_interface, p.mgmt_ip) for p in config.peers]
+    peers = [
+        Neighbour(p.label, p.mgmt_interface, p.mgmt_ip)
+        for p in config.peers
+        if p not in unreachable
+    ]
     if len(config.openvpns) == 1:
         return peers
     ours = [Neighbour(local_name(o.name), o.data_interface, None) for o in config.openvpns]
     return peers + ours
+
+
+def sharing_a_tunnel(
+    peers: Iterable[PeerConfig], links: Iterable[Link]
+) -> Iterator[tuple[PeerConfig, str]]:
+    """Peers behind a point-to-point interface that another peer has already, and what to do.
+
+    Such an interface is all that their nexthops would say, so nobody could tell them apart.
+    """
+    tunnels = {link.name for link in links if link.point_to_point}
+    first: dict[str, PeerConfig] = {}
+    for peer in peers:
+        owner = first.setdefault(peer.mgmt_interface, peer)
+        if owner is not peer and peer.mgmt_interface in tunnels:
+            yield (
+                peer,
+                (
+                    f"the point-to-point interface {peer.mgmt_interface} leads to peer"
+                    f" {owner.label} already; give each peer a tunnel of its own"
+                ),
+            )
 
 
 def local_name(instance: str) -> str:
@@ -137,5 +165,4 @@ def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
 
 
 def _first_ipv4(link: Link) -> str | None:
-    packed = (address.local for address in link.addresses if len(address.local) == 4)
-    return next((socket.inet_ntop(socket.AF_INET, address) for address in packed), None)
+    return next((written(a.local) for a in link.addresses if len(a.local) == 4), None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import attrs
 
 from cuberouted.config.keys import OnExit
-from cuberouted.model import Prefix
+from cuberouted.model import Prefix, written
 
 _FIXED_KEYS = ("node", "route_table", "route_protocol", "cube_routed_port", "control_socket")
 
@@ -49,8 +48,7 @@ class PeerConfig:
         """What tells this peer from every other: its name, or else its management address."""
         if self.name is not None:
             return self.name
-        family = socket.AF_INET if len(self.mgmt_ip) == 4 else socket.AF_INET6
-        return socket.inet_ntop(family, self.mgmt_ip)
+        return written(self.mgmt_ip)
 
 
 @attrs.frozen
