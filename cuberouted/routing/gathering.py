@@ -7,8 +7,16 @@ left out here from coming at all.
 from __future__ import annotations
 
 from cuberouted.routing.fib import FIRST_NEXTHOP_ID
-from cuberouted.routing.linkmsg import RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK
-from cuberouted.routing.netlink import NLM_F_REPLACE, Message, NetlinkError, messages
+from cuberouted.routing.netlink import (
+    NLM_F_REPLACE,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    Message,
+    NetlinkError,
+    messages,
+)
 from cuberouted.routing.routemsg import (
     RTM_DELNEXTHOP,
     RTM_DELROUTE,

@@ -28,13 +28,13 @@ def address(length: int, *attributes: bytes, flags: int = 0, family: int | None 
     size = len(attributes[0]) - 4
     family = family or (socket.AF_INET if size == 4 else socket.AF_INET6)
     body = struct.pack("=4BI", family, length, flags & 0xFF, 0, 3) + b"".join(attributes)
-    return Message(linkmsg.RTM_NEWADDR, 0, 1, 0, body)
+    return Message(netlink.RTM_NEWADDR, 0, 1, 0, body)
 
 
 def test_a_link_is_read() -> None:
     body = struct.pack("=BxHiII", 0, 65534, 3, UP | LOWER_UP, 0)
     body += netlink.attribute(IFLA_IFNAME, b"tun0\0\0\0\0")
-    row = linkmsg.read_link(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
+    row = linkmsg.read_link(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
     assert row == LinkRow(3, "tun0", UP | LOWER_UP)
 
 
@@ -106,7 +106,7 @@ READERS = (linkmsg.read_link, linkmsg.read_address, linkmsg.read_rule)
 def test_what_is_too_short_cannot_be_read(body: bytes) -> None:
     for read in READERS:
         with pytest.raises(NetlinkError):
-            read(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
+            read(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
 
 
 @given(
@@ -119,4 +119,4 @@ def test_garbage_is_read_or_refused(
 ) -> None:
     body = header + b"".join(netlink.attribute(kind, value) for kind, value in attributes)
     with contextlib.suppress(NetlinkError):
-        read(Message(linkmsg.RTM_NEWLINK, 0, 1, 0, body))
+        read(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
