@@ -58,9 +58,9 @@ class Drops:
         if not superseded:
             return ()
         self._forget(now)
-        names = Counter(session.name for session in listing.sessions)
-        lost = {item.name for item in superseded}
-        listed = {s.name: s for s in listing.sessions if s.name in lost and names[s.name] == 1}
+        sessions = listing.named({item.name for item in superseded})
+        count = Counter(session.name for session in sessions)
+        listed = {s.name: s for s in sessions if count[s.name] == 1}
         drops: dict[bytes, Drop] = {}
         for item in superseded:
             session = listed.get(item.name)

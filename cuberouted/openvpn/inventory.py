@@ -10,7 +10,7 @@ from cuberouted.model import Superseded, shown
 from cuberouted.openvpn.drops import Drop, Drops
 from cuberouted.openvpn.events import Reply
 from cuberouted.openvpn.listing import StatusError
-from cuberouted.openvpn.sessions import LocalNews, Sessions
+from cuberouted.openvpn.sessions import Correction, LocalNews, Sessions
 from cuberouted.openvpn.status import ListingReader
 
 
@@ -30,7 +30,7 @@ class Inventory:
         self._sessions = sessions
         self._drops = drops
         self._reader = ListingReader()
-        self._mark: int | None = None  # where in the stream this listing began
+        self._correction: Correction | None = None  # from the first row on
         self._problem = ""
         self._superseded: frozenset[Superseded] = frozenset()
         self._candidates: frozenset[Superseded] = frozenset()
@@ -46,16 +46,17 @@ class Inventory:
 
     def begin(self) -> None:
         """A listing has just been asked for."""
-        self._reader, self._mark, self._problem = ListingReader(), None, ""
+        self._reader, self._correction, self._problem = ListingReader(), None, ""
         self._candidates = self._superseded
 
     def rows(self, lines: Iterable[bytes]) -> None:
         """Some of its rows have come."""
-        if self._mark is None:
-            self._mark = self._sessions.mark()
+        if self._correction is None:
+            self._correction = self._sessions.correction()
         try:
             for line in lines:
                 self._reader.feed(line)
+            self._correction.take(self._reader.take())
         except StatusError as exc:
             self._problem = str(exc)
 
@@ -69,8 +70,8 @@ class Inventory:
             listing = self._reader.finish()
         except StatusError as exc:
             return Result(problem=str(exc))
-        mark = self._sessions.mark() if self._mark is None else self._mark
         drops: tuple[Drop, ...] = ()
         if self._drops is not None:
             drops = self._drops.due(self._candidates & self._superseded, listing, now)
-        return Result(news=self._sessions.listing(listing, mark), drops=drops)
+        correction = self._correction or self._sessions.correction()
+        return Result(news=correction.finish(), drops=drops)

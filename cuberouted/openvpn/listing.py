@@ -1,32 +1,54 @@
-"""Who is connected to one OpenVPN, as one complete status listing tells it."""
+"""Who is connected to one OpenVPN, as one status listing tells it."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import Prefix, SessionId
+from cuberouted.model import Kind, Prefix, SessionId
 
 
 class StatusError(Exception):
     """Not a listing that can be read; str() says why, and what to do."""
 
 
-class Session(NamedTuple):
-    """One connected client.
+@attrs.define(eq=False)
+class Client:
+    """One client, while its listing is being read.
 
     ``cid`` is NO_CID in a listing without client ids (2.3). ``since``: Unix seconds.
-    ``addresses`` are its own, ``networks`` are routed behind it (iroute). ``real_address``
-    is as written; its form differs between versions.
+    ``real``, ``virtual`` and ``virtual6`` are as written, the virtual ones empty where not
+    known. ``addresses`` are its own, ``networks`` are routed behind it (iroute).
     """
+
+    cid: int
+    since: int
+    name: bytes
+    real: bytes
+    virtual: bytes
+    virtual6: bytes
+    addresses: tuple[Prefix, ...] = ()
+    networks: tuple[Prefix, ...] = ()
+
+
+class Holding(NamedTuple):
+    """A prefix that leads to a client; ``kind`` CLIENT: it is the client's own address."""
+
+    prefix: Prefix
+    kind: Kind
+    client: Client
+
+
+class Session(NamedTuple):
+    """One connected client; see `Client`."""
 
     cid: int
     since: int
     name: bytes
     addresses: tuple[Prefix, ...]
     networks: tuple[Prefix, ...]
-    real_address: bytes
 
     @property
     def id(self) -> SessionId:
@@ -50,7 +72,15 @@ class Ignored:
 
 @attrs.frozen
 class Listing:
-    """A complete listing: the sessions that have a common name, in OpenVPN's order."""
+    """A complete listing. It is not changed any more."""
 
-    sessions: tuple[Session, ...]
+    clients: Sequence[Client]
     ignored: Ignored
+
+    def named(self, names: Container[bytes]) -> tuple[Session, ...]:
+        """The sessions of these common names, in OpenVPN's order."""
+        return tuple(
+            Session(c.cid, c.since, c.name, c.addresses, c.networks)
+            for c in self.clients
+            if c.name in names
+        )

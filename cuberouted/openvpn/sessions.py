@@ -2,12 +2,13 @@
 
 An event is applied at once and unconfirmed; a complete listing is the truth that corrects.
 Events and listings come in one stream, so their order there tells whether a listing can
-show what an event told: `mark` is where a listing began.
+show what an event told. A listing is compared while it comes in, so that its end is no
+long pause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from socket import AF_INET, inet_pton
 
 import attrs
@@ -15,7 +16,7 @@ import attrs
 from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
 from cuberouted.openvpn.commands import NO_CID, UNDEF
 from cuberouted.openvpn.events import Established
-from cuberouted.openvpn.listing import Listing, Session
+from cuberouted.openvpn.listing import Client, Holding
 
 
 @attrs.frozen
@@ -65,39 +66,40 @@ class Sessions:
         return LocalNews(self._instance, (claim,), (), self._complete)
 
     def _holds(self, session: SessionId, prefix: Prefix) -> bool:
-        held = self._claims.get(prefix)
+        held = self.held(prefix)
         return held is not None and held.session == session
 
-    def mark(self) -> int:
-        """Where in the stream we are; to be taken when a listing's first row comes."""
-        return self._place
+    def correction(self) -> Correction:
+        """What makes this equal to a listing whose first row has just come."""
+        return Correction(self, self._place)
 
-    def listing(self, listing: Listing, mark: int) -> LocalNews | None:
-        """Make what is held equal to a complete listing that began at *mark*.
+    def held(self, prefix: Prefix) -> LocalClaim | None:
+        """Who holds *prefix*."""
+        return self._claims.get(prefix)
 
-        What was announced after that stays as it is. None: nothing changed.
+    def is_announced(self, session: SessionId) -> bool:
+        """Whether an event told of *session*."""
+        return session in self._announced
+
+    def correct(self, shown: dict[Prefix, LocalClaim], place: int) -> LocalNews | None:
+        """Hold *shown* from now on, and what was announced after *place*.
+
+        *shown* has the very claim that is held, where nothing changed. None: no news.
         """
-        announced, old = self._announced, self._claims
-        later = {session for session, place in announced.items() if place > mark}
-        new = {p: claim for p, claim in old.items() if later and claim.session in later}
-        changed: list[LocalClaim] = []
-        shown: set[SessionId] = set()
-        for session, kind, prefix in _holdings(listing.sessions):
-            held = old.get(prefix)
-            if held is not None and held.session in later:
-                continue
-            claim = self._confirmed(session, kind, prefix, held)
-            new[prefix] = claim
-            shown.add(claim.session)
-            if claim is not held:
-                changed.append(claim)
-        withdrawn = tuple(prefix for prefix in old if prefix not in new)
-        self._claims = new
-        self._announced = {s: place for s, place in announced.items() if s in later or s in shown}
+        old, announced = self._claims, self._announced
+        later = {session for session, at in announced.items() if at > place}
+        if later:
+            shown |= {p: claim for p, claim in old.items() if claim.session in later}
+        changed = tuple(claim for p, claim in shown.items() if old.get(p) is not claim)
+        withdrawn = tuple(p for p in old if p not in shown)
+        self._claims = shown
+        if announced:
+            known = later | {claim.session for claim in shown.values()}
+            self._announced = {s: at for s, at in announced.items() if s in known}
         first, self._complete = not self._complete, True
         if not (changed or withdrawn or first):
             return None
-        return LocalNews(self._instance, tuple(changed), withdrawn, complete=True)
+        return LocalNews(self._instance, changed, withdrawn, complete=True)
 
     def lost(self) -> LocalNews | None:
         """Withdraw everything: OpenVPN has gone for good. None: nothing was held."""
@@ -106,38 +108,49 @@ class Sessions:
         self._claims, self._announced, self._complete = {}, {}, False
         return LocalNews(self._instance, (), withdrawn, complete=False) if told else None
 
-    def _confirmed(
-        self, session: Session, kind: Kind, prefix: Prefix, held: LocalClaim | None
-    ) -> LocalClaim:
-        """The claim, or *held* itself if that is just this."""
-        if held is not None and _same(session, held):
-            if held.confirmed and held.kind is kind and held.name == session.name:
-                return held
-            number = held.session  # with its client id, also where the listing has none
-        else:
-            number = session.id
-        return LocalClaim(prefix, kind, session.name, number, number in self._announced, True)
+
+class Correction:
+    """A listing that is being taken in; nothing changes before it is complete."""
+
+    def __init__(self, sessions: Sessions, place: int) -> None:
+        self._sessions = sessions
+        self._place = place
+        self._shown: dict[Prefix, LocalClaim] = {}
+
+    def take(self, holdings: Iterable[Holding]) -> None:
+        """Some of what it shows."""
+        held_by = self._sessions.held
+        for prefix, kind, client in holdings:
+            held = held_by(prefix)
+            if held is None or not _same(client, held):
+                self._shown[prefix] = self._claim(prefix, kind, client)
+            elif held.confirmed and held.kind is kind and held.name == client.name:
+                self._shown[prefix] = held
+            else:  # with its own client id, also where the listing has none
+                number, announced = held.session, held.announced
+                self._shown[prefix] = LocalClaim(prefix, kind, client.name, number, announced, True)
+
+    def finish(self) -> LocalNews | None:
+        """It is complete. None: it changed nothing."""
+        return self._sessions.correct(self._shown, self._place)
+
+    def _claim(self, prefix: Prefix, kind: Kind, client: Client) -> LocalClaim:
+        session = SessionId(client.cid, client.since)
+        announced = self._sessions.is_announced(session)
+        return LocalClaim(prefix, kind, client.name, session, announced, confirmed=True)
 
 
-def _holdings(sessions: Iterable[Session]) -> Iterator[tuple[Session, Kind, Prefix]]:
-    for session in sessions:
-        for prefix in session.addresses:
-            yield session, Kind.CLIENT, prefix
-        for prefix in session.networks:
-            yield session, Kind.NETWORK, prefix
-
-
-def _same(session: Session, held: LocalClaim) -> bool:
-    """Whether the session of a listing is the one that holds *held*.
+def _same(client: Client, held: LocalClaim) -> bool:
+    """Whether the client of a listing is the session that holds *held*.
 
     ``time_unix`` in the event and ``Connected Since (time_t)`` in the listing are both
     OpenVPN's ``mi->created`` (multi.c). Where the listing has no client ids, start and
     name tell.
     """
     cid, since = held.session
-    if session.cid == NO_CID:
-        return session.since == since and session.name == held.name
-    return session.cid == cid and session.since == since
+    if client.cid == NO_CID:
+        return client.since == since and client.name == held.name
+    return client.cid == cid and client.since == since
 
 
 def _session(event: Established) -> SessionId | None:

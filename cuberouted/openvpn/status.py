@@ -13,29 +13,15 @@ from __future__ import annotations
 import re
 from socket import AF_INET, AF_INET6, inet_pton
 
-import attrs
-
-from cuberouted.model import Prefix
+from cuberouted.model import Kind, Prefix
 from cuberouted.openvpn.columns import Columns, MissingColumnError
 from cuberouted.openvpn.commands import NO_CID, UNDEF
-from cuberouted.openvpn.listing import Ignored, Listing, Session, StatusError
+from cuberouted.openvpn.listing import Client, Holding, Ignored, Listing, StatusError
 
 MAC = re.compile(rb"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?:@[0-9]+)?", re.IGNORECASE)
 NOBODY = frozenset({UNDEF, b""})
 MAX_DIGITS = 18
 """Longer numbers are no ids or times of OpenVPN's, and would not fit 64 bits."""
-
-
-@attrs.define(eq=False)
-class _Client:
-    cid: int
-    since: int
-    name: bytes
-    real: bytes
-    virtual: bytes  # as written; empty where not known
-    virtual6: bytes
-    addresses: tuple[Prefix, ...] = ()
-    networks: tuple[Prefix, ...] = ()
 
 
 class ListingReader:
@@ -49,9 +35,10 @@ class ListingReader:
         self._columns: dict[bytes, Columns] = {}
         self._client_at: tuple[int, ...] = ()
         self._route_at: tuple[int, ...] = ()
-        self._clients: list[_Client] = []
-        self._by_real: dict[bytes, _Client] = {}
-        self._sharing: dict[bytes, list[_Client]] = {}  # clients that show one real address
+        self._found: list[Holding] = []
+        self._clients: list[Client] = []
+        self._by_real: dict[bytes, Client] = {}
+        self._sharing: dict[bytes, list[Client]] = {}  # clients that show one real address
         self._ignored = Ignored()
 
     def feed(self, line: bytes) -> None:
@@ -75,6 +62,11 @@ class ListingReader:
             else:
                 self._row(cut)
 
+    def take(self) -> list[Holding]:
+        """What was found since the last call: prefixes of clients that have a name."""
+        found, self._found = self._found, []
+        return found
+
     def finish(self) -> Listing:
         """The listing, after its END.
 
@@ -83,12 +75,7 @@ class ListingReader:
         """
         if not (self._client_at and self._route_at):
             raise StatusError("the listing has no HEADER rows for CLIENT_LIST and ROUTING_TABLE")
-        sessions = tuple(
-            Session(c.cid, c.since, c.name, c.addresses, c.networks, c.real)
-            for c in self._clients
-            if c.name not in NOBODY
-        )
-        return Listing(sessions, self._ignored)
+        return Listing(self._clients, self._ignored)
 
     def _other(self, fields: list[bytes]) -> None:
         if fields[0] != b"HEADER":
@@ -118,7 +105,7 @@ class ListingReader:
         if not (_is_number(since) and _is_number(cid)):
             self._ignored.strange += 1
             return
-        client = _Client(
+        client = Client(
             int(cid) if at_cid else NO_CID,
             int(since),
             fields[name],
@@ -147,7 +134,7 @@ class ListingReader:
         else:
             self._lead(address, client)
 
-    def _lead(self, address: bytes, client: _Client) -> None:
+    def _lead(self, address: bytes, client: Client) -> None:
         try:
             prefix = _prefix(address)
         except (ValueError, OSError):
@@ -158,8 +145,10 @@ class ListingReader:
             return
         if _own(address, client):
             client.addresses += (prefix,)
+            self._found.append(Holding(prefix, Kind.CLIENT, client))
         else:
             client.networks += (prefix,)
+            self._found.append(Holding(prefix, Kind.NETWORK, client))
 
     def _plausible(self, fields: list[bytes]) -> bool:
         """Whether a row that holds more commas than it should is cut in the right places."""
@@ -197,7 +186,7 @@ def _is_number(field: bytes) -> bool:
     return field.isdigit() and len(field) <= MAX_DIGITS
 
 
-def _behind(clients: list[_Client], name: bytes, address: bytes) -> _Client | None:
+def _behind(clients: list[Client], name: bytes, address: bytes) -> Client | None:
     """Whose route it is, of several clients that show one real address.
 
     Before 2.7 IPv6 clients are shown without a port. It is that of the route's common name;
@@ -209,7 +198,7 @@ def _behind(clients: list[_Client], name: bytes, address: bytes) -> _Client | No
     return max(owners or named, key=lambda client: (client.since, client.cid), default=None)
 
 
-def _own(address: bytes, client: _Client) -> bool:
+def _own(address: bytes, client: Client) -> bool:
     """Whether this is the client's own address, and no iroute.
 
     Where CLIENT_LIST does not tell (2.3 never tells the IPv6 address), a host is its own.

@@ -13,9 +13,9 @@ from cuberouted.config import OpenVPNConfig
 from cuberouted.model import Superseded
 from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
 from cuberouted.openvpn.journal import log_change
-from cuberouted.openvpn.listing import Listing, StatusError
+from cuberouted.openvpn.listing import StatusError
 from cuberouted.openvpn.outage import OnNews, Outage
-from cuberouted.openvpn.sessions import Sessions
+from cuberouted.openvpn.sessions import Correction, Sessions
 from cuberouted.openvpn.status import ListingReader
 
 log = logging.getLogger(__name__)
@@ -124,12 +124,13 @@ class StatusFileWatcher:
             elapsed = (stamp.written - self._seen.written) / 1e9
             self._period = max(elapsed, self._period / 2)
         self._seen, self._problem = stamp, ""
+        correction = self._sessions.correction()
         try:
-            listing = await _parsed(content)
+            await _take(content, correction)
         except StatusError as exc:
             self._problem = f"{self._path}: {exc}"
             return
-        news = self._sessions.listing(listing, self._sessions.mark())
+        news = correction.finish()
         self._outage.end()
         if news is not None:
             await self._outage.tell(news)
@@ -145,8 +146,8 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_SIZE)
 
 
-async def _parsed(content: bytes) -> Listing:
-    """The listing that *content* holds.
+async def _take(content: bytes, correction: Correction) -> None:
+    """Have *correction* take the listing that *content* holds.
 
     Raises:
       StatusError: it is none, or has no END.
@@ -154,8 +155,11 @@ async def _parsed(content: bytes) -> Listing:
     reader = ListingReader(separator=None)
     for number, line in enumerate(content.split(b"\n")):
         if line == b"END":
-            return reader.finish()
+            reader.finish()
+            correction.take(reader.take())
+            return
         reader.feed(line)
         if number % SLICE == 0:
+            correction.take(reader.take())
             await trio.lowlevel.checkpoint()
     raise StatusError("it has no END; OpenVPN writes none after a row of 512 bytes or more")

@@ -8,15 +8,18 @@ from cuberouted.model import Prefix, SessionId, Superseded
 from cuberouted.openvpn import drops
 from cuberouted.openvpn.commands import NO_CID
 from cuberouted.openvpn.drops import Drop, Drops
-from cuberouted.openvpn.listing import Ignored, Listing, Session
+from cuberouted.openvpn.listing import Client, Ignored, Listing, Session
 
 A, NET = Prefix.parse("10.9.0.50"), Prefix.parse("192.168.50.0/24")
-HOST = Session(1, 7, b"host1", (A,), (NET,), b"192.0.2.1:1")
+HOST = Session(1, 7, b"host1", (A,), (NET,))
 MOVED = Superseded(A, b"host1", SessionId(1, 7), "vpnsrvB")
 
 
 def listing(*sessions: Session) -> Listing:
-    return Listing(sessions, Ignored())
+    clients = [
+        Client(s.cid, s.since, s.name, b"", b"", b"", s.addresses, s.networks) for s in sessions
+    ]
+    return Listing(clients, Ignored())
 
 
 def test_a_superseded_session_that_is_still_listed_is_dropped_once() -> None:

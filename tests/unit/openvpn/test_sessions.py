@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
 from cuberouted.openvpn.commands import NO_CID
 from cuberouted.openvpn.events import Established
-from cuberouted.openvpn.listing import Ignored, Listing, Session
+from cuberouted.openvpn.listing import Client, Holding, Session
 from cuberouted.openvpn.sessions import LocalNews, Sessions
 
 A, B, A6 = Prefix.parse("10.9.0.50"), Prefix.parse("10.9.0.51"), Prefix.parse("fd00::50")
@@ -29,11 +29,24 @@ def session(
     name: bytes = b"host1",
     networks: tuple[Prefix, ...] = (),
 ) -> Session:
-    return Session(cid, since, name, addresses, networks, b"192.0.2.1:1")
+    return Session(cid, since, name, addresses, networks)
 
 
-def listing(*sessions: Session) -> Listing:
-    return Listing(sessions, Ignored())
+def listing(*sessions: Session) -> list[Holding]:
+    """What a listing shows of them."""
+    holdings = []
+    for cid, since, name, addresses, networks in sessions:
+        client = Client(cid, since, name, b"192.0.2.1:1", b"", b"")
+        holdings += [Holding(prefix, Kind.CLIENT, client) for prefix in addresses]
+        holdings += [Holding(prefix, Kind.NETWORK, client) for prefix in networks]
+    return holdings
+
+
+def listed(sessions: Sessions, *shown: Session) -> LocalNews | None:
+    """The news of a listing that comes all at once."""
+    correction = sessions.correction()
+    correction.take(listing(*shown))
+    return correction.finish()
 
 
 def claim(
@@ -64,92 +77,83 @@ def test_an_event_is_claimed_at_once_and_the_listing_confirms_it(sessions: Sessi
     first = claim(A, confirmed=False)
     assert sessions.established(event()) == news(first, complete=False)
     shown = session(A, A6, networks=(NET,))
-    assert sessions.listing(listing(shown), sessions.mark()) == news(
-        claim(A), claim(A6), claim(NET, kind=Kind.NETWORK)
-    )
-    assert sessions.listing(listing(shown), sessions.mark()) is None
+    assert listed(sessions, shown) == news(claim(A), claim(A6), claim(NET, kind=Kind.NETWORK))
+    assert listed(sessions, shown) is None
     assert sessions.count == 1
 
 
 def test_an_event_that_comes_twice_is_no_news(sessions: Sessions) -> None:
     sessions.established(event())
-    sessions.listing(listing(session(A)), sessions.mark())
+    listed(sessions, session(A))
     assert sessions.established(event()) is None
-    assert sessions.listing(listing(session(A)), sessions.mark()) is None
+    assert listed(sessions, session(A)) is None
 
 
 def test_a_session_first_found_in_a_listing_was_not_announced(sessions: Sessions) -> None:
-    assert sessions.listing(listing(session(A)), sessions.mark()) == news(claim(A, announced=False))
+    assert listed(sessions, session(A)) == news(claim(A, announced=False))
 
 
 def test_the_first_complete_listing_is_told_though_nobody_is_connected(sessions: Sessions) -> None:
-    assert sessions.listing(listing(), sessions.mark()) == news()
-    assert sessions.listing(listing(), sessions.mark()) is None
+    assert listed(sessions) == news()
+    assert listed(sessions) is None
 
 
 def test_a_listing_that_began_after_the_event_and_lacks_it_withdraws_it(sessions: Sessions) -> None:
     sessions.established(event())
-    assert sessions.listing(listing(), sessions.mark()) == news(withdrawn=(A,))
+    assert listed(sessions) == news(withdrawn=(A,))
 
 
 def test_a_listing_that_began_before_the_event_leaves_it_alone(sessions: Sessions) -> None:
-    sessions.listing(listing(session(A, cid=0, since=3)), sessions.mark())
-    mark = sessions.mark()
+    listed(sessions, session(A, cid=0, since=3))
+    correction = sessions.correction()
+    correction.take(listing(session(A, cid=0, since=3)))
     sessions.established(event())
-    assert sessions.listing(listing(session(A, cid=0, since=3)), mark) is None
-    assert sessions.listing(listing(session(A)), sessions.mark()) == news(claim(A))
+    assert correction.finish() is None
+    assert listed(sessions, session(A)) == news(claim(A))
 
 
 def test_an_event_takes_the_address_from_whoever_held_it(sessions: Sessions) -> None:
-    sessions.listing(listing(session(A, cid=0, since=3, name=b"old")), sessions.mark())
+    listed(sessions, session(A, cid=0, since=3, name=b"old"))
     assert sessions.established(event()) == news(claim(A, confirmed=False))
 
 
 def test_who_has_gone_from_the_listing_is_withdrawn(sessions: Sessions) -> None:
-    sessions.listing(listing(session(A, A6), session(B, cid=2)), sessions.mark())
-    assert sessions.listing(listing(session(B, cid=2)), sessions.mark()) == news(withdrawn=(A, A6))
+    listed(sessions, session(A, A6), session(B, cid=2))
+    assert listed(sessions, session(B, cid=2)) == news(withdrawn=(A, A6))
 
 
 def test_an_address_that_moves_between_clients_is_claimed_anew_not_withdrawn(
     sessions: Sessions,
 ) -> None:
-    sessions.listing(listing(session(A)), sessions.mark())
+    listed(sessions, session(A))
     moved = session(A, cid=2, since=9, name=b"host2")
-    assert sessions.listing(listing(moved), sessions.mark()) == news(
-        claim(A, cid=2, since=9, name=b"host2", announced=False)
-    )
+    assert listed(sessions, moved) == news(claim(A, cid=2, since=9, name=b"host2", announced=False))
 
 
 def test_a_client_id_that_comes_again_after_a_restart_is_another_session(
     sessions: Sessions,
 ) -> None:
     sessions.established(event(cid=0, since=7))
-    sessions.listing(listing(session(A, cid=0, since=7)), sessions.mark())
+    listed(sessions, session(A, cid=0, since=7))
     again = session(A, cid=0, since=99)
-    assert sessions.listing(listing(again), sessions.mark()) == news(
-        claim(A, cid=0, since=99, announced=False)
-    )
+    assert listed(sessions, again) == news(claim(A, cid=0, since=99, announced=False))
 
 
 def test_the_listing_corrects_the_name(sessions: Sessions) -> None:
     sessions.established(event(name=b"certificate"))
-    assert sessions.listing(listing(session(A, name=b"user")), sessions.mark()) == news(
-        claim(A, name=b"user")
-    )
+    assert listed(sessions, session(A, name=b"user")) == news(claim(A, name=b"user"))
 
 
 def test_without_client_ids_start_and_name_tell_the_session(sessions: Sessions) -> None:
     # OpenVPN 2.3: the event has one, the listing has not
     sessions.established(event(cid=5))
-    assert sessions.listing(listing(session(A, cid=NO_CID)), sessions.mark()) == news(
-        claim(A, cid=5)
-    )
-    assert sessions.listing(listing(session(A, cid=NO_CID)), sessions.mark()) is None
+    assert listed(sessions, session(A, cid=NO_CID)) == news(claim(A, cid=5))
+    assert listed(sessions, session(A, cid=NO_CID)) is None
 
 
 def test_an_announced_ipv6_client_is_announced_by_its_listing(sessions: Sessions) -> None:
     assert sessions.established(event(ifconfig_pool_remote_ip="")) is None
-    assert sessions.listing(listing(session(A6)), sessions.mark()) == news(claim(A6))
+    assert listed(sessions, session(A6)) == news(claim(A6))
 
 
 @pytest.mark.parametrize(
@@ -178,10 +182,18 @@ def test_with_env_filter_the_certificates_name_serves(sessions: Sessions) -> Non
 
 def test_lost_withdraws_everything_and_nothing_is_complete_any_more(sessions: Sessions) -> None:
     assert sessions.lost() is None
-    sessions.listing(listing(session(A, A6)), sessions.mark())
+    listed(sessions, session(A, A6))
     assert sessions.lost() == news(withdrawn=(A, A6), complete=False)
     assert sessions.lost() is None
-    assert sessions.listing(listing(), sessions.mark()) == news()
+    assert listed(sessions) == news()
+
+
+def test_what_was_lost_while_a_listing_came_in_is_told_again(sessions: Sessions) -> None:
+    listed(sessions, session(A))
+    correction = sessions.correction()
+    correction.take(listing(session(A)))
+    sessions.lost()
+    assert correction.finish() == news(claim(A, announced=False))
 
 
 ADDRESSES = st.sampled_from([A, B, A6])
@@ -219,7 +231,7 @@ def test_the_news_add_up_to_what_the_last_listing_shows(
         elif step is None:
             told = sessions.lost()
         else:
-            told = sessions.listing(listing(*step), sessions.mark())
+            told = listed(sessions, *step)
         for prefix in told.withdrawn if told else ():
             del held[prefix]
         for item in told.claims if told else ():
@@ -233,15 +245,13 @@ def test_the_news_add_up_to_what_the_last_listing_shows(
 
 
 def test_20_000_clients_are_compared_fast(sessions: Sessions) -> None:
-    everybody = listing(
-        *(
-            session(Prefix.host(bytes((10, i >> 8, i & 255, 1))), cid=i, name=b"c%d" % i)
-            for i in range(20_000)
-        )
-    )
+    everybody = [
+        session(Prefix.host(bytes((10, i >> 8, i & 255, 1))), cid=i, name=b"c%d" % i)
+        for i in range(20_000)
+    ]
     began = time.process_time()
-    told = sessions.listing(everybody, sessions.mark())
+    told = listed(sessions, *everybody)
     assert told is not None
     assert len(told.claims) == 20_000
-    assert sessions.listing(everybody, sessions.mark()) is None
+    assert listed(sessions, *everybody) is None
     assert time.process_time() - began < 1.0  # some 0.1 s; far more if quadratic
