@@ -41,7 +41,7 @@ def tunnel(one: int, other: int) -> tuple[str, str, int]:
     The article's for servers 1 and 2: 10.200.200.1 and 10.200.200.5.
     """
     low, high = sorted((one, other))
-    pairs = [(a, b) for a in range(1, MOST_SERVERS + 1) for b in range(a + 1, MOST_SERVERS + 1)]
+    pairs = [(a, b) for b in range(1, MOST_SERVERS + 1) for a in range(1, b)]
     pair = pairs.index((low, high))
     ends = f"10.200.{200 + pair}.1", f"10.200.{200 + pair}.5"
     ours, theirs = ends if one == low else ends[::-1]

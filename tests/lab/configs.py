@@ -8,11 +8,6 @@ from tests.lab.host import PROJECT
 from tests.lab.server import Server
 
 
-def article(server: Server) -> str:
-    """The article's file for this server, as the project ships it."""
-    return (PROJECT / f"conf/article/{server.name}.conf").read_text()
-
-
 def mesh(server: Server, *more: str, peers: Iterable[Server] | None = None) -> str:
     """A configuration with a [peer] section for each of *peers* (default: every other server).
 
@@ -21,12 +16,24 @@ def mesh(server: Server, *more: str, peers: Iterable[Server] | None = None) -> s
     own = [
         f"node = {server.name}",
         "data_interface = tun0",
-        "openvpn_mgmt_pass_file = /etc/openvpn/pass",
-        "openvpn_mgmt_port = 5656",
+        *_management(*server.options.management.split()),
         *more,
     ]
     chosen = [tunnel.peer for tunnel in server.tunnels.values()] if peers is None else peers
     return "\n".join([*own, *(_peer(server, peer) for peer in chosen)]) + "\n"
+
+
+def shipped(server: Server, example: str) -> str:
+    """The file for this server in one of the project's examples, such as ``three-servers``."""
+    return (PROJECT / f"conf/{example}/{server.name}.conf").read_text()
+
+
+def _management(host: str, port: str, password: str = "") -> list[str]:
+    """What goes with OpenVPN's option ``management``."""
+    lines = [f"openvpn_mgmt_host = {host}", f"openvpn_mgmt_port = {port}"]
+    if port == "unix":
+        lines = [f"openvpn_mgmt_socket = {host}"]
+    return [*lines, f"openvpn_mgmt_pass_file = {password}"] if password else lines
 
 
 def _peer(server: Server, peer: Server) -> str:

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 
 KEEPER = """
 set -e
-hostname "$1"
+echo "$1" > /proc/sys/kernel/hostname
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 lab /run
 mount -t tmpfs -o mode=755 lab /etc/openvpn

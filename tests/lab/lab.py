@@ -6,8 +6,8 @@
         one.connect(a)
         two.connect(b)
 
-Needs root, /dev/net/tun, and the programs of Debian's openvpn, iproute2, iputils-ping
-and openssl packages. Nothing outside this process's own namespaces is touched.
+Needs root, /dev/net/tun, and the programs of Debian's openvpn, iproute2, iputils-ping,
+nftables and openssl packages. Nothing outside this process's own namespaces is touched.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROGRAMS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
-    "sysctl": "procps",
+    "nft": "nftables",
 }
 
 FIRST_CLIENT = 100

@@ -36,6 +36,13 @@ def cut(host: Host) -> None:
     host.ip("link set eth0 down")
 
 
+def lose(host: Host, percent: int) -> None:
+    """Drops so many of the packets that come in through eth0, at random."""
+    chain = "type filter hook input priority 0;"
+    rule = f"iifname eth0 numgen random mod 100 < {percent} drop"
+    host.run("nft", f"table inet lab {{ chain input {{ {chain} {rule}; }}; }}")
+
+
 def mend(host: Host) -> None:
     """Puts it in again."""
     host.ip("link set eth0 up")

@@ -10,6 +10,7 @@ from tests.lab.host import Host
 from tests.lab.openvpn import OpenVPN, Options, client_entry, server_config, tunnel_config
 from tests.lab.waiting import wait_for
 
+FORWARD = "cd /proc/sys/net; echo 1 > ipv4/ip_forward; echo 1 > ipv6/conf/all/forwarding"
 PASSWORD = "the lab's password"
 
 
@@ -44,7 +45,7 @@ class Server:
         host.write("/etc/openvpn/pass", PASSWORD + "\n", 0o600)
         host.path("/etc/openvpn/ccd").mkdir()
         host.path("/run/openvpn").mkdir()
-        host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        host.run("sh", "-c", FORWARD)
         self.openvpn = OpenVPN(host, "server", server_config(self.data, options))
 
     def tunnel_to(self, peer: Server, key: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import ping, routes
-from tests.lab.configs import article
+from tests.lab.configs import shipped
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_routes
 from tests.lab.openvpn import Options
+from tests.lab.server import Server
 
 
 @pytest.fixture(params=["subnet", "net30"])
@@ -56,3 +57,7 @@ def test_the_peer_is_called_what_it_announces(lab: Lab) -> None:
     status = lab.servers[0].daemon.ask("status")
     assert status["node"] == "vpnsrvA"
     assert [peer["name"] for peer in status["peers"]] == ["vpnsrvB"]
+
+
+def article(server: Server) -> str:
+    return shipped(server, "article")

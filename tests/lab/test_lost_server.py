@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tests.lab import ping
+from tests.lab import ping, routes
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, connect, share, start_daemons, wait_routes
-from tests.lab.network import cut, mend
+from tests.lab.network import cut, lose, mend
 
 CLIENTS = {"host1": 0, "host2": 1, "host3": 2}
 HOLD = 3.0
@@ -48,6 +48,20 @@ def test_the_hold_time_can_be_well_below_a_second(lab: Lab) -> None:
     cut(b.host)
     wait_routes(lab, where, silent=[b])
     assert time.monotonic() - lost < 1.0
+
+
+def test_a_network_that_loses_every_tenth_packet_costs_no_route(lab: Lab) -> None:
+    where = connect(lab, {"host1": 0, "host2": 1})
+    for server in lab.servers:
+        lose(server.host, 10)
+    start_daemons(lab.servers)
+    wait_routes(lab, where)
+    deletions = [routes.Deletions(server.host) for server in lab.servers]
+    three = lab.client("host3")
+    three.connect(lab.servers[0])
+    where[three] = lab.servers[0]
+    wait_routes(lab, where)
+    assert [listener.seen() for listener in deletions] == [[], []]
 
 
 def test_a_client_of_a_lost_server_is_reached_where_it_connects_next(lab: Lab) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.lab import routes
-from tests.lab.configs import article, mesh
+from tests.lab.configs import mesh, shipped
 from tests.lab.daemon import CONFIG
 from tests.lab.lab import Lab
 from tests.lab.mesh import share, start_daemons, wait_routes
@@ -56,7 +58,7 @@ def test_a_wrong_management_password_is_told_once_and_the_rest_works(lab: Lab) -
 
 def test_a_management_interface_that_somebody_else_holds_is_told(lab: Lab) -> None:
     a, _ = lab.servers
-    holder = a.host.start("holder", "python3", "-c", HOLDER)
+    holder = a.host.start("holder", sys.executable, "-c", HOLDER)
     holder.says("holding")
     start_daemons(lab.servers)
     a.daemon.process.says("openvpn_status_file", timeout=15)
@@ -68,7 +70,7 @@ def test_a_management_interface_that_somebody_else_holds_is_told(lab: Lab) -> No
 
 def test_an_interface_that_does_not_exist_is_told_and_waited_for(lab: Lab) -> None:
     a, _ = lab.servers
-    a.daemon.run(article(a).replace("tun1", "tun7"))
+    a.daemon.run(shipped(a, "article").replace("tun1", "tun7"))
     a.daemon.process.says("tun7")
     assert routes.ours(a.host) == set()
     assert a.daemon.command("status").returncode == 1
@@ -78,7 +80,7 @@ def test_an_interface_that_does_not_exist_is_told_and_waited_for(lab: Lab) -> No
 def test_a_port_that_is_in_use_is_told_and_waited_for(lab: Lab) -> None:
     a, b = lab.servers
     tunnel = a.tunnels[b.name]
-    squatter = a.host.start("squatter", "python3", "-c", LISTENER, tunnel.ours, "5657")
+    squatter = a.host.start("squatter", sys.executable, "-c", LISTENER, tunnel.ours, "5657")
     squatter.says("listening")
     start_daemons(lab.servers)
     a.daemon.process.says("5657")
@@ -90,7 +92,7 @@ def test_a_port_that_is_in_use_is_told_and_waited_for(lab: Lab) -> None:
 def test_a_peer_that_speaks_garbage_is_no_peer(lab: Lab) -> None:
     a, b = lab.servers
     tunnel = b.tunnels[a.name]
-    garbler = b.host.start("garbler", "python3", "-c", LISTENER, tunnel.ours, "5657")
+    garbler = b.host.start("garbler", sys.executable, "-c", LISTENER, tunnel.ours, "5657")
     garbler.says("listening")
     a.daemon.run(mesh(a))
     routes.wait_towards(a.host, {f"{b.data}/32": "tun1"})
@@ -103,7 +105,7 @@ def test_a_peer_that_speaks_garbage_is_no_peer(lab: Lab) -> None:
 def test_a_peer_with_our_own_name_is_refused_and_both_names_are_shown(lab: Lab) -> None:
     a, b = lab.servers
     start_daemons([a])
-    b.daemon.run("node = vpnsrvA\n" + article(b))
+    b.daemon.run("node = vpnsrvA\n" + shipped(b, "article"))
     wait_for("A to refuse B", lambda: "vpnsrvA" in str(a.daemon.ask("status")["peers"]))
     assert a.daemon.command("status").returncode == 1
     routes.wait_towards(a.host, {f"{b.data}/32": "tun1"})
@@ -145,7 +147,7 @@ def test_nothing_of_this_disturbs_a_mesh_that_works(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a, b = lab.servers
     stranger = a.host.start(
-        "stranger", "python3", "-c", f"""
+        "stranger", sys.executable, "-c", f"""
 import socket
 for _ in range(20):
     with socket.create_connection(("{b.tunnels[a.name].ours}", 5657)) as sock:

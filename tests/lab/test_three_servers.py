@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.lab import ping
+from tests.lab.configs import shipped
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, connect, share, start_daemons, wait_routes
+from tests.lab.openvpn import Options
 
 CLIENTS = {"host1": 0, "host2": 1, "host3": 2, "host4": 2}
 
@@ -39,4 +45,19 @@ def test_clients_come_and_go_on_all_servers_at_once(lab3: Lab) -> None:
     for client in where:
         client.openvpn.ready()
     wait_routes(lab3, where)
+    assert_all_reach_all(where)
+
+
+@pytest.fixture
+def example_lab() -> Iterator[Lab]:
+    """As the project's example for three servers has it: OpenVPN listens on a Unix socket."""
+    options = Options(management="/run/openvpn/data.sock unix")
+    with Lab(("vpnsrvA", "vpnsrvB", "vpnsrvC"), options) as lab:
+        yield lab
+
+
+def test_the_example_s_files_work_as_they_stand(example_lab: Lab) -> None:
+    where = connect(example_lab, CLIENTS)
+    start_daemons(example_lab.servers, lambda server: shipped(server, "three-servers"))
+    wait_routes(example_lab, where)
     assert_all_reach_all(where)
