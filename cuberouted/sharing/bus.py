@@ -46,7 +46,7 @@ async def open_bus(port: int, hold_time: float) -> AsyncIterator[ZmqBus]:
         bus.close()
         doorkeeper.close()
         with trio.CancelScope(shield=True):  # bounded by LINGER
-            await trio.to_thread.run_sync(context.term)
+            await trio.to_thread.run_sync(context.destroy, 0)
 
 
 class ZmqBus:

@@ -14,17 +14,14 @@ from collections.abc import Mapping
 import trio
 import zmq
 
-from cuberouted.sharing.allowance import Allowance
+from cuberouted.model import Prefix
+from cuberouted.seldom import Seldom
 from cuberouted.sharing.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"cuberouted"
-REMEMBERED = 256
-"""Addresses of strangers whose last log line is remembered."""
-QUIET = 60.0
-"""Seconds between two log lines on the same stranger."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -35,7 +32,7 @@ class Doorkeeper:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.peers: Mapping[bytes, str] = {}
         self.strangers = 0
-        self._logged: dict[str, Allowance] = {}
+        self._seldom = Seldom()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
@@ -62,19 +59,16 @@ class Doorkeeper:
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
         _version, request_id, _domain, address, *_credentials = frames
-        key = self.peers.get(packed(address.decode()))
+        host = packed(address.decode())
+        key = self.peers.get(host)
         if key is not None:
             return [b"1.0", request_id, b"200", b"OK", key.encode(), b""]
-        self._turned_away(address.decode())
+        self._turned_away(str(Prefix.host(host)).partition("/")[0])
         return [b"1.0", request_id, b"400", b"not a peer's management address", b"", b""]
 
     def _turned_away(self, address: str) -> None:
         self.strangers += 1
-        allowance = self._logged.pop(address, None) or Allowance(1, QUIET)
-        self._logged[address] = allowance  # the one seen last is forgotten last
-        if len(self._logged) > REMEMBERED:
-            del self._logged[next(iter(self._logged))]
-        if allowance.take(trio.current_time()):
+        if self._seldom.due(address, trio.current_time()) is not None:
             log.warning("turned away a connection from %s: not a peer's mgmt_ip", address)
 
 

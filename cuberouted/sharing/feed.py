@@ -115,7 +115,7 @@ class PeerFeed:
         self.table.replace(part.epoch, part.seq, whole)
         self._lacking = False
         self.stale_since = math.inf
-        self.why = f"{len(self.table)} advertisements"
+        self.why = f"complete, advertisements: {len(self.table)}"
         return (Replaced(self._peer, part.node, self.table.advertisements()),)
 
     def _lack(self, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The task that listens to one peer."""
+"""The tasks that listen to one peer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from cuberouted.seldom import Seldom
 from cuberouted.sharing.allowance import Allowance
 from cuberouted.sharing.messages import (
     UPDATES,
@@ -15,7 +16,7 @@ from cuberouted.sharing.messages import (
     decode,
 )
 from cuberouted.sharing.news import Moved, Outcome, PeerNews, PeerState
-from cuberouted.sharing.port import Link, PeerSocket
+from cuberouted.sharing.port import Bus, Link, PeerEnd, PeerSocket
 from cuberouted.sharing.session import PeerSession
 
 log = logging.getLogger(__name__)
@@ -30,87 +31,93 @@ DEAF = 0.1
 OnNews = Callable[[PeerNews], Awaitable[None]]
 
 
-async def listen(socket: PeerSocket, session: PeerSession, on_news: OnNews) -> None:
-    """Hear *session*'s peer on *socket* for ever, and tell the news in order."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_link, socket, session)
-        await _Listener(socket, session, on_news).run()
+class Listener:
+    """Hears *session*'s peer on *bus*, and tells the news in order: ``await on_news(news)``."""
 
-
-async def _watch_link(socket: PeerSocket, session: PeerSession) -> None:
-    while True:
-        link = await socket.link_change()
-        if link is Link.CONNECTED:
-            session.connected()
-        else:
-            session.disconnected(link.value)
-        log.debug("peer %s: %s", session.peer, link.value or "connected")
-
-
-class _Listener:
-    def __init__(self, socket: PeerSocket, session: PeerSession, on_news: OnNews) -> None:
-        self._socket = socket
-        self._session = session
+    def __init__(self, bus: Bus, end: PeerEnd, session: PeerSession, on_news: OnNews) -> None:
+        self.session = session
+        self._bus = bus
+        self._end = end
         self._on_news = on_news
-        self._may_log_malformed = Allowance(1, 60)
-        self._may_log_moves = Allowance(30, 60)
+        self._malformed = Seldom()
+        self._moves = Allowance(30, 60)
 
     async def run(self) -> None:
-        self._socket.subscribe(UPDATES)
+        """Listen for ever. Cancel it to part with the peer; that tells no news."""
+        with self._bus.open(self._end) as socket:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_link, socket)
+                await self._listen(socket)
+
+    async def _watch_link(self, socket: PeerSocket) -> None:
         while True:
-            deadline = self._session.deadline
+            link = await socket.link_change()
+            if link is Link.CONNECTED:
+                self.session.connected()
+            else:
+                self.session.disconnected(link.value)
+            log.debug("peer %s: %s", self.session.peer, link.value or "connected")
+
+    async def _listen(self, socket: PeerSocket) -> None:
+        socket.subscribe(UPDATES)
+        while True:
+            deadline = self.session.deadline
             with trio.move_on_at(deadline):
-                await self._socket.readable()
-            await self._drain()
-            if trio.current_time() >= self._session.deadline:
-                await self._judge(deadline)
+                await socket.readable()
+            await self._drain(socket)
+            if trio.current_time() >= self.session.deadline:
+                await self._judge(socket, deadline)
 
-    async def _judge(self, deadline: float) -> None:
+    async def _judge(self, socket: PeerSocket, deadline: float) -> None:
         if trio.current_time() > deadline + DEAF:
-            self._session.was_deaf(trio.current_time())
+            self.session.was_deaf(trio.current_time())
         await trio.sleep(GRACE)
-        await self._drain()
-        await self._carry_out(self._session.timer(trio.current_time()))
+        await self._drain(socket)
+        await self._carry_out(self.session.timer(trio.current_time()), socket)
 
-    async def _drain(self) -> None:
+    async def _drain(self, socket: PeerSocket) -> None:
         turn_ends = trio.current_time() + SLICE
-        while (frames := self._socket.receive()) is not None:
-            await self._carry_out(self._take(frames))
+        while (frames := socket.receive()) is not None:
+            await self._carry_out(self._take(frames), socket)
             if trio.current_time() >= turn_ends:
                 await trio.lowlevel.checkpoint()
                 turn_ends = trio.current_time() + SLICE
         await trio.lowlevel.checkpoint()
 
     def _take(self, frames: Sequence[bytes]) -> Outcome:
-        now = trio.current_time()
+        now, peer = trio.current_time(), self.session.peer
         try:
-            return self._session.receive(frames[0], decode(frames), now)
+            return self.session.receive(frames[0], decode(frames), now)
         except IncompatibleVersionError as error:
-            return self._session.incompatible(error, now)
+            return self.session.incompatible(error, now)
         except MalformedMessageError as error:
-            self._session.malformed(str(error))
-            if self._may_log_malformed.take(now):
-                log.warning("peer %s: message dropped: %s", self._session.peer, error)
+            self.session.malformed(str(error))
+            kept_quiet = self._malformed.due("malformed", now)
+            if kept_quiet is not None:
+                log.warning("peer %s: dropped a message: %s%s", peer, error, _more(kept_quiet))
             return Outcome()
 
-    async def _carry_out(self, outcome: Outcome) -> None:
+    async def _carry_out(self, outcome: Outcome, socket: PeerSocket) -> None:
         if outcome.moved is not None:
             self._log(outcome.moved)
         for topic in outcome.unsubscribe:
-            self._socket.unsubscribe(topic)
+            socket.unsubscribe(topic)
         for topic in outcome.subscribe:
-            self._socket.subscribe(topic)
+            socket.subscribe(topic)
         for news in outcome.news:
             await self._on_news(news)
 
     def _log(self, moved: Moved) -> None:
-        if not self._may_log_moves.take(trio.current_time()):
+        if not self._moves.take(trio.current_time()):
             return
         level = logging.INFO if moved.new in _WELL else logging.WARNING
         old, new = moved.old.value, moved.new.value
-        withheld = self._may_log_moves.tally()
-        more = f" ({withheld} changes before this were not logged)" if withheld else ""
+        more = _more(self._moves.tally())
         log.log(level, "peer %s: %s -> %s, %s%s", moved.peer, old, new, moved.why, more)
 
 
 _WELL = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})
+
+
+def _more(kept_quiet: int) -> str:
+    return f" ({kept_quiet} more before this)" if kept_quiet else ""

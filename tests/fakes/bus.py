@@ -1,0 +1,249 @@
+"""A network of buses in memory, for trio's MockClock.
+
+Each `FakeBus` keeps the promises of `cuberouted.sharing.port.Bus` that ZeroMQ keeps: a
+new connection repeats all subscriptions, messages of one publisher come in order, a
+subscriber that is too slow loses messages, and who is not admitted hears nothing.
+
+The hooks of a test are on `FakeNetwork`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import trio
+
+from cuberouted.sharing.port import BindProblem, Link, PeerEnd, Request
+
+T = TypeVar("T")
+
+SEND_QUEUE = 1000
+RECONNECT = 0.1
+
+
+class FakeNetwork:
+    """Buses by their address (packed). ``delay``: seconds that everything takes."""
+
+    def __init__(self, delay: float = 0.001) -> None:
+        self.delay = delay
+        self._buses: dict[bytes, FakeBus] = {}
+        self._sockets: list[FakePeerSocket] = []
+        self._cut: set[frozenset[bytes]] = set()
+
+    def bus(self, address: bytes) -> FakeBus:
+        """The bus of the node at *address*; a second one takes the place of the first."""
+        old = self._buses.get(address)
+        if old is not None:
+            self.stop(address)
+        self._buses[address] = FakeBus(self, address)
+        return self._buses[address]
+
+    def stop(self, address: bytes) -> None:
+        """The process at *address* is gone: its connections end, and what it has yet to hear."""
+        del self._buses[address]
+        for socket in self._sockets:
+            if socket.end.address == address:
+                socket.disconnect()
+        self._sockets = [s for s in self._sockets if s.home.address != address]
+
+    def partition(self, a: bytes, b: bytes) -> None:
+        """Nothing passes between *a* and *b*, and nobody is told."""
+        self._cut.add(frozenset((a, b)))
+
+    def heal(self, a: bytes, b: bytes) -> None:
+        """The path is back; connections are made anew."""
+        self._cut.discard(frozenset((a, b)))
+        self.disconnect(a, b)
+
+    def disconnect(self, a: bytes, b: bytes) -> None:
+        """The connections between *a* and *b* end; they come back after `RECONNECT`."""
+        for socket in self._sockets:
+            if {socket.home.address, socket.end.address} == {a, b}:
+                socket.disconnect()
+
+    def lose(self, publisher: bytes, subscriber: bytes, count: int) -> None:
+        """The next *count* messages that *publisher* sends to *subscriber* are lost."""
+        for socket in self._sockets:
+            if (socket.end.address, socket.home.address) == (publisher, subscriber):
+                socket.to_lose = count
+
+    def passes(self, a: bytes, b: bytes) -> bool:
+        """Whether the path between *a* and *b* is whole."""
+        return frozenset((a, b)) not in self._cut
+
+    def find(self, address: bytes) -> FakeBus | None:
+        """The bus that listens at *address* now."""
+        bus = self._buses.get(address)
+        return bus if bus is not None and bus.listening else None
+
+    def attach(self, socket: FakePeerSocket) -> None:
+        self._sockets.append(socket)
+
+    def detach(self, socket: FakePeerSocket) -> None:
+        self._sockets = [s for s in self._sockets if s is not socket]
+
+    def subscribers(self, address: bytes) -> list[FakePeerSocket]:
+        """Who is connected to the bus at *address*."""
+        return [s for s in self._sockets if s.end.address == address and s.connected]
+
+
+class Inbox(Generic[T]):
+    """Things that arrive, each at its time, in order."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[float, T]] = deque()
+        self._changed = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, delay: float) -> None:
+        due = trio.current_time() + delay
+        if self._items:
+            due = max(due, self._items[-1][0])
+        self._items.append((due, item))
+        self._changed.set()
+
+    def get(self) -> T | None:
+        if not self._items or self._items[0][0] > trio.current_time():
+            return None
+        return self._items.popleft()[1]
+
+    def clear(self) -> None:
+        self._items.clear()
+
+    async def ready(self) -> None:
+        while not self._items or self._items[0][0] > trio.current_time():
+            self._changed = trio.Event()
+            with trio.move_on_at(self._items[0][0] if self._items else math.inf):
+                await self._changed.wait()
+
+
+class FakeBus:
+    """One node's bus, made by `FakeNetwork.bus`."""
+
+    def __init__(self, network: FakeNetwork, address: bytes) -> None:
+        self.address = address
+        self.network = network
+        self.listening = False
+        self.peers: dict[bytes, str] = {}
+        self.inbox: Inbox[Request] = Inbox()
+        self._strangers: set[bytes] = set()
+
+    @property
+    def strangers(self) -> int:
+        return len(self._strangers)
+
+    def admit(self, peers: Mapping[bytes, str]) -> None:
+        self.peers = dict(peers)
+
+    def admits(self, address: bytes) -> bool:
+        if address in self.peers:
+            return True
+        self._strangers.add(address)
+        return False
+
+    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
+        wrong = [address for address in addresses if address != self.address]
+        self.listening = True
+        return tuple(BindProblem(a, "this host does not have the address (now)") for a in wrong)
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        for socket in self.network.subscribers(self.address):
+            socket.deliver((topic, payload))
+
+    def receive(self) -> Request | None:
+        return self.inbox.get()
+
+    async def readable(self) -> None:
+        await self.inbox.ready()
+
+    @contextmanager
+    def open(self, end: PeerEnd) -> Iterator[FakePeerSocket]:
+        socket = FakePeerSocket(self, end)
+        self.network.attach(socket)
+        try:
+            yield socket
+        finally:
+            socket.disconnect()
+            self.network.detach(socket)
+
+
+class FakePeerSocket:
+    """What one peer's bus publishes, as heard by *home*."""
+
+    def __init__(self, home: FakeBus, end: PeerEnd) -> None:
+        self.home = home
+        self.end = end
+        self.connected = False
+        self.to_lose = 0
+        self._topics: set[bytes] = set()
+        self._inbox: Inbox[Sequence[bytes]] = Inbox()
+        self._told: Link | None = None
+        self._ended = trio.Event()
+
+    def subscribe(self, topic: bytes) -> None:
+        self._topics.add(topic)
+        self._tell(b"\x01" + topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        self._topics.discard(topic)
+        self._tell(b"\x00" + topic)
+
+    def receive(self) -> Sequence[bytes] | None:
+        return self._inbox.get()
+
+    async def readable(self) -> None:
+        await self._inbox.ready()
+
+    async def link_change(self) -> Link:
+        while True:
+            if self.connected:
+                await self._ended.wait()
+            elif self._told is not None:
+                await trio.sleep(RECONNECT)
+            link = self._connect()
+            if link is not self._told:
+                self._told = link
+                return link
+
+    def deliver(self, frames: tuple[bytes, bytes]) -> None:
+        """What the peer publishes, unless it is lost."""
+        if frames[0] not in self._topics or not self._passes():
+            return
+        if self.to_lose or len(self._inbox) >= SEND_QUEUE:
+            self.to_lose = max(0, self.to_lose - 1)
+            return
+        self._inbox.put(frames, self.home.network.delay)
+
+    def disconnect(self) -> None:
+        """The connection ends. What has arrived can still be read."""
+        self.connected = False
+        self._ended.set()
+
+    def _passes(self) -> bool:
+        return self.home.network.passes(self.home.address, self.end.address)
+
+    def _connect(self) -> Link:
+        """One attempt, after telling of a connection that has ended."""
+        if self._told is Link.CONNECTED:
+            return Link.DISCONNECTED
+        remote = self.home.network.find(self.end.address)
+        if remote is None or not self._passes():
+            return Link.DISCONNECTED
+        if not remote.admits(self.home.address):
+            return Link.TURNED_AWAY
+        self.connected, self._ended = True, trio.Event()
+        for topic in sorted(self._topics):
+            self._tell(b"\x01" + topic)
+        return Link.CONNECTED
+
+    def _tell(self, frame: bytes) -> None:
+        remote = self.home.network.find(self.end.address)
+        if self.connected and remote is not None and self._passes():
+            peer = remote.peers.get(self.home.address)
+            remote.inbox.put(Request(peer, frame), self.home.network.delay)

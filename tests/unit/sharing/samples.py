@@ -1,0 +1,35 @@
+"""Things that several tests of this room need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.sharing.session import PeerSession, Terms
+
+TERMS = Terms(hold_time=3.0, restart_time=30.0, max_advertisements=1000)
+
+
+def client(number: int, version: int = 1) -> Advertisement:
+    """The advertisement of client *number*."""
+    prefix = Prefix((0x0A000000 + number).to_bytes(4), 32)
+    return Advertisement(prefix, Kind.CLIENT, b"client%d" % number, version, True)
+
+
+def clients(*numbers: int) -> tuple[Advertisement, ...]:
+    return tuple(client(number) for number in numbers)
+
+
+def nonces() -> Callable[[], bytes]:
+    """Nonces that a test can foretell: 1, 2, 3..."""
+    numbers = iter(range(1, 2**16))
+    return lambda: next(numbers).to_bytes(8)
+
+
+def session(
+    name: str | None = "B",
+    terms: Terms = TERMS,
+    taken: Callable[[str], bool] = lambda _: False,
+) -> PeerSession:
+    """The session of peer "b" at node "A"."""
+    return PeerSession("b", name, "A", terms, 0.0, taken, nonces())

@@ -1,0 +1,318 @@
+"""The bus over real ZeroMQ, on loopback. No root: every address is in 127.0.0.0/8."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+import trio
+import trio.testing
+import zmq
+
+from cuberouted.sharing import subscriber
+from cuberouted.sharing.bus import MAX_REQUEST, ZmqBus, open_bus
+from cuberouted.sharing.doorkeeper import packed
+from cuberouted.sharing.listener import Listener
+from cuberouted.sharing.messages import MAX_MESSAGE
+from cuberouted.sharing.port import Bus, Link, PeerEnd, PeerSocket, Request
+from cuberouted.sharing.publisher import Publisher
+from cuberouted.sharing.session import Learned, Lost, PeerNews, PeerSession, PeerState, Replaced
+from cuberouted.sharing.speaker import Speaker
+from cuberouted.sharing.wakeup import Wakeup
+from tests.unit.sharing.samples import TERMS, clients
+
+LOOPBACK = socket.inet_aton("127.0.0.1")
+LOOPBACK6 = socket.inet_pton(socket.AF_INET6, "::1")
+SOON = 10
+"""Seconds within which has to come what is waited for, or the test fails."""
+TOPIC = b"s/" + b"0" * 16
+
+
+def free_port() -> int:
+    """A port that nobody listens on, at any address of either family."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def publishing(port: int, address: bytes = LOOPBACK) -> AsyncIterator[ZmqBus]:
+    """A bus that listens on *port* and admits loopback as "b"."""
+    async with open_bus(port, hold_time=3.0) as bus:
+        bus.admit({LOOPBACK: "b", LOOPBACK6: "b"})
+        assert bus.bind([address]) == ()
+        yield bus
+
+
+def end(port: int, address: bytes = LOOPBACK, device: str | None = None) -> PeerEnd:
+    return PeerEnd("a", address, port, device)
+
+
+async def next_request(bus: Bus) -> Request:
+    with trio.fail_after(SOON):
+        while (request := bus.receive()) is None:
+            await bus.readable()
+        return request
+
+
+async def next_message(peer: PeerSocket) -> list[bytes]:
+    with trio.fail_after(SOON):
+        while (frames := peer.receive()) is None:
+            await peer.readable()
+        return list(frames)
+
+
+async def next_link(peer: PeerSocket) -> Link:
+    with trio.fail_after(SOON):
+        return await peer.link_change()
+
+
+@contextmanager
+def stranger(port: int, source: str, kind: int = zmq.SUB) -> Iterator[zmq.Socket[bytes]]:
+    """A raw socket that connects from *source*."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    raw = context.socket(kind)
+    raw.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    try:
+        raw.connect(f"tcp://{source}:0;127.0.0.1:{port}")
+        yield raw
+    finally:
+        context.destroy(linger=0)
+
+
+async def until_turned_away(raw: zmq.Socket[bytes]) -> None:
+    with trio.fail_after(SOON):
+        await Wakeup(raw.get_monitor_socket()).readable()
+
+
+@pytest.mark.parametrize(
+    ("address", "device"),
+    [(LOOPBACK, None), (LOOPBACK, "lo"), (LOOPBACK6, None)],
+    ids=["IPv4", "on a device", "IPv6"],
+)
+async def test_what_is_published_is_heard(address: bytes, device: str | None) -> None:
+    port = free_port()
+    async with publishing(port, address) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port, address, device)) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.CONNECTED
+            assert await next_request(a) == ("b", b"\x01u")
+            a.publish(b"x", b"not subscribed to")
+            a.publish(b"u", b"hello")
+            assert await next_message(peer) == [b"u", b"hello"]
+            assert peer.receive() is None
+
+
+async def test_every_subscription_is_told_also_one_that_another_peer_has() -> None:
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as one, b.open(end(port)) as two:
+            for peer in (one, two):
+                peer.subscribe(TOPIC)
+                assert await next_request(a) == ("b", b"\x01" + TOPIC)
+            one.unsubscribe(TOPIC)
+            two.unsubscribe(TOPIC)
+            assert (await next_request(a)).frame == b"\x00" + TOPIC
+
+
+async def test_a_subscription_that_comes_while_we_publish_is_not_overlooked() -> None:
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as peer:
+            await next_link(peer)
+            async with trio.open_nursery() as nursery:
+                got = trio.Event()
+
+                async def wait() -> None:
+                    await next_request(a)
+                    got.set()
+
+                nursery.start_soon(wait)
+                await trio.testing.wait_all_tasks_blocked()
+                peer.subscribe(b"u")
+                while not got.is_set():
+                    a.publish(b"u", b"takes in what has come")
+                    await trio.lowlevel.checkpoint()
+
+
+async def test_a_stranger_is_turned_away_counted_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    async with publishing(port) as a:
+        a.admit({socket.inet_aton("127.0.0.2"): "b"})
+        for _ in range(3):
+            with stranger(port, "127.0.0.3") as raw:
+                raw.subscribe(b"u")
+                await until_turned_away(raw)
+        with stranger(port, "127.0.0.2") as raw:
+            raw.subscribe(b"u")
+            assert await next_request(a) == ("b", b"\x01u")
+        assert a.strangers == 3
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert lines == ["turned away a connection from 127.0.0.3: not a peer's mgmt_ip"]
+
+
+async def test_a_peer_admitted_later_is_heard_although_it_was_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        a.admit({})
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.TURNED_AWAY
+            a.admit({LOOPBACK: "b"})
+            assert await next_link(peer) is Link.CONNECTED
+            assert await next_request(a) == ("b", b"\x01u")
+
+
+async def test_a_message_too_large_ends_the_connection_only_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            await next_request(a)
+            async with trio.open_nursery() as nursery:
+                messages: list[list[bytes]] = []
+
+                async def hear() -> None:
+                    messages.append(await next_message(peer))
+
+                nursery.start_soon(hear)
+                assert await next_link(peer) is Link.CONNECTED
+                a.publish(b"u", bytes(MAX_MESSAGE + 1))
+                assert await next_link(peer) is Link.DISCONNECTED
+                assert await next_link(peer) is Link.CONNECTED
+                while (await next_request(a)).frame != b"\x01u":
+                    pass
+                a.publish(b"u", b"again")
+            assert messages == [[b"u", b"again"]]
+
+
+async def test_a_request_too_large_or_of_several_parts_harms_nobody() -> None:
+    port = free_port()
+    async with publishing(port) as a:
+        with stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+            raw.send(b"\x01" + bytes(MAX_REQUEST))
+            raw.send_multipart([b"\x02what", b"\x00u", b"\x01u"])
+        with stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+            raw.send_multipart([b"\x02what", b"\x00u", b"\x01u"])
+            while (await next_request(a)).frame != b"\x01u":
+                pass
+
+
+async def test_the_requests_of_a_peer_that_is_no_longer_admitted_are_nobodys() -> None:
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            await next_request(a)
+            a.admit({})
+            peer.subscribe(TOPIC)
+            assert await next_request(a) == (None, b"\x01" + TOPIC)
+
+
+async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: trio.Nursery) -> None:
+    port = free_port()
+    async with open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            nursery.start_soon(peer.readable)  # who does not listen does not subscribe again
+            assert await next_link(peer) is Link.DISCONNECTED
+            async with publishing(port):
+                assert await next_link(peer) is Link.CONNECTED
+            assert await next_link(peer) is Link.DISCONNECTED
+            async with publishing(port) as again:
+                assert await next_link(peer) is Link.CONNECTED
+                assert await next_request(again) == ("b", b"\x01u")
+            nursery.cancel_scope.cancel()
+
+
+async def test_without_its_device_a_peer_is_not_sought_elsewhere() -> None:
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        with b.open(end(port, device="cr-none")) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.DISCONNECTED
+            assert (a.receive(), a.strangers) == (None, 0)
+
+
+async def test_binding_again_is_harmless_and_what_fails_is_told_in_words() -> None:
+    taken = free_port()
+    elsewhere, link_local = socket.inet_aton("192.0.2.1"), b"\xfe\x80" + bytes(13) + b"\x01"
+    with socket.create_server(("127.0.0.2", taken)):
+        async with open_bus(taken, 3.0) as bus:
+            assert bus.bind([LOOPBACK, link_local]) == ()
+            assert bus.bind([LOOPBACK]) == ()
+            problems = bus.bind([LOOPBACK, elsewhere, socket.inet_aton("127.0.0.2")])
+    assert {(socket.inet_ntoa(address), why) for address, why in problems} == {
+        (
+            "127.0.0.2",
+            f"cannot listen on tcp://127.0.0.2:{taken}: the port is in use by another program",
+        ),
+        (
+            "192.0.2.1",
+            f"cannot listen on tcp://192.0.2.1:{taken}: this host does not have the address (now)",
+        ),
+    }
+
+
+async def test_an_address_whose_port_gets_free_is_bound_at_the_next_try() -> None:
+    port = free_port()
+    async with open_bus(port, 3.0) as bus:
+        with socket.create_server(("127.0.0.1", port)):
+            assert len(bus.bind([LOOPBACK])) == 1
+        assert bus.bind([LOOPBACK]) == ()
+
+
+async def test_last_words_leave_before_the_bus_closes() -> None:
+    port = free_port()
+    async with open_bus(free_port(), 3.0) as b:
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            async with publishing(port) as a:
+                await next_request(a)
+                a.publish(b"u", b"goodbye")
+            assert await next_message(peer) == [b"u", b"goodbye"]
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("::ffff:10.0.0.1", b"\x0a\x00\x00\x01"),
+        ("10.0.0.1", b"\x0a\x00\x00\x01"),
+        ("::1", LOOPBACK6),
+        ("fe80::1%tun1", b"\xfe\x80" + bytes(13) + b"\x01"),
+    ],
+)
+def test_addresses_are_read_as_zeromq_tells_them(told: str, address: bytes) -> None:
+    assert packed(told) == address
+
+
+async def test_the_tasks_share_routes_over_real_sockets() -> None:
+    port = free_port()
+    news_in, news = trio.open_memory_channel[PeerNews](10)
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        speaker = Speaker(a, Publisher("a", 1, 1.0, trio.current_time()))
+        session = PeerSession("a", "a", "b", TERMS, trio.current_time())
+        listener = Listener(b, end(port), session, news_in.send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speaker.run)
+            nursery.start_soon(listener.run)
+            speaker.say(clients(*range(900)), ())
+            speaker.synced()
+            assert await news.receive() == Replaced("a", "a", clients(*range(900)))
+            assert session.state is PeerState.UP
+            speaker.say(clients(1000), ())
+            assert await news.receive() == Learned("a", "a", clients(1000), ())
+            speaker.goodbye(restarting=False)
+            assert await news.receive() == Lost("a", "it said goodbye")
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,244 @@
+"""Speaker and Listener on a network in memory, in no real time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from cuberouted.model import Advertisement, Prefix
+from cuberouted.sharing.listener import Listener
+from cuberouted.sharing.messages import Heartbeat, Update, encode
+from cuberouted.sharing.port import PeerEnd
+from cuberouted.sharing.publisher import Publisher
+from cuberouted.sharing.session import (
+    Learned,
+    Lost,
+    PeerNews,
+    PeerSession,
+    PeerState,
+    Replaced,
+)
+from cuberouted.sharing.speaker import Speaker
+from tests.fakes.bus import FakeBus, FakeNetwork
+from tests.unit.sharing.samples import TERMS, client, clients
+
+Clock = trio.testing.MockClock
+
+A, B = b"\x0a\xc8\xc8\x01", b"\x0a\xc8\xc8\x05"
+NAMES = {A: "A", B: "B"}
+
+
+class FakeNode:
+    """A speaker, and a listener to the other node; ``routes`` follows the news."""
+
+    def __init__(self, network: FakeNetwork, address: bytes, epoch: int = 1) -> None:
+        other = B if address == A else A
+        self.bus: FakeBus = network.bus(address)
+        self.bus.admit({other: NAMES[other]})
+        self.bus.bind([address])
+        now = trio.current_time()
+        self.speaker = Speaker(self.bus, Publisher(NAMES[address], epoch, 1.0, now))
+        self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], TERMS, now)
+        self.news: list[PeerNews] = []
+        self.routes: dict[Prefix, Advertisement] = {}
+        end = PeerEnd(NAMES[other], other, 5657, "tun1")
+        self.listener = Listener(self.bus, end, self.session, self.on_news)
+
+    def state(self) -> PeerState:
+        return self.session.state
+
+    async def on_news(self, news: PeerNews) -> None:
+        self.news.append(news)
+        match news:
+            case Learned():
+                for prefix in news.withdraw:
+                    self.routes.pop(prefix, None)
+                self.routes |= {a.prefix: a for a in news.advertise}
+            case Replaced():
+                self.routes = {a.prefix: a for a in news.advertisements}
+            case Lost():
+                self.routes = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.speaker.run)
+            nursery.start_soon(self.listener.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+@asynccontextmanager
+async def mesh(network: FakeNetwork) -> AsyncIterator[tuple[FakeNode, FakeNode]]:
+    """A and B, synced and up; A has client 1."""
+    a, b = FakeNode(network, A), FakeNode(network, B)
+    async with a.running(), b.running():
+        a.speaker.say(clients(1), ())
+        a.speaker.synced()
+        b.speaker.synced()
+        await trio.sleep(0.5)
+        assert a.session.state is b.session.state is PeerState.UP
+        yield a, b
+
+
+async def test_two_nodes_tell_each_other_in_milliseconds(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        assert b.routes == {client(1).prefix: client(1)}
+        a.speaker.say(clients(2), [client(1).prefix])
+        await trio.sleep(0.002)
+        assert b.routes == {client(2).prefix: client(2)}
+
+
+async def test_a_lost_update_is_made_good(network: FakeNetwork, autojump_clock: Clock) -> None:
+    async with mesh(network) as (a, b):
+        network.lose(A, B, 1)
+        a.speaker.say(clients(2), ())
+        await trio.sleep(1.5)
+        assert set(b.routes) == {client(1).prefix, client(2).prefix}
+
+
+async def test_a_partition_loses_the_routes_after_hold_time_and_heals(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (_, b):
+        network.partition(A, B)
+        await trio.sleep(1.9)
+        assert b.routes
+        await trio.sleep(1.2)
+        assert b.routes == {}
+        assert b.news[-1] == Lost("A", "not heard for 3 s")
+        network.heal(A, B)
+        await trio.sleep(0.5)
+        assert b.routes
+        assert b.session.state is PeerState.UP
+
+
+async def test_a_connection_lost_for_a_moment_changes_no_route(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        told = len(b.news)
+        network.disconnect(A, B)
+        a.speaker.say(clients(2), ())
+        await trio.sleep(1)
+        assert Lost not in map(type, b.news[told:])
+        assert set(b.routes) == {client(1).prefix, client(2).prefix}
+
+
+async def test_a_restarted_peer_loses_no_route_on_the_way(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    b = FakeNode(network, B)
+    async with b.running():
+        a = FakeNode(network, A)
+        async with a.running():
+            a.speaker.say(clients(1), ())
+            a.speaker.synced()
+            await trio.sleep(2)
+            a.speaker.goodbye(restarting=True)
+        network.stop(A)
+        await trio.sleep(20)
+        assert b.state() is PeerState.RESTARTING
+        again = FakeNode(network, A, epoch=2)
+        async with again.running():
+            await trio.sleep(2)
+            assert b.state() is PeerState.SYNCING
+            again.speaker.say(clients(1), ())
+            again.speaker.synced()
+            await trio.sleep(0.5)
+            assert b.state() is PeerState.UP
+    assert [type(news) for news in b.news] == [Replaced, Replaced]
+
+
+async def test_a_goodbye_withdraws_at_once(network: FakeNetwork, autojump_clock: Clock) -> None:
+    async with mesh(network) as (a, b):
+        a.speaker.goodbye(restarting=False)
+        await trio.sleep(0.01)
+        assert b.routes == {}
+
+
+async def test_after_our_own_stall_no_peer_is_down(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (_, b):
+        told = len(b.news)
+        autojump_clock.jump(60)
+        await trio.sleep(5)
+        assert b.news[told:] == []
+        assert b.session.state is PeerState.UP
+
+
+async def test_a_peer_that_does_not_admit_us_is_shown(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    a, b = FakeNode(network, A), FakeNode(network, B)
+    a.bus.admit({})
+    async with a.running(), b.running():
+        await trio.sleep(1)
+        assert "turns us away" in b.session.status().detail
+        assert a.bus.strangers == 1
+        a.bus.admit({B: "B"})
+        a.speaker.synced()
+        await trio.sleep(1)
+        assert b.session.state is PeerState.UP
+
+
+async def test_malformed_messages_are_logged_once_a_minute(
+    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with mesh(network) as (a, b):
+        for _ in range(1000):
+            a.bus.publish(b"u", b"nonsense")
+        await trio.sleep(0.1)
+        assert b.session.status().refused == 1000
+        assert b.session.state is PeerState.UP
+    warned = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert [r.getMessage().partition(":")[0] for r in warned] == ["peer A"]
+
+
+async def test_moves_are_logged_once_each_and_a_flood_is_cut_off(
+    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with mesh(network) as (a, b):
+        lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
+        assert lines == [
+            "peer A: down -> syncing, waiting for its snapshot",
+            "peer A: syncing -> up, complete, advertisements: 1",
+        ]
+        for number in range(200):
+            name = "A" if number % 2 else "X"
+            a.bus.publish(b"u", encode(Heartbeat(node=name, epoch=9, seq=0, syncing=True)))
+        await trio.sleep(0.1)
+        assert b.session.status().refused == 100
+    assert len([r for r in caplog.records if "peer A" in r.getMessage()]) == 30
+
+
+async def test_another_version_shows_as_incompatible(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        a.bus.publish(b"u", encode(Update(version=2, node="A", epoch=1, seq=1)))
+        await trio.sleep(0.01)
+        assert b.session.state is PeerState.INCOMPATIBLE
+        assert b.routes == {}
+
+
+async def test_a_parted_listener_leaves_no_subscription(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network):
+        pass
+    assert network.subscribers(A) == network.subscribers(B) == []
