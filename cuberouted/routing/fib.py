@@ -113,36 +113,40 @@ class Fib:
         self, prefixes: Iterable[Prefix], target_of: Callable[[Prefix], Target | None]
     ) -> None:
         """Where these prefixes should lead from now on."""
+        desired, users = self._desired, self._users
         for prefix in prefixes:
-            old, new = self._desired.get(prefix), target_of(prefix)
+            old, new = desired.get(prefix), target_of(prefix)
             if old == new:
                 continue
             if old is not None:
-                self._users[old] -= 1
-                del self._desired[prefix]
+                users[old] -= 1
+                del desired[prefix]
             if new is not None:
-                self._users[new] += 1
-                self._desired[prefix] = new
+                users[new] += 1
+                desired[prefix] = new
 
     # -- what is to be done --
 
     def changes(self, prefixes: Iterable[Prefix]) -> list[Change]:
         """What makes the kernel right for these *prefixes*, in the order to do it."""
         new = [*self._new_nexthops()]
-        unused = {
-            id_: nexthop for id_, nexthop in self._nexthops.items() if id_ not in self._used_ids()
-        }
+        ids = self._used_ids()
+        unused = [nexthop for id_, nexthop in self._nexthops.items() if id_ not in ids.values()]
+        going = {nexthop.id for nexthop in unused}
         routes: list[Change] = []
+        desired, installed, source = self._desired.get, self._installed.get, self._source
         for prefix in prefixes:
-            have, wanted = self._installed.get(prefix), self._route(prefix)
+            have, target = installed(prefix), desired(prefix)
+            id_ = None if target is None else ids.get(target)
+            wanted = None if id_ is None else Route(prefix, id_, source(prefix))
             if have == wanted:
                 continue
             # the kernel removes what is left on a nexthop together with it
-            if have is not None and (wanted is not None or have.nexthop not in unused):
+            if have is not None and (wanted is not None or have.nexthop not in going):
                 routes.append(Change(Verb.DELETE, have))
             if wanted is not None:
                 routes.append(Change(Verb.ADD, wanted))
-        return new + routes + [Change(Verb.DELETE, nexthop) for nexthop in unused.values()]
+        return new + routes + [Change(Verb.DELETE, nexthop) for nexthop in unused]
 
     def everything(self) -> set[Prefix]:
         """Every prefix that is wanted or installed."""
@@ -228,44 +232,51 @@ class Fib:
             self._ids[target] = next(i for i in itertools.count(first, 2) if i not in used)
         return self._ids[target]
 
-    def _used_ids(self) -> set[int]:
+    def _used_ids(self) -> dict[Target, int]:
+        """The nexthop object of each target that routes can and should lead to."""
         return {
-            id_
+            target: id_
             for target, id_ in self._ids.items()
             if self._users[target] > 0 and (target.name, target.family) in self.paths
         }
 
-    def _route(self, prefix: Prefix) -> Route | None:
-        target = self._desired.get(prefix)
-        if target is None or (target.name, target.family) not in self.paths:
-            return None
-        return Route(prefix, self._ids[target], self._source(prefix))
-
     def _source(self, prefix: Prefix) -> bytes | None:
-        own = [s for s in self.sources if len(s[1]) == len(prefix.address)]
-        for network, address in own:
-            if network.contains(prefix):
-                return address
-        return own[0][1] if own else None
+        size, own = len(prefix.address), None
+        for network, address in self.sources:
+            if len(address) == size:
+                if network.contains(prefix):
+                    return address
+                own = own or address
+        return own
 
     def _succeeded(self, change: Change, now: float) -> None:
-        match change:
-            case Change(Verb.DELETE, Route(prefix=prefix)):
-                self._installed.pop(prefix, None)
-                self._since.pop(prefix, None)
-            case Change(_, Route() as route):
-                self._installed[route.prefix] = route
-                self._since[route.prefix] = now
-                self._refused.pop(route.prefix, None)
-            case Change(Verb.DELETE, Nexthop(id=gone)):
-                del self._nexthops[gone]
-                self._ids = {t: i for t, i in self._ids.items() if i != gone}
-                self._installed = {
-                    p: route for p, route in self._installed.items() if route.nexthop != gone
-                }
-                self._since = {p: at for p, at in self._since.items() if p in self._installed}
-            case Change(_, Nexthop() as nexthop):
-                self._nexthops[nexthop.id] = nexthop
+        verb, what = change
+        if isinstance(what, Route):
+            self._route_changed(verb, what, now)
+        elif isinstance(what, Nexthop):
+            self._nexthop_changed(verb, what)
+
+    def _route_changed(self, verb: Verb, route: Route, now: float) -> None:
+        prefix = route.prefix
+        if verb is Verb.DELETE:
+            self._installed.pop(prefix, None)
+            self._since.pop(prefix, None)
+        else:
+            self._installed[prefix] = route
+            self._since[prefix] = now
+            self._refused.pop(prefix, None)
+
+    def _nexthop_changed(self, verb: Verb, nexthop: Nexthop) -> None:
+        gone = nexthop.id
+        if verb is not Verb.DELETE:
+            self._nexthops[gone] = nexthop
+            return
+        del self._nexthops[gone]
+        self._ids = {t: i for t, i in self._ids.items() if i != gone}
+        self._installed = {
+            p: route for p, route in self._installed.items() if route.nexthop != gone
+        }
+        self._since = {p: at for p, at in self._since.items() if p in self._installed}
 
     def _failed(self, refusal: Refusal, now: float) -> set[Prefix]:
         change, what = refusal.change, refusal.change.what

@@ -154,10 +154,13 @@ class Rib:
     ) -> Outcome:
         """*source* claims these prefixes, and those no longer."""
         outcome = Outcome.nothing()
+        said = self._said.setdefault(source, {})
         for prefix in withdraw:
-            self._set(prefix, source, None, outcome)
+            self._drop(prefix, source, said, outcome)
         for advertisement in advertise:
-            self._set(advertisement.prefix, source, Claim(source, node, advertisement), outcome)
+            prefix = advertisement.prefix
+            said[prefix] = claim = Claim(source, node, advertisement)
+            self._judge(prefix, source, claim, outcome)
         return outcome
 
     def adopt(self, source: Source, kind: Kind, prefixes: Iterable[Prefix]) -> Outcome:
@@ -178,17 +181,19 @@ class Rib:
         """Our OpenVPN process *instance* has these sessions, and those no longer."""
         source = Source(Origin.LOCAL, instance)
         held = self._local.setdefault(instance, {})
+        said = self._said.setdefault(source, {})
+        self._superseded.setdefault(instance, {})
         outcome = Outcome.nothing()
         for prefix in withdrawn:
             held.pop(prefix, None)
-            self._set(prefix, source, None, outcome)
+            self._drop(prefix, source, said, outcome)
         for claim in claims:
-            version = self._version(source, held.get(claim.prefix), claim)
-            held[claim.prefix] = claim
-            advertisement = Advertisement(
-                claim.prefix, claim.kind, claim.name, version, claim.confirmed
-            )
-            self._set(claim.prefix, source, Claim(source, self.node, advertisement), outcome)
+            prefix, kind, name = claim.prefix, claim.kind, claim.name
+            version = self._version(source, held.get(prefix), claim)
+            held[prefix] = claim
+            advertisement = Advertisement(prefix, kind, name, version, claim.confirmed)
+            said[prefix] = new = Claim(source, self.node, advertisement)
+            self._judge(prefix, source, new, outcome)
         return outcome
 
     def apply_policy(self, policy: Policy) -> Outcome:
@@ -220,21 +225,18 @@ class Rib:
             return since
         return min(max(since, self._highest.get(claim.prefix, 0) + 1), MAX_VERSION - 1)
 
-    def _set(self, prefix: Prefix, source: Source, claim: Claim | None, outcome: Outcome) -> None:
-        said = self._said.setdefault(source, {})
-        if claim is None:
-            if said.pop(prefix, None) is not None:
-                self._rank(prefix, source, None, outcome)
-            return
-        said[prefix] = claim
-        self._judge(prefix, source, claim, outcome)
+    def _drop(
+        self, prefix: Prefix, source: Source, said: dict[Prefix, Claim], outcome: Outcome
+    ) -> None:
+        if said.pop(prefix, None) is not None:
+            self._rank(prefix, source, None, outcome)
 
     def _judge(self, prefix: Prefix, source: Source, claim: Claim, outcome: Outcome) -> None:
+        version = claim.advertisement.version
+        why = self.policy.refusal(prefix, "" if source.origin is Origin.LOCAL else source.name)
         # what was adopted is the administrator's word, or was believed before our restart
-        adopted = claim.advertisement.version == ADOPTED_VERSION
-        why = self.policy.refusal(prefix, "" if claim.is_local else source.name)
-        if why is None or adopted:
-            self._remember(prefix, claim.advertisement.version)
+        if why is None or version == ADOPTED_VERSION:
+            self._remember(prefix, version)
             self._rank(prefix, source, claim, outcome)
         else:
             outcome.refused.append((claim, why))
@@ -250,7 +252,7 @@ class Rib:
     def _rank(self, prefix: Prefix, source: Source, claim: Claim | None, outcome: Outcome) -> None:
         """Put *claim* in the place of what *source* claimed before, and tell what that changed."""
         old = self._claims.get(prefix, ())
-        new = tuple(c for c in old if c.source != source)
+        new = tuple(c for c in old if c.source != source) if old else ()
         if claim is not None:
             new = tuple(sorted((*new, claim), key=precedence)) if new else (claim,)
         if new == old:
@@ -261,7 +263,7 @@ class Rib:
             del self._claims[prefix]
         if not old or not new or old[0] != new[0]:
             outcome.moved.add(prefix)
-        if any(c.is_local for c in (*old, *new)):
+        if source.origin is Origin.LOCAL or any(c.is_local for c in old):
             self._advertise(prefix, new, outcome)
             self._supersede(prefix, new)
 
@@ -278,8 +280,10 @@ class Rib:
 
     def _supersede(self, prefix: Prefix, claims: tuple[Claim, ...]) -> None:
         for instance, held in self._local.items():
-            lost = self._superseded.setdefault(instance, {})
+            lost = self._superseded[instance]
             lost.pop(prefix, None)
+            if len(claims) < 2:
+                continue
             ours = next((c for c in claims if c.is_local and c.source.name == instance), None)
             if ours is not None and supersedes(claims[0], ours):
                 session = held[prefix].session
