@@ -14,10 +14,10 @@ def test_a_bad_file_is_refused_and_the_old_one_stays(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a, _ = lab.servers
     deletions = routes.Deletions(a.host)
-    a.daemon.reload(mesh(a, "hold_tiem = 3s", "poll_interval = never"))
-    a.daemon.process.says("hold_time")
-    a.daemon.process.says("cuberouted.conf:6: poll_interval")
-    assert "cuberouted.conf:5: hold_tiem" in a.daemon.process.log
+    a.daemon.reload("hold_tiem = 3s\npoll_interval = never\n" + mesh(a))
+    a.daemon.process.says("cuberouted.conf:2: poll_interval")
+    assert "cuberouted.conf:1: hold_tiem" in a.daemon.process.log
+    assert "hold_time" in a.daemon.process.log
     wait_routes(lab, where)
     assert deletions.seen() == []
 
