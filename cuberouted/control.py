@@ -29,6 +29,9 @@ PATIENCE = 5.0
 MOST_CLIENTS = 16
 """Served at once; more wait in the backlog."""
 
+NONSENSE = (ValueError, RecursionError)
+"""What msgspec raises for bytes that are no JSON of ours; its own errors are ValueErrors."""
+
 Answers = Mapping[str, Callable[[], object]]
 
 T = TypeVar("T")
@@ -95,7 +98,7 @@ def answer(line: bytes, answers: Answers) -> bytes:
     """What is said to a question; a question that makes no sense gets an `error`."""
     try:
         question = msgspec.json.decode(line, type=Question)
-    except msgspec.MsgspecError as error:
+    except NONSENSE as error:
         return msgspec.json.encode(Problem(f"not a question: {error}"))
     if question.ask not in answers:
         return msgspec.json.encode(Problem(f"ask for one of: {', '.join(answers)}"))
@@ -119,7 +122,7 @@ def ask(path: Path, question: str, kind: type[T]) -> T:
         raise ControlError(f"{path}: the daemon does not answer") from None
     except OSError as error:
         raise _explained(path, error) from error
-    except msgspec.MsgspecError as error:
+    except NONSENSE as error:
         raise ControlError(f"{path}: an answer that makes no sense: {error}") from error
 
 
