@@ -39,7 +39,7 @@ class Prefix(NamedTuple):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             address = socket.inet_pton(family, host)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL, or what no encoding writes
             raise ValueError(f"{text!r} is not an IP address") from None
         if not slash:
             return cls(address, len(address) * 8)
@@ -77,10 +77,12 @@ class Prefix(NamedTuple):
 
     def contains(self, other: Prefix) -> bool:
         """Whether every address of *other* is in this prefix."""
-        if len(self.address) != len(other.address) or self.length > other.length:
+        mine, length = self
+        theirs, longer = other
+        if len(mine) != len(theirs) or length > longer:
             return False
-        shift = len(self.address) * 8 - self.length
-        return int.from_bytes(self.address) >> shift == int.from_bytes(other.address) >> shift
+        shift = len(mine) * 8 - length
+        return int.from_bytes(mine) >> shift == int.from_bytes(theirs) >> shift
 
     def __str__(self) -> str:
         return f"{written(self.address)}/{self.length}"

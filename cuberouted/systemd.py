@@ -14,17 +14,11 @@ class Notifier:
     """Where systemd listens; without it every method does nothing."""
 
     address: str | None
-    watchdog: float | None
-    """Seconds within which `alive` has to be said, or we are restarted."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
-        """As systemd has set NOTIFY_SOCKET and WATCHDOG_USEC for us."""
-        usec = environment.get("WATCHDOG_USEC", "")
-        return cls(
-            environment.get("NOTIFY_SOCKET") or None,
-            int(usec) / 1_000_000 if usec.isdigit() else None,
-        )
+        """As systemd has set NOTIFY_SOCKET for us."""
+        return cls(environment.get("NOTIFY_SOCKET") or None)
 
     def ready(self) -> None:
         """The start, or a reload, is done."""
