@@ -86,6 +86,7 @@ class Lookout:
 
     async def _look(self) -> None:
         try:
+            await self._kernel.set_rules(present=True)
             surroundings = await self._survey()
             await self._take_in(surroundings)
             await self._node.router.rescan(surroundings.paths, surroundings.sources)
