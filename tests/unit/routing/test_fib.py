@@ -23,7 +23,11 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 CLIENTS_B, SERVERS_B = Target("B", V4, to_server=False), Target("B", V4, to_server=True)
 CLIENTS_C = Target("C", V4, to_server=False)
 TUN1, TUN2 = Path(V4, 5, None), Path(V4, 6, None)
-PATHS = {("B", V4): TUN1, ("C", V4): TUN2, ("B", V6): Path(V6, 5, None)}
+PATHS: dict[tuple[str, int], Path] = {
+    ("B", V4): TUN1,
+    ("C", V4): TUN2,
+    ("B", V6): Path(V6, 5, None),
+}
 HOST1, HOST2, SERVER = map(Prefix.parse, ("10.1.0.1", "10.1.0.2", "10.1.0.254"))
 OURS = Prefix.parse("10.1.0.99").address
 SOURCES = [(Prefix.parse("10.1.0.0/24"), OURS)]
@@ -243,7 +247,8 @@ worlds = st.sampled_from([PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): Path
 @given(st.lists(st.tuples(tables, worlds)))
 def test_the_kernel_ends_up_as_wanted_whatever_came_before(story):
     fib = Fib(METRIC, PATHS, SOURCES)
-    kernel, wanted = KernelModel(fib), {}
+    kernel = KernelModel(fib)
+    wanted: dict[Prefix, Target | None] = {}
     for table, world in story:
         wanted |= table
         kernel.follow(table)

@@ -182,7 +182,8 @@ changes = st.lists(
 
 @given(changes)
 def test_what_is_best_follows_from_what_stands_not_from_how_it_came(steps):
-    rib, standing, told = Rib("vpnsrvA", ANYTHING), {}, {}
+    rib, standing = Rib("vpnsrvA", ANYTHING), {}
+    told: dict[Prefix, int | None] = {}
     followed = {}
     for source, prefix, version in steps:
         if source is None:
