@@ -122,7 +122,7 @@ class Demo:
         self.tell.measured(reached - connected, "from there to the first answered ping of host1's")
         self.tell.measured(
             self.dropped_at(self.b, two) - connected,
-            "from there to vpnsrvB dropping the dead session, on cuberouted's word",
+            "from there to vpnsrvB dropping the dead session",
         )
 
     def server_is_lost(self) -> None:
@@ -194,6 +194,7 @@ def main() -> int:
         print("\nInterrupted; everything is cleaned up.", file=sys.stderr)
         return 130
     teller.measured(time.monotonic() - began, "for all of it; namespaces and processes are gone")
+    teller.say("\nREADME.md tells how to install cuberouted on your servers.")
     return 0
 
 
