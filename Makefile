@@ -12,6 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Which benchmarks: all of them, or as in `make bench BENCH="churn idle"`.
+BENCH ?=
+
 # PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
 TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
 	systemd-analyze:systemd
@@ -71,7 +74,11 @@ unit: $(INSTALLED) ## unit tests: a few seconds, no root needed
 .PHONY: lab
 lab: root setup ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
-	$(BIN)/python -m pytest -q tests/lab
+	$(BIN)/python -m pytest -q tests/lab tests/bench
+
+.PHONY: bench
+bench: root setup bench-tools ## benchmarks; their tables go into docs/performance.md (root)
+	@$(BIN)/python -m tests.bench --write $(BENCH)
 
 .PHONY: setup
 setup: tools tun $(INSTALLED) ## install what is missing: Debian packages, .venv, /dev/net/tun
@@ -84,6 +91,11 @@ tools:
 		command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
 	done
 	[ $${#missing[@]} = 0 ] || apt_install "$${missing[@]}"
+
+.PHONY: bench-tools
+bench-tools:
+	@$(APT)
+	command -v bird >/dev/null || apt_install bird2
 
 .PHONY: tun
 tun:

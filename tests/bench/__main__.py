@@ -1,0 +1,49 @@
+"""Runs benchmarks: `python -m tests.bench [--small] [--write] [NAME...]`, as root.
+
+Prints their tables; with --write they go into docs/performance.md, too. --small is for
+seeing whether they run, not for figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from tests.bench.figures import Table, machine, write
+from tests.lab.lab import missing
+
+NAMES = ("one_client", "roaming", "many_clients", "churn", "idle", "many_servers")
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no such benchmark: {', '.join(unknown)}")
+    if lacks := missing():
+        print(f"The benchmarks need {'; '.join(lacks)}", file=sys.stderr)
+        return 1
+    for name in options.names or NAMES:
+        about = machine()
+        tables = run(name, small=options.small)
+        print(f"\n== {name}: {about}\n")
+        print("\n\n".join(table.text() for table in tables), flush=True)
+        if options.write:
+            write(name, tables, about)
+    return 0
+
+
+def run(name: str, *, small: bool) -> list[Table]:
+    """The tables of one benchmark."""
+    benchmark = importlib.import_module(f"tests.bench.{name}")
+    tables: list[Table] = benchmark.measure(benchmark.SMALL if small else benchmark.FULL)
+    return tables
+
+
+if __name__ == "__main__":
+    sys.exit(main())

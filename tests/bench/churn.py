@@ -1,0 +1,89 @@
+"""Clients come and go all the time on a server that has 20,000: how far B's kernel lags behind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import attrs
+
+from cuberouted.model import Prefix
+from tests.bench.ears import ADDED, DELETED, Ear, Ears
+from tests.bench.figures import SPREAD, Table, distribution
+from tests.bench.mesh import Mesh
+from tests.bench.usage import Usage
+
+
+@attrs.frozen
+class Size:
+    """So many clients; so many of them replaced a second, for so many seconds."""
+
+    clients: int
+    rate: int
+    seconds: float
+
+
+FULL = Size(clients=20_000, rate=200, seconds=30.0)
+SMALL = Size(clients=500, rate=50, seconds=1.0)
+
+KINDS = {"join": ADDED, "leave": DELETED}
+
+
+def measure(size: Size) -> list[Table]:
+    """The tables."""
+    with Mesh(2) as mesh:
+        a, b = mesh.servers
+        with Ears(b.host) as ears:
+            [ear] = ears
+            mesh.start()
+            a.tell("appear", size.clients)
+            ear.wait("of all clients", lambda counts: counts[ADDED] >= size.clients, timeout=60.0)
+            ear.forget()
+            pids = a.daemon.process.pid, b.daemon.process.pid
+            before = [Usage.of(pid) for pid in pids]
+            churned = a.tell("churn", size.rate, size.seconds)
+            after = [Usage.of(pid) for pid in pids]
+            events = churned["events"]
+            leaves = sum(what == "leave" for _, what, _ in events)
+            ear.wait("of all departures", lambda counts: counts[DELETED] >= leaves)
+            lags = _lags(events, ear)
+    used = [one.share_until(other) for one, other in zip(before, after, strict=True)]
+    return [_lag_table(size, lags), _cost_table(churned["listing"], used)]
+
+
+def _lags(events: Iterable[tuple[float, str, str]], ear: Ear) -> dict[str, list[float]]:
+    """For each event, how long until the kernel followed."""
+    heard: dict[tuple[int, Prefix], list[float]] = defaultdict(list)
+    for one in ear.heard():
+        heard[one.kind, one.prefix].append(one.at)
+    lags = defaultdict(list)
+    for at, what, address in events:
+        lags[what].append(heard[KINDS[what], Prefix.parse(address)].pop(0) - at)
+    return lags
+
+
+def _lag_table(size: Size, lags: dict[str, list[float]]) -> Table:
+    rows = {
+        "connects (announced by OpenVPN)": lags["join"],
+        "disconnects (found in the next listing)": lags["leave"],
+        "both": lags["join"] + lags["leave"],
+    }
+    return Table(
+        f"{size.rate} connects and {size.rate} disconnects a second for {size.seconds:g} s,"
+        f" beside {size.clients:,} clients",
+        ("lag", *SPREAD),
+        tuple((what, *distribution(lag)) for what, lag in rows.items()),
+    )
+
+
+def _cost_table(listing: float, used: Iterable[float]) -> Table:
+    a, b = used
+    return Table(
+        "What that costs meanwhile",
+        ("", "share"),
+        (
+            ("OpenVPN's time that goes into listings", f"{listing:.1%}"),
+            ("cuberouted on A, of one core", f"{a:.0%}"),
+            ("cuberouted on B, of one core", f"{b:.0%}"),
+        ),
+    )

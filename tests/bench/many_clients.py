@@ -1,0 +1,201 @@
+"""20,000 clients appear on A at once, leave at once, and are lost with A: B's kernel follows."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import time
+from datetime import datetime
+
+import attrs
+
+from tests.bench.ears import ADDED, NEXTHOP_DELETED, Ear, Ears
+from tests.bench.figures import Table, median, ms
+from tests.bench.mesh import Mesh, Server
+from tests.bench.traced import Mark, first, marks
+from tests.lab.host import Host
+from tests.lab.network import cut, mend
+
+
+@attrs.frozen
+class Size:
+    """So many clients, and so often."""
+
+    clients: int
+    rounds: int
+
+
+FULL = Size(clients=20_000, rounds=5)
+SMALL = Size(clients=600, rounds=1)
+
+DOWN = re.compile(r"^(\S+ \S+) \w+ peer server1: up -> down", re.MULTILINE)
+APPLIED = "B's kernel takes the routes (all batches)"
+
+
+@attrs.define
+class Rounds:
+    """Seconds, of each round: by what was measured, and how the first is made up."""
+
+    appear: list[float] = attrs.field(factory=list)
+    leave: list[float] = attrs.field(factory=list)
+    loss: list[float] = attrs.field(factory=list)
+    bare: list[float] = attrs.field(factory=list)
+    batch: list[float] = attrs.field(factory=list)
+    stages: list[dict[str, float]] = attrs.field(factory=list)
+
+
+def measure(size: Size) -> list[Table]:
+    """The tables."""
+    rounds = Rounds()
+    with Mesh(2, traced=True) as mesh:
+        a, b = mesh.servers
+        with Ears(b.host) as ears:
+            [ear] = ears
+            mesh.start()
+            ear.wait("A's own address", lambda counts: counts[ADDED] >= 1)
+            for _ in range(size.rounds):
+                _appear_and_leave(a, b, ear, size.clients, rounds)
+                _lose(a, b, ear, size.clients, rounds)
+                _without_cuberouted(size.clients, rounds)
+    return [_times(rounds, size), _stages(rounds), _installing(rounds, size)]
+
+
+def _appear_and_leave(a: Server, b: Server, ear: Ear, clients: int, rounds: Rounds) -> None:
+    _rest(a)
+    begin = _appear(a, ear, clients)
+    rounds.appear.append(ear.last_at - begin)
+    rounds.stages.append(_stages_since(begin, marks(a.host), marks(b.host)))
+    _rest(a)
+    ear.forget()
+    begin = a.tell("leave")
+    ear.wait("the loss of all", lambda counts: counts[NEXTHOP_DELETED] >= 1, timeout=60.0)
+    rounds.leave.append(max(ear.last_at, ear.deleted_nexthop_at) - begin)
+
+
+def _appear(a: Server, ear: Ear, clients: int) -> float:
+    ear.forget()
+    begin = float(a.tell("appear", clients))
+    ear.wait(f"of {clients} routes", lambda counts: counts[ADDED] >= clients, timeout=60.0)
+    return begin
+
+
+def _rest(server: Server) -> None:
+    """Waits until a listing may be asked for again at once: they take a tenth of the time."""
+    found = marks(server.host)
+    read = max((m.at for m in found if m.what == "news"), default=0.0)
+    asked = max((m.at for m in found if m.what == "ask" and m.size and m.at <= read), default=read)
+    time.sleep(max(0.0, read + 10 * (read - asked) + 1.0 - time.time()))
+
+
+def _lose(a: Server, b: Server, ear: Ear, clients: int, rounds: Rounds) -> None:
+    """A dies with everybody on it; the clock runs from B's word that it is down."""
+    _appear(a, ear, clients)
+    downs = len(DOWN.findall(b.daemon.process.log))
+    ear.forget()
+    a.daemon.process.send(signal.SIGKILL)
+    cut(a.host)
+    # the nexthop object of its clients, and that of the server itself
+    ear.wait("the loss of A", lambda counts: counts[NEXTHOP_DELETED] >= 2)
+    [*_, stamp] = DOWN.findall(b.daemon.process.log)
+    assert len(DOWN.findall(b.daemon.process.log)) == downs + 1
+    rounds.loss.append(ear.deleted_nexthop_at - _seconds(stamp))
+    assert not b.host.run("ip", "route", "show", "proto", "201")
+    a.daemon.process.wait()
+    a.tell("leave")
+    mend(a.host)
+    ear.forget()
+    a.daemon.start()
+    a.daemon.ready()
+    ear.wait("A's own address", lambda counts: counts[ADDED] >= 1)
+
+
+def _seconds(stamp: str) -> float:
+    """The log's time; it is cut to milliseconds, so what is measured from it is too long."""
+    return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+
+
+def _without_cuberouted(clients: int, rounds: Rounds) -> None:
+    host = Host("bare")
+    try:
+        host.wait_ready()
+        host.ip(
+            "link add eth0 type veth peer name wire0",
+            "link set wire0 up",
+            "address add 192.0.2.2/24 dev eth0",
+            "link set eth0 up",
+        )
+        command = (sys.executable, "-m", "tests.bench.bare", "eth0", "192.0.2.1", str(clients))
+        with Ears(host):  # telling somebody costs the kernel time, on B as here
+            process = host.start("bare", *command)
+            assert process.wait(60.0) == 0, process.log
+        took = json.loads(process.log)
+    finally:
+        host.close()
+    rounds.bare.append(took["bare"])
+    rounds.batch.append(took["batch"])
+
+
+def _stages_since(begin: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
+    news = max((m for m in on_a if m.what == "news" and m.at > begin), key=lambda m: m.size)
+    first_said = first(on_a, "publish", news.at)
+    ours = [m for m in on_b if m.at >= first_said]
+    return {
+        "A lists, reads and compares": news.at - begin,
+        "A decides, and tells the first 1,000": first_said - news.at,
+        "A decides and tells in all (B works meanwhile)": news.took,
+        "B decides on what it hears (RIB)": _total(ours, "learn"),
+        APPLIED: _total(ours, "apply"),
+        "B in all, first word to last route": max(m.at + m.took for m in ours) - first_said,
+    }
+
+
+def _total(found: list[Mark], what: str) -> float:
+    return sum(mark.took for mark in found if mark.what == what)
+
+
+def _times(rounds: Rounds, size: Size) -> Table:
+    measured = {
+        "appear on A -> last route on B": rounds.appear,
+        "leave A -> last route on B gone": rounds.leave,
+        "A is lost: B's decision -> last route gone": rounds.loss,
+    }
+    return Table(
+        f"{size.clients:,} clients, {size.rounds} times",
+        ("", "median", "best", "worst"),
+        tuple(
+            (what, ms(median(took)), ms(min(took)), ms(max(took)))
+            for what, took in measured.items()
+        ),
+    )
+
+
+def _stages(rounds: Rounds) -> Table:
+    return Table(
+        "Where the time goes when they appear",
+        ("", "median"),
+        tuple((s, ms(median([r[s] for r in rounds.stages]))) for s in rounds.stages[0]),
+    )
+
+
+def _installing(rounds: Rounds, size: Size) -> Table:
+    ways = {
+        "a bare loop: packed by `struct`, 256 a send": rounds.bare,
+        "cuberouted": [stages[APPLIED] for stages in rounds.stages],
+        "`ip -batch`": rounds.batch,
+    }
+    bare = median(rounds.bare)
+    return Table(
+        "Installing alone",
+        ("", "median", "routes a second", "times the bare loop"),
+        tuple(
+            (
+                way,
+                ms(median(took)),
+                f"{size.clients / median(took):,.0f}",
+                f"{median(took) / bare:.1f}",
+            )
+            for way, took in ways.items()
+        ),
+    )

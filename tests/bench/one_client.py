@@ -1,0 +1,117 @@
+"""One client connects on A and leaves again: when B's kernel has its route, and has it no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from tests.bench.ears import ADDED, DELETED
+from tests.bench.figures import SPREAD, Table, distribution, median, ms, ratio
+from tests.bench.sides import CONNECTED, GONE, Side, said_at, side_by_side
+from tests.bench.traced import Mark, first, marks
+
+
+@attrs.frozen
+class Size:
+    """So many clients, which come and go so often."""
+
+    clients: int
+    rounds: int
+
+
+FULL = Size(clients=10, rounds=10)
+SMALL = Size(clients=2, rounds=1)
+
+CONNECT, LEAVE = "connects on A -> route on B", "leaves A -> route on B gone"
+
+Times = dict[str, list[tuple[float, float]]]
+"""For each thing measured: when OpenVPN said it, and when the kernel followed."""
+
+
+def measure(size: Size) -> list[Table]:
+    """The tables."""
+    with side_by_side(size.clients) as sides:
+        times: dict[str, Times] = {side.name: {CONNECT: [], LEAVE: []} for side in sides}
+        for _ in range(size.rounds):
+            _round(sides, times)
+        [ours] = [side for side in sides if side.name == "cuberouted"]
+        stages = _stages(times["cuberouted"], marks(ours.a.host), marks(ours.b.host))
+    return [_compared(times), stages]
+
+
+def _round(sides: list[Side], times: Mapping[str, Times]) -> None:
+    """Every client comes, in turns on each side; then all leave, in turns."""
+    for number in range(len(sides[0].clients)):
+        for side in sides:
+            client, ear = side.clients[number], side.ears[1]
+            ear.forget()
+            client.connect(side.a)
+            heard = ear.wait_route(ADDED, client.data)
+            times[side.name][CONNECT].append((said_at(side.a, client, CONNECTED), heard))
+    for side in sides:
+        side.ears[1].forget()
+    for number in range(len(sides[0].clients)):
+        for side in sides:
+            side.clients[number].leave()
+    for side in sides:  # OpenVPN lists them for five seconds more
+        for client in side.clients:
+            heard = side.ears[1].wait_route(DELETED, client.data)
+            times[side.name][LEAVE].append((said_at(side.a, client, GONE), heard))
+
+
+def _compared(times: Mapping[str, Times]) -> Table:
+    rows = []
+    for what in (CONNECT, LEAVE):
+        lags = {name: [end - begin for begin, end in t[what]] for name, t in times.items()}
+        for name, lag in lags.items():
+            of_bird = ratio(median(lag), median(lags["BIRD"])) if "BIRD" in lags else "-"
+            rows.append((f"{what}: {name}", *distribution(lag), of_bird))
+    count = len(times["cuberouted"][CONNECT])
+    return Table(
+        f"One client, {count} times",
+        ("", *SPREAD, "median / BIRD's"),
+        tuple(rows),
+    )
+
+
+def _stages(times: Times, on_a: list[Mark], on_b: list[Mark]) -> Table:
+    came = [_connect_stages(*one, on_a, on_b) for one in times[CONNECT]]
+    went = [_leave_stages(*one, on_a, on_b) for one in times[LEAVE]]
+    rows = [
+        (
+            stage,
+            ms(median([one[stage] for one in came])) if stage in came[0] else "-",
+            ms(median([one[stage] for one in went])),
+        )
+        for stage in went[0]
+    ]
+    return Table("Where cuberouted's time goes (medians)", ("", "connect", "leave"), tuple(rows))
+
+
+def _connect_stages(
+    begin: float, end: float, on_a: list[Mark], on_b: list[Mark]
+) -> dict[str, float]:
+    news = first(on_a, "news", begin)
+    return {"event: OpenVPN says it -> A has it": news - begin, **_shared(news, end, on_a, on_b)}
+
+
+def _leave_stages(begin: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
+    event, news = first(on_a, "receive", begin), first(on_a, "news", begin)
+    return {
+        "event: OpenVPN says it -> A has it": event - begin,
+        "poll: A asks for the listing and has read it": news - event,
+        **_shared(news, end, on_a, on_b),
+    }
+
+
+def _shared(news: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
+    publish = first(on_a, "publish", news)
+    heard = first(on_b, "heard", publish)
+    apply = first(on_b, "apply", heard)
+    return {
+        "publish: A decides and hands it to ZeroMQ": publish - news,
+        "receive: until B has it": heard - publish,
+        "decide: B's RIB and FIB": apply - heard,
+        "install: B's kernel, until a listener hears of it": end - apply,
+    }
