@@ -20,6 +20,7 @@ from cuberouted.openvpn.connection import Dialer
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watch import Watch, watch
 from cuberouted.routing.port import KernelPort
+from cuberouted.running import Running
 from cuberouted.sharing.listener import Listener
 from cuberouted.sharing.news import Lost, Terms
 from cuberouted.sharing.port import BindProblem, Bus, PeerEnd
@@ -50,19 +51,6 @@ class Edges:
     dialer: Dialer
     wall_clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
-
-
-@attrs.frozen
-class Running:
-    """A task that a reload may end: its scope, and whether it has ended."""
-
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    ended: trio.Event = attrs.field(factory=trio.Event)
-
-    async def end(self) -> None:
-        """Cancel it, and wait until it has ended."""
-        self.scope.cancel()
-        await self.ended.wait()
 
 
 @attrs.frozen
@@ -114,6 +102,7 @@ class Daemon:
         self._all_listed = trio.Event()
         self._addresses_changed = trio.Event()
         self._stopping = trio.Event()
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`. Started once the kernel has been read and its routes adopted.
@@ -145,8 +134,10 @@ class Daemon:
         """Live by *config* from now on. Peers that did not change notice nothing.
 
         Raises:
-          ReloadError: it changes what needs a restart; nothing is taken over.
+          ReloadError: it changes what needs a restart, or this is the end; nothing is taken over.
         """
+        if self._stopping.is_set():
+            raise ReloadError("cuberouted is ending; nothing is reloaded")
         fixed = restart_needed(self.config, config)
         if fixed:
             raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
@@ -162,13 +153,15 @@ class Daemon:
     # -- what may come and go --
 
     def _start_missing(self, config: Config) -> None:
+        if self._nursery is None or self._stopping.is_set():
+            return  # reloaded before the start: `run` will do it; or at the end
         self._edges.bus.admit({peer.mgmt_ip: peer.label for peer in config.peers})
         for peer in config.peers:
             if peer.label not in self.peers:
-                self._start_peer(peer)
+                self._start_peer(peer, self._nursery)
         for openvpn in config.openvpns:
             if openvpn.name not in self.openvpns:
-                self._start_openvpn(openvpn)
+                self._start_openvpn(openvpn, self._nursery)
 
     async def _end_peers(self, config: Config) -> None:
         wanted = {peer.label: peer for peer in config.peers}
@@ -187,7 +180,7 @@ class Daemon:
                 await self.node.forget_instance(name)
         await self.node.set_instances([openvpn.name for openvpn in config.openvpns])
 
-    def _start_peer(self, config: PeerConfig) -> None:
+    def _start_peer(self, config: PeerConfig, nursery: trio.Nursery) -> None:
         label = config.label
         session = PeerSession(
             label,
@@ -201,30 +194,24 @@ class Daemon:
             nonce=lambda: self._edges.random_bytes(8),
         )
         self.peers[label] = peer = Peer(config, session)
-        self._nursery.start_soon(self._follow_peer, peer)
+        nursery.start_soon(self._follow_peer, peer)
 
     async def _follow_peer(self, peer: Peer) -> None:
         config = peer.config
         end = PeerEnd(config.label, config.mgmt_ip, config.port, config.mgmt_interface)
         where = written(end.address), end.port, end.device
         log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
-        with peer.task.scope:
-            await Listener(self._edges.bus, end, peer.session, self.node.peer_news).run()
-        peer.task.ended.set()
+        listener = Listener(self._edges.bus, end, peer.session, self.node.peer_news)
+        await peer.task.run(listener.run)
 
-    def _start_openvpn(self, config: OpenVPNConfig) -> None:
+    def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
         edges = self._edges
         new = OpenVPN(
             config, watch(config, self.config, edges.dialer, edges.wall_clock, self._local_news)
         )
         self.openvpns[config.name] = new
-        self._nursery.start_soon(self._follow_openvpn, new)
+        nursery.start_soon(new.task.run, new.watch.run)
         new.watch.superseded(self.node.rib.superseded(config.name))
-
-    async def _follow_openvpn(self, openvpn: OpenVPN) -> None:
-        with openvpn.task.scope:
-            await openvpn.watch.run()
-        openvpn.task.ended.set()
 
     def _terms(self) -> Terms:
         config = self.config

@@ -18,7 +18,7 @@ import trio
 from cuberouted.model import Prefix
 from cuberouted.routing.fib import Fib, Target, removal
 from cuberouted.routing.paths import Path
-from cuberouted.routing.port import KernelPort
+from cuberouted.routing.port import KernelError, KernelPort
 from cuberouted.routing.values import ForeignRoute, Refusal, described
 from cuberouted.seldom import Seldom
 
@@ -68,13 +68,16 @@ class Router:
         """
         self._moved.update(moved)
         await trio.lowlevel.checkpoint()
-        if not self._moved:
-            return
         with trio.CancelScope(shield=True):
-            async with self._lock:
+            async with self._lock:  # also when nothing is left: somebody may be at ours
                 prefixes, self._moved = self._moved, set()
+                if not prefixes:
+                    return
                 await self._want(prefixes)
-                await self._put_right(prefixes)
+                try:
+                    await self._put_right(prefixes)
+                except KernelError as error:
+                    self._lose_track(error)
 
     async def rescan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
@@ -141,6 +144,12 @@ class Router:
         self._report_conflicts()
         if self.fib.stale:
             self._on_stale()
+
+    def _lose_track(self, error: KernelError) -> None:
+        # what became of the changes is not known: the next scan tells, and makes it right
+        if self._seldom.due("kernel", trio.current_time()) is not None:
+            log.warning("kernel: %s; looking again", error)
+        self._on_stale()
 
     def _report_refusals(self, refusals: Iterable[Refusal]) -> None:
         for number, group in itertools.groupby(refusals, key=lambda r: r.errno):

@@ -26,10 +26,15 @@ RECONNECT = 0.1
 
 
 class FakeNetwork:
-    """Buses by their address (packed). ``delay``: seconds that everything takes."""
+    """Buses by their address (packed).
+
+    ``delay``: seconds that everything takes. ``taken``: addresses at which another program
+    has the port, and what is said of that.
+    """
 
     def __init__(self, delay: float = 0.001) -> None:
         self.delay = delay
+        self.taken: dict[bytes, str] = {}
         self._buses: dict[bytes, FakeBus] = {}
         self._sockets: list[FakePeerSocket] = []
         self._cut: set[frozenset[bytes]] = set()
@@ -148,9 +153,16 @@ class FakeBus:
         return False
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        wrong = [address for address in addresses if address != self.address]
+        problems = [self._bind(address) for address in addresses]
+        return tuple(problem for problem in problems if problem is not None)
+
+    def _bind(self, address: bytes) -> BindProblem | None:
+        if address != self.address:
+            return BindProblem(address, "this host does not have the address (now)")
+        if address in self.network.taken and not self.listening:
+            return BindProblem(address, self.network.taken[address])
         self.listening = True
-        return tuple(BindProblem(a, "this host does not have the address (now)") for a in wrong)
+        return None
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         for socket in self.network.subscribers(self.address):

@@ -1,0 +1,91 @@
+"""Servers in memory, each with the real daemon on a fake kernel, OpenVPN and network.
+
+    mesh = Mesh(nursery, seed=1)
+    for name in "ABC":
+        mesh.add(name)
+    await mesh.start()
+    mesh["A"].connect("host1", "10.100.100.11")
+    await mesh.until(lambda: mesh["B"].routes == {"10.100.100.11": "A"})
+
+Time is trio's MockClock. All that is random comes from one `random.Random(seed)`, trio's
+scheduler included; what is left is the order of Python's sets, so that two processes repeat
+each other under the same PYTHONHASHSEED.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+
+import trio
+
+from tests.fakes.bus import FakeNetwork
+from tests.fakes.server import RecordingKernel, Server, section_of
+from tests.kernel_world import MAIN
+
+__all__ = ["Mesh", "RecordingKernel", "Server", "section_of"]
+
+STEP = 0.005
+"""Seconds between two looks at a condition."""
+
+
+class Mesh:
+    """Servers with a tunnel from each to each; ``servers``, in the order of their addition.
+
+    ``kernel_type``: what makes their kernels, of a table's number.
+    """
+
+    kernel_type: type[RecordingKernel] = RecordingKernel
+
+    def __init__(self, nursery: trio.Nursery, seed: int = 0, delay: float = 0.001) -> None:
+        self.nursery = nursery
+        self.random = random.Random(seed)
+        self.network = FakeNetwork(delay)
+        self.began = trio.current_time()
+        self.servers: list[Server] = []
+        self._numbers = itertools.count(1)
+        _seed_scheduler(self.random.getrandbits(64))
+
+    def __getitem__(self, name: str) -> Server:
+        return next(server for server in self.servers if server.name == name)
+
+    def add(self, name: str, *settings: str, table: int = MAIN) -> Server:
+        """A server with one OpenVPN, and tunnels to all others. Its daemon is not started."""
+        new = Server(self, name, next(self._numbers), table)
+        new.settings += settings
+        new.add_openvpn()
+        for other in self.servers:
+            new.dig(other)
+            other.dig(new)
+        self.servers.append(new)
+        return new
+
+    async def start(self) -> None:
+        """Start all daemons, and wait until each is up with each."""
+        for server in self.servers:
+            await server.start()
+        await self.until(self.is_up)
+
+    def is_up(self) -> bool:
+        """Whether every running daemon has heard everything from each of its peers."""
+        sessions = (peer.session for s in self.servers for peer in s.daemon.peers.values())
+        return all(session.state.value == "up" for session in sessions)
+
+    async def until(self, condition: Callable[[], bool], within: float = 60.0) -> float:
+        """Wait until *condition* holds; the virtual seconds that this took.
+
+        Raises:
+          trio.TooSlowError: it did not, *within* so many.
+        """
+        began = trio.current_time()
+        with trio.fail_after(within):
+            while not condition():  # noqa: ASYNC110 - no event tells of everybody's state
+                await trio.sleep(STEP)
+        return trio.current_time() - began
+
+
+def _seed_scheduler(seed: int) -> None:
+    # as trio's own plugin for hypothesis does
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio._core._run._r.seed(seed)

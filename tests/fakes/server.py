@@ -1,0 +1,205 @@
+"""One server of a `Mesh`: a fake kernel and fake OpenVPNs, and the real daemon on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from cuberouted.answers import answers
+from cuberouted.config import Config, OpenVPNConfig, parse
+from cuberouted.control import Answers
+from cuberouted.daemon import Daemon, Edges
+from cuberouted.model import Prefix, written
+from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
+from cuberouted.sharing.session import PeerSession
+from tests.fakes.bus import FakeBus
+from tests.fakes.kernel import FakeKernel
+from tests.kernel_world import MAIN
+from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
+
+if TYPE_CHECKING:
+    from tests.fakes.mesh import Mesh
+
+START = 1_795_222_140.0
+"""Unix seconds at the start of every mesh, by a clock that is right."""
+
+METRIC, PROTOCOL = 50, 201
+
+
+class Done(NamedTuple):
+    """A change that the kernel took, and when."""
+
+    at: float
+    change: Change
+
+
+class RecordingKernel(FakeKernel):
+    """Remembers what the daemon has changed: ``done``, oldest first."""
+
+    def __init__(self, table: int) -> None:
+        super().__init__(table, METRIC, PROTOCOL)
+        self.done: list[Done] = []
+
+    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
+        """See `KernelPort`."""
+        refused = await super().apply(changes)
+        failed = {refusal.change for refusal in refused}
+        now = trio.current_time()
+        self.done += [Done(now, change) for change in changes if change not in failed]
+        return refused
+
+    def journey(self, destination: str) -> list[str]:
+        """The devices to which *destination* was led, one after the other."""
+        prefix, nexthops, found = Prefix.parse(destination), dict[int, int](), list[str]()
+        names = {device.index: name for name, device in self.devices.items()}
+        for _, change in self.done:
+            match change:
+                case Change(Verb.ADD | Verb.REPLACE, Nexthop(id=id_, device=device)):
+                    nexthops[id_] = device
+                case Change(Verb.ADD, Route(prefix=led, nexthop=id_)) if led == prefix:
+                    found.append(names[nexthops[id_]])
+        return found
+
+
+class Server:
+    """A host: its kernel and OpenVPNs live on when its daemon ends. Made by `Mesh.add`.
+
+    ``settings``: further lines of its configuration's first part, ``sections`` whole sections
+    in place of those that name the peers; both count from the next `start` or `reload`.
+    ``skew``: seconds that its wall clock is ahead. ``daemon`` is the last one that was started.
+    """
+
+    def __init__(self, mesh: Mesh, name: str, number: int, table: int) -> None:
+        self.mesh = mesh
+        self.name = name
+        self.number = number
+        self.address = bytes((10, 200, 200, number))
+        self.data_address = f"10.100.100.{100 + number}"
+        self.settings: list[str] = [] if table == MAIN else [f"route_table = {table}"]
+        self.sections: list[str] | None = None
+        self.skew = 0.0
+        self.kernel = mesh.kernel_type(table)
+        self.kernel.add_tunnel("tun0")
+        self.kernel.add_address("tun0", f"{self.data_address}/24")
+        self.openvpns: dict[str, FakeOpenVPN] = {}
+        self.bus: FakeBus
+        self.daemon: Daemon
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    def dig(self, other: Server) -> None:
+        """Its end of a tunnel to *other*."""
+        self.kernel.add_tunnel(f"to-{other.name}")
+        ends = f"{written(self.address)} peer {written(other.address)}/32"
+        self.kernel.add_address(f"to-{other.name}", ends)
+
+    # -- its daemon --
+
+    @property
+    def config(self) -> Config:
+        """What its configuration file says now."""
+        sections = self.sections
+        if sections is None:
+            sections = [section_of(other) for other in self.mesh.servers if other is not self]
+        lines = [f"node = {self.name}", "data_interface = tun0", *self.settings, *sections]
+        return parse("\n".join(lines) + "\n", Path(f"/etc/{self.name}.conf"), self.name)
+
+    async def start(self) -> None:
+        """Start its daemon; returns when that has adopted what the kernel holds."""
+        config = self.config
+        self.bus = self.mesh.network.bus(self.address)
+        self._scope, self._ended = trio.CancelScope(), trio.Event()
+        edges = Edges(self.kernel, self.bus, self, self.wall_clock, self.mesh.random.randbytes)
+        self.daemon = Daemon(config, edges)
+        await self.mesh.nursery.start(self._run)
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with self._scope:
+            await self.daemon.run(task_status=task_status)
+        self._ended.set()
+
+    async def stop(self) -> None:
+        """End its daemon in good order."""
+        self.daemon.stop()
+        await self._ended.wait()
+        self.mesh.network.stop(self.address)
+
+    async def crash(self) -> None:
+        """End it without another word."""
+        self._scope.cancel()
+        await self._ended.wait()
+        self.mesh.network.stop(self.address)
+
+    async def reload(self) -> None:
+        """Have its daemon read the configuration again."""
+        await self.daemon.reload(self.config)
+
+    def wall_clock(self) -> float:
+        """Unix seconds, as this server has them."""
+        return START + trio.current_time() - self.mesh.began + self.skew
+
+    # -- its OpenVPN --
+
+    async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
+        """See `Dialer`."""
+        return await self.openvpns[config.name].dial(config)
+
+    @property
+    def openvpn(self) -> FakeOpenVPN:
+        """The only one, where there is one."""
+        (only,) = self.openvpns.values()
+        return only
+
+    def add_openvpn(self, name: str = "") -> FakeOpenVPN:
+        """Another OpenVPN process."""
+        self.openvpns[name] = FakeOpenVPN(wall=self.wall_clock)
+        self.mesh.nursery.start_soon(self.openvpns[name].run)
+        return self.openvpns[name]
+
+    def connect(self, name: str, *addresses: str, quiet: bool = False) -> int:
+        """A client connects; its client id. *addresses*: its IPv4 one, then networks behind it."""
+        address, *networks = (text.encode() for text in addresses)
+        behind = tuple(networks)
+        return self.openvpn.connect(name.encode(), address, networks=behind, quiet=quiet)
+
+    # -- what can be seen --
+
+    @property
+    def routes(self) -> dict[str, str]:
+        """The routes of ours in its kernel: destination -> the peer, or else the device."""
+        names = {device.index: name for name, device in self.kernel.devices.items()}
+        installed = self.kernel.installed
+        found = {}
+        for prefix, route in sorted(installed.routes.items()):
+            device = names[installed.nexthops[route.nexthop].device]
+            found[_short(prefix)] = device.removeprefix("to-")
+        return found
+
+    @property
+    def clients(self) -> dict[str, str]:
+        """`routes` but for those to servers."""
+        servers = {server.data_address for server in self.mesh.servers}
+        return {where: to for where, to in self.routes.items() if where not in servers}
+
+    @property
+    def answers(self) -> Answers:
+        """What its control socket would answer."""
+        return answers(self.daemon)
+
+    def session(self, peer: str) -> PeerSession:
+        """What its daemon makes of *peer*."""
+        return self.daemon.peers[peer].session
+
+
+def section_of(peer: Server) -> str:
+    """The section that names *peer* in the configuration of another."""
+    where = f"mgmt_interface = to-{peer.name}\nmgmt_ip = {written(peer.address)}"
+    return f"[peer {peer.name}]\n{where}"
+
+
+def _short(prefix: Prefix) -> str:
+    return re.sub(r"/(32|128)$", "", str(prefix))
