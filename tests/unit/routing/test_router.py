@@ -1,0 +1,257 @@
+"""The router on the fake kernel."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+
+import pytest
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.fib import Target
+from cuberouted.routing.paths import Path
+from cuberouted.routing.port import KernelError
+from cuberouted.routing.router import MOST_LINES, SLICE, Router
+from cuberouted.routing.values import Installed, Refusal, Route
+from tests.fakes.kernel import FakeKernel
+from tests.kernel_world import MAIN
+
+V4 = socket.AF_INET
+METRIC, PROTOCOL = 50, 201
+TO_B, TO_C = Target("B", V4, to_server=False), Target("C", V4, to_server=False)
+
+
+def host(number):
+    return Prefix(bytes((10, 100, number // 256, number % 256)), 32)
+
+
+class OddKernel(FakeKernel):
+    """Takes ``seconds`` for every change; ``refusing``: takes no routes."""
+
+    seconds = 0.0
+    refusing = False
+
+    async def apply(self, changes):
+        await trio.sleep(self.seconds)
+        refused = [c for c in changes if self.refusing and isinstance(c.what, Route)]
+        more = await super().apply([c for c in changes if c not in refused])
+        return (*more, *(Refusal(change, errno.EPERM, "") for change in refused))
+
+
+class Scene:
+    """A router, its kernel, and where it is to lead what."""
+
+    def __init__(self):
+        self.kernel = OddKernel(MAIN, METRIC, PROTOCOL)
+        devices = {name: self.kernel.add_tunnel(f"to-{name}") for name in "BC"}
+        self.names = {index: name for name, index in devices.items()}
+        self.paths = {(name, V4): Path(V4, index, None) for name, index in devices.items()}
+        self.wanted = {}
+        self.stale = 0
+        self.router = self.new_router()
+
+    def new_router(self):
+        return Router(self.kernel, METRIC, self.wanted.get, self.on_stale)
+
+    def on_stale(self):
+        self.stale += 1
+
+    async def lead(self, targets):
+        self.wanted.update(targets)
+        await self.router.follow(targets)
+
+    async def forget(self, *prefixes):
+        for prefix in prefixes:
+            del self.wanted[prefix]
+        await self.router.follow(prefixes)
+
+    async def rescan(self):
+        await self.router.rescan(self.paths, ())
+
+    @property
+    def routes(self):
+        found = self.kernel.installed
+        return {p: self.names[found.nexthops[r.nexthop].device] for p, r in found.routes.items()}
+
+
+@pytest.fixture
+async def scene():
+    scene = Scene()
+    await scene.rescan()
+    return scene
+
+
+async def test_routes_are_there_when_follow_returns(scene):
+    await scene.lead({host(1): TO_B, host(2): TO_C})
+    assert scene.routes == {host(1): "B", host(2): "C"}
+    await scene.lead({host(1): TO_C})
+    assert scene.routes == {host(1): "C", host(2): "C"}
+    await scene.forget(host(1), host(2))
+    assert scene.kernel.installed == Installed({}, {}, ())
+    assert scene.stale == 0
+
+
+async def test_a_route_is_there_when_follow_returns_though_another_task_took_it_along(
+    scene, autojump_clock
+):
+    scene.kernel.seconds = 1.0
+    done = []
+
+    async def lead(number):
+        await scene.lead({host(number): TO_B})
+        done.append(number)
+        assert host(number) in scene.routes
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(lead, number)
+    assert sorted(done) == list(range(10))
+    assert trio.current_time() <= 4.0  # those that wait go together
+
+
+async def test_a_change_that_is_under_way_is_not_cancelled(scene, autojump_clock):
+    scene.kernel.seconds = 1.0
+    with trio.move_on_after(0.5):
+        await scene.lead({host(1): TO_B})
+    assert scene.routes == {host(1): "B"}
+
+
+async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(scene):
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await scene.lead({host(1): TO_B})
+    assert scene.routes == {}
+    await scene.lead({host(2): TO_C})
+    assert scene.routes == {host(1): "B", host(2): "C"}
+
+
+async def test_other_tasks_have_their_turn_during_a_large_change(scene):
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        await scene.lead(dict.fromkeys(map(host, range(3 * SLICE)), TO_B))
+        nursery.cancel_scope.cancel()
+    assert len(scene.routes) == 3 * SLICE
+    assert turns >= 3
+
+
+async def test_a_rescan_puts_right_what_others_have_changed(scene):
+    await scene.lead({host(1): TO_B, host(2): TO_C})
+    scene.kernel.set_up("to-B", False)  # it takes its nexthop and routes along
+    scene.kernel.set_up("to-B", True)
+    assert scene.routes == {host(2): "C"}
+    await scene.rescan()
+    assert scene.routes == {host(1): "B", host(2): "C"}
+
+
+async def test_routes_of_an_earlier_run_are_adopted_and_left_as_they_are(scene):
+    await scene.lead({host(1): TO_B, host(2): TO_C})
+    before = scene.kernel.installed
+    later = scene.new_router()
+    assert await later.adopt(scene.paths, ()) == {TO_B: [host(1)], TO_C: [host(2)]}
+    await later.follow([host(1), host(2)])
+    assert scene.kernel.installed == before
+
+
+async def test_a_stray_of_ours_goes_with_the_first_scan(scene):
+    scene.kernel.add_route("10.9.0.1/32", "to-B", metric=99, protocol=PROTOCOL)
+    assert scene.kernel.installed.strays
+    await scene.rescan()
+    assert scene.kernel.installed == Installed({}, {}, ())
+
+
+async def test_withdraw_removes_all_that_is_ours_and_nothing_else(scene):
+    await scene.lead({host(1): TO_B, host(2): TO_C})
+    scene.kernel.add_route("10.9.0.1/32", "to-B", metric=99, protocol=PROTOCOL)
+    scene.kernel.add_route("10.9.0.2/32", "to-B", metric=METRIC)
+    await scene.router.withdraw()
+    assert scene.kernel.installed == Installed({}, {}, ())
+    assert len(await scene.kernel.foreign_routes(lambda prefix: prefix.is_host)) == 1
+
+
+async def test_a_route_of_somebody_else_is_told_once_and_ours_goes_in_when_it_has_gone(
+    scene, caplog
+):
+    caplog.set_level("INFO")
+    scene.kernel.add_route(str(host(1)), "to-C", metric=METRIC)
+    await scene.lead({host(1): TO_B})
+    await scene.lead({host(2): TO_B})
+    assert scene.routes == {host(2): "B"}
+    told = "10.100.0.1/32: a route of somebody else has metric 50; that one is left alone"
+    assert [record.message for record in caplog.records] == [f"route {told}"]
+    await scene.kernel.notices()
+    scene.kernel.remove_route(str(host(1)), metric=METRIC)
+    notices = await scene.kernel.notices()
+    await scene.router.heed(notices.appeared, notices.vanished)
+    assert scene.routes == {host(1): "B", host(2): "B"}
+    assert caplog.records[-1].message == "routes: all conflicts are over"
+
+
+async def test_foreign_routes_that_shadow_ours_are_found_and_summed_up(scene, caplog):
+    await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
+    for number in range(20):
+        scene.kernel.add_route(str(host(number)), "to-C", metric=10)
+    await scene.router.look_for_foreign(lambda _: True)
+    assert len(scene.router.fib.conflicts()) == 20
+    assert len(caplog.records) == MOST_LINES + 1
+    assert caplog.records[-1].message == f"routes: {20 - MOST_LINES} more conflicts"
+    await scene.router.look_for_foreign(lambda _: False)
+    assert scene.router.fib.conflicts() == {}
+
+
+async def test_a_nexthop_id_in_use_sends_us_to_the_next(scene):
+    await scene.lead({host(1): TO_B})
+    (ours,) = scene.kernel.installed.nexthops
+    await scene.forget(host(1))
+    for id_ in range(ours, ours + 10):
+        scene.kernel.add_nexthop(id_, "to-C", protocol=17)
+    await scene.lead({host(1): TO_B})
+    assert scene.routes == {host(1): "B"}
+
+
+async def test_what_the_kernel_refuses_is_told_in_one_line_a_minute(scene, caplog, autojump_clock):
+    scene.kernel.refusing = True
+    await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
+    (record,) = caplog.records
+    told = r"kernel: cannot add route \S+ and 19 more: Operation not permitted; trying again"
+    assert re.fullmatch(told, record.message)
+    assert scene.stale == 1
+    await scene.rescan()
+    assert (len(caplog.records), scene.stale) == (1, 2)
+    await trio.sleep(60)
+    scene.kernel.refusing = False
+    await scene.rescan()
+    assert len(scene.routes) == 20
+    assert scene.stale == 2
+
+
+async def test_a_kernel_that_does_not_answer_ends_nothing_and_is_looked_at_again(scene, caplog):
+    scene.kernel.broken = KernelError("out of memory")
+    for number in range(10):
+        await scene.lead({host(number): TO_B})
+    assert scene.stale == 10
+    assert [record.message for record in caplog.records] == ["kernel: out of memory; looking again"]
+    with pytest.raises(KernelError):
+        await scene.rescan()
+    scene.kernel.broken = None
+    await scene.rescan()
+    assert len(scene.routes) == 10
+
+
+async def test_a_device_that_is_down_is_waited_for(scene):
+    scene.kernel.set_carrier("to-B", False)
+    await scene.lead({host(1): TO_B})
+    assert scene.stale == 1
+    assert scene.routes == {}
+    scene.kernel.set_carrier("to-B", True)
+    await scene.rescan()
+    assert scene.routes == {host(1): "B"}
