@@ -28,7 +28,8 @@ NONCE_BYTES = 8
 """Every snapshot topic has the same length, because ZeroMQ matches subscriptions by prefix."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
-NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+NodeName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+"""As a configuration takes it (`config.readers.name`): it is logged and shown as it stands."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

@@ -31,7 +31,7 @@ NETWORK = Prefix.parse("fd00:1::/48")
 MESSAGES: list[tuple[bytes, AnyMessage]] = [
     (b"u", Update(node="B", epoch=1, seq=1, advertise=clients(1, 2), withdraw=(NETWORK,))),
     (b"u", Heartbeat(node="B", epoch=2**62 - 1, seq=0, syncing=True)),
-    (b"u", Goodbye(node="Büro", epoch=1, seq=1, restarting=False)),
+    (b"u", Goodbye(node="b-1.office_2", epoch=1, seq=1, restarting=False)),
     (TOPIC, SnapshotPart(node="B", epoch=1, seq=1, index=0, count=2, advertisements=clients(1))),
 ]
 
@@ -93,6 +93,10 @@ MALFORMED = {
     "name of 513 bytes": advertised([b"\x0a\x00\x00\x01", 32], name=b"n" * 513),
     "no parts": msgspec.msgpack.encode(["s", 1, "B", 1, 1, 0, 0, []]),
     "snapshot on u": encode(MESSAGES[3][1]),
+    "an escape sequence for a name": encode(
+        Goodbye(node="B\x1b[2J", epoch=1, seq=1, restarting=True)
+    ),
+    "a name of two lines": encode(Goodbye(node="B\n", epoch=1, seq=1, restarting=True)),
     "too large": encode(Update(node="B", epoch=1, seq=1)) + bytes(MAX_MESSAGE),
 }
 
