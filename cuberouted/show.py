@@ -42,11 +42,12 @@ def show_status(status: Status, out: Console) -> None:
     """This node, its OpenVPN, its peers; what is wrong comes last, where the eye ends."""
     up = sum(peer.state == "up" for peer in status.peers)
     clients = sum(openvpn.clients for openvpn in status.openvpn)
-    out.print(
+    summary = (
         f"{status.node}: running for {duration(status.uptime)},"
         f" {counted(clients, 'client')} here, {up} of {counted(len(status.peers), 'peer')} up,"
         f" {status.routes.installed} of {counted(status.routes.desired, 'route')} installed\n"
     )
+    out.print(Text(summary))
     openvpns = [(o.name, o.state, o.version or "-", str(o.clients)) for o in status.openvpn]
     _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
     out.print()
