@@ -40,6 +40,7 @@ def status(daemon: Daemon) -> report.Status:
             conflicts=len(fib.conflicts()),
         ),
         problems=list(_problems(daemon)),
+        strangers=daemon.strangers,
     )
 
 
@@ -87,6 +88,7 @@ def _peer_row(peer: Peer, now: float) -> report.PeerRow:
         clients=known.clients,
         last_heard=None if heard is None else round(now - heard, 3),
         detail=known.detail,
+        encrypted=bool(peer.config.public_keys),
     )
 
 

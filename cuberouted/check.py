@@ -42,7 +42,8 @@ class Facts:
     ``sysctls``: by path below /proc/sys, None where there is none. ``openvpn``: for each
     OpenVPN process, why its management interface cannot be used, or None. ``busy``: listen
     addresses whose port is taken, and by what error. ``unreadable``: configured files that
-    cannot be read, and why. ``daemon``: whether cuberouted runs with this configuration.
+    cannot be read or used, and why. ``daemon``: whether cuberouted runs with this
+    configuration. ``public_key``: ours, if there is a secret one.
     """
 
     links: tuple[Link, ...]
@@ -53,6 +54,7 @@ class Facts:
     busy: Mapping[str, str]
     unreadable: Mapping[Path, str]
     daemon: bool
+    public_key: str | None = None
 
 
 def examine(config: Config, facts: Facts) -> list[Finding]:
@@ -64,6 +66,7 @@ def examine(config: Config, facts: Facts) -> list[Finding]:
             Finding(Level.PROBLEM, f"peer {peer.label}", why)
             for peer, why in sharing_a_tunnel(config.peers, facts.links)
         ),
+        *_encryption(config, facts),
         *_addresses(config, facts),
         *_networks(config, facts),
         *_forwarding(facts),
@@ -98,6 +101,14 @@ def _interfaces(config: Config, facts: Facts) -> Iterator[Finding]:
             yield Finding(Level.WAIT, name, "is not there, or down; cuberouted will wait for it")
         else:
             yield Finding(Level.OK, name, "is up")
+
+
+def _encryption(config: Config, facts: Facts) -> Iterator[Finding]:
+    path = config.secret_key_file
+    if path is not None and path in facts.unreadable:
+        yield Finding(Level.PROBLEM, "secret_key_file", facts.unreadable[path])
+    if facts.public_key is not None:
+        yield Finding(Level.OK, "encryption", f"is on; our public key is {facts.public_key}")
 
 
 def _addresses(config: Config, facts: Facts) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from cuberouted import __version__, control, report, show
 from cuberouted.config import Config, ConfigError, load
 
 DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
+DEFAULT_KEY = Path("/etc/credstore/cuberouted-key")
 
 NOT_WELL, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
 """Exit statuses; 0 is fine."""
@@ -81,9 +82,15 @@ def main(ctx: click.Context, config: Path, socket: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def run(file: Path) -> None:
     """Run the daemon, in the foreground."""
+    from cuberouted.keys import unlocked
     from cuberouted.run import run_daemon
 
-    sys.exit(run_daemon(loaded(file)))
+    config = loaded(file)
+    try:
+        config = unlocked(config)
+    except ConfigError as error:
+        fail(str(error), WRONG_USAGE)
+    sys.exit(run_daemon(config))
 
 
 @main.command()
@@ -155,6 +162,30 @@ def flush(where: Where) -> None:
         fail(f"{where.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
     removed = trio.run(flush_routes, config)
     click.echo(f"{removed} routes removed")
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_KEY,
+    show_default=True,
+    help="Where the secret key goes; an existing file is not overwritten.",
+)
+def keygen(out: Path) -> None:
+    """Make a key pair: the secret key goes into a file, the public one is printed.
+
+    The public key goes into the configuration of every peer, as public_key.
+    """
+    from cuberouted import keys
+
+    public, secret = keys.generate()
+    try:
+        keys.write_secret(out, secret)
+    except keys.KeyFileError as error:
+        fail(str(error), NOT_WELL)
+    click.echo(f"{out}: our secret key; our public key, for the peers:", err=True)
+    click.echo(public.decode())
 
 
 def loaded(path: Path) -> Config:

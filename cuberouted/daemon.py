@@ -126,6 +126,11 @@ class Daemon:
         if not keep:
             await self.node.router.withdraw()
 
+    @property
+    def strangers(self) -> int:
+        """How many connections were turned away."""
+        return self._edges.bus.strangers
+
     def stop(self) -> None:
         """End in good order, as ``on_exit`` says."""
         self._stopping.set()
@@ -155,7 +160,8 @@ class Daemon:
     def _start_missing(self, config: Config) -> None:
         if self._nursery is None or self._stopping.is_set():
             return  # reloaded before the start: `run` will do it; or at the end
-        self._edges.bus.admit({peer.mgmt_ip: peer.label for peer in config.peers})
+        self._edges.bus.admit(config.admitted())
+        self._addresses_changed.set()
         for peer in config.peers:
             if peer.label not in self.peers:
                 self._start_peer(peer, self._nursery)
@@ -198,7 +204,9 @@ class Daemon:
 
     async def _follow_peer(self, peer: Peer) -> None:
         config = peer.config
-        end = PeerEnd(config.label, config.mgmt_ip, config.port, config.mgmt_interface)
+        end = PeerEnd(
+            config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
+        )
         where = written(end.address), end.port, end.device
         log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
         listener = Listener(self._edges.bus, end, peer.session, self.node.peer_news)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cuberouted.check import Facts, sysctls_of_interest
-from cuberouted.config import Config, OpenVPNConfig
+from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.control import is_served
+from cuberouted.keys import public_of, unlocked
 from cuberouted.model import Prefix, written
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
@@ -36,6 +37,7 @@ async def gather(config: Config) -> Facts:
         }
     surroundings = survey(config, links, through, Surroundings())
     running = is_served(config.control_socket)
+    public_key, useless = _key(config)
     return Facts(
         links=links,
         surroundings=surroundings,
@@ -43,8 +45,9 @@ async def gather(config: Config) -> Facts:
         sysctls={name: _sysctl(name) for name in sysctls_of_interest(config)},
         openvpn={openvpn.name: _unreachable(openvpn) for openvpn in config.openvpns},
         busy={} if running else dict(_busy(surroundings.listen, config.cube_routed_port)),
-        unreadable=dict(_unreadable(config)),
+        unreadable=dict(_unreadable(config)) | useless,
         daemon=running,
+        public_key=public_key,
     )
 
 
@@ -53,6 +56,17 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text().strip()
     except OSError:
         return None
+
+
+def _key(config: Config) -> tuple[str | None, dict[Path, str]]:
+    """Our public key; or why the secret one cannot be used."""
+    if config.secret_key_file is None:
+        return None, {}
+    try:
+        secret = unlocked(config).secret_key
+    except ConfigError as error:
+        return None, {config.secret_key_file: ", ".join(p.what for p in error.problems)}
+    return public_of(secret).decode() if secret else None, {}
 
 
 def _unreachable(openvpn: OpenVPNConfig) -> str | None:

@@ -28,13 +28,14 @@ class OpenVPNRow(msgspec.Struct):
 
 
 class PeerRow(msgspec.Struct):
-    """One peer. ``last_heard``: seconds ago, None if never."""
+    """One peer. ``last_heard``: seconds ago, None if never. ``encrypted``: by CURVE, or not."""
 
     name: str
     state: str
     clients: int
     last_heard: float | None
     detail: str = ""
+    encrypted: bool = False
 
 
 class RouteCounts(msgspec.Struct):
@@ -46,7 +47,7 @@ class RouteCounts(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """`cuberouted status --json`."""
+    """`cuberouted status --json`. ``strangers``: connections that were turned away."""
 
     node: str
     uptime: float
@@ -54,6 +55,7 @@ class Status(msgspec.Struct):
     peers: list[PeerRow]
     routes: RouteCounts
     problems: list[str] = []
+    strangers: int = 0
 
     @property
     def well(self) -> bool:

@@ -18,6 +18,7 @@ from cuberouted.answers import answers, waiting_for
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.control import ControlError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
+from cuberouted.keys import unlocked
 from cuberouted.openvpn.connection import ManagementDialer
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
@@ -61,7 +62,7 @@ async def _serve(config: Config) -> None:
     with listening(config.control_socket) as control:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
-            open_bus(config.cube_routed_port, config.hold_time) as bus,
+            open_bus(config.cube_routed_port, config.hold_time, config.secret_key) as bus,
             trio.open_nursery() as nursery,
         ):
             dialer = ManagementDialer(
@@ -98,7 +99,7 @@ async def _heed_signals(daemon: Daemon, notifier: Notifier) -> None:
 async def _reload(daemon: Daemon) -> None:
     path = daemon.config.path
     try:
-        await daemon.reload(load(path))
+        await daemon.reload(unlocked(load(path)))
     except (ConfigError, ReloadError) as error:
         for line in str(error).splitlines():
             log.error("reload refused: %s", line)  # noqa: TRY400

@@ -57,10 +57,13 @@ def show_status(status: Status, out: Console) -> None:
             p.state,
             str(p.clients),
             "-" if p.last_heard is None else f"{duration(p.last_heard)} ago",
+            "yes" if p.encrypted else "no",
         )
         for p in status.peers
     ]
-    _print_table(out, ("PEER", "STATE", "CLIENTS", "LAST HEARD"), peers)
+    _print_table(out, ("PEER", "STATE", "CLIENTS", "LAST HEARD", "ENCRYPTED"), peers)
+    if status.strangers:
+        out.print(f"\n{counted(status.strangers, 'connection')} of strangers turned away")
     problems = _problems(status)
     if problems:
         out.print(Text("\n".join(("", *problems))))

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from cuberouted.config import openvpns, peers, readers
+from cuberouted.config import encryption, openvpns, peers, readers
 from cuberouted.config.fill import Filled, fill, nearest
 from cuberouted.config.keys import KINDS, MAIN_TABLE, NodeKeys, OpenVPNKeys, PeerKeys
 from cuberouted.config.problems import Complaints
@@ -46,6 +46,7 @@ def parse(
     _check_times(node, complaints)
     all_openvpns = openvpns.build(node, openvpn_sections, complaints)
     all_peers = peers.build(node, name, peer_sections, complaints)
+    encryption.check(node, peer_sections, complaints)
     _check_interfaces(node, peer_sections, {o.data_interface for o in all_openvpns}, complaints)
     complaints.raise_any()
     said = {

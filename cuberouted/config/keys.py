@@ -126,6 +126,12 @@ class NodeKeys:
     allowed_networks: tuple[Prefix, ...] | None = key(
         readers.listed(readers.network), None, "only prefixes inside these are shared"
     )
+    secret_key_file: Path | None = key(
+        readers.file_path, None, "our secret key; with it everything between peers is encrypted"
+    )
+    remote_public_key: tuple[bytes, ...] | None = key(
+        readers.public_keys, None, "the only peer's public key; two while it is changed"
+    )
     route_table: int | str = key(route_table, MAIN_TABLE, "table that routes are put in")
     route_metric: int = key(number(1, _MAX_UINT32), 50, "metric of our routes")
     route_protocol: int = key(route_protocol, 201, "protocol number that marks routes as ours")
@@ -155,6 +161,9 @@ class PeerKeys:
         readers.peer_address, None, "the peer's address in the clients' subnet"
     )
     port: int | None = key(number(1, 65535), None, "the peer's TCP port; default: cube_routed_port")
+    public_key: tuple[bytes, ...] | None = key(
+        readers.public_keys, None, "the peer's public key; two while it is changed"
+    )
 
 
 @attrs.frozen
@@ -186,16 +195,9 @@ KINDS: Final = MappingProxyType[str, type[Keys]](
 
 UNAVAILABLE: Final = MappingProxyType[str, MappingProxyType[str, str]](
     {
-        "": MappingProxyType(
-            {
-                "metrics_listen": "metrics for Prometheus",
-                "secret_key_file": "encryption between peers",
-                "remote_public_key": "encryption between peers",
-            }
-        ),
-        "peer": MappingProxyType({"public_key": "encryption between peers"}),
+        "": MappingProxyType({"metrics_listen": "metrics for Prometheus"}),
+        "peer": MappingProxyType[str, str]({}),
         "openvpn": MappingProxyType[str, str]({}),
     }
 )
-"""Keys with a meaning to come, and what they are for. They are refused: a file that asks for
-encryption must not run without it."""
+"""Keys with a meaning to come, and what they are for. They are refused, not passed over."""

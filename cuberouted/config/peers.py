@@ -9,7 +9,7 @@ from cuberouted.config.keys import NodeKeys, PeerKeys
 from cuberouted.config.problems import Complaints
 from cuberouted.config.values import PeerConfig
 
-_ONLY_PEER = ("remote_mgmt_ip", "remote_data_ip")
+_ONLY_PEER = ("remote_mgmt_ip", "remote_data_ip", "remote_public_key")
 
 
 class _Said(NamedTuple):
@@ -65,6 +65,7 @@ def _only_peer(node: Filled[NodeKeys], complaints: Complaints) -> tuple[PeerConf
             mgmt_ip=keys.remote_mgmt_ip,
             data_ip=keys.remote_data_ip,
             port=keys.cube_routed_port,
+            public_keys=keys.remote_public_key or (),
         ),
     )
 
@@ -84,6 +85,7 @@ def _peer(
         mgmt_ip=section.keys.mgmt_ip,
         data_ip=section.keys.data_ip,
         port=section.keys.port or node.keys.cube_routed_port,
+        public_keys=section.keys.public_key or (),
     )
 
 

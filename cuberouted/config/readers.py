@@ -6,6 +6,7 @@ would be right. None of them reads anything but its argument.
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections.abc import Callable
@@ -25,6 +26,11 @@ _UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _YES_NO: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _MAX_INTERFACE = 15  # IFNAMSIZ of linux/if.h, less its NUL
 _MAX_SOCKET_PATH = 107  # sun_path of linux/un.h, less its NUL
+MAX_KEYS = 2
+_KEY_LENGTH = 40
+_Z85: Final = (
+    b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+)
 _MULTICAST: Final = (Prefix.parse("224.0.0.0/4"), Prefix.parse("ff00::/8"))
 _NOBODY: Final = (Prefix.parse("0.0.0.0/8"), Prefix.parse("::/128"), Prefix.parse("240.0.0.0/4"))
 _LINK_LOCAL: Final = Prefix.parse("fe80::/10")
@@ -110,6 +116,36 @@ def _better_network(text: str, address: bytes, length: str) -> str:
     unused = bits - int(length)
     start = (int.from_bytes(address) >> unused << unused).to_bytes(len(address))
     return f"{text} has bits set behind its length: write {Prefix(start, int(length))}"
+
+
+def public_key(text: str) -> bytes:
+    """A CURVE key as `cuberouted keygen` writes it: 32 bytes in 40 characters."""
+    key = text.encode("utf-8", "replace")
+    if not is_curve_key(key):
+        raise ValueError(
+            f"{excerpt(text)} is no public key: the 40 characters that `cuberouted keygen` prints"
+        )
+    return key
+
+
+def public_keys(text: str) -> tuple[bytes, ...]:
+    """One public key, or two while the peer changes from one to the other."""
+    keys = listed(public_key)(text)
+    if len(keys) > MAX_KEYS:
+        raise ValueError(f"{len(keys)} keys: one, or the old and the new one while it is changed")
+    return keys
+
+
+def is_curve_key(text: bytes) -> bool:
+    """Whether *text* stands for 32 bytes in Z85 (https://rfc.zeromq.org/spec/32/)."""
+    if len(text) != _KEY_LENGTH or text.strip(_Z85):
+        return False
+    fives = (text[start : start + 5] for start in range(0, _KEY_LENGTH, 5))
+    return all(_five(five) < 2**32 for five in fives)
+
+
+def _five(five: bytes) -> int:
+    return functools.reduce(lambda sum_, digit: sum_ * len(_Z85) + _Z85.index(digit), five, 0)
 
 
 def listed(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:

@@ -9,7 +9,15 @@ import attrs
 from cuberouted.config.keys import OnExit
 from cuberouted.model import Prefix, written
 
-_FIXED_KEYS = ("node", "route_table", "route_protocol", "cube_routed_port", "control_socket")
+_FIXED = {
+    "node": "node",
+    "route_table": "route_table",
+    "route_protocol": "route_protocol",
+    "cube_routed_port": "cube_routed_port",
+    "control_socket": "control_socket",
+    "secret_key": "secret_key_file",
+}
+"""What a running daemon cannot change, and the key that says it."""
 
 
 @attrs.frozen
@@ -35,6 +43,7 @@ class PeerConfig:
     """Another node. Addresses are packed.
 
     ``name`` is None in the two-server form: the peer's name is what it announces.
+    ``public_keys``: in Z85; either of two is good while the peer changes its key.
     """
 
     name: str | None
@@ -42,6 +51,7 @@ class PeerConfig:
     mgmt_ip: bytes
     data_ip: bytes | None
     port: int
+    public_keys: tuple[bytes, ...] = ()
 
     @property
     def label(self) -> str:
@@ -57,6 +67,7 @@ class Config:
 
     Intervals and times are seconds, addresses packed. ``listen`` None: the addresses of
     every peer's mgmt_interface. ``allowed_networks`` None: learned from the data interface.
+    ``secret_key``: what `keys.unlocked` found in ``secret_key_file``, in Z85.
     """
 
     path: Path
@@ -80,8 +91,16 @@ class Config:
     max_advertisements: int
     log_level: str
     log_format: str
+    secret_key_file: Path | None = None
+    secret_key: bytes | None = attrs.field(default=None, repr=False)
+
+    def admitted(self) -> dict[bytes, str]:
+        """Who may connect: by public key where there are keys, else by management address."""
+        if self.secret_key_file is None:
+            return {peer.mgmt_ip: peer.label for peer in self.peers}
+        return {key: peer.label for peer in self.peers for key in peer.public_keys}
 
 
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     """The keys that differ and that a running daemon cannot change."""
-    return tuple(key for key in _FIXED_KEYS if getattr(old, key) != getattr(new, key))
+    return tuple(key for name, key in _FIXED.items() if getattr(old, name) != getattr(new, name))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
 import zmq
 
-from cuberouted.sharing.doorkeeper import ZAP_DOMAIN, Doorkeeper
+from cuberouted.sharing.doorkeeper import FAILED, ZAP_DOMAIN, Doorkeeper
 from cuberouted.sharing.port import BindProblem, PeerEnd, Request
 from cuberouted.sharing.subscriber import Subscriber, endpoint, heartbeats
 from cuberouted.sharing.wakeup import Wakeup
@@ -20,6 +21,8 @@ MAX_REQUEST = 512
 """Bytes of one frame from a subscriber. CURVE's handshake does not fit into 256 (tried)."""
 LINGER = 500
 """Milliseconds that our last words have to leave."""
+REBIND_TRIES = 20
+"""Milliseconds that we stand still, at most, to listen again; the next `bind` tries too."""
 
 _WORDS = {
     errno.EADDRINUSE: "the port is in use by another program",
@@ -29,17 +32,21 @@ _WORDS = {
 
 
 @asynccontextmanager
-async def open_bus(port: int, hold_time: float) -> AsyncIterator[ZmqBus]:
+async def open_bus(
+    port: int, hold_time: float, secret_key: bytes | None = None
+) -> AsyncIterator[ZmqBus]:
     """A bus that will listen on *port*, for as long as the context lasts.
 
-    *hold_time*, in seconds: how long a connection may be silent.
+    *hold_time*, in seconds: how long a connection may be silent. *secret_key* (Z85): with
+    one every connection is encrypted, or there is none.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     doorkeeper = Doorkeeper(context)
-    bus = ZmqBus(context, doorkeeper, port, hold_time)
+    bus = ZmqBus(context, doorkeeper, port, hold_time, secret_key)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(doorkeeper.serve)
+            nursery.start_soon(doorkeeper.watch, bus.monitor)
             yield bus
             nursery.cancel_scope.cancel()
     finally:
@@ -58,15 +65,18 @@ class ZmqBus:
         doorkeeper: Doorkeeper,
         port: int,
         hold_time: float,
+        secret_key: bytes | None,
     ) -> None:
         self._context = context
         self._doorkeeper = doorkeeper
         self._port = port
         self._hold_time = hold_time
-        self._bound: set[bytes] = set()
+        self._secret_key = secret_key
+        self._bound: dict[bytes, bytes] = {}
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
             self._socket.setsockopt(option, value)
+        self.monitor = self._socket.get_monitor_socket(FAILED, "inproc://monitor-door")
         self._wakeup = Wakeup(self._socket)
 
     @property
@@ -75,13 +85,16 @@ class ZmqBus:
         return self._doorkeeper.strangers
 
     def admit(self, peers: Mapping[bytes, str]) -> None:
-        """Let in these. A connection that stands is not ended, but its requests are ignored."""
+        """Let in these, and cut off at once who is no longer among them."""
+        fewer = self._doorkeeper.peers.items() - peers.items()
         self._doorkeeper.peers = dict(peers)
+        if fewer:
+            self._end_connections()
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
         """Listen on these too. An address that goes and comes back needs no second bind."""
         wanted = {address for address in addresses if not _link_local(address)}
-        problems = (self._bind(address) for address in sorted(wanted - self._bound))
+        problems = (self._bind(address) for address in sorted(wanted - self._bound.keys()))
         return tuple(problem for problem in problems if problem is not None)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
@@ -104,8 +117,14 @@ class ZmqBus:
 
     @contextmanager
     def open(self, end: PeerEnd) -> Iterator[Subscriber]:
-        """A subscriber that connects to *end*."""
-        subscriber = Subscriber(self._context, end, self._hold_time)
+        """A subscriber that connects to *end*.
+
+        Raises:
+          ValueError: only one of us has keys; that is never made up for by not encrypting.
+        """
+        if bool(end.public_keys) != bool(self._secret_key):
+            raise ValueError(f"peer {end.key}: keys on one side only")
+        subscriber = Subscriber(self._context, end, self._hold_time, self._secret_key)
         try:
             yield subscriber
         finally:
@@ -113,6 +132,8 @@ class ZmqBus:
 
     def close(self) -> None:
         """Send what is queued, for half a second at most, and listen no more."""
+        self._socket.disable_monitor()
+        self.monitor.close(linger=0)
         self._socket.close(linger=LINGER)
 
     def _bind(self, address: bytes) -> BindProblem | None:
@@ -121,8 +142,19 @@ class ZmqBus:
         except zmq.ZMQError as error:
             why = _WORDS.get(error.errno or 0, zmq.strerror(error.errno or 0))
             return BindProblem(address, f"cannot listen on {endpoint(address, self._port)}: {why}")
-        self._bound.add(address)
+        self._bound[address] = bytes(self._socket.getsockopt(zmq.LAST_ENDPOINT))
         return None
+
+    def _end_connections(self) -> None:
+        """End them all, which ZeroMQ does by not listening; who is admitted comes back at once."""
+        addresses = list(self._bound)
+        for place in self._bound.values():
+            self._socket.unbind(place.rstrip(b"\0").decode())
+        self._bound.clear()
+        for _ in range(REBIND_TRIES):
+            if not self.bind(addresses):
+                break
+            time.sleep(0.001)  # ZeroMQ's own thread closes the old listener any moment
 
     def _sender(self, frame: zmq.Frame) -> str | None:
         """Who sent *frame*: the key that the doorkeeper gave, if it still admits that peer."""
@@ -133,7 +165,11 @@ class ZmqBus:
         return key if key in self._doorkeeper.peers.values() else None
 
     def _options(self) -> dict[int, int | bytes]:
+        curve: dict[int, int | bytes] = {}
+        if self._secret_key is not None:
+            curve = {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: self._secret_key}
         return {
+            **curve,
             **heartbeats(self._hold_time),
             zmq.IPV6: 1,
             zmq.XPUB_VERBOSE: 1,
@@ -141,6 +177,7 @@ class ZmqBus:
             zmq.SNDHWM: SEND_QUEUE,
             zmq.MAXMSGSIZE: MAX_REQUEST,
             zmq.HANDSHAKE_IVL: 2000,
+            zmq.LINGER: LINGER,
         }
 
 

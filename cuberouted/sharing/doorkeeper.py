@@ -1,5 +1,8 @@
 """Who may connect to our publishing socket: ZeroMQ's authentication protocol (ZAP).
 
+A peer is told by its address, or by its public key where CURVE encrypts. Who does not know
+the server's public key does not come as far as that, and is only counted.
+
 The NULL mechanism asks only where ZMQ_ZAP_DOMAIN is set, and lets everybody in where
 inproc://zeromq.zap.01 is not bound: so this has to stand before the socket that it
 guards. Source: https://rfc.zeromq.org/spec/27/.
@@ -13,8 +16,9 @@ from collections.abc import Mapping
 
 import trio
 import zmq
+from zmq.utils import z85
 
-from cuberouted.model import Prefix
+from cuberouted.model import written
 from cuberouted.seldom import Seldom
 from cuberouted.sharing.wakeup import Wakeup
 
@@ -26,8 +30,13 @@ ZAP_DOMAIN = b"cuberouted"
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
+FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+"""The events of connections that never came to be asked for here."""
+NO_HANDSHAKE = "a connection without a handshake: no cuberouted, or keys that do not match"
+
+
 class Doorkeeper:
-    """Admits the management addresses in ``peers`` (packed -> the peer's key)."""
+    """Admits who is in ``peers``: packed address or public key in Z85 -> the peer's key."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.peers: Mapping[bytes, str] = {}
@@ -49,6 +58,15 @@ class Doorkeeper:
             self._answer_all()
             await trio.lowlevel.checkpoint()
 
+    async def watch(self, monitor: zmq.Socket[bytes]) -> None:
+        """Count the connections that *monitor* tells to have failed; for ever."""
+        wakeup = Wakeup(monitor)
+        while True:
+            await wakeup.readable()
+            while _takes_one(monitor):
+                self._turned_away(NO_HANDSHAKE)
+            await trio.lowlevel.checkpoint()
+
     def _answer_all(self) -> None:
         while True:
             try:
@@ -58,18 +76,29 @@ class Doorkeeper:
             self._socket.send_multipart(self._answer(frames), zmq.NOBLOCK)
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
-        _version, request_id, _domain, address, *_credentials = frames
+        _version, request_id, _domain, address, _identity, mechanism, *credentials = frames
         host = packed(address.decode())
-        key = self.peers.get(host)
+        encrypted = mechanism == b"CURVE"
+        key = self.peers.get(z85.encode(credentials[0]) if encrypted else host)
         if key is not None:
             return [b"1.0", request_id, b"200", b"OK", key.encode(), b""]
-        self._turned_away(str(Prefix.host(host)).partition("/")[0])
-        return [b"1.0", request_id, b"400", b"not a peer's management address", b"", b""]
+        why = "not a peer's public key" if encrypted else "not a peer's mgmt_ip"
+        self._turned_away(f"a connection from {written(host)}: {why}")
+        return [b"1.0", request_id, b"400", why.encode(), b"", b""]
 
-    def _turned_away(self, address: str) -> None:
+    def _turned_away(self, whom: str) -> None:
         self.strangers += 1
-        if self._seldom.due(address, trio.current_time()) is not None:
-            log.warning("turned away a connection from %s: not a peer's mgmt_ip", address)
+        quiet = self._seldom.due(whom, trio.current_time())
+        if quiet is not None:
+            more = f" ({quiet} more before this)" if quiet else ""
+            log.warning("turned away %s%s", whom, more)
+
+
+def _takes_one(monitor: zmq.Socket[bytes]) -> bool:
+    try:
+        return bool(monitor.recv_multipart(zmq.NOBLOCK))
+    except zmq.Again:
+        return False
 
 
 def packed(address: str) -> bytes:

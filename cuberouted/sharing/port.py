@@ -20,13 +20,15 @@ class PeerEnd:
     """Where a peer is listened to.
 
     ``key``: the peer's key. ``address``: its management address, packed. ``device``: the
-    interface that leads there and the only one to be used, or None for any.
+    interface that leads there and the only one to be used, or None for any. ``public_keys``:
+    its keys in Z85, of which one is in force; none: nothing is encrypted.
     """
 
     key: str
     address: bytes
     port: int
     device: str | None
+    public_keys: tuple[bytes, ...] = ()
 
 
 class Link(enum.Enum):
@@ -35,6 +37,11 @@ class Link(enum.Enum):
     CONNECTED = ""
     DISCONNECTED = "no connection"
     TURNED_AWAY = "it turns us away: our management address is not one of its peers'"
+    KEY_REFUSED = "it turns us away: our public key is not one of its peers'"
+    NO_HANDSHAKE = (
+        "no connection: what listens there does not have the key that public_key names,"
+        " or only one side encrypts"
+    )
 
 
 class Request(NamedTuple):
@@ -80,7 +87,11 @@ class Bus(Protocol):
         """How many connections were turned away."""
 
     def admit(self, peers: Mapping[bytes, str]) -> None:
-        """Let in who connects from these addresses (packed), under these keys, and nobody else."""
+        """Let in these, under these keys, and nobody else; who was in and is not now goes.
+
+        They are told by the addresses (packed) that they connect from, or by their public
+        keys (Z85) on a bus that encrypts.
+        """
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
         """Listen on these addresses (packed) too; what is wrong with those that failed.

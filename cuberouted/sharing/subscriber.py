@@ -2,6 +2,9 @@
 
 It is bound to the peer's device, or else it would follow the default route while the
 tunnel is down, and believe a stranger there.
+
+With CURVE a peer has to prove that it has the secret key to the public one that is tried.
+While it changes its key there are two, and only failing tells which of them is in force.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import socket
+from collections import deque
 
 import trio
 import zmq
@@ -21,9 +25,10 @@ from cuberouted.sharing.wakeup import Wakeup
 REVIVE_AFTER = 1.0
 """Seconds that ZeroMQ has to show that it tries again."""
 
+_NO_HANDSHAKE = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _ENDED = zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH
 _TRIES = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
-_WATCHED = _ENDED | _TRIES | zmq.Event.HANDSHAKE_SUCCEEDED
+_WATCHED = _ENDED | _TRIES | _NO_HANDSHAKE | zmq.Event.HANDSHAKE_SUCCEEDED
 
 _monitor_names = itertools.count()
 
@@ -32,14 +37,21 @@ class Subscriber:
     """The `PeerSocket` of *end*. Close it when the tasks that wait on it have ended."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], end: PeerEnd, hold_time: float
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        end: PeerEnd,
+        hold_time: float,
+        secret_key: bytes | None = None,
     ) -> None:
         self._context = context
         self._end = end
         self._hold_time = hold_time
+        self._secret_key = secret_key
+        self._server_keys = deque(end.public_keys)
         self._topics: set[bytes] = set()
         self._link: Link | None = None
-        self._given_up = False
+        self._given_up = self._reached = False
+        self._next_key_at = math.inf
         self._connect()
 
     def subscribe(self, topic: bytes) -> None:
@@ -66,8 +78,12 @@ class Subscriber:
     async def link_change(self) -> Link:
         """Wait for a change of the connection; mends the one that ZeroMQ has given up."""
         while True:
-            with trio.move_on_after(REVIVE_AFTER if self._given_up else math.inf):
+            patience = trio.current_time() + REVIVE_AFTER if self._given_up else math.inf
+            with trio.move_on_at(min(patience, self._next_key_at)):
                 await self._monitor_wakeup.readable()
+            if trio.current_time() >= self._next_key_at:
+                self._server_keys.rotate(-1)
+                self._reconnect()
             event = self._next_event()
             if event is not None:
                 link = self._link_after(event)
@@ -91,7 +107,25 @@ class Subscriber:
         return zmq.Event(parse_monitor_message(frames)["event"])
 
     def _link_after(self, event: zmq.Event) -> Link | None:
-        """What *event* makes of the connection.
+        """What *event* makes of the connection."""
+        self._note(event)
+        match event:
+            case zmq.Event.HANDSHAKE_SUCCEEDED:
+                return Link.CONNECTED
+            case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                return Link.KEY_REFUSED if self._server_keys else Link.TURNED_AWAY
+            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
+                return Link.NO_HANDSHAKE
+            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if self._server_keys:
+                return Link.NO_HANDSHAKE
+            case zmq.Event.CONNECT_RETRIED if not self._reached:
+                return Link.DISCONNECTED
+            case zmq.Event.DISCONNECTED if self._link is Link.CONNECTED:
+                return Link.DISCONNECTED
+        return self._link
+
+    def _note(self, event: zmq.Event) -> None:
+        """Remember what *event* says of the next try.
 
         After being turned away, and after any message against the protocol (one too large
         is enough), libzmq 4.3 ends the connection for good: session_base_t::engine_error
@@ -101,19 +135,15 @@ class Subscriber:
             self._given_up = False
         elif event & _ENDED:
             self._given_up = True
-        match event:
-            case zmq.Event.HANDSHAKE_SUCCEEDED:
-                return Link.CONNECTED
-            case zmq.Event.HANDSHAKE_FAILED_AUTH:
-                return Link.TURNED_AWAY
-            case zmq.Event.CONNECT_RETRIED:
-                return Link.DISCONNECTED
-            case zmq.Event.DISCONNECTED if self._link is Link.CONNECTED:
-                return Link.DISCONNECTED
-        return self._link
+        if event in (zmq.Event.CONNECTED, zmq.Event.CONNECT_DELAYED):
+            self._reached = event == zmq.Event.CONNECTED
+        if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+            self._next_key_at = math.inf
+        elif event & _NO_HANDSHAKE and len(self._server_keys) > 1:
+            self._next_key_at = min(self._next_key_at, trio.current_time() + REVIVE_AFTER)
 
     def _reconnect(self) -> None:
-        self._given_up = False
+        self._given_up, self._next_key_at = False, math.inf
         self._wakeup.nudge()
         self._monitor_wakeup.nudge()
         self.close()
@@ -143,6 +173,12 @@ class Subscriber:
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 1000,
         }
+        if self._secret_key is not None:
+            options |= {
+                zmq.CURVE_SERVERKEY: self._server_keys[0],
+                zmq.CURVE_PUBLICKEY: zmq.curve_public(self._secret_key),
+                zmq.CURVE_SECRETKEY: self._secret_key,
+            }
         if self._end.device is not None:
             options[zmq.BINDTODEVICE] = self._end.device.encode()
         return options

@@ -60,8 +60,9 @@ def test_the_daemon_tells_when_it_is_ready_and_is_watched():
     assert unit["Restart"] == ["on-failure"]
 
 
-def test_a_password_that_is_not_there_does_not_keep_the_daemon_from_starting():
-    assert settings(UNIT)["LoadCredential"] == ["openvpn-pass"]  # no path: passed over if missing
+def test_a_password_or_key_that_is_not_there_does_not_keep_the_daemon_from_starting():
+    # no path: passed over if missing
+    assert settings(UNIT)["LoadCredential"] == ["openvpn-pass", "cuberouted-key"]
     drop_in = settings(DROP_INS / "openvpn-password.conf")
     assert drop_in == {"LoadCredential": ["openvpn-pass:/etc/openvpn/pass"]}
 

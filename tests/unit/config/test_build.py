@@ -122,6 +122,39 @@ def test_every_value_of_the_node_arrives():
     assert (config.log_level, config.log_format) == ("debug", "text")
 
 
+PUBLIC = ("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
+ENCRYPTED = "secret_key_file = /k\n" + MESH.replace(
+    "[peer vpnsrvC]", f"public_key = {PUBLIC[0]}\n[peer vpnsrvC]"
+)
+
+
+def test_keys_arrive_and_say_who_is_admitted():
+    old, new = (key.encode() for key in PUBLIC)
+    config = parse(ENCRYPTED + f"public_key = {new.decode()}\n", PATH, "a")
+    assert config.secret_key_file == Path("/k")
+    assert config.admitted() == {old: "vpnsrvB", new: "vpnsrvC"}
+    only = ARTICLE + f"secret_key_file = /k\nremote_public_key = {', '.join(PUBLIC)}\n"
+    config = parse(only, PATH, "a")
+    assert config.peers[0].public_keys == (old, new)
+    assert config.admitted() == {old: "10.200.200.5", new: "10.200.200.5"}
+    assert parse(ARTICLE, PATH, "a").admitted() == {bytes([10, 200, 200, 5]): "10.200.200.5"}
+
+
+def test_encryption_for_some_peers_only_is_a_mistake_in_the_section_that_lacks_it():
+    assert problems(ENCRYPTED) == [
+        (
+            "c.conf:7: public_key: is missing: with secret_key_file every peer needs one;"
+            " `cuberouted keygen` there prints it ([peer vpnsrvC])"
+        )
+    ]
+
+
+def test_a_key_that_two_peers_have_is_a_mistake():
+    assert problems(ENCRYPTED + f"public_key = {PUBLIC[0]}\n") == [
+        "c.conf:12: public_key: is the one of [peer vpnsrvB] already: every peer has its own"
+    ]
+
+
 def test_a_table_s_name_is_looked_up():
     text = ARTICLE + "route_table = vpn"
     assert parse(text, PATH, "a", {"vpn": 100}).route_table == 100

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from cuberouted.config import parse, restart_needed
@@ -25,6 +26,14 @@ ARTICLE = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200
 def test_the_keys_that_need_a_restart_are_named(change, keys):
     old = parse(ARTICLE, Path("c"), "a")
     assert restart_needed(old, parse(ARTICLE + change, Path("c"), "a")) == keys
+
+
+def test_another_secret_key_needs_a_restart_and_is_never_shown():
+    old = parse(ARTICLE, Path("c"), "a")
+    new = attrs.evolve(old, secret_key=b"s3cret")
+    assert restart_needed(old, new) == ("secret_key_file",)
+    assert restart_needed(new, attrs.evolve(new, secret_key_file=Path("/k"))) == ()
+    assert "s3cret" not in repr(new)
 
 
 @pytest.mark.parametrize("address", ["10.200.200.5", "fd00::5"])

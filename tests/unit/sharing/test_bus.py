@@ -12,6 +12,7 @@ import trio
 import trio.testing
 import zmq
 
+from cuberouted.keys import generate
 from cuberouted.sharing import subscriber
 from cuberouted.sharing.bus import MAX_REQUEST, ZmqBus, open_bus
 from cuberouted.sharing.doorkeeper import packed
@@ -156,6 +157,130 @@ async def test_a_stranger_is_turned_away_counted_and_logged_once(
     assert lines == ["turned away a connection from 127.0.0.3: not a peer's mgmt_ip"]
 
 
+OURS, THEIRS, OTHER = (generate() for _ in range(3))
+"""Key pairs of node a, of node b, and of somebody else: each public and secret."""
+
+
+@asynccontextmanager
+async def encrypting(port: int, admitted: bytes = THEIRS[0]) -> AsyncIterator[ZmqBus]:
+    """Node a's bus on *port*, which has `OURS` and knows b by *admitted*."""
+    async with open_bus(port, 3.0, OURS[1]) as bus:
+        bus.admit({admitted: "b"})
+        assert bus.bind([LOOPBACK]) == ()
+        yield bus
+
+
+def locked(port: int, *keys: bytes) -> PeerEnd:
+    return PeerEnd("a", LOOPBACK, port, None, keys)
+
+
+async def test_with_keys_peers_hear_each_other_and_know_who_asks() -> None:
+    port = free_port()
+    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+        with b.open(locked(port, OURS[0])) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.CONNECTED
+            assert await next_request(a) == ("b", b"\x01u")
+            a.publish(b"u", b"hello")
+            assert await next_message(peer) == [b"u", b"hello"]
+        assert a.strangers == 0
+
+
+async def test_who_has_no_peers_key_is_turned_away_counted_and_told_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    async with encrypting(port) as a, open_bus(free_port(), 3.0, OTHER[1]) as b:
+        with b.open(locked(port, OURS[0])) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.KEY_REFUSED
+        assert a.strangers == 1
+        assert a.receive() is None
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert lines == ["turned away a connection from 127.0.0.1: not a peer's public key"]
+
+
+async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed() -> None:
+    port = free_port()
+    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+        with b.open(locked(port, OTHER[0])) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.NO_HANDSHAKE
+            with trio.fail_after(SOON):
+                while not a.strangers:
+                    await trio.lowlevel.checkpoint()
+            assert (a.receive(), peer.receive()) == (None, None)
+
+
+@pytest.mark.parametrize("encrypts", ["they", "we"])
+async def test_encryption_on_one_side_only_connects_nobody(encrypts: str) -> None:
+    port = free_port()
+    they = encrypting(port) if encrypts == "they" else publishing(port)
+    async with they as a, open_bus(free_port(), 3.0, THEIRS[1] if encrypts == "we" else None) as b:
+        with b.open(end(port) if encrypts == "they" else locked(port, OURS[0])) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.NO_HANDSHAKE
+            assert (a.receive(), peer.receive()) == (None, None)
+
+
+@pytest.mark.parametrize("order", [0, 1], ids=["its key comes first", "its key comes second"])
+async def test_of_two_keys_the_one_in_force_is_found(
+    order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    port = free_port()
+    keys = (OURS[0], OTHER[0])[:: -1 if order else 1]
+    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+        with b.open(locked(port, *keys)) as peer:
+            peer.subscribe(b"u")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(peer.readable)
+                while await next_link(peer) is not Link.CONNECTED:
+                    pass
+                assert (await next_request(a)).frame == b"\x01u"
+                nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_changes_its_key_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    port = free_port()
+    async with open_bus(free_port(), 3.0, THEIRS[1]) as b, trio.open_nursery() as nursery:
+        with b.open(locked(port, OURS[0], OTHER[0])) as peer:
+            peer.subscribe(b"u")
+            nursery.start_soon(peer.readable)
+            for _, secret in (OURS, OTHER, OURS):
+                async with open_bus(port, 3.0, secret) as a:
+                    a.admit({THEIRS[0]: "b"})
+                    assert a.bind([LOOPBACK]) == ()
+                    while await next_link(peer) is not Link.CONNECTED:
+                        pass
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_bus_never_makes_up_for_missing_keys_by_not_encrypting() -> None:
+    async with open_bus(free_port(), 3.0, OURS[1]) as bus:
+        with pytest.raises(ValueError, match="one side"), bus.open(end(1)):
+            pass
+    async with open_bus(free_port(), 3.0) as bus:
+        with pytest.raises(ValueError, match="one side"), bus.open(locked(1, OURS[0])):
+            pass
+
+
+async def test_who_connects_and_says_nothing_or_nonsense_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    async with encrypting(port) as a:
+        for _ in range(3):
+            socket.create_connection(("127.0.0.1", port)).close()
+        with trio.fail_after(SOON):
+            while a.strangers < 3:
+                await trio.lowlevel.checkpoint()
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(lines) == 1
+    assert "without a handshake" in lines[0]
+
+
 async def test_a_peer_admitted_later_is_heard_although_it_was_turned_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,15 +334,26 @@ async def test_a_request_too_large_or_of_several_parts_harms_nobody() -> None:
                 pass
 
 
-async def test_the_requests_of_a_peer_that_is_no_longer_admitted_are_nobodys() -> None:
+async def test_a_peer_that_is_no_longer_admitted_is_cut_off_and_others_come_back() -> None:
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
-        with b.open(end(port)) as peer:
-            peer.subscribe(b"u")
-            await next_request(a)
-            a.admit({})
-            peer.subscribe(TOPIC)
-            assert await next_request(a) == (None, b"\x01" + TOPIC)
+    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+        a.admit({THEIRS[0]: "b", OTHER[0]: "c"})
+        async with open_bus(free_port(), 3.0, OTHER[1]) as c:
+            with b.open(locked(port, OURS[0])) as peer, c.open(locked(port, OURS[0])) as other:
+                for one in (peer, other):
+                    one.subscribe(b"u")
+                    assert (await next_request(a)).frame == b"\x01u"
+                    assert await next_link(one) is Link.CONNECTED
+                a.admit({OTHER[0]: "c"})
+                a.publish(b"u", b"secret")
+                while await next_link(peer) is not Link.KEY_REFUSED:
+                    pass
+                while await next_link(other) is not Link.CONNECTED:
+                    pass
+                other.receive()  # who does not listen does not subscribe again
+                while await next_request(a) != ("c", b"\x01u"):
+                    pass
+                assert peer.receive() is None
 
 
 async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: trio.Nursery) -> None:
