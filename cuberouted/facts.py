@@ -20,6 +20,9 @@ from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
 from cuberouted.surroundings import Surroundings, data_interfaces, survey
 
+SOCKETS = Path("/proc/net")
+"""Where the kernel lists its sockets; a host without IPv6 has no list of those."""
+
 LISTENING = "0A"
 """TCP_LISTEN as /proc/net/tcp writes it (include/net/tcp_states.h)."""
 
@@ -70,26 +73,32 @@ def _key(config: Config) -> tuple[str | None, dict[Path, str]]:
 
 
 def _unreachable(openvpn: OpenVPNConfig) -> str | None:
-    if openvpn.status_file is not None:
-        found = openvpn.status_file.exists()
-        return None if found else f"{openvpn.status_file} is not there: does OpenVPN run?"
-    if openvpn.mgmt_socket is not None:
-        if not openvpn.mgmt_socket.exists():
-            return f"{openvpn.mgmt_socket} is not there: does OpenVPN run, with that socket?"
-        if not os.access(openvpn.mgmt_socket, os.W_OK):
-            return f"{openvpn.mgmt_socket}: permission denied; see systemd/openvpn-socket.conf"
-        return None
-    if openvpn.mgmt_port in set(_listening_ports()):
+    path = openvpn.status_file or openvpn.mgmt_socket
+    if path is None:
+        return _nobody_at(openvpn.mgmt_port)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is not there: does OpenVPN run, and make it?"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if path is openvpn.mgmt_socket and not os.access(path, os.W_OK, effective_ids=True):
+        return f"{path}: Permission denied; see systemd/drop-ins/openvpn-socket.conf"
+    return None
+
+
+def _nobody_at(port: int) -> str | None:
+    if port in set(_listening_ports()):
         return None
     return (
-        f"nobody listens on TCP port {openvpn.mgmt_port}: does OpenVPN run,"
-        f" with `management 127.0.0.1 {openvpn.mgmt_port}`?"
+        f"nobody listens on TCP port {port}: does OpenVPN run, with `management 127.0.0.1 {port}`?"
     )
 
 
 def _listening_ports() -> Iterator[int]:
     for table in ("tcp", "tcp6"):
-        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+        path = SOCKETS / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
             _, local, _, state, *_ = line.split()
             if state == LISTENING:
                 yield int(local.rpartition(":")[2], 16)
@@ -115,4 +124,6 @@ def _unreadable(config: Config) -> Iterator[tuple[Path, str]]:
                 try:
                     path.open("rb").close()
                 except OSError as error:
+                    if path is openvpn.status_file and isinstance(error, FileNotFoundError):
+                        continue  # OpenVPN will make it: nothing is wrong
                     yield path, f"cannot be read: {error.strerror}"
