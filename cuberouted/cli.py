@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVarTuple
 
 import click
 import msgspec
@@ -14,6 +14,8 @@ from rich.console import Console
 
 from cuberouted import __version__, control, report, show
 from cuberouted.config import Config, ConfigError, load
+
+Arguments = TypeVarTuple("Arguments")
 
 DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
 DEFAULT_KEY = Path("/etc/credstore/cuberouted-key")
@@ -106,7 +108,7 @@ def check(where: Where, file: Path | None) -> None:
     from cuberouted.facts import gather
 
     config = loaded(file or where.config)
-    findings = examine(config, trio.run(gather, config))
+    findings = examine(config, in_kernel(gather, config))
     show.show_findings(findings, show.console())
     sys.exit(NOT_WELL if show.has_problem(findings) else 0)
 
@@ -148,7 +150,7 @@ def dump_routes(where: Where, as_json: bool) -> None:
     except control.ControlError as error:
         click.echo(f"{error}; node, kind, name and age are left empty", err=True)
         owners = None
-    tell(trio.run(read_routes, config, owners), show.show_routes, as_json)
+    tell(in_kernel(read_routes, config, owners), show.show_routes, as_json)
 
 
 @main.command()
@@ -160,8 +162,8 @@ def flush(where: Where) -> None:
     config = loaded(where.config)
     if control.is_served(where.control_socket()):
         fail(f"{where.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
-    removed = trio.run(flush_routes, config)
-    click.echo(f"{removed} routes removed")
+    removed = in_kernel(flush_routes, config)
+    click.echo(f"{show.counted(removed, 'route')} removed")
 
 
 @main.command()
@@ -204,6 +206,18 @@ def asked(where: Where, question: str, kind: type[control.T]) -> control.T:
         fail(str(error), NOT_RUNNING)
     except control.ControlError as error:
         fail(str(error), NOT_WELL)
+
+
+def in_kernel(
+    function: Callable[[*Arguments], Awaitable[control.T]], *args: *Arguments
+) -> control.T:
+    """What *function* finds in the kernel, or does there; where it cannot, we end."""
+    from cuberouted.routing.port import KernelError
+
+    try:
+        return trio.run(function, *args)
+    except KernelError as error:
+        fail(f"kernel: {error}", NOT_WELL)
 
 
 def tell(

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from cuberouted.maintenance import remove_all
+from cuberouted.model import Prefix
+from cuberouted.routing.port import KernelError
+from cuberouted.routing.values import Change, Installed, Nexthop, Refusal, Route, Verb
+from tests.fakes.kernel import FakeKernel
+from tests.kernel_world import STATIC
+
+TABLE, METRIC, PROTOCOL = 100, 50, 201
+
+
+class RefusingKernel(FakeKernel):
+    """Refuses everything for this reason."""
+
+    reason = errno.EPERM
+
+    async def apply(self, changes):
+        return tuple(Refusal(change, self.reason, "") for change in changes)
+
+
+async def filled(kernel):
+    """Two routes of ours, a stray one, a nexthop and rules; and a route of somebody else's."""
+    tun1 = kernel.add_tunnel("tun1")
+    nexthop = Nexthop(1000, 2, tun1, None)
+    one, other = (Route(Prefix.parse(f"10.9.0.{number}"), 1000, None) for number in (1, 2))
+    changes = [Change(Verb.ADD, nexthop), Change(Verb.ADD, one), Change(Verb.ADD, other)]
+    await FakeKernel.apply(kernel, changes)
+    kernel.add_route("10.9.0.3/32", "tun1", 7, protocol=PROTOCOL)
+    kernel.add_route("10.9.0.4/32", "tun1", METRIC, protocol=STATIC, table=TABLE)
+    await kernel.set_rules(present=True)
+    return kernel
+
+
+async def test_all_that_is_ours_is_removed_and_nothing_else():
+    kernel = await filled(FakeKernel(TABLE, METRIC, PROTOCOL))
+    assert await remove_all(kernel) == 3
+    assert kernel.installed == Installed({}, {}, ())
+    assert kernel.rules() == []
+    assert len(await kernel.foreign_routes(lambda _: True)) == 1
+    assert await remove_all(kernel) == 0
+
+
+async def test_what_cannot_be_removed_is_told():
+    kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
+    with pytest.raises(KernelError, match="nexthop 1000 cannot be removed: Operation not perm"):
+        await remove_all(kernel)
+
+
+async def test_what_went_by_itself_is_no_mistake():
+    kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
+    kernel.reason = errno.ENOENT
+    assert await remove_all(kernel) == 3
