@@ -2,7 +2,8 @@
 
 ``load-stats`` costs OpenVPN nothing; a listing of 20,000 clients is 2.5 MB from a
 single-threaded process. So listings are for hints, for a count that changed, and for every
-status_interval; and they take at most a tenth of OpenVPN's time. One question at a time.
+status_interval; and they take at most a tenth of OpenVPN's time, unless one takes longer than
+status_interval allows for. One question at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from math import inf
 import attrs
 
 REST = 9
-"""After a listing, so many times what it took passes before the next."""
+"""After a listing, so many times what it took passes before the next, but no longer than
+status_interval: an OpenVPN that was stopped in the middle of one would go unlisted for minutes."""
 
 ANSWER_TIME = 5.0
 """Seconds without a byte while a question is open: OpenVPN is silent."""
@@ -85,7 +87,7 @@ class Polling:
         again after the poll interval, later each time, and at the status interval in the end.
         """
         if self._open is Question.LISTING:
-            self._not_before = now + REST * (now - self._asked_at)
+            self._not_before = now + min(REST * (now - self._asked_at), self.status_interval)
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:
             self.hint()

@@ -78,6 +78,16 @@ def test_listings_take_a_tenth_of_openvpns_time_however_many_hints_come(polling:
     assert busy == pytest.approx(100 / (1 + REST), rel=0.1)
 
 
+def test_an_openvpn_that_stopped_for_a_minute_in_a_listing_is_listed_again_soon(
+    polling: Polling,
+) -> None:
+    polling.hint()
+    assert polling.ask(101.0) is LISTING
+    polling.answered(161.0, 3, listed=True)
+    polling.hint()
+    assert polling.ask(161.0 + polling.status_interval) is LISTING
+
+
 def test_a_listing_that_fails_is_asked_for_again_later_and_later(polling: Polling) -> None:
     polling.hint()
     asked_at: list[float] = []
