@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 SEND_QUEUE = 1000
 RECONNECT = 0.1
+MOST_REPEATED = 8
 
 
 class FakeNetwork:
@@ -37,7 +38,7 @@ class FakeNetwork:
         self.taken: dict[bytes, str] = {}
         self._buses: dict[bytes, FakeBus] = {}
         self._sockets: list[FakePeerSocket] = []
-        self._cut: set[frozenset[bytes]] = set()
+        self._cut: set[tuple[bytes, bytes]] = set()
 
     def bus(self, address: bytes) -> FakeBus:
         """The bus of the node at *address*; a second one takes the place of the first."""
@@ -57,11 +58,15 @@ class FakeNetwork:
 
     def partition(self, a: bytes, b: bytes) -> None:
         """Nothing passes between *a* and *b*, and nobody is told."""
-        self._cut.add(frozenset((a, b)))
+        self._cut |= {(a, b), (b, a)}
+
+    def block(self, sender: bytes, receiver: bytes) -> None:
+        """Nothing passes from *sender* to *receiver*; the other way is open."""
+        self._cut.add((sender, receiver))
 
     def heal(self, a: bytes, b: bytes) -> None:
         """The path is back; connections are made anew."""
-        self._cut.discard(frozenset((a, b)))
+        self._cut -= {(a, b), (b, a)}
         self.disconnect(a, b)
 
     def disconnect(self, a: bytes, b: bytes) -> None:
@@ -72,13 +77,26 @@ class FakeNetwork:
 
     def lose(self, publisher: bytes, subscriber: bytes, count: int) -> None:
         """The next *count* messages that *publisher* sends to *subscriber* are lost."""
-        for socket in self._sockets:
-            if (socket.end.address, socket.home.address) == (publisher, subscriber):
-                socket.to_lose = count
+        for socket in self._between(publisher, subscriber):
+            socket.to_lose = count
 
-    def passes(self, a: bytes, b: bytes) -> bool:
-        """Whether the path between *a* and *b* is whole."""
-        return frozenset((a, b)) not in self._cut
+    def repeat(self, publisher: bytes, subscriber: bytes, count: int) -> None:
+        """Their next connection begins with the last *count* messages of the one before."""
+        for socket in self._between(publisher, subscriber):
+            socket.to_repeat = count
+
+    def drop_in_flight(self, publisher: bytes, subscriber: bytes) -> None:
+        """What is on its way from *publisher* to *subscriber* never arrives."""
+        for socket in self._between(publisher, subscriber):
+            socket.drop_in_flight()
+
+    def passes(self, sender: bytes, receiver: bytes) -> bool:
+        """Whether the path from *sender* to *receiver* is whole."""
+        return (sender, receiver) not in self._cut
+
+    def _between(self, publisher: bytes, subscriber: bytes) -> list[FakePeerSocket]:
+        ends = publisher, subscriber
+        return [s for s in self._sockets if (s.end.address, s.home.address) == ends]
 
     def find(self, address: bytes) -> FakeBus | None:
         """The bus that listens at *address* now."""
@@ -120,6 +138,11 @@ class Inbox(Generic[T]):
 
     def clear(self) -> None:
         self._items.clear()
+
+    def clear_later(self) -> None:
+        """Remove what has not arrived yet."""
+        now = trio.current_time()
+        self._items = deque(item for item in self._items if item[0] <= now)
 
     async def ready(self) -> None:
         while not self._items or self._items[0][0] > trio.current_time():
@@ -193,6 +216,8 @@ class FakePeerSocket:
         self.end = end
         self.connected = False
         self.to_lose = 0
+        self.to_repeat = 0
+        self._latest: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_REPEATED)
         self._topics: set[bytes] = set()
         self._inbox: Inbox[Sequence[bytes]] = Inbox()
         self._told: Link | None = None
@@ -225,19 +250,27 @@ class FakePeerSocket:
 
     def deliver(self, frames: tuple[bytes, bytes]) -> None:
         """What the peer publishes, unless it is lost."""
-        if frames[0] not in self._topics or not self._passes():
+        if frames[0] not in self._topics or not self._hears():
             return
         if self.to_lose or len(self._inbox) >= SEND_QUEUE:
             self.to_lose = max(0, self.to_lose - 1)
             return
         self._inbox.put(frames, self.home.network.delay)
+        self._latest.append(frames)
 
     def disconnect(self) -> None:
         """The connection ends. What has arrived can still be read."""
         self.connected = False
         self._ended.set()
 
-    def _passes(self) -> bool:
+    def drop_in_flight(self) -> None:
+        """What has not arrived yet never does."""
+        self._inbox.clear_later()
+
+    def _hears(self) -> bool:
+        return self.home.network.passes(self.end.address, self.home.address)
+
+    def _is_heard(self) -> bool:
         return self.home.network.passes(self.home.address, self.end.address)
 
     def _connect(self) -> Link:
@@ -245,17 +278,20 @@ class FakePeerSocket:
         if self._told is Link.CONNECTED:
             return Link.DISCONNECTED
         remote = self.home.network.find(self.end.address)
-        if remote is None or not self._passes():
+        if remote is None or not (self._hears() and self._is_heard()):
             return Link.DISCONNECTED
         if not remote.admits(self.home.address):
             return Link.TURNED_AWAY
         self.connected, self._ended = True, trio.Event()
         for topic in sorted(self._topics):
             self._tell(b"\x01" + topic)
+        for frames in list(self._latest)[len(self._latest) - self.to_repeat :]:
+            self._inbox.put(frames, self.home.network.delay)
+        self.to_repeat = 0
         return Link.CONNECTED
 
     def _tell(self, frame: bytes) -> None:
         remote = self.home.network.find(self.end.address)
-        if self.connected and remote is not None and self._passes():
+        if self.connected and remote is not None and self._is_heard():
             peer = remote.peers.get(self.home.address)
             remote.inbox.put(Request(peer, frame), self.home.network.delay)

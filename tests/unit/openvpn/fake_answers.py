@@ -59,7 +59,7 @@ def _kill(openvpn: FakeOpenVPN, victim: bytes = b"") -> list[bytes]:
         return [b"ERROR: error parsing IP address: " + name]
     found = [cid for cid, client in openvpn.clients.items() if client.name == name]
     for cid in found:
-        openvpn.disconnect(cid)
+        openvpn.drop(cid)
     if not found:
         return [b"ERROR: common name '%s' not found" % name]
     return [b"SUCCESS: common name '%s' found, %d client(s) killed" % (name, len(found))]

@@ -36,7 +36,9 @@ class FakeOpenVPN:
     it, and it falls silent. ``hold``: it waits for an operator. ``client_auth``: it runs
     with management-client-auth. ``cut_after``: a listing ends after so many rows, without
     END, and with ``hang_up_in_listing`` the connection does too. ``refuse_kill``: ``kill``
-    finds nobody. ``out``: what is said goes there; None while nobody is connected.
+    finds nobody. ``on_drop`` is told of each client that was dropped on demand. ``lag``:
+    seconds that it takes for each command. ``out``: what is said goes there; None while
+    nobody is connected.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class FakeOpenVPN:
         self.cut_after: int | None = None
         self.hang_up_in_listing = False
         self.refuse_kill = False
+        self.on_drop: Callable[[Client], None] = lambda _: None
+        self.lag = 0.0
         self.clients: dict[int, Client] = {}
         self.asked: list[bytes] = []
         self.connections = 0
@@ -153,6 +157,12 @@ class FakeOpenVPN:
             who = b"%s/%s" % (client.name, client.real_address(self.version))
             self.say(b">LOG:%d,,%s %s, client-instance exiting\r\n" % (START, who, why))
 
+    def drop(self, cid: int) -> None:
+        """A client goes because its manager wants it."""
+        client = self.clients[cid]
+        self.disconnect(cid)
+        self.on_drop(client)
+
     def _forget(self) -> None:
         self.clients.clear()
         self._next_cid = 0
@@ -182,6 +192,8 @@ class FakeOpenVPN:
             *lines, rest = (rest + bytes(data)).split(b"\n")
             for line in lines:
                 await self._awake.wait()
+                if self.lag:
+                    await trio.sleep(self.lag)
                 if admitted:
                     self._command(line)
                 elif line == self.password:
@@ -220,7 +232,7 @@ class FakeOpenVPN:
         client = self.clients[cid]
         await trio.sleep(CLIENT_KILL_TIME)
         if self.clients.get(cid) is client:
-            self.disconnect(cid)
+            self.drop(cid)
 
 
 GREETING = b">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n"
