@@ -44,14 +44,14 @@ endef
 .PHONY: help
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
-	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: demo
 demo: root setup ## three servers, four clients, cuberouted between them: see it work (root)
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup lint types unit lab ## lint, types, unit and lab, one after the other (root)
+test: root setup lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -70,6 +70,19 @@ types: $(INSTALLED) ## types, with mypy
 unit: $(INSTALLED) ## unit tests: a few seconds, no root needed
 	@echo "== unit tests"
 	$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: simulation
+simulation: $(INSTALLED) ## whole meshes in simulation, some fixed seeds: under a minute, no root
+	@echo "== simulation"
+	$(BIN)/python -m pytest -q tests/simulation
+
+.PHONY: simulate
+simulate: $(INSTALLED) ## many seeds of the simulation: SEEDS=10000; one with its story: SEED=123
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+.PHONY: mutants
+mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
+	@$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),300)
 
 .PHONY: lab
 lab: root setup ## end-to-end tests on real OpenVPN in network namespaces (root)

@@ -1,0 +1,44 @@
+"""What has been left in peace for how long: what is promised depends on it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+
+class Calm:
+    """Disturbances of things, by key: what the simulation does to them, and its aftermath."""
+
+    def __init__(self) -> None:
+        self._now: Counter[Hashable] = Counter()
+        self._until: dict[Hashable, float] = {}
+
+    @contextmanager
+    def disturbed(self, aftermath: float, *keys: Hashable) -> Iterator[None]:
+        """Meanwhile, and for *aftermath* seconds, these are disturbed."""
+        self._now.update(keys)
+        try:
+            yield
+        finally:
+            self._now.subtract(keys)
+            for key in keys:
+                self.disturb(key, aftermath)
+
+    def disturb(self, key: Hashable, aftermath: float) -> None:
+        """It happens at once, and lasts for *aftermath* seconds."""
+        until = trio.current_time() + aftermath
+        self._until[key] = max(self._until.get(key, -math.inf), until)
+
+    def since(self, *keys: Hashable) -> float:
+        """When the last disturbance of any of these ended; inf: one lasts."""
+        if any(self._now[key] > 0 for key in keys):
+            return math.inf
+        return max((self._until.get(key, -math.inf) for key in keys), default=-math.inf)
+
+    def holds(self, *keys: Hashable) -> bool:
+        """Whether none of these is disturbed now."""
+        return self.since(*keys) < trio.current_time()

@@ -1,0 +1,6 @@
+"""The kinds of faults, each registered in `FAULTS`."""
+
+from tests.simulation.faults import kernels, networks, nodes, openvpns
+from tests.simulation.faults.registry import FAULTS
+
+__all__ = ["FAULTS", "kernels", "networks", "nodes", "openvpns"]

@@ -1,0 +1,206 @@
+"""What happens to a node's kernel: links, nexthops, foreign routes, refusals, overflows."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from cuberouted.model import Prefix, written
+from cuberouted.routing.port import KernelError
+from cuberouted.routing.values import Change, Nexthop, Verb
+from tests.fakes.kernel_world import Place
+from tests.fakes.server import METRIC, PROTOCOL
+from tests.simulation.faults.networks import is_cut
+from tests.simulation.faults.registry import aftermath, between, fault, one_of, two_nodes
+from tests.simulation.world import Node, World
+
+REFUSALS = (errno.EBUSY, errno.ENETUNREACH, errno.EEXIST, errno.ENOMEM)
+
+
+def _kernel_of(node: Node) -> list[Hashable]:
+    return [
+        ("kernel", node.name),
+        *(("routes", node.name, other.name) for other in node.others),
+    ]
+
+
+@contextmanager
+def _meddled(world: World, node: Node, what: str) -> Iterator[None]:
+    world.note(f"kernel {node.name}: {what}")
+    with world.calm.disturbed(REGULAR, *_kernel_of(node)):
+        yield
+    world.note(f"kernel {node.name}: {what}, over")
+
+
+REGULAR = 65.0
+"""Seconds until a look that nothing has hinted at has mended whatever is wrong."""
+
+
+def _any(world: World) -> Node:
+    return world.dice.choice(world.nodes)
+
+
+@fault
+async def link_down(world: World) -> bool:
+    """A tunnel goes down, and its routes and nexthops with it."""
+    a, b = two_nodes(world)
+    device = f"to-{b.name}"
+    if is_cut(world, a, b) or device not in a.kernel.devices:
+        return False
+    carrier = world.dice.random() < 0.5
+    change = a.kernel.set_carrier if carrier else a.kernel.set_up
+    network, ends = world.mesh.network, (a.server.address, b.server.address)
+    with (
+        _meddled(world, a, f"{device} is down, {carrier=}"),
+        world.calm.disturbed(aftermath(world), *between(a, b)),
+    ):
+        network.partition(*ends)
+        change(device, False)
+        await trio.sleep(world.dice.choice((0.2, 1, 5)) * world.plan.hold_time)
+        change(device, True)
+        network.heal(*ends)
+    return True
+
+
+@fault
+async def tunnel_made_anew(world: World) -> bool:
+    """A tunnel is deleted, and made again under another index."""
+    a, b = two_nodes(world)
+    device = f"to-{b.name}"
+    if is_cut(world, a, b) or device not in a.kernel.devices:
+        return False
+    network, ends = world.mesh.network, (a.server.address, b.server.address)
+    with (
+        _meddled(world, a, f"{device} is made anew"),
+        world.calm.disturbed(aftermath(world), *between(a, b)),
+    ):
+        network.partition(*ends)
+        a.kernel.remove_link(device)
+        await trio.sleep(world.dice.choice((0.01, 1, 10)))
+        a.kernel.add_tunnel(device)
+        address = f"{written(a.server.address)} peer {written(b.server.address)}/32"
+        a.kernel.add_address(device, address)
+        network.heal(*ends)
+    return True
+
+
+@fault
+async def data_interface_away(world: World) -> bool:
+    """OpenVPN restarts without persist-tun: its interface is another one."""
+    node = _any(world)
+    if "tun0" not in node.kernel.devices:
+        return False
+    with _meddled(world, node, "tun0 is made anew"):
+        node.kernel.remove_link("tun0")
+        await trio.sleep(world.dice.choice((0.01, 1, 10)))
+        node.kernel.add_tunnel("tun0")
+        node.kernel.add_address("tun0", f"{node.server.data_address}/24")
+    # without it nobody says that its address is there
+    for other in node.others:
+        world.calm.disturb(("routes", other.name, node.name), aftermath(world))
+    return True
+
+
+@fault
+async def nexthops_vanish(world: World) -> bool:
+    """Somebody deletes nexthops: nothing is said of the routes that go with them."""
+    node = _any(world)
+    ours = [i for i, (_, protocol) in node.kernel.nexthops.items() if protocol == PROTOCOL]
+    if not ours:
+        return False
+    with _meddled(world, node, "nexthops vanish"):
+        for id_ in world.dice.sample(ours, world.dice.randint(1, len(ours))):
+            node.kernel.remove_nexthop(id_)
+        await trio.lowlevel.checkpoint()
+    return True
+
+
+@fault
+async def notices_overflow(world: World) -> bool:
+    """Routes of ours are deleted, and the kernel has no room to tell of it: ENOBUFS."""
+    node = _any(world)
+    ours = [place for place, entry in node.kernel.routes.items() if entry.protocol == PROTOCOL]
+    with _meddled(world, node, "notices overflow"):
+        for place in world.dice.sample(ours, world.dice.randint(0, len(ours))):
+            del node.kernel.routes[place]
+        node.kernel.lose_notices()
+        await trio.lowlevel.checkpoint()
+    return True
+
+
+@fault
+async def foreign_route(world: World) -> bool:
+    """Somebody else has a route for a prefix of ours: beside ours, or in its very place."""
+    node = _any(world)
+    kernel = node.kernel
+    device = one_of(world, world.plan.devices)
+    assert device is not None
+    prefix, metric = f"{device.address}/32", world.dice.choice((METRIC, METRIC, 10, 100))
+    place = Place(Prefix.parse(prefix), kernel.table, metric)
+    entry = kernel.routes.get(place)
+    if entry is not None and entry.protocol != PROTOCOL:
+        return False
+    stays = world.dice.random() < 0.3
+    with _meddled(world, node, f"foreign route {prefix} metric {metric}, {stays=}"):
+        put = kernel.add_route if entry is None else kernel.steal_route
+        put(prefix, "eth0", metric, table=kernel.table)
+        if not stays:
+            await trio.sleep(world.dice.uniform(0.01, 20))
+            kernel.remove_route(prefix, metric, table=kernel.table)
+    return True
+
+
+@fault
+async def foreign_nexthop(world: World) -> bool:
+    """Somebody else takes one of our nexthop ids."""
+    node = _any(world)
+    ours = [i for i, (_, protocol) in node.kernel.nexthops.items() if protocol == PROTOCOL]
+    if not ours:
+        return False
+    with _meddled(world, node, "a nexthop of ours becomes somebody else's"):
+        id_ = world.dice.choice(ours)
+        node.kernel.steal_nexthop(id_, "eth0", 4)
+        await trio.sleep(world.dice.uniform(0.01, 20))
+        node.kernel.remove_nexthop(id_)
+    return True
+
+
+@fault
+async def kernel_refuses(world: World) -> bool:
+    """Many a change is refused: EBUSY, ENETUNREACH, EEXIST, ENOMEM."""
+    node = _any(world)
+    if ("kernel", node.name, "refuses") in world.busy:
+        return False
+    number, share = world.dice.choice(REFUSALS), world.dice.choice((0.1, 0.5, 1.0))
+
+    def refuses(change: Change) -> int:
+        if change.verb is Verb.DELETE and number == errno.EEXIST:
+            return 0
+        if isinstance(change.what, Nexthop) and share == 1.0 and number == errno.EEXIST:
+            return 0  # every id in the world is in use: not worth a promise
+        return number if world.dice.random() < share else 0
+
+    with (
+        _meddled(world, node, f"refuses {share:.0%}: {errno.errorcode[number]}"),
+        world.occupied(("kernel", node.name, "refuses")),
+    ):
+        node.kernel.refuses = refuses
+        await trio.sleep(world.dice.uniform(0.1, 10))
+        node.kernel.refuses = lambda _: 0
+    return True
+
+
+@fault
+async def kernel_does_not_answer(world: World) -> bool:
+    """Netlink itself fails."""
+    node = _any(world)
+    if node.kernel.broken is not None or not node.running:
+        return False
+    with _meddled(world, node, "answers nothing"):
+        node.kernel.broken = KernelError("no answer", errno.ENOBUFS)
+        await trio.sleep(world.dice.uniform(0.05, 10))
+        node.kernel.broken = None
+    return True

@@ -1,0 +1,124 @@
+"""Daemons that crash and start again, clocks that are wrong, a host that stalls."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import trio
+from trio.testing import MockClock
+
+from tests.simulation.faults.registry import aftermath, fault, heard_of, one_of
+from tests.simulation.plan import HOUR
+from tests.simulation.world import Node, World
+
+ONCE_IN = 15.0
+"""A daemon that restarts more often than in so many seconds may lose its peers' trust."""
+
+
+def _running(world: World) -> Node | None:
+    return one_of(world, [node for node in world.nodes if node.running])
+
+
+def quick(world: World) -> float:
+    """Seconds that a daemon may be away unnoticed: its last word may be one heartbeat old."""
+    return world.plan.hold_time - world.plan.heartbeat_interval - 0.6
+
+
+@fault
+async def quick_crash(world: World) -> bool:
+    """kill -9, and back within hold_time: nobody may lose a route by it."""
+    node = _running(world)
+    if node is None:
+        return False
+    again = trio.current_time() < node.came_at + ONCE_IN
+    keys: list[Hashable] = heard_of(node) if again else [("claims", node.name)]
+    with world.calm.disturbed(aftermath(world), *keys):
+        await world.crash(node)
+        await trio.sleep(world.dice.uniform(0, quick(world)))
+        await start(world, node)
+    return True
+
+
+@fault
+async def long_crash(world: World) -> bool:
+    """kill -9, and back after its peers have given it up."""
+    node = _running(world)
+    if node is None:
+        return False
+    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+        await world.crash(node)
+        await trio.sleep(world.dice.uniform(quick(world), 40))
+        await start(world, node)
+    return True
+
+
+@fault
+async def planned_restart(world: World) -> bool:
+    """systemctl restart: with on_exit = keep nobody may lose a route by it."""
+    node = _running(world)
+    if node is None:
+        return False
+    again = trio.current_time() < node.came_at + ONCE_IN
+    keys: list[Hashable] = [("claims", node.name)]
+    if again or not node.plan.keep:
+        keys = heard_of(node)
+    with world.calm.disturbed(aftermath(world), *keys):
+        await world.stop(node)
+        await trio.sleep(world.dice.uniform(0, world.plan.restart_time - 2))
+        await start(world, node)
+    return True
+
+
+@fault
+async def gone_for_good(world: World) -> bool:
+    """A daemon ends, and stays away until everything else is over."""
+    node = _running(world)
+    if node is None or sum(other.running for other in world.nodes) < 3:
+        return False
+    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+        await (world.crash if world.dice.random() < 0.5 else world.stop)(node)
+        node.gone = True
+        await world.over.wait()
+        if world.dice.random() < 0.5:
+            await start(world, node)
+    return True
+
+
+@fault
+async def reload(world: World) -> bool:
+    """SIGHUP, with nothing new in the configuration."""
+    node = _running(world)
+    if node is None:
+        return False
+    world.note(f"reload {node.name}")
+    await node.server.reload()
+    return True
+
+
+@fault
+async def clock_set(world: World) -> bool:
+    """Somebody sets a server's clock."""
+    node = one_of(world, world.nodes)
+    assert node is not None
+    node.server.skew += world.dice.uniform(-3, 3) * HOUR
+    world.note(f"clock of {node.name} is off by {node.server.skew:.0f} s")
+    return True
+
+
+@fault
+async def stall(world: World) -> bool:
+    """The host that everything runs on stops for a while: nobody may lose a route by it."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+    seconds = world.dice.choice((0.5, 2, 10, 60))
+    world.note(f"everything stops for {seconds} s")
+    clock.jump(seconds)
+    return True
+
+
+async def start(world: World, node: Node) -> None:
+    """Start it; it has not heard the goodbyes of those who are away."""
+    for other in node.others:
+        if other.said_goodbye and not other.running:
+            world.calm.disturb(("routes", node.name, other.name), aftermath(world))
+    await world.start(node)

@@ -1,0 +1,168 @@
+"""What is checked all the time: at every change of a kernel, every drop, every tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from cuberouted.model import Prefix
+from cuberouted.routing.values import Change, Route, Verb
+from tests.fakes.kernel_world import Place
+from tests.simulation.devices import Device
+from tests.simulation.kernel import Lost
+from tests.simulation.world import Node, World
+from tests.unit.openvpn.listings import Client
+
+TICK = 0.25
+"""Seconds between two looks at what no change tells."""
+
+FIRST_WAIT = 60.0
+"""Seconds for which a name that was dropped is not dropped again, at least."""
+
+
+class Guard:
+    """Watches one world."""
+
+    def __init__(self, world: World, devices: Sequence[Device]) -> None:
+        self.world = world
+        self.devices = devices
+        self._held: dict[Prefix, tuple[tuple[str, ...], float]] = {}
+        self._named: dict[tuple[str, bytes], float] = {}
+        self._dropped: dict[tuple[str, bytes], float] = {}
+        for node in world.nodes:
+            self._attach(node)
+
+    def _attach(self, node: Node) -> None:
+        def applied(made: Sequence[Change], lost: Lost, touched: Sequence[Place]) -> None:
+            self.check_changes(node, made, lost, touched)
+
+        node.kernel.applied = applied
+        node.openvpn.on_drop = lambda client: self.check_drop(node, client)
+
+    async def run(self) -> None:
+        """Look, again and again."""
+        while True:
+            self.look()
+            await trio.sleep(TICK)
+
+    def look(self) -> None:
+        """One look: who is where, and whether routes for what is here are gone."""
+        now = trio.current_time()
+        holders: dict[Prefix, list[str]] = {}
+        for node in self.world.nodes:
+            names: list[bytes] = [client.name for client in node.openvpn.clients.values()]
+            for name in names:
+                self._named[node.name, name] = now
+            for prefix, _ in node.lists():
+                holders.setdefault(prefix, []).append(node.name)
+        for prefix in self._held.keys() | holders.keys():
+            at = tuple(holders.get(prefix, ()))
+            if self._held.get(prefix, ((), 0.0))[0] != at:
+                self._held[prefix] = at, now
+        for node in self.world.nodes:
+            self._check_local(node)
+
+    # -- the kernel --
+
+    def check_changes(
+        self, node: Node, made: Sequence[Change], lost: Lost, touched: Sequence[Place]
+    ) -> None:
+        """One `apply` of *node*."""
+        world = self.world
+        for change in made:
+            world.note(f"{node.name}: {change.verb.value} {_shown(change)}")
+        if touched:
+            world.fail(f"{node.name} has changed a foreign route: {touched[0]}")
+        for verb, what in made:
+            if verb is Verb.ADD and isinstance(what, Route) and not node.allows(what.prefix):
+                world.fail(f"{node.name} has installed {what.prefix}, which is not allowed")
+        for prefix, device in lost.items():
+            self._check_loss(node, prefix, device)
+
+    def _check_loss(self, node: Node, prefix: Prefix, device: int) -> None:
+        """A route that is still right is never deleted, unless something is the matter."""
+        names = {d.index: name for name, d in node.kernel.devices.items()}
+        to = names.get(device, "").removeprefix("to-")
+        peer = next((other for other in node.others if other.name == to), None)
+        if peer is None or not self._is_right(prefix, peer):
+            return
+        undisturbed = ("routes", node.name, to), ("kernel", node.name), ("prefix", prefix)
+        if self.world.calm.holds(*undisturbed):
+            self.world.fail(f"{node.name} has deleted its route for {prefix}, which is on {to}")
+
+    def _is_right(self, prefix: Prefix, peer: Node) -> bool:
+        if prefix == Prefix.parse(peer.server.data_address):
+            return True
+        at, since = self._held.get(prefix, ((), 0.0))
+        steady = at == (peer.name,) and trio.current_time() > since + self.steady
+        return steady and self.world.holders(prefix) == [peer]
+
+    @property
+    def steady(self) -> float:
+        """Seconds after which everybody knows who is connected where."""
+        return 10 + 2 * self.world.plan.poll_interval
+
+    def _check_local(self, node: Node) -> None:
+        """No route for a prefix whose best claim is local."""
+        router = node.server.daemon.node.router
+        busy = router._lock.locked() or router._moved
+        if not node.running or busy or not self.world.calm.holds(("kernel", node.name)):
+            return
+        rib = node.server.daemon.node.rib
+        for prefix in node.kernel.installed.routes:
+            best = rib.best(prefix)
+            if best is None or best.is_local:
+                self.world.fail(f"{node.name} has a route for {prefix}, whose best claim is {best}")
+
+    # -- drops --
+
+    def check_drop(self, node: Node, client: Client) -> None:
+        """*node*'s OpenVPN has dropped *client* because cuberouted wants it."""
+        world = self.world
+        listed = [
+            c for c in node.openvpn.clients.values() if node.server.wall_clock() > c.since + 10
+        ]
+        device = next((d for d in self.devices if d.session is client), None)
+        who = device.plan.label if device else "a dead session of"
+        world.note(f"{node.name} drops {who} {client.name!r}")
+        world.happened["drops"] += 1
+        if not node.plan.kill_superseded:
+            world.fail(f"{node.name} has dropped {client.name!r}, though it must not drop any")
+        if any(c.name == client.name for c in listed) and not node.openvpn.lag:
+            world.fail(f"{node.name} has dropped {client.name!r}, of which it had several")
+        self._check_damping(node, client.name)
+        if device is not None:
+            world.happened["drops of live clients"] += 1
+            self._check_live(node, device)
+
+    def _check_damping(self, node: Node, name: bytes) -> None:
+        now, key = trio.current_time(), (node.name, name)
+        last = self._dropped.get(key, -1e9)
+        # client-kill takes five seconds, so drops may come that much closer
+        if now < last + FIRST_WAIT - 6 and last > node.came_at:
+            self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
+        self._dropped[key] = now
+
+    def _check_live(self, node: Node, device: Device) -> None:
+        """A live client is dropped only for a newer session of its name, or after a fault."""
+        world, name = self.world, device.plan.name
+        if any(n == name for other in node.others for _, n in other.lists()):
+            seen = trio.current_time()
+        else:
+            seen = max((self._named.get((o.name, name), -1e9) for o in node.others), default=-1e9)
+        peers = [("routes", node.name, other.name) for other in node.others]
+        if trio.current_time() > seen + self.steady and world.calm.holds(*peers):
+            world.fail(f"{node.name} has dropped {device.plan.label}, which is nowhere else")
+        undisturbed = world.calm.since(("claims", node.name)) < device.since
+        alone = sum(other.plan.name == name for other in self.devices) == 1
+        if alone and device.informed and undisturbed:
+            world.fail(f"{node.name} has dropped {device.plan.label}, the newest of its name")
+
+
+def _shown(change: Change) -> str:
+    return str(change.what) if not isinstance(change.what, Route) else _route(change.what)
+
+
+def _route(route: Route) -> str:
+    return f"route {route.prefix} nexthop {route.nexthop}"

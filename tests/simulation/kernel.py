@@ -1,0 +1,80 @@
+"""A kernel that says what was done to it, and refuses when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cuberouted.model import Prefix
+from cuberouted.routing.values import Change, Nexthop, Refusal, Route, StrayRoute, Verb
+from tests.fakes.kernel_world import Entry, Place
+from tests.fakes.server import RecordingKernel
+
+Lost = Mapping[Prefix, int]
+"""Routes of ours that an `apply` has removed and not put back: prefix -> device."""
+
+
+class SimulatedKernel(RecordingKernel):
+    """``refuses`` gives the errno of a change, or 0. ``applied`` is told of every `apply`:
+    what was made, what is lost, and whose routes were touched that are not ours.
+    """
+
+    def __init__(self, table: int) -> None:
+        super().__init__(table)
+        self.refuses: Callable[[Change], int] = lambda _: 0
+        self.applied: Callable[[Sequence[Change], Lost, Sequence[Place]], None] = lambda *_: None
+        self._touched: list[Place] = []
+        self._vanished: dict[Prefix, int] = {}
+
+    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
+        """See `KernelPort`."""
+        self._vanished, self._touched = {}, []
+        refused = await super().apply(changes)
+        failed = {refusal.change for refusal in refused}
+        made = [change for change in changes if change not in failed]
+        if changes:
+            self.applied(made, self._vanished, self._touched)
+        return refused
+
+    def _make(self, change: Change) -> int:
+        number = self.refuses(change)
+        if number:
+            return number
+        before = self._that_go_by(change)
+        foreign = self._foreign_at(change)
+        number = super()._make(change)
+        if foreign is not None and self.routes.get(foreign[0]) != foreign[1]:
+            self._touched.append(foreign[0])
+        if change.verb is Verb.DELETE:
+            self._vanished |= {p: d for p, d in before.items() if not self._has(p)}
+        elif isinstance(change.what, Route) and not number:
+            self._vanished.pop(change.what.prefix, None)
+        return number
+
+    def _has(self, prefix: Prefix) -> bool:
+        return Place(prefix, self.table, self.metric) in self.routes
+
+    def _that_go_by(self, change: Change) -> dict[Prefix, int]:
+        """The routes that may go by *change*."""
+        what = change.what
+        if change.verb is not Verb.DELETE or isinstance(what, StrayRoute):
+            return {}
+        if isinstance(what, Route):
+            entry = self.routes.get(Place(what.prefix, self.table, self.metric))
+            ours = entry is not None and entry.protocol == self.protocol
+            return {what.prefix: entry.device or 0} if entry is not None and ours else {}
+        return {
+            place.prefix: entry.device or 0
+            for place, entry in self.routes.items()
+            if entry.nexthop == what.id and entry.protocol == self.protocol
+        }
+
+    def _foreign_at(self, change: Change) -> tuple[Place, Entry] | None:
+        what = change.what
+        if isinstance(what, Nexthop):
+            return None
+        table, metric = self.table, self.metric
+        if isinstance(what, StrayRoute):
+            table, metric = what.table, what.metric
+        place = Place(what.prefix, table, metric)
+        entry = self.routes.get(place)
+        return None if entry is None or entry.protocol == self.protocol else (place, entry)

@@ -1,0 +1,216 @@
+"""Deliberate mistakes in the daemon: each has to be found by the simulation.
+
+Each function spoils the classes of this process, for good; so it runs in a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from cuberouted.model import LocalClaim
+from cuberouted.node import Node
+from cuberouted.openvpn.drops import Drops
+from cuberouted.routing import rib
+from cuberouted.routing.policy import Policy
+from cuberouted.routing.rib import Claim, Origin, Rib, Source
+from cuberouted.routing.router import Router
+from cuberouted.routing.values import Route
+from cuberouted.sharing.feed import PeerFeed
+from cuberouted.sharing.listener import Listener
+from cuberouted.sharing.messages import Goodbye, Update
+from cuberouted.sharing.news import Learned, Outcome
+from cuberouted.sharing.port import PeerSocket
+from cuberouted.sharing.publisher import Publisher
+from cuberouted.sharing.session import PeerSession
+from tests.fakes.kernel import FakeKernel
+from tests.fakes.kernel_world import Place
+
+MUTATIONS: dict[str, Callable[[], None]] = {}
+
+
+def mutation(function: Callable[[], None]) -> Callable[[], None]:
+    """Register it under the first line of its docstring."""
+    MUTATIONS[(function.__doc__ or "").strip(".")] = function
+    return function
+
+
+def _put(owner: object, name: str, value: object) -> Any:
+    """Put *value* in the place of what *owner* has by that name, which is returned."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    return before
+
+
+@mutation
+def hold_timer() -> None:
+    """the hold timer is ignored."""
+    _put(PeerSession, "_silent_at", property(lambda _: math.inf))
+
+
+@mutation
+def versions() -> None:
+    """the version comparison is reversed."""
+
+    def reversed_(claim: Claim) -> tuple[int, str, str, str]:
+        return -right(claim)[0], *right(claim)[1:]
+
+    right = _put(rib, "precedence", reversed_)
+
+
+@mutation
+def listing() -> None:
+    """a listing bumps the version."""
+
+    def bumped(self: Rib, source: Source, known: LocalClaim | None, claim: LocalClaim) -> int:
+        return int(right(self, source, known, attrs.evolve(claim, announced=True)))
+
+    right = _put(Rib, "_version", bumped)
+
+
+@mutation
+def unconfirmed() -> None:
+    """an unconfirmed claim drops a session."""
+
+    def supersedes(best: Claim, ours: Claim) -> bool:
+        said = msgspec.structs.replace(best.advertisement, confirmed=True)
+        return bool(right(best._replace(advertisement=said), ours))
+
+    right = _put(rib, "supersedes", supersedes)
+
+
+@mutation
+def gap() -> None:
+    """a gap in seq is ignored."""
+    _put(PeerFeed, "_lack", lambda *_: None)
+
+
+@mutation
+def adoption() -> None:
+    """adoption is skipped."""
+
+    async def adopt(self: Router, *args: Any) -> object:
+        await right(self, *args)
+        return {}
+
+    right = _put(Router, "adopt", adopt)
+
+
+@mutation
+def impatience() -> None:
+    """adopted routes are removed before the peer has synced."""
+
+    async def begin(self: Node, surroundings: Any, servers: Any, adopted: Any) -> None:
+        await right(self, surroundings, servers, adopted)
+        for target in adopted:
+            await self._forget(Source(Origin.PEER, target.name))
+
+    right = _put(Node, "begin", begin)
+
+
+@mutation
+def first_snapshot() -> None:
+    """an empty first snapshot is sent."""
+
+    def init(self: Publisher, *args: Any) -> None:
+        right(self, *args)
+        self._syncing = False
+
+    right = _put(Publisher, "__init__", init)
+
+
+@mutation
+def replacing() -> None:
+    """a foreign route is replaced."""
+
+    def add(self: FakeKernel, route: Route) -> int:
+        self.routes.pop(Place(route.prefix, self.table, self.metric), None)
+        return int(right(self, route))
+
+    right = _put(FakeKernel, "_add_route", add)
+
+
+@mutation
+def hasty_timers() -> None:
+    """timers are judged before the socket is drained."""
+
+    async def listen(self: Listener, socket: PeerSocket) -> None:
+        socket.subscribe(b"u")
+        while True:
+            with trio.move_on_at(self.session.deadline):
+                await socket.readable()
+            if trio.current_time() >= self.session.deadline:
+                await self._carry_out(self.session.timer(trio.current_time()), socket)
+            await self._drain(socket)
+
+    _put(Listener, "_listen", listen)
+
+
+@mutation
+def farewell() -> None:
+    """a goodbye before a restart is taken for one for good."""
+
+    def leave(self: PeerSession, goodbye: Goodbye, now: float) -> Outcome:
+        final = msgspec.structs.replace(goodbye, restarting=False)
+        outcome: Outcome = right(self, final, now)
+        return outcome
+
+    right = _put(PeerSession, "_leave", leave)
+
+
+@mutation
+def epochs() -> None:
+    """updates of a new epoch go into the old one's table."""
+
+    def update(self: PeerFeed, update: Update) -> tuple[Learned, ...]:
+        self.table.apply(update)
+        self.table.epoch = update.epoch
+        return (Learned(self._peer, update.node, update.advertise, update.withdraw),)
+
+    _put(PeerFeed, "_update", update)
+
+
+@mutation
+def damping() -> None:
+    """a name is dropped as often as it comes."""
+    _put(Drops, "_allowed", lambda *_: True)
+
+
+@mutation
+def names() -> None:
+    """a session is dropped for one of another name at its address."""
+
+    def supersedes(best: Claim, ours: Claim) -> bool:
+        said = msgspec.structs.replace(best.advertisement, name=ours.advertisement.name)
+        return bool(right(best._replace(advertisement=said), ours))
+
+    right = _put(rib, "supersedes", supersedes)
+
+
+@mutation
+def gullible() -> None:
+    """whatever a peer says is believed."""
+    _put(Policy, "refusal", lambda *_: None)
+
+
+@mutation
+def own_routes() -> None:
+    """a route is kept for a client that has come here."""
+
+    def target(self: Node, prefix: Any) -> Any:
+        best = self.rib.best(prefix)
+        return right(self, prefix) or (before.get((id(self), prefix)) if best else None)
+
+    def remember(self: Node, prefix: Any) -> Any:
+        found = target(self, prefix)
+        before[id(self), prefix] = found
+        return found
+
+    before: dict[Any, Any] = {}
+    right = _put(Node, "target", remember)

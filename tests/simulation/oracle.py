@@ -1,0 +1,98 @@
+"""What every kernel should hold, from who is truly connected where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cuberouted.model import Prefix
+from tests.fakes.kernel_world import Place
+from tests.fakes.server import METRIC
+from tests.simulation.world import Node, World
+
+Table = dict[Prefix, str]
+"""Where the routes of one node lead: prefix -> node, or a device that leads to none."""
+
+
+def installed(node: Node) -> Table:
+    """The routes of ours in its kernel."""
+    names = {device.index: name for name, device in node.kernel.devices.items()}
+    found = node.kernel.installed
+    return {
+        prefix: names.get(found.nexthops[route.nexthop].device, "?").removeprefix("to-")
+        if route.nexthop in found.nexthops
+        else "?"
+        for prefix, route in found.routes.items()
+    }
+
+
+def complaints(world: World) -> Iterator[str]:
+    """What is wrong once everything has settled."""
+    running = [node for node in world.nodes if node.running]
+    tables = {node.name: installed(node) for node in running}
+    holders: dict[Prefix, list[str]] = {}
+    for node in running:
+        for prefix, _ in node.lists():
+            if node.allows(prefix) and node.name not in holders.setdefault(prefix, []):
+                holders[prefix].append(node.name)
+    servers = {Prefix.parse(node.server.data_address): node for node in world.nodes}
+    known = {*holders, *(prefix for table in tables.values() for prefix in table)} - servers.keys()
+    for prefix in sorted(known):
+        yield from _of_client(prefix, holders.get(prefix, []), running, tables)
+    for prefix, server in servers.items():
+        yield from _of_server(world, prefix, server, running, tables)
+    for node in running:
+        yield from _of_kernel(node)
+
+
+def _of_client(
+    prefix: Prefix, holders: list[str], running: list[Node], tables: dict[str, Table]
+) -> Iterator[str]:
+    """Everybody's route leads to one and the same holder."""
+    concerned = [node for node in running if node.allows(prefix) and not is_blocked(node, prefix)]
+    if not holders:
+        for node in running:
+            if prefix in tables[node.name]:
+                yield f"{node.name} has a route for {prefix}, which is nowhere"
+        return
+    for node in running:
+        if node not in concerned and prefix in tables[node.name]:
+            yield f"{node.name} has a route for {prefix}, which is not for it"
+    found = {node.name: tables[node.name].get(prefix) for node in concerned}
+    for holder in holders:
+        if all(to == (None if name == holder else holder) for name, to in found.items()):
+            return
+    yield f"{prefix} is at {' and '.join(holders)}, the routes lead {found}"
+
+
+def _of_server(
+    world: World, prefix: Prefix, server: Node, running: list[Node], tables: dict[str, Table]
+) -> Iterator[str]:
+    for node in running:
+        wanted = server.name if server.running or world.plan.data_ips else None
+        if node is server:
+            wanted = None
+        found = tables[node.name].get(prefix)
+        if found != wanted and not is_blocked(node, prefix):
+            yield f"{node.name}: the data address of {server.name} leads to {found}, not {wanted}"
+
+
+def _of_kernel(node: Node) -> Iterator[str]:
+    """No nexthop without a use, no stray, the preferred source, the rules."""
+    found = node.kernel.installed
+    used = {route.nexthop for route in found.routes.values()}
+    if used != found.nexthops.keys():
+        yield f"{node.name}: routes use nexthops {sorted(used)}, there are {sorted(found.nexthops)}"
+    if found.strays:
+        yield f"{node.name}: strays {found.strays}"
+    own = Prefix.parse(node.server.data_address).address
+    for prefix, route in found.routes.items():
+        if route.source != (own if len(prefix.address) == 4 else None):
+            yield f"{node.name}: route {prefix} prefers source {route.source!r}"
+    if len(node.kernel.rule_list) != (0 if node.plan.table == 254 else 2):
+        yield f"{node.name}: rules {node.kernel.rule_list}"
+
+
+def is_blocked(node: Node, prefix: Prefix) -> bool:
+    """Whether somebody else's route is where ours would go."""
+    entry = node.kernel.routes.get(Place(prefix, node.kernel.table, METRIC))
+    return entry is not None and entry.protocol != node.kernel.protocol
