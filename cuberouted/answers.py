@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import trio
 
@@ -33,7 +33,7 @@ def status(daemon: Daemon) -> report.Status:
         node=daemon.config.node,
         uptime=round(now - daemon.started_at, 1),
         openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
-        peers=[_peer_row(peer, now) for peer in daemon.peers.values()],
+        peers=[_peer_row(peer, now, daemon.node.refused) for peer in daemon.peers.values()],
         routes=report.RouteCounts(
             desired=fib.desired_count,
             installed=fib.installed_count,
@@ -79,7 +79,7 @@ def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
     )
 
 
-def _peer_row(peer: Peer, now: float) -> report.PeerRow:
+def _peer_row(peer: Peer, now: float, prefixes_refused: Mapping[str, int]) -> report.PeerRow:
     known = peer.session.status()
     heard = known.last_heard
     return report.PeerRow(
@@ -89,6 +89,7 @@ def _peer_row(peer: Peer, now: float) -> report.PeerRow:
         last_heard=None if heard is None else round(now - heard, 3),
         detail=known.detail,
         encrypted=bool(peer.config.public_keys),
+        refused=known.refused + prefixes_refused.get(known.peer, 0),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -64,6 +65,8 @@ class Node:
         self._tell_superseded = tell_superseded
         self._told: dict[str, frozenset[Superseded]] = {}
         self._seldom = Seldom()
+        self.refused: Counter[str] = Counter()
+        """Prefixes that were not believed, by peer."""
 
     def target(self, prefix: Prefix) -> Target | None:
         """Where *prefix* should lead: nowhere, if its client is here."""
@@ -185,6 +188,8 @@ class Node:
     def _report(self, refused: Sequence[tuple[Claim, str]]) -> None:
         for claim, why in refused:
             whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
+            if claim.source.origin is Origin.PEER:
+                self.refused[claim.source.name] += 1
             quiet = self._seldom.due(whose, trio.current_time())
             if quiet is not None:
                 log.warning(

@@ -28,7 +28,10 @@ class OpenVPNRow(msgspec.Struct):
 
 
 class PeerRow(msgspec.Struct):
-    """One peer. ``last_heard``: seconds ago, None if never. ``encrypted``: by CURVE, or not."""
+    """One peer. ``last_heard``: seconds ago, None if never. ``encrypted``: by CURVE, or not.
+
+    ``refused``: messages and prefixes of it that were not accepted.
+    """
 
     name: str
     state: str
@@ -36,6 +39,7 @@ class PeerRow(msgspec.Struct):
     last_heard: float | None
     detail: str = ""
     encrypted: bool = False
+    refused: int = 0
 
 
 class RouteCounts(msgspec.Struct):

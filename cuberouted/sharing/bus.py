@@ -12,6 +12,7 @@ import zmq
 
 from cuberouted.sharing.doorkeeper import FAILED, ZAP_DOMAIN, Doorkeeper
 from cuberouted.sharing.port import BindProblem, PeerEnd, Request
+from cuberouted.sharing.standing import StandingTopics
 from cuberouted.sharing.subscriber import Subscriber, endpoint, heartbeats
 from cuberouted.sharing.wakeup import Wakeup
 
@@ -19,6 +20,8 @@ SEND_QUEUE = 1000
 """Messages queued for one subscriber; a snapshot of 65,536 prefixes is at most 600."""
 MAX_REQUEST = 512
 """Bytes of one frame from a subscriber. CURVE's handshake does not fit into 256 (tried)."""
+REQUEST_QUEUE = 10
+"""Frames that are taken from one subscriber at a time: ZeroMQ reads until there are no more."""
 LINGER = 500
 """Milliseconds that our last words have to leave."""
 REBIND_TRIES = 20
@@ -73,6 +76,7 @@ class ZmqBus:
         self._hold_time = hold_time
         self._secret_key = secret_key
         self._bound: dict[bytes, bytes] = {}
+        self._topics = StandingTopics()
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
             self._socket.setsockopt(option, value)
@@ -109,7 +113,13 @@ class ZmqBus:
             frame = self._socket.recv(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        return Request(self._sender(frame), frame.bytes)
+        sender, said = self._sender(frame), frame.bytes
+        if self._topics.heard(said, sender) and sender is not None:
+            self._topics.forget(sender)
+            self._doorkeeper.banish(sender)
+            self._end_connections()
+            return Request(None, said)
+        return Request(sender, said)
 
     async def readable(self) -> None:
         """Wait until a subscriber has sent something."""
@@ -162,7 +172,7 @@ class ZmqBus:
             key = str(frame.get("User-Id"))
         except zmq.ZMQError:  # made up by ZeroMQ when a connection ended
             return None
-        return key if key in self._doorkeeper.peers.values() else None
+        return key if self._doorkeeper.admits(key) else None
 
     def _options(self) -> dict[int, int | bytes]:
         curve: dict[int, int | bytes] = {}
@@ -175,6 +185,7 @@ class ZmqBus:
             zmq.XPUB_VERBOSE: 1,
             zmq.ZAP_DOMAIN: ZAP_DOMAIN,
             zmq.SNDHWM: SEND_QUEUE,
+            zmq.RCVHWM: REQUEST_QUEUE,
             zmq.MAXMSGSIZE: MAX_REQUEST,
             zmq.HANDSHAKE_IVL: 2000,
             zmq.LINGER: LINGER,

@@ -11,6 +11,7 @@ guards. Source: https://rfc.zeromq.org/spec/27/.
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ from zmq.utils import z85
 
 from cuberouted.model import written
 from cuberouted.seldom import Seldom
+from cuberouted.sharing.standing import MOST_TOPICS
 from cuberouted.sharing.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 """The events of connections that never came to be asked for here."""
+BANISHED_FOR = 60
+"""Seconds for which a peer is turned away that has asked for too much."""
 NO_HANDSHAKE = "a connection without a handshake: no cuberouted, or keys that do not match"
 
 
@@ -41,11 +45,27 @@ class Doorkeeper:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.peers: Mapping[bytes, str] = {}
         self.strangers = 0
+        self._banished: dict[str, float] = {}
         self._seldom = Seldom()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
         self._wakeup = Wakeup(self._socket)
+
+    def admits(self, key: str) -> bool:
+        """Whether the peer *key* may come in now."""
+        banished = trio.current_time() < self._banished.get(key, -math.inf)
+        return key in self.peers.values() and not banished
+
+    def banish(self, key: str) -> None:
+        """Turn the peer *key* away for a while."""
+        self._banished[key] = trio.current_time() + BANISHED_FOR
+        log.warning(
+            "peer %s: subscribed to more than %d topics: turned away for %d s",
+            key,
+            MOST_TOPICS,
+            BANISHED_FOR,
+        )
 
     def close(self) -> None:
         """Close the socket; from here on the publishing socket admits nobody."""
@@ -80,8 +100,10 @@ class Doorkeeper:
         host = packed(address.decode())
         encrypted = mechanism == b"CURVE"
         key = self.peers.get(z85.encode(credentials[0]) if encrypted else host)
-        if key is not None:
+        if key is not None and self.admits(key):
             return [b"1.0", request_id, b"200", b"OK", key.encode(), b""]
+        if key is not None:
+            return [b"1.0", request_id, b"400", b"too many subscriptions", b"", b""]
         why = "not a peer's public key" if encrypted else "not a peer's mgmt_ip"
         self._turned_away(f"a connection from {written(host)}: {why}")
         return [b"1.0", request_id, b"400", why.encode(), b"", b""]

@@ -39,7 +39,7 @@ class Listener:
         self._bus = bus
         self._end = end
         self._on_news = on_news
-        self._malformed = Seldom()
+        self._dropped = Seldom()
         self._moves = Allowance(30, 60)
 
     async def run(self) -> None:
@@ -85,17 +85,24 @@ class Listener:
         await trio.lowlevel.checkpoint()
 
     def _take(self, frames: Sequence[bytes]) -> Outcome:
-        now, peer = trio.current_time(), self.session.peer
+        now, before = trio.current_time(), self.session.refused
         try:
-            return self.session.receive(frames[0], decode(frames), now)
+            outcome = self.session.receive(frames[0], decode(frames), now)
         except IncompatibleVersionError as error:
             return self.session.incompatible(error, now)
         except MalformedMessageError as error:
             self.session.malformed(str(error))
-            kept_quiet = self._malformed.due("malformed", now)
-            if kept_quiet is not None:
-                log.warning("peer %s: dropped a message: %s%s", peer, error, _more(kept_quiet))
+            self._complain(str(error), now)
             return Outcome()
+        if self.session.refused != before:
+            self._complain(self.session.why, now)
+        return outcome
+
+    def _complain(self, why: str, now: float) -> None:
+        kept_quiet = self._dropped.due("", now)
+        if kept_quiet is not None:
+            more = _more(kept_quiet)
+            log.warning("peer %s: dropped a message: %s%s", self.session.peer, why, more)
 
     async def _carry_out(self, outcome: Outcome, socket: PeerSocket) -> None:
         if outcome.moved is not None:

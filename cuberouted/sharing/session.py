@@ -94,6 +94,16 @@ class PeerSession:
         """When `timer` has something to judge, unless something is heard before."""
         return min(self._silent_at, self._stale_at, self._feed.request.retry_at)
 
+    @property
+    def refused(self) -> int:
+        """How many of its messages were not used."""
+        return self._malformed + self._refused + self._feed.over_limit
+
+    @property
+    def why(self) -> str:
+        """What the last event was, in words."""
+        return self._detail
+
     def receive(self, topic: bytes, message: AnyMessage, now: float) -> Outcome:
         """Take in a message that came on *topic*."""
         self.node, self._heard_at = message.node, now
@@ -159,7 +169,7 @@ class PeerSession:
             last_heard=None if self._heard_at == -math.inf else self._heard_at,
             advertisements=len(self._feed.table),
             clients=self._feed.table.clients,
-            refused=self._malformed + self._refused + self._feed.over_limit,
+            refused=self.refused,
             detail="; ".join(filter(None, words)),
         )
 

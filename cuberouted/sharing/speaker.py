@@ -10,6 +10,9 @@ from cuberouted.model import Advertisement, Prefix
 from cuberouted.sharing.port import Bus
 from cuberouted.sharing.publisher import Publisher, Said
 
+SLICE = 0.02
+"""Seconds of requests after which everything else gets its turn."""
+
 
 class Speaker:
     """Says on *bus* what *publisher* has to say. Only `run` waits; the rest is said at once."""
@@ -24,10 +27,14 @@ class Speaker:
             with trio.move_on_at(self._publisher.deadline):
                 await self._bus.readable()
             now = trio.current_time()
-            while (request := self._bus.receive()) is not None:
-                self._publisher.request(request.frame, request.peer, now)
+            self._take_requests(now)
             self._publish(self._publisher.timer(now))
             await trio.lowlevel.checkpoint()
+
+    def _take_requests(self, now: float) -> None:
+        # no longer than a slice: who asks without end must not keep us from all else
+        while trio.current_time() < now + SLICE and (request := self._bus.receive()) is not None:
+            self._publisher.request(request.frame, request.peer, now)
 
     def say(self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]) -> None:
         """Advertise and withdraw; a prefix in both is advertised."""

@@ -10,6 +10,7 @@ While it changes its key there are two, and only failing tells which of them is 
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import socket
 from collections import deque
@@ -21,6 +22,8 @@ from zmq.utils.monitor import parse_monitor_message
 from cuberouted.sharing.messages import MAX_MESSAGE
 from cuberouted.sharing.port import Link, PeerEnd
 from cuberouted.sharing.wakeup import Wakeup
+
+log = logging.getLogger(__name__)
 
 REVIVE_AFTER = 1.0
 """Seconds that ZeroMQ has to show that it tries again."""
@@ -95,9 +98,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Leave."""
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=0)
+        _close(self._socket, self._monitor)
 
     def _next_event(self) -> zmq.Event | None:
         try:
@@ -143,24 +144,35 @@ class Subscriber:
             self._next_key_at = min(self._next_key_at, trio.current_time() + REVIVE_AFTER)
 
     def _reconnect(self) -> None:
-        self._given_up, self._next_key_at = False, math.inf
+        self._given_up, self._next_key_at = True, math.inf  # tries again if there is no descriptor
         self._wakeup.nudge()
         self._monitor_wakeup.nudge()
-        self.close()
-        self._connect()
+        old = self._socket, self._monitor
+        try:
+            self._connect()
+        except zmq.ZMQError as error:
+            log.warning("peer %s: no socket to reach it by: %s", self._end.key, error.strerror)
+            return
+        self._given_up = False
+        _close(*old)
 
     def _connect(self) -> None:
-        self._socket = self._context.socket(zmq.SUB)
-        for option, value in self._options().items():
-            self._socket.setsockopt(option, value)
-        self._monitor = self._socket.get_monitor_socket(
-            _WATCHED, f"inproc://monitor-{next(_monitor_names)}"
-        )
+        socket = self._context.socket(zmq.SUB)
+        try:
+            for option, value in self._options().items():
+                socket.setsockopt(option, value)
+            monitor = socket.get_monitor_socket(
+                _WATCHED, f"inproc://monitor-{next(_monitor_names)}"
+            )
+        except zmq.ZMQError:
+            socket.close(linger=0)
+            raise
         for topic in self._topics:
-            self._socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._wakeup = Wakeup(self._socket)
-        self._monitor_wakeup = Wakeup(self._monitor)
-        self._socket.connect(endpoint(self._end.address, self._end.port))
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._socket, self._monitor = socket, monitor
+        self._wakeup = Wakeup(socket)
+        self._monitor_wakeup = Wakeup(monitor)
+        socket.connect(endpoint(self._end.address, self._end.port))
 
     def _options(self) -> dict[int, int | bytes]:
         options: dict[int, int | bytes] = {
@@ -182,6 +194,12 @@ class Subscriber:
         if self._end.device is not None:
             options[zmq.BINDTODEVICE] = self._end.device.encode()
         return options
+
+
+def _close(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=0)
 
 
 def heartbeats(hold_time: float) -> dict[int, int | bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +23,7 @@ from cuberouted.sharing.port import Bus, Link, PeerEnd, PeerSocket, Request
 from cuberouted.sharing.publisher import Publisher
 from cuberouted.sharing.session import Learned, Lost, PeerNews, PeerSession, PeerState, Replaced
 from cuberouted.sharing.speaker import Speaker
+from cuberouted.sharing.standing import MOST_TOPICS
 from cuberouted.sharing.wakeup import Wakeup
 from tests.unit.sharing.samples import TERMS, clients
 
@@ -354,6 +356,49 @@ async def test_a_peer_that_is_no_longer_admitted_is_cut_off_and_others_come_back
                 while await next_request(a) != ("c", b"\x01u"):
                     pass
                 assert peer.receive() is None
+
+
+async def test_a_peer_that_subscribes_without_end_is_cut_off_and_named(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    async with publishing(port) as a:
+        a.admit({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
+        with stranger(port, "127.0.0.2") as good, stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+            good.subscribe(b"u")
+            assert await next_request(a) == ("c", b"\x01u")
+            nursery.start_soon(Wakeup(good).readable)  # who does not listen is not heard again
+            for number in range(10 * MOST_TOPICS):
+                raw.send(b"\x01%d" % number)
+            heard = []
+            while (request := await next_request(a)) != ("c", b"\x01u"):
+                heard.append(request)
+            await until_turned_away(raw)
+            nursery.cancel_scope.cancel()
+    assert sum(peer == "b" for peer, _ in heard) == MOST_TOPICS
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert lines == ["peer b: subscribed to more than 100 topics: turned away for 60 s"]
+
+
+async def test_without_descriptors_the_old_socket_stays_and_it_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    port = free_port()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        a.admit({})
+        with b.open(end(port)) as peer:
+            peer.subscribe(b"u")
+            assert await next_link(peer) is Link.TURNED_AWAY
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+            try:
+                with trio.move_on_after(0.3):
+                    await peer.link_change()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            a.admit({LOOPBACK: "b"})
+            assert await next_link(peer) is Link.CONNECTED
 
 
 async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: trio.Nursery) -> None:

@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-PURE = ("messages", "parts", "publisher", "session", "feed", "request", "table", "news", "states")
+PURE = (
+    "messages",
+    "parts",
+    "publisher",
+    "session",
+    "feed",
+    "request",
+    "table",
+    "news",
+    "standing",
+    "states",
+)
 
 
 @pytest.mark.parametrize("module", PURE)

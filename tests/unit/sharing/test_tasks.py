@@ -13,7 +13,7 @@ import trio.testing
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.sharing.listener import Listener
 from cuberouted.sharing.messages import Heartbeat, Update, encode
-from cuberouted.sharing.port import PeerEnd
+from cuberouted.sharing.port import PeerEnd, Request
 from cuberouted.sharing.publisher import Publisher
 from cuberouted.sharing.session import (
     Learned,
@@ -223,7 +223,42 @@ async def test_moves_are_logged_once_each_and_a_flood_is_cut_off(
             a.bus.publish(b"u", encode(Heartbeat(node=name, epoch=9, seq=0, syncing=True)))
         await trio.sleep(0.1)
         assert b.session.status().refused == 100
-    assert len([r for r in caplog.records if "peer A" in r.getMessage()]) == 30
+    lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
+    assert len([line for line in lines if " -> " in line]) == 30
+    assert len([line for line in lines if "dropped a message" in line]) == 1
+
+
+async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
+    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with mesh(network) as (a, b):
+        known = dict(b.routes)
+        million = Update(node="A", epoch=1, seq=2, advertise=clients(*range(2, 1500)))
+        for _ in range(120):
+            a.bus.publish(b"u", encode(million))
+            await trio.sleep(1)
+        assert b.session.status().refused == 120
+        assert b.routes == known
+    lines = [r.getMessage() for r in caplog.records if "dropped a message" in r.getMessage()]
+    over = "over limit: 1499 prefixes, max_advertisements = 1000"
+    assert lines == [
+        f"peer A: dropped a message: {over}",
+        f"peer A: dropped a message: {over} (59 more before this)",
+    ]
+
+
+async def test_requests_without_end_do_not_keep_a_node_from_speaking(network: FakeNetwork) -> None:
+    async with mesh(network) as (a, b):
+
+        def flood() -> Request:
+            return Request(None, b"nonsense")
+
+        a.bus.receive = flood  # type: ignore[method-assign]
+        a.bus.inbox.put(flood(), 0)
+        a.speaker.say(clients(2), ())
+        with trio.fail_after(10):
+            while len(b.routes) < 2:
+                await trio.lowlevel.checkpoint()
 
 
 async def test_another_version_shows_as_incompatible(
