@@ -106,6 +106,7 @@ class Mesh:
         for number, host in enumerate(hosts, 1):
             host.wait_ready()
             network.plug(host, number)
+        self._acquaint(hosts)
         stand_ins = StandIns([host.path(SOCKET) for host in hosts])
         self._stack.callback(stand_ins.close)
         stand_ins.wait_ready()
@@ -114,6 +115,19 @@ class Mesh:
             self._stack.callback(server.daemon.close)
             server.daemon.configure(self.configuration(server))
             self.servers.append(server)
+
+    def _acquaint(self, hosts: Sequence[Host]) -> None:
+        """Tells every host who is where.
+
+        Else the kernel asks by ARP, and has room for 1,024 answers in all namespaces together
+        (gc_thresh3), where fifty hosts need 2,450. Permanent entries are not counted.
+        """
+        everybody = [
+            f"neighbour replace 192.0.2.{number} lladdr 02:00:00:00:00:{number:02x} dev eth0"
+            for number in range(1, self._count + 1)
+        ]
+        for number, host in enumerate(hosts, 1):
+            host.ip(f"link set eth0 address 02:00:00:00:00:{number:02x}", *everybody)
 
     def configuration(self, server: Server, *more: str) -> str:
         """The daemon's configuration on *server*; *more* are further lines of it."""
@@ -133,5 +147,6 @@ class Mesh:
         """Starts every daemon, and waits until all are ready."""
         for server in self.servers:
             server.daemon.start()
-        for server in self.servers:
+        for server in self.servers:  # fifty of them take turns on the cores
+            server.daemon.process.says("serving", timeout=60.0)
             server.daemon.ready()
