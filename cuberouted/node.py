@@ -88,6 +88,9 @@ class Node:
         """
         for claims, withdrawn in _slices(news.claims, news.withdrawn):
             await self._settle(self.rib.hold(news.instance, claims, withdrawn))
+        adopted = Source(Origin.PEER, local_name(news.instance))
+        if news.complete and self.rib.said_by(adopted):
+            await self._forget(adopted)  # what an earlier run of ours led to its device
 
     async def peer_news(self, news: PeerNews) -> None:
         """A peer has told us something, or will not tell anything any more."""

@@ -188,6 +188,32 @@ async def test_with_two_openvpns_a_local_client_is_led_to_its_own_device(mesh, a
     await mesh.until(lambda: a.clients == {HOST1: "tun0", HOST2: "tun0"})
 
 
+async def test_adopted_routes_to_a_device_of_our_own_go_when_its_openvpn_lists_without_them(
+    mesh, autojump_clock
+):
+    a, b = mesh.add("A"), mesh.add("B")
+    a.kernel.add_tunnel("tun9")
+    tcp, udp = a.add_openvpn("tcp"), a.add_openvpn("udp")
+    a.sections = [
+        section_of(b),
+        "[openvpn udp]",
+        "[openvpn tcp]\nmgmt_port = 5658\ndata_interface = tun9",
+    ]
+    await mesh.start()
+    gone = tcp.connect(b"host1", HOST1.encode())
+    tcp.connect(b"host2", HOST2.encode())
+    udp.connect(b"host3", HOST3.encode())
+    everything = {HOST1: "tun9", HOST2: "tun9", HOST3: "tun0"}
+    await mesh.until(lambda: a.clients == everything)
+    await a.crash()
+    tcp.disconnect(gone)
+    assert a.clients == everything
+    began = trio.current_time()
+    await a.start()
+    await mesh.until(lambda: a.clients == {HOST2: "tun9", HOST3: "tun0"})
+    assert len(deletions(a, began)) == 1
+
+
 # -- daemons end, and start again --
 
 
