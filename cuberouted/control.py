@@ -1,15 +1,19 @@
 """The Unix socket behind `status`, `clients` and `dump-routes`.
 
 One question a connection: a line with a JSON object ``{"ask": NAME}``, answered by one
-JSON object and the end of the stream. All questions only read.
+JSON object and the end of the stream. All questions only read. Who may ask is told by the
+socket's mode, and by the kernel's word on who has connected.
 """
 
 from __future__ import annotations
 
 import errno
+import grp
 import logging
+import os
 import socket
 import stat
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +32,12 @@ PATIENCE = 5.0
 
 MOST_CLIENTS = 16
 """Served at once; more wait in the backlog."""
+
+GROUP = "cuberouted"
+"""Whose members may ask, besides root and the daemon's own user."""
+
+SO_PEERGROUPS = 59
+"""The supplementary groups of who has connected: asm-generic/socket.h."""
 
 NONSENSE = (ValueError, RecursionError)
 """What msgspec raises for bytes that are no JSON of ours; its own errors are ValueErrors."""
@@ -82,12 +92,15 @@ def listening(path: Path) -> Iterator[trio.SocketListener]:
 async def serve(listener: trio.SocketListener, answers: Answers) -> None:
     """Answer for ever."""
     limit = trio.CapacityLimiter(MOST_CLIENTS)
+    group = _group(listener)
 
     async def handle(stream: trio.SocketStream) -> None:
         async with limit, stream:
             with trio.move_on_after(PATIENCE):
                 try:
-                    await stream.send_all(answer(await _line(stream), answers))
+                    line = await _line(stream)
+                    known = answers if _may_ask(stream.socket, group) else {}
+                    await stream.send_all(answer(line, known))
                 except trio.BrokenResourceError:
                     log.debug("control: a client left before its answer")
 
@@ -100,6 +113,8 @@ def answer(line: bytes, answers: Answers) -> bytes:
         question = msgspec.json.decode(line, type=Question)
     except NONSENSE as error:
         return msgspec.json.encode(Problem(f"not a question: {error}"))
+    if not answers:
+        return msgspec.json.encode(Problem(f"be root or in the group {GROUP} to ask"))
     if question.ask not in answers:
         return msgspec.json.encode(Problem(f"ask for one of: {', '.join(answers)}"))
     return msgspec.json.encode(answers[question.ask]())
@@ -162,11 +177,39 @@ def _bound(path: Path) -> trio.socket.SocketType:
     try:
         sock.bind(str(path))
         path.chmod(0o660)
+        _give_to_group(path)
         sock.listen(MOST_CLIENTS)
     except BaseException:
         sock.close()
         raise
     return trio.socket.from_stdlib_socket(sock)
+
+
+def _give_to_group(path: Path) -> None:
+    """As root the socket would be root's alone; systemd's unit runs us in the group anyway."""
+    if os.geteuid() != 0:
+        return
+    try:
+        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+    except KeyError:
+        log.debug("control: there is no group %s; only root may ask", GROUP)
+
+
+def _group(listener: trio.SocketListener) -> int:
+    return Path(listener.socket.getsockname()).stat().st_gid
+
+
+def _may_ask(sock: trio.socket.SocketType | socket.socket, group: int) -> bool:
+    _pid, uid, gid = struct.unpack(
+        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    )
+    if uid in {0, os.geteuid()} or gid == group:
+        return True
+    try:
+        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+    except OSError:  # in more groups than fit
+        return False
+    return group in struct.unpack(f"{len(groups) // 4}I", groups)
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -248,3 +248,43 @@ async def test_who_may_not_ask_is_told_why_and_takes_the_daemon_to_run(path):
     assert str(caught.value) == (
         f"{path}: permission denied; be root or in the group of that socket"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become others")
+@pytest.mark.parametrize(
+    ("uid", "gid", "groups", "may"),
+    [
+        (0, 0, [], True),
+        (65534, 65534, [], False),
+        (65534, 65534, [4711], False),
+        (65534, 777, [], True),
+        (65534, 65534, [4711, 777], True),
+    ],
+)
+def test_who_may_ask_is_the_kernels_word(uid, gid, groups, may):
+    before = os.getgroups()
+    try:
+        os.setgroups(groups)
+        os.setegid(gid)
+        os.seteuid(uid)
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
+    with ours, theirs:
+        assert control._may_ask(ours, 777) is may
+
+
+def test_who_may_not_ask_is_told_who_may():
+    said = json.loads(answer(b'{"ask": "status"}', {}))
+    assert said == {"error": "be root or in the group cuberouted to ask"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+async def test_roots_socket_is_given_to_the_group(path, monkeypatch):
+    given = []
+    monkeypatch.setattr("grp.getgrnam", lambda _: type("Group", (), {"gr_gid": 777}))
+    monkeypatch.setattr(os, "chown", lambda *args: given.append(args))
+    with listening(path):
+        assert given == [(path, -1, 777)]
