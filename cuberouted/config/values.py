@@ -12,6 +12,7 @@ from cuberouted.model import Prefix, written
 _FIXED = {
     "node": "node",
     "route_table": "route_table",
+    "route_metric": "route_metric",
     "route_protocol": "route_protocol",
     "cube_routed_port": "cube_routed_port",
     "control_socket": "control_socket",

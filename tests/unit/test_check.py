@@ -149,6 +149,16 @@ def test_a_file_that_cannot_be_read_is_a_problem():
     assert said == {str(path): (PROBLEM, "cannot be read: Permission denied")}
 
 
+def test_a_key_is_told_and_one_that_cannot_be_used_is_a_problem():
+    (finding,) = (f for f in found(public_key="x" * 40) if f.subject == "encryption")
+    assert (finding.level, finding.text) == (OK, f"is on; our public key is {'x' * 40}")
+    path = Path("/etc/cuberouted.key")
+    configuration = attrs.evolve(config(THREE_SERVERS), secret_key_file=path)
+    findings = examine(configuration, facts(configuration, unreadable={path: "is no key"}))
+    (finding,) = (f for f in findings if f.subject == "secret_key_file")
+    assert (finding.level, finding.text) == (PROBLEM, "is no key")
+
+
 def test_a_port_that_is_taken_is_a_problem_and_a_running_daemon_is_none():
     said = bad(busy={"10.200.200.1 port 5657": "Address already in use"})
     assert said == {

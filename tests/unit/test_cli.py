@@ -15,7 +15,7 @@ import trio
 from click.testing import CliRunner
 
 from cuberouted import __version__
-from cuberouted.cli import NOT_RUNNING, NOT_WELL, WRONG_USAGE, main
+from cuberouted.cli import NOT_RUNNING, NOT_WELL, WRONG_USAGE, in_kernel, main
 from cuberouted.control import listening, serve
 from cuberouted.report import (
     ClientRow,
@@ -26,6 +26,7 @@ from cuberouted.report import (
     RouteCounts,
     Status,
 )
+from cuberouted.routing.port import KernelError
 
 # nobody's protocol number: this host's kernel surely has nothing of it
 SAMPLE = """\
@@ -243,6 +244,16 @@ def test_flush_beside_a_running_daemon_is_refused(place):
 def test_flush_where_nothing_is_ours_removes_nothing(place):
     done = place.run("flush")
     assert (done.exit_code, done.stdout) == (0, "0 routes removed\n")
+
+
+def test_what_the_kernel_does_not_answer_is_told_without_a_traceback(capsys):
+    async def look():
+        raise KernelError("out of memory")
+
+    with pytest.raises(SystemExit) as ended:
+        in_kernel(look)
+    assert ended.value.code == NOT_WELL
+    assert capsys.readouterr().err == "kernel: out of memory\n"
 
 
 def test_check_tells_what_it_finds_of_the_file_that_it_is_given(place):

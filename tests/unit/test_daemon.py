@@ -478,6 +478,7 @@ async def test_an_openvpn_is_added_and_removed_by_a_reload(mesh, autojump_clock)
     ("line", "key"),
     [
         ("route_table = 100", "route_table"),
+        ("route_metric = 100", "route_metric"),
         ("route_protocol = 202", "route_protocol"),
         ("cube_routed_port = 5658", "cube_routed_port"),
         ("control_socket = /run/other.sock", "control_socket"),

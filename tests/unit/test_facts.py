@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import attrs
 import pytest
 
-from cuberouted import facts
+from cuberouted import facts, keys
 from cuberouted.control import listening
 from cuberouted.facts import gather
 from tests.unit.samples import TWO_SERVERS, config
@@ -97,6 +97,20 @@ async def test_a_password_file_that_cannot_be_read_is_told(tmp_path):
     path = tmp_path / "pass"
     found = await gather(configured(tmp_path, f"openvpn_mgmt_pass_file = {path}"))
     assert found.unreadable == {path: "cannot be read: No such file or directory"}
+
+
+async def test_our_public_key_is_told_or_why_the_secret_one_cannot_be_used(tmp_path):
+    (public, secret), (theirs, _) = keys.generate(), keys.generate()
+    path = tmp_path / "key"
+    configuration = configured(
+        tmp_path, f"secret_key_file = {path}", f"remote_public_key = {theirs.decode()}"
+    )
+    found = await gather(configuration)
+    assert found.public_key is None
+    assert found.unreadable.keys() == {path}
+    keys.write_secret(path, secret)
+    found = await gather(configuration)
+    assert (found.public_key, found.unreadable) == (public.decode(), {})
 
 
 @as_root

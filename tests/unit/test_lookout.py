@@ -146,6 +146,15 @@ async def test_a_network_that_is_routed_to_the_data_interface_is_believed(scene,
     assert far not in scene.routes
 
 
+async def test_a_mistake_that_only_the_links_show_is_told_once(scene, autojump_clock, caplog):
+    scene.lookout.config = config(THREE_SERVERS.replace("tun2", "tun1"))
+    scene.lookout.hint()
+    await trio.sleep(10 * REGULAR)
+    (record,) = caplog.records
+    assert record.message.startswith("peer C: the point-to-point interface tun1 leads to peer B")
+    assert scene.routes.items() >= {HOST1: "tun1", HOST2: "tun1"}.items()
+
+
 # -- routes --
 
 

@@ -17,6 +17,7 @@ ARTICLE = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200
         ("hold_time = 5", ()),
         ("node = b", ("node",)),
         ("route_table = 77", ("route_table",)),
+        ("route_metric = 77", ("route_metric",)),
         ("route_protocol = 77", ("route_protocol",)),
         ("cube_routed_port = 77", ("cube_routed_port",)),
         ("control_socket = /run/x", ("control_socket",)),
