@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ import zmq
 
 from cuberouted.keys import generate
 from cuberouted.sharing import subscriber
-from cuberouted.sharing.bus import MAX_REQUEST, ZmqBus, open_bus
+from cuberouted.sharing.bus import MAX_REQUEST, SEND_QUEUE, ZmqBus, open_bus
 from cuberouted.sharing.doorkeeper import packed
 from cuberouted.sharing.listener import Listener
 from cuberouted.sharing.messages import MAX_MESSAGE
@@ -356,6 +357,40 @@ async def test_a_peer_that_is_no_longer_admitted_is_cut_off_and_others_come_back
                 while await next_request(a) != ("c", b"\x01u"):
                     pass
                 assert peer.receive() is None
+
+
+def memory() -> int:
+    """MB that we have in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+
+
+async def test_a_subscriber_that_never_reads_costs_a_queue_and_others_nothing() -> None:
+    port, size, before = free_port(), 4096, memory()
+    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+        a.admit({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
+        with stranger(port, "127.0.0.2") as sloth, b.open(end(port)) as peer:
+            sloth.setsockopt(zmq.RCVHWM, 1)
+            for one in (sloth, peer):
+                one.subscribe(b"u")
+                assert (await next_request(a)).frame == b"\x01u"
+            for number in range(20 * SEND_QUEUE):  # 80 MB
+                a.publish(b"u", number.to_bytes(4) + bytes(size))
+                while peer.receive():
+                    pass
+                if number % 100 == 0:
+                    await trio.lowlevel.checkpoint()
+            assert memory() - before < 60
+            heard = -1
+            while heard < 20 * SEND_QUEUE - 1:
+                a.publish(b"u", (20 * SEND_QUEUE).to_bytes(4))
+                heard = int.from_bytes((await next_message(peer))[1][:4])
+            numbers = [-1]
+            while numbers[-1] < 20 * SEND_QUEUE:
+                if not sloth.poll(100):  # it has read all there was
+                    a.publish(b"u", (20 * SEND_QUEUE).to_bytes(4))
+                    continue
+                numbers.append(int.from_bytes(sloth.recv_multipart()[1][:4]))
+    assert len(numbers) < 5 * SEND_QUEUE  # so it can tell that it lacks something
 
 
 async def test_a_peer_that_subscribes_without_end_is_cut_off_and_named(

@@ -1,0 +1,223 @@
+"""Attackers. Each is a program of its own: python -m tests.lab.rogue ATTACK ADDRESS VICTIM.
+
+An attack in the place of a peer (`liar`, `replayer`, `hoarder`) listens on ADDRESS as that
+peer does and says what it should not; the others connect from ADDRESS to VICTIM. All are
+bounded: they end by themselves, or say "done" and wait to be killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import trio
+import zmq
+
+from cuberouted.keys import generate
+from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
+from cuberouted.sharing.bus import ZmqBus, open_bus
+from cuberouted.sharing.messages import (
+    UPDATES,
+    Heartbeat,
+    SnapshotPart,
+    Update,
+    encode,
+    is_snapshot_topic,
+)
+
+PORT = 5657
+NODE = "vpnsrvB"
+EPOCH = 7
+GOOD = "10.100.100.150"
+GONE = "10.100.100.151"
+LIES = (
+    "0.0.0.0/0",
+    "128.0.0.0/1",
+    "10.200.200.1/32",  # the victim's management address
+    "10.200.200.5/32",  # our own, which is a peer's
+    "10.100.100.1/32",  # the victim's data address
+    "10.100.100.201/32",  # another peer's data address
+    "10.100.100.0/24",  # with all of these in it
+    "127.0.0.1/32",
+    "169.254.1.1/32",
+    "224.0.0.1/32",
+    "::/0",
+    "8.8.8.8/32",
+)
+
+
+def claim(prefix: str, version: int = 2**52) -> Advertisement:
+    return Advertisement(Prefix.parse(prefix), Kind.CLIENT, b"rogue", version, True)
+
+
+def update(seq: int, claims: Iterable[Advertisement] = (), gone: Iterable[str] = ()) -> bytes:
+    withdraw = tuple(map(Prefix.parse, gone))
+    message = Update(node=NODE, epoch=EPOCH, seq=seq, advertise=tuple(claims), withdraw=withdraw)
+    return encode(message)
+
+
+def snapshot(seq: int, claims: list[Advertisement]) -> list[bytes]:
+    parts = [tuple(claims[at : at + 500]) for at in range(0, len(claims), 500)] or [()]
+    return [
+        encode(
+            SnapshotPart(
+                node=NODE, epoch=EPOCH, seq=seq, index=index, count=len(parts), advertisements=part
+            )
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+class Rogue:
+    """Speaks as the peer does: beats, and answers every request with the same snapshot."""
+
+    def __init__(self, bus: ZmqBus, seq: int, parts: list[bytes]) -> None:
+        self.bus = bus
+        self._seq = seq
+        self._parts = parts
+        self.answered = trio.Event()
+
+    async def beat(self) -> None:
+        while True:
+            beat = Heartbeat(node=NODE, epoch=EPOCH, seq=self._seq, syncing=False)
+            self.bus.publish(UPDATES, encode(beat))
+            await trio.sleep(0.2)
+
+    async def answer(self) -> None:
+        while True:
+            await self.bus.readable()
+            while (request := self.bus.receive()) is not None:
+                topic = request.frame[1:]
+                if request.frame[:1] == b"\x01" and is_snapshot_topic(topic):
+                    for part in self._parts:
+                        self.bus.publish(topic, part)
+                        await trio.lowlevel.checkpoint()
+                    self.answered.set()
+
+
+async def impersonate(
+    address: str, victim: str, seq: int, claims: list[Advertisement], then: list[bytes]
+) -> None:
+    """Be the peer; after the first snapshot say *then*, in that order."""
+    async with open_bus(PORT, 3.0) as bus, trio.open_nursery() as nursery:
+        bus.admit({socket.inet_aton(victim): "victim"})
+        assert bus.bind([socket.inet_aton(address)]) == ()
+        rogue = Rogue(bus, seq, snapshot(seq, claims))
+        nursery.start_soon(rogue.beat)
+        nursery.start_soon(rogue.answer)
+        await rogue.answered.wait()
+        for message in then:
+            bus.publish(UPDATES, message)
+        print("done", flush=True)
+
+
+def liar(address: str, victim: str) -> None:
+    """Claims what no peer may claim, in its snapshot and in updates."""
+    good, lies = claim(f"{GOOD}/32"), [claim(lie) for lie in LIES]
+    too_new = update(3, [claim(f"{GONE}/32", MAX_VERSION)])
+    trio.run(impersonate, address, victim, 1, [good, *lies], [update(2, lies), too_new])
+
+
+def replayer(address: str, victim: str) -> None:
+    """Plays its stream again, and out of order: a client that has gone must not come back."""
+    said = [
+        update(2, [claim(f"{GONE}/32")]),
+        update(3, [], [f"{GONE}/32"]),
+        update(4, [claim(f"{GOOD}/32")]),
+    ]
+    again = [said[0], said[1], said[0], said[2], said[0], *reversed(said), said[0]]
+    trio.run(impersonate, address, victim, 4, [claim(f"{GOOD}/32")], [*said, *again * 50])
+
+
+def hoarder(address: str, victim: str) -> None:
+    """Claims a million prefixes."""
+    numbers = range(0x0A000000, 0x0A000000 + 1_000_000)
+    million = [
+        Advertisement(Prefix(number.to_bytes(4), 32), Kind.CLIENT, b"x", 1, True)
+        for number in numbers
+    ]
+    updates = [
+        update(2 + at // 4000, million[at : at + 4000]) for at in range(0, len(million), 4000)
+    ]
+    trio.run(impersonate, address, victim, 1, million, updates)
+
+
+def _connected(address: str, victim: str, kind: int = zmq.SUB) -> zmq.Socket[bytes]:
+    raw: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    raw.setsockopt(zmq.LINGER, 0)
+    raw.connect(f"tcp://{address}:0;{victim}:{PORT}")
+    return raw
+
+
+def eavesdropper(address: str, victim: str) -> None:
+    """Subscribes to everything: without keys, and with keys of its own."""
+    _, secret = generate()
+    public, _ = generate()
+    plain = _connected(address, victim)
+    plain.subscribe(b"")
+    keyed: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    keyed.curve_secretkey, keyed.curve_publickey = secret, zmq.curve_public(secret)
+    keyed.curve_serverkey = public
+    keyed.subscribe(b"")
+    keyed.connect(f"tcp://{address}:0;{victim}:{PORT}")
+    deadline = time.monotonic() + 3
+    heard = 0
+    while time.monotonic() < deadline:
+        for raw in (plain, keyed):
+            heard += bool(raw.poll(20))
+    print(f"heard {heard}", flush=True)
+
+
+def pretender(address: str, _victim: str) -> None:
+    """Listens in the place of a peer that is down, without its key, and says a lot."""
+    raw: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+    raw.setsockopt(zmq.LINGER, 0)
+    raw.bind(f"tcp://{address}:{PORT}")
+    keyed: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+    keyed.curve_server, keyed.curve_secretkey = True, generate()[1]
+    keyed.setsockopt(zmq.LINGER, 0)
+    keyed.bind(f"tcp://{address}:{PORT + 1}")
+    print("listening", flush=True)
+    deadline = time.monotonic() + 5
+    for seq in itertools.count(1):
+        for one in (raw, keyed):
+            one.send_multipart([UPDATES, update(seq, [claim(f"{GOOD}/32")])])
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    print("done", flush=True)
+
+
+def flooder(address: str, victim: str) -> None:
+    """Subscribes to a million topics, and asks for snapshots in a loop."""
+    raw = _connected(address, victim, zmq.XSUB)
+    deadline = time.monotonic() + 5
+    for _ in range(1_000_000):
+        raw.send(b"\x01s/" + os.urandom(8).hex().encode())
+        raw.send(b"\x01" + os.urandom(200))
+        if time.monotonic() > deadline:
+            break
+    print("done", flush=True)
+
+
+def crowd(address: str, victim: str) -> None:
+    """Opens as many connections as it may, and says nothing on them."""
+    held: list[socket.socket] = []
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and len(held) < 900:
+        held.append(socket.create_connection((victim, PORT), 1, (address, 0)))
+    print(f"done with {len(held)}", flush=True)
+    time.sleep(3)
+
+
+ATTACKS: dict[str, Callable[[str, str], None]] = {
+    attack.__name__: attack
+    for attack in (liar, replayer, hoarder, eavesdropper, pretender, flooder, crowd)
+}
+
+if __name__ == "__main__":
+    ATTACKS[sys.argv[1]](*sys.argv[2:])
