@@ -101,7 +101,9 @@ class Node:
             case Replaced(node=node, advertisements=advertisements):
                 await self._replace(source, node, advertisements)
             case Lost():
-                await self._forget(source)
+                # its routes go by one message, 20,000 claims one by one
+                async with self.router.without(source.name):
+                    await self._forget(source)
 
     async def begin(
         self,

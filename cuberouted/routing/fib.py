@@ -53,11 +53,13 @@ class Fib:
 
     ``paths``: where each neighbour is (`paths.paths`). ``sources``: preferred source
     addresses by network (`paths.preferred_sources`). Both are set before each scan.
+    ``shunned``: neighbours that no client's route may lead to, whatever is wanted.
     """
 
     metric: int
     paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict)
     sources: Sequence[tuple[Prefix, bytes]] = ()
+    shunned: set[str] = attrs.field(factory=set, init=False)
     stale: bool = attrs.field(default=False, init=False)
     _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
     _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
@@ -214,9 +216,9 @@ class Fib:
         return nexthop is not None and (path is None or path.family == nexthop.family)
 
     def _new_nexthops(self) -> Iterable[Change]:
-        for target, users in self._users.items():
-            path = self.paths.get((target.name, target.family))
-            if users <= 0 or path is None:
+        for target in self._users:
+            path = self._path(target)
+            if path is None:
                 continue
             nexthop = Nexthop(self._id(target), *path)
             have = self._nexthops.get(nexthop.id)
@@ -224,6 +226,12 @@ class Fib:
                 yield Change(Verb.ADD, nexthop)
             elif have != nexthop:
                 yield Change(Verb.REPLACE, nexthop)
+
+    def _path(self, target: Target) -> Path | None:
+        """How to reach *target*; None also where nothing should lead there."""
+        if self._users[target] <= 0 or (target.name in self.shunned and not target.to_server):
+            return None
+        return self.paths.get((target.name, target.family))
 
     def _id(self, target: Target) -> int:
         if target not in self._ids:
@@ -234,11 +242,7 @@ class Fib:
 
     def _used_ids(self) -> dict[Target, int]:
         """The nexthop object of each target that routes can and should lead to."""
-        return {
-            target: id_
-            for target, id_ in self._ids.items()
-            if self._users[target] > 0 and (target.name, target.family) in self.paths
-        }
+        return {t: id_ for t, id_ in self._ids.items() if self._path(t) is not None}
 
     def _source(self, prefix: Prefix) -> bytes | None:
         size, own = len(prefix.address), None

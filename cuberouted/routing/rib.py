@@ -31,8 +31,7 @@ class Origin(enum.Enum):
     CONFIGURED = "configured"  # a peer's data_ip in our configuration
 
 
-@attrs.frozen(cache_hash=True)
-class Source:
+class Source(NamedTuple):
     """Where a claim comes from. ``name`` is the OpenVPN process or the peer."""
 
     origin: Origin
@@ -87,13 +86,12 @@ class Outcome(NamedTuple):
         return cls(set(), [], [], [])
 
     def joined(self, later: Outcome) -> Outcome:
-        """This, and then *later*."""
-        return Outcome(
-            self.moved | later.moved,
-            self.advertise + later.advertise,
-            self.withdraw + later.withdraw,
-            self.refused + later.refused,
-        )
+        """This, to which *later* has been added: a copy for each of many would be quadratic."""
+        self.moved.update(later.moved)
+        self.advertise.extend(later.advertise)
+        self.withdraw.extend(later.withdraw)
+        self.refused.extend(later.refused)
+        return self
 
 
 @attrs.define
@@ -252,9 +250,10 @@ class Rib:
     def _rank(self, prefix: Prefix, source: Source, claim: Claim | None, outcome: Outcome) -> None:
         """Put *claim* in the place of what *source* claimed before, and tell what that changed."""
         old = self._claims.get(prefix, ())
-        new = tuple(c for c in old if c.source != source) if old else ()
+        others = [c for c in old if c.source != source] if old else []
         if claim is not None:
-            new = tuple(sorted((*new, claim), key=precedence)) if new else (claim,)
+            others.append(claim)
+        new = tuple(sorted(others, key=precedence) if len(others) > 1 else others)
         if new == old:
             return
         if new:

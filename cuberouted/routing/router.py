@@ -11,7 +11,8 @@ import errno
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -74,10 +75,19 @@ class Router:
                 if not prefixes:
                     return
                 await self._want(prefixes)
-                try:
-                    await self._put_right(prefixes)
-                except KernelError as error:
-                    self._lose_track(error)
+                await self._try_to_put_right(prefixes)
+
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncIterator[None]:
+        """No clients' route leads to neighbour *name* meanwhile; those that did go at once."""
+        self.fib.shunned.add(name)
+        try:
+            with trio.CancelScope(shield=True):
+                async with self._lock:
+                    await self._try_to_put_right(())
+            yield
+        finally:
+            self.fib.shunned.discard(name)
 
     async def rescan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
@@ -132,6 +142,12 @@ class Router:
         for start in range(0, len(ordered), SLICE):
             self.fib.want(ordered[start : start + SLICE], self._target_of)
             await trio.lowlevel.checkpoint()
+
+    async def _try_to_put_right(self, prefixes: Iterable[Prefix]) -> None:
+        try:
+            await self._put_right(prefixes)
+        except KernelError as error:
+            self._lose_track(error)
 
     async def _put_right(self, prefixes: Iterable[Prefix]) -> None:
         for _ in range(MOST_ROUNDS):

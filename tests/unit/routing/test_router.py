@@ -21,6 +21,7 @@ from tests.kernel_world import MAIN
 V4 = socket.AF_INET
 METRIC, PROTOCOL = 50, 201
 TO_B, TO_C = Target("B", V4, to_server=False), Target("C", V4, to_server=False)
+TO_SERVER_B = Target("B", V4, to_server=True)
 
 
 def host(number):
@@ -142,6 +143,19 @@ async def test_other_tasks_have_their_turn_during_a_large_change(scene):
         nursery.cancel_scope.cancel()
     assert len(scene.routes) == 3 * SLICE
     assert turns >= 3
+
+
+async def test_a_neighbour_s_routes_go_at_once_while_its_claims_take_their_time(scene):
+    await scene.lead({host(1): TO_B, host(2): TO_B, host(3): TO_C, host(4): TO_SERVER_B})
+    async with scene.router.without("B"):
+        assert scene.routes == {host(3): "C", host(4): "B"}
+        await scene.rescan()
+        await scene.lead({host(2): TO_C, host(5): TO_B})
+        await scene.forget(host(1))
+        assert scene.routes == {host(2): "C", host(3): "C", host(4): "B"}
+    await scene.forget(host(5))
+    await scene.lead({host(1): TO_B})
+    assert scene.routes == {host(1): "B", host(2): "C", host(3): "C", host(4): "B"}
 
 
 async def test_a_rescan_puts_right_what_others_have_changed(scene):
