@@ -27,6 +27,10 @@ MOST_PATIENCE = 10
 """How many hold times may pass until a snapshot is asked for again."""
 
 
+MOST_PASSES = 20_000
+"""Turns of trio's loop at one and the same time, in which a whole mesh finds its peace."""
+
+
 @attrs.frozen
 class Result:
     """``failure``: what was broken first, or empty. ``print``: of all that happened."""
@@ -49,7 +53,7 @@ def simulate(seed: int, say: Callable[[str], None] = lambda _: None) -> Result:
     run = Run(plan(seed, list(FAULTS)), note)
     gc.disable()  # nothing may depend on when it runs
     try:
-        trio.run(run.main, clock=MockClock(autojump_threshold=0))
+        trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[Standstill(run)])
     except BaseExceptionGroup as error:
         note("".join(traceback.format_exception(_first(error))))
         run.world.failure = run.world.failure or f"a task has died: {_first(error)!r}"
@@ -63,6 +67,23 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class Standstill(trio.abc.Instrument):
+    """Ends a run in which tasks keep each other busy and no time passes."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._at = -1.0
+        self._passes = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Trio's loop has come around once more."""
+        now = trio.current_time()
+        self._passes = self._passes + 1 if now == self._at else 0
+        self._at = now
+        if self._passes == MOST_PASSES:
+            self._run.world.fail("time stands still")
 
 
 class Run:
