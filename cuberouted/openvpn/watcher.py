@@ -70,6 +70,7 @@ class Watcher:
         self._nap = trio.CancelScope()
         self._condition = Condition(OpenVPNState.CONNECTING)
         self._version = ""
+        self._password: bytes | None = None
         self._taken_on = False  # the last try found somebody
 
     def superseded(self, sessions: frozenset[Superseded]) -> None:
@@ -96,21 +97,34 @@ class Watcher:
                 self._outage.begin()
                 lived = trio.current_time() - began
                 if condition.state is OpenVPNState.REFUSED:
-                    pause = REFUSED_PAUSE
+                    await self._stay_away()
                 elif lived > LONGEST_CALM:
                     pause = FIRST_PAUSE
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_CALM if self._taken_on else LONGEST_PAUSE)
 
+    async def _stay_away(self) -> None:
+        """REFUSED_PAUSE, or until the password file has changed: that may be the cure."""
+        for _ in range(round(REFUSED_PAUSE / LONGEST_PAUSE)):
+            await trio.sleep(LONGEST_PAUSE)
+            if self._written_password() not in (None, self._password):
+                break
+
+    def _written_password(self) -> bytes | None:
+        try:
+            return read_password(self._config.mgmt_pass_file)
+        except DialError:
+            return None
+
     async def _connection(self) -> Condition:
         """One connection from dialing to its end, and how it ended."""
         self._taken_on = False
         try:
-            password = read_password(self._config.mgmt_pass_file)
+            self._password = read_password(self._config.mgmt_pass_file)
             stream = await self._dialer.dial(self._config)
             self._taken_on = True
             async with stream:
-                await self._converse(stream, password)
+                await self._converse(stream, self._password)
         except RefusedError as exc:
             return Condition(OpenVPNState.REFUSED, str(exc))
         except (DialError, ManagementError) as exc:

@@ -6,6 +6,8 @@ known to lack something. Updates of different epochs never meet in one table.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.sharing.messages import Update
 
@@ -28,8 +30,9 @@ class PeerTable:
 
     @property
     def clients(self) -> int:
-        """How many of the advertisements are clients."""
-        return sum(a.kind is Kind.CLIENT for a in self._held.values())
+        """How many clients there are; one with an IPv4 and an IPv6 address counts once."""
+        families = Counter(p.family for p, a in self._held.items() if a.kind is Kind.CLIENT)
+        return max(families.values(), default=0)
 
     def advertisements(self) -> tuple[Advertisement, ...]:
         """All of them."""

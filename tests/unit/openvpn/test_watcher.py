@@ -114,6 +114,18 @@ async def test_a_wrong_password_is_shown_and_tried_again_once_a_minute(
         assert "wrong" not in caplog.text
 
 
+async def test_a_password_that_was_put_right_is_tried_at_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "pass"
+    file.write_bytes(b"wrong\n")
+    async with watched(FakeOpenVPN(password=b"secret"), pass_file=file) as w:
+        await trio.sleep(20)
+        file.write_bytes(b"secret\n")
+        await trio.sleep(3)
+        assert w.watcher.status().state == "connected"
+
+
 async def test_a_password_file_that_cannot_be_read_is_named(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
