@@ -8,6 +8,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.rtnl.fibmsg import fibmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]
 
 from cuberouted.model import Prefix
 from cuberouted.routing import linkmsg, netlink
@@ -120,3 +123,29 @@ def test_garbage_is_read_or_refused(
     body = header + b"".join(netlink.attribute(kind, value) for kind, value in attributes)
     with contextlib.suppress(NetlinkError):
         read(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
+
+
+def by_pyroute2(kind: type, data: bytes):
+    message = kind(data)
+    message.decode()
+    return message
+
+
+def test_links_and_addresses_are_asked_for_as_pyroute2_does() -> None:
+    links = by_pyroute2(ifinfmsg, linkmsg.dump_links(9))
+    assert (links["header"]["type"], links["header"]["flags"]) == (linkmsg.RTM_GETLINK, 0x301)
+    assert links.get_attr("IFLA_EXT_MASK") == 8
+    addresses = by_pyroute2(ifaddrmsg, linkmsg.dump_addresses(9))
+    assert (addresses["header"]["type"], addresses["attrs"]) == (linkmsg.RTM_GETADDR, [])
+    assert addresses["header"]["flags"] == 0x301
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("table", [100, 5657])
+def test_a_rule_says_what_pyroute2_reads(family: int, table: int) -> None:
+    for pack in (linkmsg.add_rule, linkmsg.delete_rule):
+        rule = by_pyroute2(fibmsg, pack(9, Rule(family, 5657, table, 201)))
+        assert (rule["family"], rule["action"], rule["flags"]) == (family, 1, 0)
+        names = "FRA_PRIORITY", "FRA_TABLE", "FRA_PROTOCOL"
+        assert [rule.get_attr(name) for name in names] == [5657, table, 201]
+        assert len(rule["attrs"]) == len(names)
