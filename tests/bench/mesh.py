@@ -140,7 +140,11 @@ class Mesh:
         ]
         for number in range(1, self._count + 1):
             if number != server.number:
-                lines += [f"[peer server{number}]", f"mgmt_ip = 192.0.2.{number}"]
+                lines += [
+                    f"[peer server{number}]",
+                    f"mgmt_ip = 192.0.2.{number}",
+                    f"data_ip = 10.64.0.{number}",
+                ]
         return "\n".join(lines) + "\n"
 
     def start(self) -> None:
