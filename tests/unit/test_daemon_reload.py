@@ -14,7 +14,7 @@ from tests.unit.meshes import (
     HOST2,
     NOTHING,
     deletions,
-    session_numbers,
+    sessions,
     started,
     states,
     status,
@@ -31,12 +31,12 @@ async def test_a_peer_that_is_added_by_a_reload_is_heard_and_the_others_notice_n
     c.connect("host1", HOST1)
     a.connect("host2", HOST2)
     await mesh.until(lambda: b.clients == {HOST1: "C", HOST2: "A"})
-    sessions, began = session_numbers(a), trio.current_time()
+    before, began = sessions(a), trio.current_time()
     a.sections = c.sections = None
     await a.reload()
     await c.reload()
     await mesh.until(lambda: (a.clients, c.clients) == ({HOST1: "C"}, {HOST2: "A"}))
-    assert session_numbers(a).items() > sessions.items()
+    assert sessions(a).items() > before.items()
     assert deletions(a, began) == []
 
 
@@ -45,11 +45,11 @@ async def test_the_routes_of_a_peer_that_is_removed_by_a_reload_go_at_once(mesh,
     b.connect("host1", HOST1)
     c.connect("host2", HOST2)
     await mesh.until(lambda: a.clients == {HOST1: "B", HOST2: "C"})
-    sessions = session_numbers(a)
+    before = sessions(a)
     a.sections = [section_of(c)]
     await a.reload()
     assert a.clients == {HOST2: "C"}
-    assert session_numbers(a) == {"C": sessions["C"]}
+    assert sessions(a) == {"C": before["C"]}
     assert await mesh.until(lambda: a.routes == {HOST2: "C", c.data_address: "C"}) < AT_ONCE
     a.sections = None
     await a.reload()
@@ -63,12 +63,12 @@ async def test_a_changed_peer_is_a_new_session_that_keeps_its_routes_meanwhile(
     a, b, c = await started(mesh)
     b.connect("host1", HOST1)
     await mesh.until(lambda: a.clients == {HOST1: "B"})
-    sessions, began = session_numbers(a), trio.current_time()
+    before, began = sessions(a), trio.current_time()
     a.sections = [section_of(b) + f"\ndata_ip = {b.data_address}", section_of(c)]
     await a.reload()
     await mesh.until(mesh.is_up)
-    assert session_numbers(a)["C"] == sessions["C"]
-    assert session_numbers(a)["B"] != sessions["B"]
+    assert sessions(a)["C"] == before["C"]
+    assert sessions(a)["B"] != before["B"]
     assert a.clients == {HOST1: "B"}
     assert deletions(a, began) == []
 
@@ -134,11 +134,11 @@ async def test_an_openvpn_is_added_and_removed_by_a_reload(mesh, autojump_clock)
 )
 async def test_a_reload_that_needs_a_restart_is_refused_as_a_whole(mesh, autojump_clock, line, key):
     a, _, c = await started(mesh)
-    sessions, config = session_numbers(a), a.daemon.config
+    before, config = sessions(a), a.daemon.config
     a.settings, a.sections = [line], [section_of(c)]
     with pytest.raises(ReloadError, match=f"^{key}: a change needs a restart; nothing is reloaded"):
         await a.reload()
-    assert (session_numbers(a), a.daemon.config) == (sessions, config)
+    assert (sessions(a), a.daemon.config) == (before, config)
 
 
 async def test_a_reload_that_renames_the_node_is_refused(mesh, autojump_clock):
