@@ -11,6 +11,7 @@ from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import shown
 from cuberouted.routing.rib import Claim
+from cuberouted.sharing.news import PeerState
 from cuberouted.show import counted
 
 MOST_PROBLEMS = 20
@@ -57,14 +58,17 @@ def owners(daemon: Daemon) -> report.Owners:
 
 def waiting_for(daemon: Daemon) -> str:
     """One line for `systemctl status`: what works, and what is still missing."""
-    now = status(daemon)
+    # asked for every second: nothing here looks at every client of every peer
+    openvpns = [_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()]
+    peers = [peer for peer in daemon.peers.values() if peer.session.state is not PeerState.UP]
     missing = [
         *daemon.node.surroundings.missing,
-        *(f"{o.name} ({o.state})" for o in now.openvpn if o.state != "connected"),
-        *(f"peer {p.name} ({p.state})" for p in now.peers if p.state != "up"),
+        *(f"{o.name} ({o.state})" for o in openvpns if o.state != "connected"),
+        *(f"peer {_peer_name(peer)} ({peer.session.state.value})" for peer in peers),
     ]
-    clients = sum(openvpn.clients for openvpn in now.openvpn)
-    served = f"{counted(clients, 'client')}, {counted(now.routes.installed, 'route')}"
+    clients = sum(openvpn.clients for openvpn in openvpns)
+    installed = daemon.node.router.fib.installed_count
+    served = f"{counted(clients, 'client')}, {counted(installed, 'route')}"
     return f"{served}; waiting for {', '.join(missing)}" if missing else served
 
 
@@ -79,11 +83,15 @@ def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
     )
 
 
+def _peer_name(peer: Peer) -> str:
+    return peer.config.name or peer.session.node or peer.config.label
+
+
 def _peer_row(peer: Peer, now: float, prefixes_refused: Mapping[str, int]) -> report.PeerRow:
     known = peer.session.status()
     heard = known.last_heard
     return report.PeerRow(
-        name=known.configured or known.node or known.peer,
+        name=_peer_name(peer),
         state=known.state.value,
         clients=known.clients,
         last_heard=None if heard is None else round(now - heard, 3),
