@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import MAX_VERSION, Advertisement, Kind, LocalClaim, Prefix, Superseded
+from cuberouted.model import (
+    MAX_VERSION,
+    Advertisement,
+    Kind,
+    LocalClaim,
+    Prefix,
+    SessionId,
+    Superseded,
+)
 from cuberouted.routing.policy import Policy
 
 ADOPTED_VERSION = 0
@@ -106,6 +114,9 @@ class Rib:
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
     _superseded: dict[str, dict[Prefix, Superseded]] = attrs.field(factory=dict, init=False)
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
+    _displaced: dict[tuple[str, Prefix], tuple[SessionId, int]] = attrs.field(
+        factory=dict, init=False
+    )
 
     # -- what is known --
 
@@ -184,10 +195,12 @@ class Rib:
         outcome = Outcome.nothing()
         for prefix in withdrawn:
             held.pop(prefix, None)
+            self._displaced.pop((instance, prefix), None)
             self._drop(prefix, source, said, outcome)
         for claim in claims:
             prefix, kind, name = claim.prefix, claim.kind, claim.name
             version = self._version(source, held.get(prefix), claim)
+            self._displace(source, held.get(prefix), claim)
             held[prefix] = claim
             advertisement = Advertisement(prefix, kind, name, version, claim.confirmed)
             said[prefix] = new = Claim(source, self.node, advertisement)
@@ -218,10 +231,23 @@ class Rib:
             and (known.announced or not claim.announced)
         ):
             return self._said[source][claim.prefix].advertisement.version
+        displaced = self._displaced.get((source.name, claim.prefix))
+        if displaced is not None and displaced[0] == claim.session:
+            return displaced[1]
         since = max(1, min(claim.session.since * 1_000_000, MAX_VERSION - 1))
         if not claim.announced:
             return since
         return min(max(since, self._highest.get(claim.prefix, 0) + 1), MAX_VERSION - 1)
+
+    def _displace(self, source: Source, known: LocalClaim | None, claim: LocalClaim) -> None:
+        """Remember whom an unconfirmed *claim* displaces: if it is refused, that one is back."""
+        where = source.name, claim.prefix
+        if claim.confirmed:
+            self._displaced.pop(where, None)
+        elif known is not None and known.session != claim.session:
+            version = self._said[source][claim.prefix].advertisement.version
+            if known.confirmed or where not in self._displaced:
+                self._displaced[where] = known.session, version
 
     def _drop(
         self, prefix: Prefix, source: Source, said: dict[Prefix, Claim], outcome: Outcome

@@ -107,6 +107,16 @@ def test_the_same_client_id_after_an_openvpn_restart_is_another_session(rib):
     assert told.version == 8_000_000
 
 
+def test_a_session_that_a_refused_client_displaced_keeps_its_version(rib):
+    rib.hold("", [session(since=3, announced=True)])
+    learn(rib, B, said(version=9_000_000))
+    for since in (10, 11):
+        rib.hold("", [session(since=since, announced=True, confirmed=False)])
+    [told] = rib.hold("", [session(since=3, announced=True)]).advertise
+    assert told == said(version=3_000_000, confirmed=True)
+    assert where(rib) == "vpnsrvB"
+
+
 def test_a_version_never_leaves_its_range(rib):
     learn(rib, B, said(version=MAX_VERSION - 1))
     [told] = rib.hold("", [session(since=3, announced=True)]).advertise
