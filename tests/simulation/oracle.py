@@ -80,7 +80,8 @@ def _of_kernel(node: Node) -> Iterator[str]:
     """No nexthop without a use, no stray, the preferred source, the rules."""
     found = node.kernel.installed
     used = {route.nexthop for route in found.routes.values()}
-    if used != found.nexthops.keys():
+    idle = found.nexthops.keys() - used
+    if used - found.nexthops.keys() or (idle and not _has_blocked(node)):
         yield f"{node.name}: routes use nexthops {sorted(used)}, there are {sorted(found.nexthops)}"
     if found.strays:
         yield f"{node.name}: strays {found.strays}"
@@ -90,6 +91,14 @@ def _of_kernel(node: Node) -> Iterator[str]:
             yield f"{node.name}: route {prefix} prefers source {route.source!r}"
     if len(node.kernel.rule_list) != (0 if node.plan.table == 254 else 2):
         yield f"{node.name}: rules {node.kernel.rule_list}"
+
+
+def _has_blocked(node: Node) -> bool:
+    """Whether a nexthop may wait for somebody else's route to go."""
+    return any(
+        entry.protocol != node.kernel.protocol and place.metric == METRIC
+        for place, entry in node.kernel.routes.items()
+    )
 
 
 def is_blocked(node: Node, prefix: Prefix) -> bool:

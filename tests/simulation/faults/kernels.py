@@ -93,14 +93,15 @@ async def data_interface_away(world: World) -> bool:
     node = _any(world)
     if "tun0" not in node.kernel.devices:
         return False
-    with _meddled(world, node, "tun0 is made anew"):
+    address = Prefix.parse(node.server.data_address)
+    with (
+        _meddled(world, node, "tun0 is made anew"),
+        world.calm.disturbed(aftermath(world), ("prefix", address)),
+    ):
         node.kernel.remove_link("tun0")
         await trio.sleep(world.dice.choice((0.01, 1, 10)))
         node.kernel.add_tunnel("tun0")
         node.kernel.add_address("tun0", f"{node.server.data_address}/24")
-    # without it nobody says that its address is there
-    for other in node.others:
-        world.calm.disturb(("routes", other.name, node.name), aftermath(world))
     return True
 
 
