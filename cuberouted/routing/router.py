@@ -68,7 +68,8 @@ class Router:
         done then is done with the next call, or the next scan.
         """
         self._moved.update(moved)
-        await trio.lowlevel.checkpoint()
+        # each turn that others get costs a client that has just connected 50 us: the lock is one
+        await trio.lowlevel.checkpoint_if_cancelled()
         with trio.CancelScope(shield=True):
             async with self._lock:  # also when nothing is left: somebody may be at ours
                 prefixes, self._moved = self._moved, set()
@@ -140,8 +141,9 @@ class Router:
     async def _want(self, prefixes: Iterable[Prefix]) -> None:
         ordered = list(prefixes)
         for start in range(0, len(ordered), SLICE):
+            if start:
+                await trio.lowlevel.checkpoint()
             self.fib.want(ordered[start : start + SLICE], self._target_of)
-            await trio.lowlevel.checkpoint()
 
     async def _try_to_put_right(self, prefixes: Iterable[Prefix]) -> None:
         try:
@@ -152,6 +154,8 @@ class Router:
     async def _put_right(self, prefixes: Iterable[Prefix]) -> None:
         for _ in range(MOST_ROUNDS):
             changes = self.fib.changes(prefixes)
+            if not changes:
+                break
             refusals = await self._kernel.apply(changes)
             prefixes = self.fib.done(changes, refusals, trio.current_time())
             self._report_refusals(refusals)
