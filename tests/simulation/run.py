@@ -77,7 +77,7 @@ class Standstill(trio.abc.Instrument):
         self._at = -1.0
         self._passes = 0
 
-    def before_io_wait(self, timeout: float) -> None:
+    def before_io_wait(self, _timeout: float) -> None:
         """Trio's loop has come around once more."""
         now = trio.current_time()
         self._passes = self._passes + 1 if now == self._at else 0
