@@ -39,6 +39,7 @@ RTNH_F_ONLINK = 4
 
 _ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: a delete matches a route of whatever scope
 _RTMSG = struct.Struct("=8BI")
+_PROTOCOL_AT = 5
 _RTMSG_REST = struct.Struct("=6BI")  # behind family and length
 _NHMSG = struct.Struct("=4BI")
 _ADDRESS_BYTES: dict[int, int] = {AF_INET: 4, AF_INET6: 16}
@@ -57,6 +58,17 @@ class RouteRow(NamedTuple):
     nexthop: int
     device: int | None
     source: bytes | None
+
+
+def protocol_of(body: bytes) -> int:
+    """The protocol of a route, from the body of its message.
+
+    Raises:
+      NetlinkError: too short for one.
+    """
+    if len(body) < _RTMSG.size:
+        raise NetlinkError(f"a route of {len(body)} bytes")
+    return body[_PROTOCOL_AT]
 
 
 def read_route(body: bytes) -> RouteRow:
