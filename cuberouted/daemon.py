@@ -17,6 +17,7 @@ from cuberouted.lookout import Lookout
 from cuberouted.model import Superseded, written
 from cuberouted.node import Node
 from cuberouted.openvpn.connection import Dialer
+from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watch import Watch, watch
 from cuberouted.routing.port import KernelPort
@@ -151,6 +152,9 @@ class Daemon:
         await self._end_openvpns(config)
         for peer in self.peers.values():
             peer.session.retime(self._terms())
+        for name, openvpn in self.openvpns.items():
+            openvpn.watch.retime(self._pace())
+            self._tell_superseded(name, self.node.rib.superseded(name))
         self._publisher.retime(config.heartbeat_interval, trio.current_time())
         self._start_missing(config)
         self._lookout.hint()
@@ -215,15 +219,19 @@ class Daemon:
     def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
         edges = self._edges
         new = OpenVPN(
-            config, watch(config, self.config, edges.dialer, edges.wall_clock, self._local_news)
+            config, watch(config, self._pace(), edges.dialer, edges.wall_clock, self._local_news)
         )
         self.openvpns[config.name] = new
         nursery.start_soon(new.task.run, new.watch.run)
-        new.watch.superseded(self.node.rib.superseded(config.name))
+        self._tell_superseded(config.name, self.node.rib.superseded(config.name))
 
     def _terms(self) -> Terms:
         config = self.config
         return Terms(config.hold_time, config.restart_time, config.max_advertisements)
+
+    def _pace(self) -> Pace:
+        config = self.config
+        return Pace(config.poll_interval, config.status_interval, config.hold_time)
 
     # -- what is carried from room to room --
 
@@ -242,7 +250,8 @@ class Daemon:
 
     def _tell_superseded(self, instance: str, superseded: frozenset[Superseded]) -> None:
         if instance in self.openvpns:
-            self.openvpns[instance].watch.superseded(superseded)
+            to_drop = superseded if self.config.kill_superseded_sessions else frozenset()
+            self.openvpns[instance].watch.superseded(to_drop)
 
     def _surroundings_changed(self, _: Surroundings) -> None:
         self._addresses_changed.set()

@@ -60,15 +60,14 @@ CLIENT_AUTH = (
 class Dialogue:
     """One connection; a new one is made for each.
 
-    *sessions* and *drops* outlive it; *drops* None: nothing is ever dropped. *now* is
-    monotonic seconds, here and below.
+    *sessions* and *drops* outlive it. *now* is monotonic seconds, here and below.
     """
 
     def __init__(
         self,
         sessions: Sessions,
         polling: Polling,
-        drops: Drops | None,
+        drops: Drops,
         password: bytes | None,
         now: float,
     ) -> None:

@@ -24,9 +24,9 @@ class Result:
 
 
 class Inventory:
-    """The listings of one connection, one at a time. *drops* None: nothing is ever dropped."""
+    """The listings of one connection, one at a time."""
 
-    def __init__(self, sessions: Sessions, drops: Drops | None) -> None:
+    def __init__(self, sessions: Sessions, drops: Drops) -> None:
         self._sessions = sessions
         self._drops = drops
         self._reader = ListingReader()
@@ -42,7 +42,7 @@ class Inventory:
         """
         new = superseded - self._superseded
         self._superseded = superseded
-        return bool(new) and self._drops is not None
+        return bool(new)
 
     def begin(self) -> None:
         """A listing has just been asked for."""
@@ -70,8 +70,6 @@ class Inventory:
             listing = self._reader.finish()
         except StatusError as exc:
             return Result(problem=str(exc))
-        drops: tuple[Drop, ...] = ()
-        if self._drops is not None:
-            drops = self._drops.due(self._candidates & self._superseded, listing, now)
+        drops = self._drops.due(self._candidates & self._superseded, listing, now)
         correction = self._correction or self._sessions.correction()
         return Result(news=correction.finish(), drops=drops)

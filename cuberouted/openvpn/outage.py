@@ -13,14 +13,14 @@ OnNews = Callable[[LocalNews], Awaitable[None]]
 
 
 class Outage:
-    """One OpenVPN's outage. *hold_time* is seconds.
+    """One OpenVPN's outage. ``hold_time`` is seconds, and may be changed.
 
     It passes on all news of *sessions*, its own among them, one after the other.
     """
 
     def __init__(self, sessions: Sessions, hold_time: float, on_news: OnNews) -> None:
         self._sessions = sessions
-        self._hold_time = hold_time
+        self.hold_time = hold_time
         self._on_news = on_news
         self._telling = trio.Lock()  # fair: news arrive in the order in which they came about
         self._until = inf
@@ -29,7 +29,7 @@ class Outage:
     def begin(self) -> None:
         """OpenVPN serves nobody from now on, if it did not before."""
         if self._until == inf:
-            self._set(trio.current_time() + self._hold_time)
+            self._set(trio.current_time() + self.hold_time)
 
     def end(self) -> None:
         """A complete listing has come: what is held is true again."""

@@ -15,6 +15,7 @@ from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
 from cuberouted.openvpn.journal import log_change
 from cuberouted.openvpn.listing import StatusError
 from cuberouted.openvpn.outage import OnNews, Outage
+from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.sessions import Correction, Sessions
 from cuberouted.openvpn.status import ListingReader
 
@@ -48,7 +49,7 @@ class Stamp(NamedTuple):
 class StatusFileWatcher:
     """Watches one OpenVPN by its status file. It cannot drop sessions.
 
-    *poll_interval* and *hold_time* are seconds. *on_news* is awaited before the file is
+    *on_news* is awaited before the file is
     looked at again. *wall* tells Unix seconds, for the age of the file alone.
     """
 
@@ -57,29 +58,32 @@ class StatusFileWatcher:
         config: OpenVPNConfig,
         path: Path,
         *,
-        poll_interval: float,
-        hold_time: float,
-        kill_superseded: bool,
+        pace: Pace,
         wall: Callable[[], float],
         on_news: OnNews,
     ) -> None:
         self._name = config.name or "openvpn"
         self._label = f"openvpn {config.name}".rstrip()
         self._path = path
-        self._poll_interval = poll_interval
+        self._pace = pace
         self._wall = wall
         self._sessions = Sessions(config.name)
-        self._outage = Outage(self._sessions, hold_time, on_news)
-        self._mind_superseded = kill_superseded
+        self._outage = Outage(self._sessions, pace.hold_time, on_news)
+        self._said_superseded = False
         self._condition = Condition(OpenVPNState.CONNECTING)
         self._seen: Stamp | None = None  # the last writing that we read to its end
         self._problem = ""
         self._period = DEFAULT_PERIOD
 
+    def retime(self, pace: Pace) -> None:
+        """Watch at another pace from now on."""
+        self._pace = pace
+        self._outage.hold_time = pace.hold_time
+
     def superseded(self, sessions: frozenset[Superseded]) -> None:
         """These sessions are superseded; said once that they cannot be dropped from here."""
-        if sessions and self._mind_superseded:
-            self._mind_superseded = False
+        if sessions and not self._said_superseded:
+            self._said_superseded = True
             log.warning(
                 "%s: clients that have moved to another server stay connected here until"
                 " OpenVPN's own timeout: a status file drops nobody, the management interface does",
@@ -98,7 +102,7 @@ class StatusFileWatcher:
             while True:
                 condition = await self._look()
                 self._condition = log_change(log, self._label, self._condition, condition)
-                await trio.sleep(self._poll_interval)
+                await trio.sleep(self._pace.poll_interval)
 
     async def _look(self) -> Condition:
         try:

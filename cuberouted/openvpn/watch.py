@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from cuberouted.config import Config, OpenVPNConfig
+from cuberouted.config import OpenVPNConfig
 from cuberouted.model import Superseded
 from cuberouted.openvpn.condition import OpenVPNStatus
 from cuberouted.openvpn.connection import Dialer
 from cuberouted.openvpn.outage import OnNews
+from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.status_file import StatusFileWatcher
 from cuberouted.openvpn.watcher import Watcher
 
@@ -20,6 +21,9 @@ class Watch(Protocol):
     async def run(self) -> None:
         """Tell what its clients hold, for ever."""
 
+    def retime(self, pace: Pace) -> None:
+        """Watch at another pace from now on."""
+
     def superseded(self, sessions: frozenset[Superseded]) -> None:
         """These sessions of its are superseded now, and no others."""
 
@@ -29,28 +33,13 @@ class Watch(Protocol):
 
 def watch(
     openvpn: OpenVPNConfig,
-    config: Config,
+    pace: Pace,
     dialer: Dialer,
     wall_clock: Callable[[], float],
     on_news: OnNews,
 ) -> Watch:
     """The watch that *openvpn* is configured for. *wall_clock* tells Unix seconds."""
-    if openvpn.status_file is not None:
-        return StatusFileWatcher(
-            openvpn,
-            openvpn.status_file,
-            poll_interval=config.poll_interval,
-            hold_time=config.hold_time,
-            kill_superseded=config.kill_superseded_sessions,
-            wall=wall_clock,
-            on_news=on_news,
-        )
-    return Watcher(
-        openvpn,
-        poll_interval=config.poll_interval,
-        status_interval=config.status_interval,
-        hold_time=config.hold_time,
-        kill_superseded=config.kill_superseded_sessions,
-        dialer=dialer,
-        on_news=on_news,
-    )
+    path = openvpn.status_file
+    if path is not None:
+        return StatusFileWatcher(openvpn, path, pace=pace, wall=wall_clock, on_news=on_news)
+    return Watcher(openvpn, pace=pace, dialer=dialer, on_news=on_news)

@@ -15,6 +15,7 @@ from cuberouted.openvpn.drops import Drop, Drops
 from cuberouted.openvpn.journal import log_change
 from cuberouted.openvpn.management import ManagementError
 from cuberouted.openvpn.outage import OnNews, Outage
+from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.step import Step
@@ -43,28 +44,26 @@ class RefusedError(Exception):
 class Watcher:
     """Watches one OpenVPN.
 
-    Intervals and *hold_time* are seconds. *on_news* is awaited before more is read, one
-    call at a time. Sessions are kept for *hold_time* after OpenVPN has gone.
+    *on_news* is awaited before more is read, one call at a time. Sessions are kept for the
+    hold time after OpenVPN has gone.
     """
 
     def __init__(
         self,
         config: OpenVPNConfig,
         *,
-        poll_interval: float,
-        status_interval: float,
-        hold_time: float,
-        kill_superseded: bool,
+        pace: Pace,
         dialer: Dialer,
         on_news: OnNews,
     ) -> None:
         self._config = config
         self._label = f"openvpn {config.name}".rstrip()
-        self._intervals = poll_interval, status_interval
         self._dialer = dialer
         self._sessions = Sessions(config.name)
-        self._outage = Outage(self._sessions, hold_time, on_news)
-        self._drops = Drops() if kill_superseded else None
+        self._pace = pace
+        self._polling = Polling(pace.poll_interval, pace.status_interval)
+        self._outage = Outage(self._sessions, pace.hold_time, on_news)
+        self._drops = Drops()
         self._superseded: frozenset[Superseded] = frozenset()
         self._stirred = False
         self._nap = trio.CancelScope()
@@ -72,6 +71,13 @@ class Watcher:
         self._version = ""
         self._password: bytes | None = None
         self._taken_on = False  # the last try found somebody
+
+    def retime(self, pace: Pace) -> None:
+        """Watch at another pace from now on."""
+        self._pace = pace
+        self._polling.poll_interval = pace.poll_interval
+        self._polling.status_interval = pace.status_interval
+        self._outage.hold_time = pace.hold_time
 
     def superseded(self, sessions: frozenset[Superseded]) -> None:
         """These sessions of ours are superseded now, and no others."""
@@ -135,9 +141,9 @@ class Watcher:
 
     async def _converse(self, stream: trio.abc.Stream, password: bytes | None) -> None:
         """Until the other end closes."""
-        polling = Polling(*self._intervals)
+        self._polling = Polling(self._pace.poll_interval, self._pace.status_interval)
         started = trio.current_time()
-        dialogue = Dialogue(self._sessions, polling, self._drops, password, started)
+        dialogue = Dialogue(self._sessions, self._polling, self._drops, password, started)
         data: bytes | None = None
         while data != b"":
             now = trio.current_time()

@@ -172,3 +172,27 @@ async def test_a_reload_during_the_end_changes_nothing(mesh, autojump_clock):
     await a.stop()
     assert a.kernel.installed == NOTHING
     assert await mesh.until(lambda: states(b)["A"] == states(c)["A"] == "down") < AT_ONCE
+
+
+async def test_superseded_sessions_are_dropped_once_a_reload_allows_it(mesh, autojump_clock):
+    a, b = mesh.add("A", "kill_superseded_sessions = no"), mesh.add("B")
+    await mesh.start()
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    b.connect("host1", HOST1)
+    await mesh.until(lambda: a.routes.get(HOST1) == "B")
+    await trio.sleep(10)
+    assert b'kill "host1"' not in a.openvpn.asked
+    a.settings = ("kill_superseded_sessions = yes",)
+    await a.reload()
+    await mesh.until(lambda: b'kill "host1"' in a.openvpn.asked)
+
+
+async def test_a_reload_changes_the_pace_and_keeps_the_connection_to_openvpn(mesh, autojump_clock):
+    a, _ = await started(mesh, "AB")
+    connections, before = a.openvpn.connections, len(a.openvpn.asked)
+    a.settings += ("poll_interval = 1h", "status_interval = 1h")
+    await a.reload()
+    await trio.sleep(600)
+    assert a.openvpn.connections == connections
+    assert len(a.openvpn.asked) - before <= 5

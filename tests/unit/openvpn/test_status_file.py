@@ -14,7 +14,7 @@ from cuberouted.model import SessionId, Superseded
 from cuberouted.openvpn.condition import OpenVPNState
 from cuberouted.openvpn.status_file import StatusFileWatcher
 from tests.unit.openvpn.listings import Client, rows
-from tests.unit.openvpn.watched import HOLD_TIME, Told, config, settle, until
+from tests.unit.openvpn.watched import HOLD_TIME, PACE, Told, config, settle, until
 
 HOST = Client(1, b"Doe, John", b"10.9.0.50", 7, real=(b"192.0.2.1", 1))
 OTHER = Client(2, b"host2", b"10.9.0.51", 7, real=(b"192.0.2.1", 2))
@@ -54,9 +54,7 @@ async def watched(path: Path) -> AsyncIterator[Watched]:
     watcher = StatusFileWatcher(
         config(status_file=path),
         path,
-        poll_interval=1.0,
-        hold_time=HOLD_TIME,
-        kill_superseded=True,
+        pace=PACE,
         wall=lambda: START + trio.current_time(),
         on_news=told.on_news,
     )

@@ -11,7 +11,7 @@ from cuberouted.openvpn.status_file import StatusFileWatcher
 from cuberouted.openvpn.watch import watch
 from cuberouted.openvpn.watcher import Watcher
 from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
-from tests.unit.openvpn.watched import Told
+from tests.unit.openvpn.watched import PACE, Told
 
 ROOM = Path(cuberouted.openvpn.__file__).parent
 SHELLS = {"connection", "outage", "status_file", "watch", "watcher"}
@@ -30,7 +30,7 @@ remote_mgmt_ip = 10.200.200.5
 )
 def test_a_status_file_is_watched_where_one_is_configured(key: str, kind: type) -> None:
     config = parse(f"{CONFIG}\n{key}\n", Path("x"), "vpnsrvA")
-    watcher = watch(config.openvpns[0], config, FakeOpenVPN(), lambda: 0.0, Told().on_news)
+    watcher = watch(config.openvpns[0], PACE, FakeOpenVPN(), lambda: 0.0, Told().on_news)
     assert isinstance(watcher, kind)
     status = watcher.status()
     assert (status.name, status.state, status.clients) == ("openvpn", "connecting", 0)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from cuberouted.model import SessionId
 from cuberouted.openvpn.condition import OpenVPNState
+from cuberouted.openvpn.pace import Pace
 from tests.unit.openvpn.fake_openvpn import CLIENT_KILL_TIME, FakeOpenVPN
 from tests.unit.openvpn.watched import HOLD_TIME, Watched, config, settle, until, watched
 
@@ -437,13 +438,19 @@ async def test_two_live_devices_with_one_name_are_dropped_at_growing_intervals(
         assert len(w.drops) == 4  # at 0, 1, 3 and 7 minutes
 
 
-async def test_nothing_is_dropped_where_that_is_switched_off(autojump_clock: MockClock) -> None:
-    async with watched(FakeOpenVPN(), kill_superseded=False) as w:
+async def test_another_pace_holds_from_the_next_question_on(autojump_clock: MockClock) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.watcher.retime(Pace(poll_interval=10.0, status_interval=100.0, hold_time=20.0))
+        before = len(w.openvpn.asked)
+        await trio.sleep(60)
+        assert len(w.openvpn.asked) - before <= 9
         w.openvpn.connect(b"host1", A)
         await settle()
-        w.supersede("10.9.0.50")
-        await trio.sleep(100)
-        assert w.drops == []
+        w.openvpn.stop()
+        await trio.sleep(15)
+        assert w.told.claims
+        await trio.sleep(10)
+        assert not w.told.claims
 
 
 async def test_the_log_begins_with_the_name_of_the_openvpn(

@@ -12,11 +12,13 @@ from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import LocalClaim, Prefix, Superseded
+from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watcher import Watcher
 from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
 
 HOLD_TIME = 3.0
+PACE = Pace(poll_interval=1.0, status_interval=30.0, hold_time=HOLD_TIME)
 
 
 def config(pass_file: Path | None = None, status_file: Path | None = None) -> OpenVPNConfig:
@@ -86,17 +88,13 @@ async def watched(
     openvpn: FakeOpenVPN,
     *,
     pass_file: Path | None = None,
-    kill_superseded: bool = True,
     running: bool = True,
 ) -> AsyncIterator[Watched]:
     """A watcher that runs, and has settled."""
     told = Told()
     watcher = Watcher(
         config(pass_file),
-        poll_interval=1.0,
-        status_interval=30.0,
-        hold_time=HOLD_TIME,
-        kill_superseded=kill_superseded,
+        pace=PACE,
         dialer=openvpn,
         on_news=told.on_news,
     )
