@@ -16,6 +16,12 @@ class Calm:
     def __init__(self) -> None:
         self._now: Counter[Hashable] = Counter()
         self._until: dict[Hashable, float] = {}
+        self.stalled = 0.0
+
+    @property
+    def now(self) -> float:
+        """Seconds in which something could happen, that is, without those of stalls."""
+        return trio.current_time() - self.stalled
 
     @contextmanager
     def disturbed(self, aftermath: float, *keys: Hashable) -> Iterator[None]:
@@ -30,7 +36,7 @@ class Calm:
 
     def disturb(self, key: Hashable, aftermath: float) -> None:
         """It happens at once, and lasts for *aftermath* seconds."""
-        until = trio.current_time() + aftermath
+        until = self.now + aftermath
         self._until[key] = max(self._until.get(key, -math.inf), until)
 
     def since(self, *keys: Hashable) -> float:
@@ -41,4 +47,4 @@ class Calm:
 
     def holds(self, *keys: Hashable) -> bool:
         """Whether none of these is disturbed now."""
-        return self.since(*keys) < trio.current_time()
+        return self.since(*keys) < self.now

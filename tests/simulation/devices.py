@@ -52,7 +52,7 @@ class Device:
             networks=tuple(text.encode() for text in plan.networks),
         )
         self.node, self.session = node, openvpn.clients[cid]
-        self.since = trio.current_time()
+        self.since = self.world.calm.now
         self.kept_away = False
         self.world.note(f"{plan.label} connects to {node.name} as {cid}, informed {self.informed}")
 

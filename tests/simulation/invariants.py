@@ -48,7 +48,7 @@ class Guard:
 
     def look(self) -> None:
         """One look: who is where, and whether routes for what is here are gone."""
-        now = trio.current_time()
+        now = self.world.calm.now
         holders: dict[Prefix, list[str]] = {}
         for node in self.world.nodes:
             names: list[bytes] = [client.name for client in node.openvpn.clients.values()]
@@ -95,7 +95,7 @@ class Guard:
         if prefix == Prefix.parse(peer.server.data_address):
             return True
         at, since = self._held.get(prefix, ((), 0.0))
-        steady = at == (peer.name,) and trio.current_time() > since + self.steady
+        steady = at == (peer.name,) and self.world.calm.now > since + self.steady
         return steady and self.world.holders(prefix) == [peer]
 
     @property
@@ -136,9 +136,13 @@ class Guard:
             world.happened["drops of live clients"] += 1
             self._check_live(node, device)
 
+    def dropped_at(self, node: Node, name: bytes) -> float:
+        """When *node* last dropped a session of *name*."""
+        return self._dropped.get((node.name, name), -1e9)
+
     def _check_damping(self, node: Node, name: bytes) -> None:
         now, key = trio.current_time(), (node.name, name)
-        last = self._dropped.get(key, -1e9)
+        last = self.dropped_at(node, name)
         # client-kill takes five seconds, so drops may come that much closer
         if now < last + FIRST_WAIT - 6 and last > node.came_at:
             self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
@@ -148,11 +152,11 @@ class Guard:
         """A live client is dropped only for a newer session of its name, or after a fault."""
         world, name = self.world, device.plan.name
         if any(n == name for other in node.others for _, n in other.lists()):
-            seen = trio.current_time()
+            seen = self.world.calm.now
         else:
             seen = max((self._named.get((o.name, name), -1e9) for o in node.others), default=-1e9)
         peers = [("routes", node.name, other.name) for other in node.others]
-        if trio.current_time() > seen + self.steady and world.calm.holds(*peers):
+        if self.world.calm.now > seen + self.steady and world.calm.holds(*peers):
             world.fail(f"{node.name} has dropped {device.plan.label}, which is nowhere else")
         undisturbed = world.calm.since(("claims", node.name)) < device.since
         alone = sum(other.plan.name == name for other in self.devices) == 1

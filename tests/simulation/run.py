@@ -27,6 +27,9 @@ MOST_PATIENCE = 10
 """How many hold times may pass until a snapshot is asked for again."""
 
 
+AT_ONCE = 0.1
+"""Seconds in which a client that has moved is reached again from everywhere."""
+
 MOST_PASSES = 20_000
 """Turns of trio's loop at one and the same time, in which a whole mesh finds its peace."""
 
@@ -91,6 +94,7 @@ class Run:
 
     world: World
     devices: list[Device]
+    guard: Guard
 
     def __init__(self, plan: Plan, note: Callable[[str], None]) -> None:
         self.plan = plan
@@ -104,10 +108,10 @@ class Run:
             self.world = world = World(nursery, self.plan, self._note)
             self._note(str(self.plan))
             self.devices = [Device(world, device) for device in self.plan.devices]
-            guard = Guard(world, self.devices)
+            self.guard = Guard(world, self.devices)
             for node in world.nodes:
                 await world.start(node)
-            nursery.start_soon(guard.run)
+            nursery.start_soon(self.guard.run)
             nursery.start_soon(self._story)
             await world.failed.wait()
             self.ended_at = trio.current_time()
@@ -208,13 +212,24 @@ class Run:
         if device.node is not None:
             device.vanish()
         device.connect(node)
-        await trio.sleep(0.1)
+        await trio.sleep(AT_ONCE)
         prefix = Prefix.parse(device.plan.address)
         for other in nodes:
             to = installed(other).get(prefix)
             if to != (None if other is node else node.name) and not is_blocked(other, prefix):
                 world.fail(f"{device.plan.label} is on {node.name}, {other.name} leads to {to}")
         await trio.sleep(10)
+        for other in nodes:
+            if other is not node and self._should_have_dropped(other, device):
+                world.fail(f"{other.name} keeps the dead session of {device.plan.label}")
+
+    def _should_have_dropped(self, node: Node, device: Device) -> bool:
+        """Whether a superseded session is still there, though nothing forbids its drop."""
+        name, address = device.plan.name, device.plan.address.encode()
+        sessions = [c for c in node.openvpn.clients.values() if c.name == name]
+        superseded = len(sessions) == 1 and sessions[0].address == address
+        damped = self.guard.dropped_at(node, name) > node.came_at
+        return superseded and node.plan.kill_superseded and not damped
 
 
 def _written(node: Node) -> str:

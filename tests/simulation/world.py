@@ -17,6 +17,9 @@ from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
 from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
 
+ONCE_IN = 15.0
+"""A daemon that restarts more often than in so many seconds may lose its peers' trust."""
+
 
 class SimulatedMesh(Mesh):
     kernel_type = SimulatedKernel
@@ -129,6 +132,7 @@ class World:
         await node.answering()
         self.note(f"start {node.name}")
         node.came_at = trio.current_time()
+        self.calm.disturb(("restarted", node.name), ONCE_IN)
         await node.server.start()
         node.running = True
 
@@ -140,6 +144,10 @@ class World:
             self.calm.disturb(("routes", node.name, other.name), self.plan.restart_time)
         await node.answering()
         await node.server.stop()
+        left = node.kernel.installed
+        expected = node.plan.keep or not self.calm.holds(("kernel", node.name))
+        if (left.routes or left.nexthops) and not expected:
+            self.fail(f"{node.name} has left routes behind: {left}")
 
     async def crash(self, node: Node) -> None:
         """End it without another word."""

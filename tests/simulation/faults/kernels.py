@@ -120,6 +120,18 @@ async def nexthops_vanish(world: World) -> bool:
 
 
 @fault
+async def rules_vanish(world: World) -> bool:
+    """Somebody deletes the rules that lead to our table; the kernel does not tell of it."""
+    node = _any(world)
+    if not node.kernel.rule_list:
+        return False
+    with _meddled(world, node, "rules vanish"):
+        node.kernel.rule_list.clear()
+        await trio.lowlevel.checkpoint()
+    return True
+
+
+@fault
 async def notices_overflow(world: World) -> bool:
     """Routes of ours are deleted, and the kernel has no room to tell of it: ENOBUFS."""
     node = _any(world)

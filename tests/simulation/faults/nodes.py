@@ -11,9 +11,6 @@ from tests.simulation.faults.registry import aftermath, fault, heard_of, one_of
 from tests.simulation.plan import HOUR
 from tests.simulation.world import Node, World
 
-ONCE_IN = 15.0
-"""A daemon that restarts more often than in so many seconds may lose its peers' trust."""
-
 
 def _running(world: World) -> Node | None:
     return one_of(world, [node for node in world.nodes if node.running])
@@ -30,7 +27,7 @@ async def quick_crash(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
-    again = trio.current_time() < node.came_at + ONCE_IN
+    again = not world.calm.holds(("restarted", node.name))
     keys: list[Hashable] = heard_of(node) if again else [("claims", node.name)]
     with world.calm.disturbed(aftermath(world), *keys):
         await world.crash(node)
@@ -58,7 +55,7 @@ async def planned_restart(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
-    again = trio.current_time() < node.came_at + ONCE_IN
+    again = not world.calm.holds(("restarted", node.name))
     keys: list[Hashable] = [("claims", node.name)]
     if again or not node.plan.keep:
         keys = heard_of(node)
@@ -113,6 +110,7 @@ async def stall(world: World) -> bool:
     seconds = world.dice.choice((0.5, 2, 10, 60))
     world.note(f"everything stops for {seconds} s")
     clock.jump(seconds)
+    world.calm.stalled += seconds
     return True
 
 
