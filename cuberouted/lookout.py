@@ -59,7 +59,7 @@ class Lookout:
         self._hinted.set()
 
     async def start(self) -> None:
-        """The first look: adopt the routes that are there, and change none of them.
+        """The first look: adopt the routes that are there, and remove what leads to nobody.
 
         Raises:
           KernelError: no look was possible.
@@ -69,7 +69,6 @@ class Lookout:
         adopted = await self._node.router.adopt(surroundings.paths, surroundings.sources)
         await self._node.begin(surroundings, configured_servers(self.config), adopted)
         await self._tell(surroundings, Surroundings())
-        self.hint()
 
     async def run(self) -> None:
         """Look at every hint, and now and then without one."""

@@ -15,7 +15,8 @@ from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import MAIN
 from tests.unit.samples import THREE_SERVERS, config
 
-CONFIG = config(THREE_SERVERS.replace("data_ip = 10.100.100.102\n", ""))
+DATA_B = "data_ip = 10.100.100.102\n"
+CONFIG = config(THREE_SERVERS.replace(DATA_B, ""))
 HOST1, HOST2 = map(Prefix.parse, ("10.100.100.11", "10.100.100.12"))
 OURS, THEIRS, METRIC = 201, 4, 50
 SOON = 0.2
@@ -290,6 +291,18 @@ async def test_the_first_look_adopts_and_changes_nothing(scene, nursery, autojum
     await Lookout(CONFIG, scene.kernel, later, lambda _: None).start()
     assert scene.kernel.installed == before
     assert {prefix for prefix, _ in later.rib.bests()} >= {HOST1, HOST2}
+
+
+async def test_what_leads_to_nobody_we_know_goes_with_the_first_look(
+    scene, nursery, autojump_clock
+):
+    learned = Learned("C", "C", (Advertisement(HOST2, Kind.CLIENT, b"x", 2_000, True),), ())
+    await scene.node.peer_news(learned)
+    assert scene.routes == {HOST1: "tun1", HOST2: "tun2"}
+    without_c = config(THREE_SERVERS.partition("[peer C]")[0].replace(DATA_B, ""))
+    later = Node("A", [""], scene.kernel, METRIC, lambda *_: None, lambda *_: None, lambda: None)
+    await Lookout(without_c, scene.kernel, later, lambda _: None).start()
+    assert scene.routes == {HOST1: "tun1"}
 
 
 async def test_without_a_first_look_there_is_no_start():
