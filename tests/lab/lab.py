@@ -35,6 +35,7 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "nft": "nftables",
+    "tc": "iproute2",
 }
 
 FIRST_CLIENT = 100

@@ -36,13 +36,37 @@ def cut(host: Host) -> None:
     host.ip("link set eth0 down")
 
 
-def lose(host: Host, percent: int) -> None:
-    """Drops so many of the packets that come in through eth0, at random."""
-    chain = "type filter hook input priority 0;"
-    rule = f"iifname eth0 numgen random mod 100 < {percent} drop"
-    host.run("nft", f"table inet lab {{ chain input {{ {chain} {rule}; }}; }}")
-
-
 def mend(host: Host) -> None:
     """Puts it in again."""
     host.ip("link set eth0 up")
+
+
+def lose(host: Host, percent: int, device: str = "eth0") -> None:
+    """Drops so many of the packets that come in through *device*, at random."""
+    _drop(host, "losses", f"iifname {device} numgen random mod 100 < {percent}")
+
+
+def lose_nothing(host: Host) -> None:
+    """Lets all packets in again, after `lose`."""
+    host.run("nft", "delete table inet losses")
+
+
+def deafen(host: Host, address: str) -> None:
+    """Drops all that comes in through eth0 from *address*."""
+    _drop(host, "deaf", f"iifname eth0 ip saddr {address}")
+
+
+def hear(host: Host) -> None:
+    """Ends `deafen`."""
+    host.run("nft", "delete table inet deaf")
+
+
+def throttle(host: Host, device: str, rate: str) -> None:
+    """Lets no more out through *device* than *rate*, such as ``1mbit``; as a slow line does."""
+    shape = ("rate", rate, "burst", "16k", "latency", "300ms")
+    host.run("tc", "qdisc", "replace", "dev", device, "root", "tbf", *shape)
+
+
+def _drop(host: Host, table: str, what: str) -> None:
+    chain = "type filter hook input priority 0;"
+    host.run("nft", f"table inet {table} {{ chain input {{ {chain} {what} drop; }}; }}")
