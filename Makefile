@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LOCK := requirements-dev.lock
 
 # Which benchmarks: all of them, or as in `make bench BENCH="churn idle"`.
 BENCH ?=
@@ -125,7 +126,7 @@ root:
 		exit 1
 	fi
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(LOCK)
 	@$(APT)
 	command -v $(PYTHON) >/dev/null || apt_install python3 python3-venv
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -133,8 +134,22 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
 	echo "Installing Python packages into $(VENV)"
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -qq --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	touch $@
+
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## every parser with random bytes, SECONDS=60 each (Python 3.11 to 3.13)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --no-build-isolation --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGET)
+
+.PHONY: lock
+lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs the network)
+	@$(BIN)/python -m pip install -qq uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--extra dev --no-emit-index-url --no-emit-find-links --no-header \
+		--output-file $(LOCK) pyproject.toml
+	sed -i '1i # What `make test` installs: every package with its hashes, for Python 3.11 to 3.13.\n# Made from pyproject.toml by `make lock`.' $(LOCK)
 
 .PHONY: clean
 clean: ## remove what was made here: .venv and caches

@@ -1,0 +1,180 @@
+"""One function for each door: it takes any bytes, and returns.
+
+What a door may raise is caught here; anything else that comes out would have ended a task.
+Work and memory are bounded by the input, which the callers keep below `LONGEST`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cuberouted import report
+from cuberouted.config import Config, ConfigError, parse
+from cuberouted.config.problems import MAX_PROBLEMS
+from cuberouted.config.readers import is_curve_key
+from cuberouted.control import answer
+from cuberouted.model import Prefix, SessionId, Superseded
+from cuberouted.openvpn.dialogue import Dialogue
+from cuberouted.openvpn.drops import Drops
+from cuberouted.openvpn.listing import StatusError
+from cuberouted.openvpn.management import MAX_LINE, ManagementError
+from cuberouted.openvpn.polling import Polling
+from cuberouted.openvpn.sessions import Sessions
+from cuberouted.openvpn.status import ListingReader
+from cuberouted.routing import linkmsg, netlink, routemsg
+from cuberouted.routing.gathering import Gathering
+from cuberouted.routing.netlink import NetlinkError
+from cuberouted.routing.policy import Policy
+from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.sharing.messages import IncompatibleVersionError, MessageError, decode
+from cuberouted.sharing.news import Learned, Replaced, Terms
+from cuberouted.sharing.publisher import Publisher
+from cuberouted.sharing.session import PeerSession
+from cuberouted.sharing.standing import MOST_TOPICS, StandingTopics
+
+LONGEST = 16384
+LIMIT = 50
+CORPUS = Path(__file__).parent / "corpus"
+LOST = Superseded(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """*data* cut as its first byte says, as a stream may arrive."""
+    size = (data[0] if data else 0) or len(data) or 1
+    return (data[at : at + size] for at in range(1, len(data), size))
+
+
+def management(data: bytes) -> None:
+    """OpenVPN's management interface, from the first byte of a connection on."""
+    sessions = Sessions("")
+    dialogue = Dialogue(sessions, Polling(1.0, 30.0), Drops(), b"secret", 0.0)
+    dialogue.supersede(frozenset({LOST}))
+    with contextlib.suppress(ManagementError):
+        for now, piece in enumerate(pieces(data)):
+            dialogue.receive(piece, float(now))
+            dialogue.tick(now + 0.5)
+            assert len(dialogue._management._rest) <= MAX_LINE + len(piece)
+            str(dialogue.condition)
+    assert sessions.count <= len(data)
+
+
+def listing(data: bytes) -> None:
+    """A status listing or status file, of version 2 or 3."""
+    for separator in (b"\t", None):
+        reader, correction = ListingReader(separator), Sessions("").correction()
+        with contextlib.suppress(StatusError):
+            for line in data.split(b"\n"):
+                reader.feed(line)
+                correction.take(reader.take())
+            reader.finish()
+            correction.finish()
+
+
+def wire(data: bytes) -> None:
+    """What a peer says: messages, each with its length in front, through session and RIB."""
+    session = PeerSession("b", None, "A", Terms(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
+    rib = Rib("A", Policy((Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8"))))
+    source = Source(Origin.PEER, "b")
+    topics = itertools.cycle([b"u", b"u", b"s/" + b"0" * 16])
+    for now, (topic, payload) in enumerate(zip(topics, _framed(data), strict=False)):
+        try:
+            outcome = session.receive(topic, decode((topic, payload)), float(now))
+        except IncompatibleVersionError as error:
+            outcome = session.incompatible(error, float(now))
+        except MessageError as error:
+            session.malformed(str(error))
+            continue
+        for news in outcome.news:
+            match news:
+                case Learned(node=node, advertise=advertise, withdraw=withdraw):
+                    rib.learn(source, node, advertise, withdraw)
+                case Replaced(node=node, advertisements=advertisements):
+                    rib.learn(source, node, advertisements, list(rib.said_by(source)))
+        session.timer(now + 0.5)
+        assert session.status().advertisements <= LIMIT
+    report.clients(rib.bests())
+
+
+def _framed(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at + 2 <= len(data):
+        size = int.from_bytes(data[at : at + 2])
+        yield data[at + 2 : at + 2 + size]
+        at += 2 + size
+
+
+def requests(data: bytes) -> None:
+    """What a subscriber sends: lines, because frames have no ends of their own here."""
+    publisher, standing = Publisher("A", 1, 1.0, 0.0), StandingTopics()
+    publisher.synced(0.0)
+    for now, frame in enumerate(data.split(b"\n")):
+        peer = None if now % 3 else "b"
+        if standing.heard(frame, peer):
+            standing.forget("b")
+        publisher.request(frame, peer, float(now))
+        publisher.timer(float(now))
+        assert len(standing._topics.get("b", ())) <= MOST_TOPICS
+    assert len(publisher._waiting) <= 1
+
+
+def control(data: bytes) -> None:
+    """A question on the control socket."""
+    said = answer(data, {"status": lambda: report.Clients([])})
+    assert said.startswith(b"{")
+
+
+def kernel(data: bytes) -> None:
+    """Netlink: answers to our questions, and notices."""
+    Gathering(254, 50, 201).take(data)
+    with contextlib.suppress(NetlinkError):
+        for message in netlink.messages(data):
+            for read in (
+                netlink.verdict,
+                linkmsg.read_link,
+                linkmsg.read_address,
+                linkmsg.read_rule,
+            ):
+                with contextlib.suppress(NetlinkError):
+                    read(message)
+            for read_body in (routemsg.read_route, routemsg.read_nexthop):
+                with contextlib.suppress(NetlinkError):
+                    read_body(message.body)
+
+
+def configuration(data: bytes) -> None:
+    """The configuration file, as text; and keys."""
+    is_curve_key(data)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    config = _parsed(text)
+    if config is not None:
+        assert config.peers
+        assert len(config.admitted()) >= len(config.peers)
+        encrypted = config.secret_key_file is not None
+        assert {bool(peer.public_keys) for peer in config.peers} == {encrypted}
+
+
+def _parsed(text: str) -> Config | None:
+    try:
+        return parse(text, Path("c.conf"), "a")
+    except ConfigError as error:
+        told = error.problems
+    assert 0 < len(told) <= MAX_PROBLEMS
+    assert all(str(problem).isprintable() for problem in told)
+    return None
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (management, listing, wire, requests, control, kernel, configuration)
+}
+
+
+def corpus(name: str) -> list[bytes]:
+    """The inputs that are kept for a target."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
