@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tests.lab.host import Host
@@ -90,7 +92,7 @@ class Deletions:
         ]
 
     def end(self) -> None:
-        """Stops listening."""
+        """Stops listening; so that another can listen on the same host."""
         self._monitor.end(signal.SIGTERM)
 
     def _wait_for_mark(self) -> None:
@@ -105,6 +107,17 @@ class Deletions:
             return self._monitor.log.count(f"Deleted blackhole {mark} table") > heard
 
         wait_for("ip monitor to hear of a marker", look)
+
+
+@contextmanager
+def deletions(*hosts: Host) -> Iterator[Callable[[], list[list[str]]]]:
+    """Listens to each of *hosts*: gives what tells what each has deleted so far."""
+    listeners = [Deletions(host) for host in hosts]
+    try:
+        yield lambda: [listener.seen() for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.end()
 
 
 def _show(host: Host, *arguments: str) -> list[dict[str, Any]]:
