@@ -510,6 +510,17 @@ async def rules_lead_to_our_table_and_only_ours_go(
         assert world.rules() == [(5657, 4321)]
 
 
+async def rules_that_somebody_deletes_are_told(
+    kernel: KernelPort, world: World, table: int
+) -> None:
+    await kernel.set_rules(True)
+    if table != MAIN:
+        world.remove_rules(5657, table)
+        await until(kernel, lambda n: n.ours)
+        await kernel.set_rules(True)
+        assert world.rules() == [(5657, table)] * 2
+
+
 CHECKS: tuple[Check, ...] = (
     links_tell_their_kind_state_and_addresses,
     a_link_runs_while_it_is_up_and_has_a_carrier,
@@ -538,4 +549,5 @@ CHECKS: tuple[Check, ...] = (
     the_last_word_on_a_route_counts,
     nothing_is_lost_by_cancelling,
     rules_lead_to_our_table_and_only_ours_go,
+    rules_that_somebody_deletes_are_told,
 )

@@ -76,6 +76,10 @@ class World(Protocol):
         """Adds an IPv4 rule of an administrator's."""
         ...
 
+    def remove_rules(self, priority: int, table: int) -> None:
+        """Deletes the rules of both families, whosever they are."""
+        ...
+
     def rules(self) -> Sequence[tuple[int, int]]:
         """Priority and table of every rule of either family that somebody has added, sorted."""
         ...

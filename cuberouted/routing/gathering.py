@@ -7,6 +7,7 @@ left out here from coming at all.
 from __future__ import annotations
 
 from cuberouted.routing.fib import FIRST_NEXTHOP_ID
+from cuberouted.routing.linkmsg import RTM_DELRULE, RTM_NEWRULE, read_rule
 from cuberouted.routing.netlink import (
     NLM_F_REPLACE,
     RTM_DELADDR,
@@ -33,6 +34,7 @@ MAIN_TABLE = 254
 _LINKS = frozenset({RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR})
 _NEXTHOPS = frozenset({RTM_NEWNEXTHOP, RTM_DELNEXTHOP})
 _ROUTES = frozenset({RTM_NEWROUTE, RTM_DELROUTE})
+_RULES = frozenset({RTM_NEWRULE, RTM_DELRULE})
 
 
 class Gathering:
@@ -77,6 +79,8 @@ class Gathering:
             self._take_nexthop(message)
         elif message.kind in _ROUTES:
             self._take_route(message, read_route(message.body))
+        elif message.kind in _RULES and read_rule(message).protocol == self._protocol:
+            self._ours = True
 
     def _take_nexthop(self, message: Message) -> None:
         nexthop, protocol = read_nexthop(message.body)

@@ -128,7 +128,7 @@ def read_address(message: Message) -> AddressRow | None:
 
 
 def read_rule(message: Message) -> Rule:
-    """The rule that an RTM_NEWRULE tells of.
+    """The rule that an RTM_NEWRULE or RTM_DELRULE tells of.
 
     Raises:
       NetlinkError: malformed.

@@ -33,7 +33,8 @@ from cuberouted.routing.port import KernelError
 _SOL_NETLINK = 270  # linux/netlink.h and asm/socket.h; Python has no names for these
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 1, 10, 11, 12
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
-_GROUPS = (1, 5, 7, 9, 11, 32)  # LINK; IPV4: IFADDR, ROUTE; IPV6: IFADDR, ROUTE; NEXTHOP
+_GROUPS = (1, 5, 7, 8, 9, 11, 19, 32)
+"""LINK; IPV4: IFADDR, ROUTE, RULE; IPV6: IFADDR, ROUTE, RULE; NEXTHOP (linux/rtnetlink.h)."""
 _KERNEL = 0  # the port that the kernel sends from
 
 RECEIVE = 1 << 16

@@ -112,8 +112,8 @@ class Refusal(NamedTuple):
 class Notices:
     """What the kernel has told since it was last asked, our own changes left out.
 
-    ``links``: a link or an address changed. ``ours``: a route or nexthop that bears our
-    protocol was changed by somebody else. ``lost``: notifications overflowed, and anything
+    ``links``: a link or an address changed. ``ours``: a route, nexthop or rule that bears
+    our protocol was changed by somebody else. ``lost``: notifications overflowed, and anything
     may have changed. ``appeared``, ``vanished``: foreign routes, oldest first.
     """
 

@@ -164,6 +164,13 @@ class FakeWorld:
         """See `World`."""
         self.rule_list.append((priority, table, 0))
 
+    def remove_rules(self, priority: int, table: int) -> None:
+        """See `World`."""
+        gone = [rule for rule in self.rule_list if rule[:2] == (priority, table)]
+        self.rule_list = [rule for rule in self.rule_list if rule not in gone]
+        if any(protocol == self.protocol for _, _, protocol in gone):
+            self._tell(ours=True)
+
     def rules(self) -> Sequence[tuple[int, int]]:
         """See `World`."""
         return sorted((priority, table) for priority, table, _ in self.rule_list)

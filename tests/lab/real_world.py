@@ -142,6 +142,12 @@ class RealWorld:
         """See `World`."""
         self._host.ip(f"rule add priority {priority} table {table}")
 
+    def remove_rules(self, priority: int, table: int) -> None:
+        """See `World`."""
+        for family in ("-4", "-6"):
+            rule = ("priority", str(priority), "table", str(table))
+            self._host.run("ip", family, "rule", "del", *rule)
+
     def rules(self) -> Sequence[tuple[int, int]]:
         """See `World`."""
         rows = [
