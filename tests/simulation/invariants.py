@@ -14,7 +14,7 @@ from tests.simulation.kernel import Lost
 from tests.simulation.world import Node, World
 from tests.unit.openvpn.listings import Client
 
-TICK = 0.25
+TICK = 0.5
 """Seconds between two looks at what no change tells."""
 
 FIRST_WAIT = 60.0

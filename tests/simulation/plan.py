@@ -7,7 +7,7 @@ where everything goes wrong all the time, most of what is promised is never due.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -81,8 +81,8 @@ class Plan:
         return len(set(addresses)) < len(addresses)
 
 
-def plan(seed: int, kinds: Sequence[str]) -> Plan:
-    """The run of *seed*, where *kinds* of faults are known."""
+def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
+    """The run of *seed*, where *kinds* of faults are known, by their theme."""
     dice = random.Random(seed)  # also by other processes: of int alone
     hold = dice.choice((1.5, 3.0, 3.0, 6.0))
     return Plan(
@@ -90,21 +90,24 @@ def plan(seed: int, kinds: Sequence[str]) -> Plan:
         nodes=_nodes(dice),
         devices=_devices(dice),
         kinds=_some(dice, kinds),
-        duration=dice.choice((60.0, 120.0, 200.0)),
+        duration=dice.choice((40.0, 80.0, 160.0)),
         pause=dice.choice((0.3, 1.0, 3.0)),
         hold_time=hold,
         heartbeat_interval=hold / 3,
         restart_time=dice.choice((10.0, 30.0)),
         poll_interval=dice.choice((1.0, 1.0, 3.0)),
         status_interval=dice.choice((10.0, 30.0)),
-        ping_restart=dice.choice((20.0, 60.0, 120.0)),
+        ping_restart=dice.choice((10.0, 30.0, 60.0)),
         data_ips=dice.random() < 0.5,
     )
 
 
-def _some(dice: random.Random, kinds: Sequence[str]) -> tuple[str, ...]:
-    share = dice.choice((0.1, 0.25, 0.5, 1.0))
-    return tuple(kind for kind in sorted(kinds) if dice.random() < share)
+def _some(dice: random.Random, kinds: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    known = sorted(kind for theme in kinds.values() for kind in theme)
+    if dice.random() < 0.4:
+        known = sorted(kinds[dice.choice(sorted(kinds))])
+    share = dice.choice((0.2, 0.5, 1.0))
+    return tuple(kind for kind in known if dice.random() < share)
 
 
 def _nodes(dice: random.Random) -> tuple[NodePlan, ...]:
@@ -120,7 +123,7 @@ def _nodes(dice: random.Random) -> tuple[NodePlan, ...]:
             skew=dice.uniform(-5, 5) * HOUR if skewed else 0.0,
             version=dice.choice(("2.4", "2.6", "2.7")),
         )
-        for name in NAMES[: dice.choice((2, 3, 3, 3, 4, 4, 5))]
+        for name in NAMES[: dice.choice((2, 2, 3, 3, 3, 4, 5))]
     )
 
 

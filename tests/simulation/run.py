@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from cuberouted.model import Prefix
 from tests.simulation.devices import Device
-from tests.simulation.faults import FAULTS
+from tests.simulation.faults import FAULTS, themes
 from tests.simulation.invariants import Guard
 from tests.simulation.oracle import complaints, installed, is_blocked
 from tests.simulation.plan import Plan, plan
@@ -53,7 +53,7 @@ def simulate(seed: int, say: Callable[[str], None] = lambda _: None) -> Result:
         digest.update(line.encode())
         say(line)
 
-    run = Run(plan(seed, list(FAULTS)), note)
+    run = Run(plan(seed, themes()), note)
     gc.disable()  # nothing may depend on when it runs
     try:
         trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[Standstill(run)])
@@ -184,8 +184,8 @@ class Run:
 
     async def _settle(self) -> None:
         plan = self.plan
-        longest = max(REGULAR, plan.restart_time, plan.status_interval)
-        longest += MOST_PATIENCE * plan.hold_time
+        patience = MOST_PATIENCE * plan.hold_time
+        longest = max(REGULAR, patience, plan.restart_time, plan.status_interval) + 10
         await trio.sleep(20)
         self._frozen = True
         await trio.sleep(plan.ping_restart + longest)

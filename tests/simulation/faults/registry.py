@@ -26,6 +26,14 @@ def fault(function: Fault) -> Fault:
     return function
 
 
+def themes() -> dict[str, list[str]]:
+    """The kinds of faults by what they happen to: the module that they stand in."""
+    found: dict[str, list[str]] = {}
+    for name, function in FAULTS.items():
+        found.setdefault(function.__module__, []).append(name)
+    return found
+
+
 def one_of(world: World, things: Sequence[T]) -> T | None:
     """Any of these, if there are any."""
     return world.dice.choice(things) if things else None
