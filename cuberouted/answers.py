@@ -10,7 +10,7 @@ from cuberouted import report
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import shown
-from cuberouted.routing.rib import Claim
+from cuberouted.routing.claims import Claim
 from cuberouted.sharing.news import PeerState
 from cuberouted.show import counted
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cuberouted.model import Kind, Prefix, shown, written
-from cuberouted.routing.rib import ADOPTED_VERSION, Claim
+from cuberouted.routing.claims import ADOPTED_VERSION, Claim
 from cuberouted.routing.values import Installed, Link, Nexthop
 
 

@@ -25,10 +25,11 @@ from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.status import ListingReader
 from cuberouted.routing import linkmsg, netlink, routemsg
+from cuberouted.routing.claims import Origin, Source
 from cuberouted.routing.gathering import Gathering
 from cuberouted.routing.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.routing.rib import Rib
 from cuberouted.sharing.messages import IncompatibleVersionError, MessageError, decode
 from cuberouted.sharing.news import Learned, Replaced, Terms
 from cuberouted.sharing.publisher import Publisher

@@ -18,8 +18,9 @@ from cuberouted.model import LocalClaim
 from cuberouted.node import Node
 from cuberouted.openvpn.drops import Drops
 from cuberouted.routing import rib
+from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Claim, Origin, Rib, Source
+from cuberouted.routing.rib import Rib
 from cuberouted.routing.router import Router
 from cuberouted.routing.values import Route
 from cuberouted.sharing.feed import PeerFeed

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cuberouted import report
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.report import OpenVPNRow, Owner, Owners, PeerRow, RouteCounts, Status
-from cuberouted.routing.rib import ADOPTED_VERSION, Claim, Origin, Source
+from cuberouted.routing.claims import ADOPTED_VERSION, Claim, Origin, Source
 from cuberouted.routing.values import Installed, Link, Nexthop, Route
 
 B = Source(Origin.PEER, "B")

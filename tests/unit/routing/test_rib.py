@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, LocalClaim, Prefix, SessionId
+from cuberouted.routing.claims import Origin, Source
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.routing.rib import Rib
 
 B, C = Source(Origin.PEER, "vpnsrvB"), Source(Origin.PEER, "vpnsrvC")
 HOST1, HOST2 = Prefix.parse("10.100.100.11"), Prefix.parse("10.100.100.12")
