@@ -15,7 +15,7 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +42,9 @@ SO_PEERGROUPS = 59
 NONSENSE = (ValueError, RecursionError)
 """What msgspec raises for bytes that are no JSON of ours; its own errors are ValueErrors."""
 
+UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""What is the file system's fault, and no mistake in the configuration."""
+
 Answers = Mapping[str, Callable[[], object]]
 
 T = TypeVar("T")
@@ -53,6 +56,10 @@ class ControlError(Exception):
 
 class NotRunningError(ControlError):
     """Nobody listens on the control socket."""
+
+
+class UnwritableError(ControlError):
+    """The file system has no room for the control socket, or is read-only."""
 
 
 class Question(msgspec.Struct):
@@ -73,6 +80,7 @@ def listening(path: Path) -> Iterator[trio.SocketListener]:
 
     Raises:
       ControlError: a daemon uses it already, or it cannot be made.
+      UnwritableError: it cannot be made, for want of a file system that takes it.
     """
     if is_served(path):
         raise ControlError(
@@ -81,12 +89,14 @@ def listening(path: Path) -> Iterator[trio.SocketListener]:
     try:
         sock = _bound(path)
     except OSError as error:
-        raise ControlError(f"{path}: cannot make the control socket: {error.strerror}") from error
+        kind = UnwritableError if error.errno in UNWRITABLE else ControlError
+        raise kind(f"{path}: cannot make the control socket: {error.strerror}") from error
     try:
         yield trio.SocketListener(sock)
     finally:
         sock.close()
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left there does no harm
+            path.unlink()
 
 
 async def serve(listener: trio.SocketListener, answers: Answers) -> None:

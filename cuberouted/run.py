@@ -10,13 +10,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import MappingProxyType
 
 import trio
 
 from cuberouted.answers import answers, waiting_for
 from cuberouted.config import Config, ConfigError, load
-from cuberouted.control import ControlError, listening, serve
+from cuberouted.control import ControlError, UnwritableError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
 from cuberouted.keys import unlocked
 from cuberouted.openvpn.connection import ManagementDialer
@@ -59,7 +61,7 @@ def run_daemon(config: Config) -> int:
 
 async def _serve(config: Config) -> None:
     notifier = Notifier.from_environment()
-    with listening(config.control_socket) as control:
+    with _control(config.control_socket) as control:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
             open_bus(config.cube_routed_port, config.hold_time, config.secret_key) as bus,
@@ -70,11 +72,25 @@ async def _serve(config: Config) -> None:
             )
             daemon = Daemon(config, Edges(kernel, bus, dialer, time.time, secrets.token_bytes))
             nursery.start_soon(_heed_signals, daemon, notifier)
-            nursery.start_soon(serve, control, answers(daemon))
+            if control is not None:
+                nursery.start_soon(serve, control, answers(daemon))
             nursery.start_soon(_keep_systemd_informed, daemon, notifier)
             await nursery.start(_run, daemon, nursery.cancel_scope)
-            log.info("node %s: serving; control socket %s", config.node, config.control_socket)
+            where = config.control_socket if control is not None else "missing"
+            log.info("node %s: serving; control socket %s", config.node, where)
             notifier.ready()
+
+
+@contextmanager
+def _control(path: Path) -> Iterator[trio.SocketListener | None]:
+    """The control socket. None where the disk is full or read-only: routes need no disk."""
+    with ExitStack() as stack:
+        try:
+            control = stack.enter_context(listening(path))
+        except UnwritableError as error:
+            log.warning("%s; nobody can ask for the status until cuberouted is restarted", error)
+            control = None
+        yield control
 
 
 async def _run(

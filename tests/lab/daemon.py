@@ -23,7 +23,7 @@ class Daemon:
     Where systemd would listen for what it notifies, we do: ``ready`` is its own word.
     """
 
-    argv = (*COMMAND, CONFIG)
+    argv: tuple[str, ...] = (*COMMAND, CONFIG)
 
     def __init__(self, host: Host) -> None:
         self.host = host

@@ -237,6 +237,13 @@ def as_nobody():
         os.seteuid(0)
 
 
+async def test_a_socket_that_cannot_be_removed_at_the_end_is_left(path):
+    with listening(path):
+        path.unlink()
+        path.parent.rmdir()
+        path.parent.write_text("in its way")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 async def test_who_may_not_ask_is_told_why_and_takes_the_daemon_to_run(path):
     with listening(path):

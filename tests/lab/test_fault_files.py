@@ -1,0 +1,100 @@
+"""A disk that is full and a file system that is read-only: cuberouted needs neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.client import Client
+from tests.lab.configs import mesh
+from tests.lab.daemon import Daemon
+from tests.lab.lab import Lab
+from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_routes
+from tests.lab.server import Server
+
+FULL = ("/run/log", "/run/cuberouted", "/tmp", "/var")
+
+READ_ONLY = """
+for at in / /run /run/log /run/cuberouted /tmp /var /dev /dev/shm /etc/openvpn; do
+    ! mountpoint -q $at || mount -o remount,bind,ro $at
+done
+! touch /run/written /run/cuberouted/written /var/written /tmp/written 2>/dev/null
+"""
+"""Makes every file system read-only, in a mount namespace of cuberouted's own: elsewhere the
+lab's logs are written to the same."""
+
+OWN_MOUNTS = ("unshare", "--mount")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Two servers; A has little room where programs write."""
+    with Lab(start=False) as lab:
+        a, _ = lab.servers
+        for where in FULL:
+            a.host.run("mkdir", "-p", where)
+            a.host.run("mount", "-t", "tmpfs", "-o", "mode=755,size=256k", "small", where)
+        lab.start()
+        yield lab
+
+
+def fill(server: Server) -> None:
+    """Not a byte more."""
+    for where in FULL:
+        done = server.host.try_run("dd", "if=/dev/zero", f"of={where}/full", "bs=1k")
+        assert "No space left" in done.stderr
+
+
+def live_through(lab: Lab, where: dict[Client, Server]) -> None:
+    """A client moves away and back: everything that cuberouted does for it, on both servers."""
+    one, _ = where
+    for server in reversed(lab.servers):
+        one.roam(server)
+        where[one] = server
+        wait_routes(lab, where)
+    assert_all_reach_all(where)
+
+
+def test_a_full_disk_costs_log_lines_and_nothing_else(lab: Lab) -> None:
+    where = connect(lab, {"host1": 0, "host2": 1})
+    start_daemons(lab.servers)
+    wait_routes(lab, where)
+    a, _ = lab.servers
+    fill(a)
+    live_through(lab, where)
+    assert a.daemon.command("status").returncode == 0
+    a.daemon.crash()
+    a.daemon.start()
+    a.daemon.ready()
+    wait_routes(lab, where)
+    live_through(lab, where)
+    assert a.daemon.stop() == 0
+
+
+@pytest.mark.parametrize("left", ["nothing", "a stale socket"])
+def test_a_daemon_starts_where_every_file_system_is_read_only(lab: Lab, left: str) -> None:
+    where = connect(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    if left == "a stale socket":
+        a.daemon.run(mesh(a))
+        a.daemon.crash()
+    script = READ_ONLY + 'exec "$@"'
+    a.daemon.argv = (*OWN_MOUNTS, "sh", "-ec", script, "sh", *Daemon.argv)
+    start_daemons(lab.servers)
+    assert "Read-only file system; nobody can ask" in a.daemon.process.log
+    wait_routes(lab, where)
+    live_through(lab, where)
+    assert a.daemon.stop() == 0
+
+
+def test_file_systems_that_become_read_only_under_a_running_daemon_cost_nothing(lab: Lab) -> None:
+    where = connect(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    a.daemon.argv = (*OWN_MOUNTS, *Daemon.argv)
+    start_daemons(lab.servers)
+    wait_routes(lab, where)
+    a.host.run("nsenter", "-t", str(a.daemon.process.pid), "-m", "sh", "-ec", READ_ONLY)
+    live_through(lab, where)
+    assert a.daemon.stop() == 0
+    assert "Traceback" not in a.daemon.process.log
