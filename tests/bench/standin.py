@@ -114,6 +114,10 @@ class StandIn(FakeOpenVPN):
         self.join(1, loudly=True)
         return now
 
+    def listings(self) -> int:
+        """How often the listing was asked for."""
+        return self.asked.count(b"status 3")
+
     def leave(self) -> float:
         """Everybody leaves at once; the log tells of the last. Returns when."""
         last = list(self.clients)[-1]
@@ -165,6 +169,7 @@ async def _obey(servers: list[StandIn]) -> None:
         "join": StandIn.join,
         "appear": StandIn.appear,
         "leave": StandIn.leave,
+        "listings": StandIn.listings,
         "churn": StandIn.churn,
     }
     while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
