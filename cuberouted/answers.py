@@ -12,7 +12,6 @@ from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import shown
 from cuberouted.routing.claims import Claim
 from cuberouted.sharing.news import PeerState
-from cuberouted.show import counted
 
 MOST_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
@@ -68,7 +67,7 @@ def waiting_for(daemon: Daemon) -> str:
     ]
     clients = sum(openvpn.clients for openvpn in openvpns)
     installed = daemon.node.router.fib.installed_count
-    served = f"{counted(clients, 'client')}, {counted(installed, 'route')}"
+    served = f"{report.counted(clients, 'client')}, {report.counted(installed, 'route')}"
     return f"{served}; waiting for {', '.join(missing)}" if missing else served
 
 

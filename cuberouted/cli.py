@@ -10,9 +10,8 @@ from typing import NoReturn, TypeVarTuple
 import click
 import msgspec
 import trio
-from rich.console import Console
 
-from cuberouted import __version__, control, report, show
+from cuberouted import __version__, control, report
 from cuberouted.config import Config, ConfigError, load
 
 Arguments = TypeVarTuple("Arguments")
@@ -104,6 +103,7 @@ def check(where: Where, file: Path | None) -> None:
     Reads and looks only: nothing is changed, and OpenVPN's management interface is not
     connected to, because it serves one client at a time.
     """
+    from cuberouted import show
     from cuberouted.check import examine
     from cuberouted.facts import gather
 
@@ -125,7 +125,7 @@ def status(where: Where, as_json: bool) -> None:
     Exits with 1 when OpenVPN or a peer is not there.
     """
     answer = asked(where, "status", report.Status)
-    tell(answer, show.show_status, as_json)
+    tell(answer, as_json)
     sys.exit(0 if answer.well else NOT_WELL)
 
 
@@ -134,7 +134,7 @@ def status(where: Where, as_json: bool) -> None:
 @click.pass_obj
 def clients(where: Where, as_json: bool) -> None:
     """Every client known in the mesh: where it is, since when."""
-    tell(asked(where, "clients", report.Clients), show.show_clients, as_json)
+    tell(asked(where, "clients", report.Clients), as_json)
 
 
 @main.command("dump-routes")
@@ -150,7 +150,7 @@ def dump_routes(where: Where, as_json: bool) -> None:
     except control.ControlError as error:
         click.echo(f"{error}; node, kind, name and age are left empty", err=True)
         owners = None
-    tell(in_kernel(read_routes, config, owners), show.show_routes, as_json)
+    tell(in_kernel(read_routes, config, owners), as_json)
 
 
 @main.command()
@@ -163,7 +163,7 @@ def flush(where: Where) -> None:
     if control.is_served(where.control_socket()):
         fail(f"{where.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
     removed = in_kernel(flush_routes, config)
-    click.echo(f"{show.counted(removed, 'route')} removed")
+    click.echo(f"{report.counted(removed, 'route')} removed")
 
 
 @main.command()
@@ -220,14 +220,14 @@ def in_kernel(
         fail(f"kernel: {error}", NOT_WELL)
 
 
-def tell(
-    answer: control.T, for_people: Callable[[control.T, Console], None], as_json: bool
-) -> None:
+def tell(answer: report.Report, as_json: bool) -> None:
     """Print *answer*, for people or for programs."""
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
-    else:
-        for_people(answer, show.console())
+        return
+    from cuberouted import show
+
+    show.show(answer, show.console())
 
 
 def fail(why: str, status: int) -> NoReturn:

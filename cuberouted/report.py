@@ -105,6 +105,10 @@ class Routes(msgspec.Struct):
     routes: list[RouteRow]
 
 
+Report = Status | Clients | Routes
+"""What the commands show."""
+
+
 class Owner(msgspec.Struct):
     """What the daemon knows of a route."""
 
@@ -192,3 +196,8 @@ def moment(since: float) -> str:
     latest = 253_402_300_799  # the last second of the year 9999
     at = dt.datetime.fromtimestamp(min(since, latest), dt.UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 client``, ``2 clients``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

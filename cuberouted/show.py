@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cuberouted.check import Finding, Level
-from cuberouted.report import Clients, Routes, Status
+from cuberouted.report import Clients, Report, Routes, Status, counted
 
 PIPED_WIDTH = 500
 """Columns where there is no terminal: a pipe is never a reason to cut a line."""
@@ -36,6 +36,17 @@ def console() -> Console:
     """Standard output. NO_COLOR is respected."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+
+
+def show(answer: Report, out: Console) -> None:
+    """Any report."""
+    match answer:
+        case Status():
+            show_status(answer, out)
+        case Clients():
+            show_clients(answer, out)
+        case Routes():
+            show_routes(answer, out)
 
 
 def show_status(status: Status, out: Console) -> None:
@@ -127,11 +138,6 @@ def duration(seconds: float) -> str:
         if count or parts:
             parts.append(f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}")
     return " ".join(parts[:2])
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 client``, ``2 clients``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,8 +18,9 @@ from cuberouted.report import (
     RouteRow,
     Routes,
     Status,
+    counted,
 )
-from cuberouted.show import PIPED_WIDTH, counted, duration, has_problem
+from cuberouted.show import PIPED_WIDTH, duration, has_problem
 
 WELL = Status(
     node="vpnsrvA",
