@@ -1,0 +1,120 @@
+"""Who must not be dropped: only a session whose client has connected elsewhere goes."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import ping, routes
+from tests.lab.client import Client
+from tests.lab.configs import mesh
+from tests.lab.lab import Lab
+from tests.lab.mesh import assert_all_reach_all, share, start_daemons, wait_routes
+from tests.lab.openvpn import READY, Options
+from tests.lab.server import Server
+from tests.lab.waiting import wait_for
+
+POOL = "ifconfig-pool 10.100.100.130 10.100.100.140 255.255.255.0"
+POOLED = ("10.100.100.130", "10.100.100.131")
+LISTING = "CMD 'status 3'"
+POOLS = Options(lines=(POOL, "duplicate-cn"))
+
+
+@pytest.fixture
+def pooled_lab() -> Iterator[Lab]:
+    """Two servers that give the same addresses to whom they do not know, twice if need be."""
+    with Lab(options=POOLS) as lab:
+        yield lab
+
+
+def pooled(lab: Lab, name: str, server: Server, *, twin_of: Client | None = None) -> Client:
+    """A client, connected, that gets the next address of its server's pool."""
+    client = lab.client(name, twin_of=twin_of)
+    for each in lab.servers:
+        each.host.path(f"/etc/openvpn/ccd/{client.name}").unlink(missing_ok=True)
+    client.connect(server)
+    return client
+
+
+def address(client: Client) -> str:
+    """The address that its server gave it."""
+    [found] = re.findall(r"inet (\S+)/24", client.host.run("ip", "-4", "address", "show", "tun0"))
+    return str(found)
+
+
+def drops(server: Server) -> int:
+    """How often cuberouted has dropped somebody there, by OpenVPN's own log."""
+    return len(re.findall("CMD '(?:client-)?kill", server.openvpn.process.log))
+
+
+def problems(server: Server) -> list[str]:
+    """What `status` calls a problem."""
+    found: list[str] = server.daemon.ask("status")["problems"]
+    return found
+
+
+def wait_listings(server: Server, more: int = 3) -> None:
+    """Waits until OpenVPN has been asked for its listing anew: with the first one that began
+    after a session was superseded cuberouted would drop it."""
+    times = server.openvpn.process.log.count(LISTING) + more
+    server.openvpn.process.says(LISTING, times)
+
+
+def test_overlapping_pools_drop_nobody_and_are_told(pooled_lab: Lab) -> None:
+    a, b = pooled_lab.servers
+    start_daemons(pooled_lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
+    alice = pooled(pooled_lab, "alice", a)
+    bob = pooled(pooled_lab, "bob", b)
+    assert address(alice) == address(bob) == POOLED[0]
+    told = "10.100.100.130 has two clients: bob at vpnsrvB and alice at vpnsrvA"
+    wait_for("the conflict in status", lambda: all(told in " ".join(problems(s)) for s in (a, b)))
+    print(problems(a))
+    routes.wait_towards(b.host, {f"{a.data}/32": b.device(a), f"{a.data6}/128": b.device(a)})
+    for server in (b, a):
+        wait_listings(server)
+    assert ping.reaches(bob.host, b.data)  # the newer one; an address leads to one place
+    bob.leave()
+    wait_for("the end of the conflict", lambda: not problems(a), 20.0)
+    assert ping.reaches(alice.host, a.data)
+    assert [drops(server) for server in (a, b)] == [0, 0]
+    assert [c.openvpn.process.log.count(READY) for c in (alice, bob)] == [1, 1]
+
+
+def test_a_name_that_a_server_lists_twice_is_never_dropped(pooled_lab: Lab) -> None:
+    a, b = pooled_lab.servers
+    start_daemons(pooled_lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
+    first = pooled(pooled_lab, "shared", a)
+    twins = {"twin1": a, "twin2": b, "twin3": b}
+    others = [pooled(pooled_lab, name, server, twin_of=first) for name, server in twins.items()]
+    devices = [first, *others]
+    assert [address(device) for device in devices] == [*POOLED, *POOLED]
+    routes_of_a = {f"{b.data}/32", f"{b.data6}/128", *(f"{address}/32" for address in POOLED)}
+    routes.wait_towards(a.host, dict.fromkeys(routes_of_a, a.device(b)))
+    wait_listings(b)  # which confirm what A's sessions lost to
+    wait_listings(a)
+    assert [ping.reaches(device.host, b.data) for device in devices[2:]] == [True, True]
+    assert [device.openvpn.process.log.count(READY) for device in devices] == [1] * 4
+    assert [drops(server) for server in (a, b)] == [0, 0]
+
+
+def test_two_live_devices_with_one_certificate_do_not_make_the_mesh_flap(lab: Lab) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    one, _ = where
+    a, b = lab.servers
+    twin = lab.client("twin", twin_of=one)
+    twin.connect(b)
+    wait_for("A to drop the first", lambda: drops(a) == 1)
+    for times in (2, 3, 4):
+        for device in (one, twin):  # as its ping-restart has it do, and faster
+            device.openvpn.process.send(signal.SIGUSR1)
+            device.openvpn.ready(times)
+    del where[one]
+    where[twin] = b
+    wait_routes(lab, where)
+    assert_all_reach_all(where)
+    print(f"drops of three reconnections each: {drops(a)} on A, {drops(b)} on B")
+    assert drops(a) == 1
+    assert drops(b) <= 1
