@@ -50,8 +50,9 @@ class Where(msgspec.Struct, frozen=True):
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 fine; 1 what was asked about is not well; 2 wrong usage or bad"
-    " configuration; 3 the daemon is not running.",
+    epilog="Exit status: 0 fine; 1 what was asked about is not well, or could not be done;"
+    " 2 wrong usage or bad configuration; 3 the daemon is not running."
+    " -c and --socket come before the command.",
 )
 @click.option(
     "-c",
@@ -59,10 +60,12 @@ class Where(msgspec.Struct, frozen=True):
     type=click.Path(path_type=Path),
     default=DEFAULT_CONFIG,
     show_default=True,
-    help="Where the commands find the control socket's name.",
+    help="The configuration that the commands use.",
 )
 @click.option(
-    "--socket", type=click.Path(path_type=Path), help="The daemon's control socket itself."
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The daemon's control socket, if not the configuration's.",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @click.pass_context
@@ -137,7 +140,7 @@ def clients(where: Where, as_json: bool) -> None:
     tell(asked(where, "clients", report.Clients), as_json)
 
 
-@main.command("dump-routes")
+@main.command("dump-routes", short_help="The host routes that cuberouted has installed.")
 @json_option
 @click.pass_obj
 def dump_routes(where: Where, as_json: bool) -> None:
@@ -153,7 +156,7 @@ def dump_routes(where: Where, as_json: bool) -> None:
     tell(in_kernel(read_routes, config, owners), as_json)
 
 
-@main.command()
+@main.command(short_help="Remove all that cuberouted installed (daemon stopped).")
 @click.pass_obj
 def flush(where: Where) -> None:
     """Remove every route, nexthop and rule that cuberouted owns (daemon stopped)."""
@@ -166,7 +169,7 @@ def flush(where: Where) -> None:
     click.echo(f"{report.counted(removed, 'route')} removed")
 
 
-@main.command()
+@main.command(short_help="Make a key pair.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
