@@ -19,7 +19,7 @@ from tests.lab.network import throttle
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
-LOADED = float(os.environ.get("CUBEROUTED_LOADED", "10"))
+LOADED = float(os.environ.get("CUBEROUTED_LOADED", "6"))
 """Seconds of full load."""
 
 QUICK = ("heartbeat_interval = 100ms", "hold_time = 300ms", "status_interval = 1s")
@@ -28,7 +28,7 @@ BUSY = "import time\nend = time.time() + {}\nwhile time.time() < end: pass"
 CONTROL = "/run/cuberouted/control.sock"
 
 HOLD = 3.0
-SLOW = "1200kbit"
+SLOW = "1600kbit"
 MANY = 20_000
 
 

@@ -14,7 +14,7 @@ from tests.lab.network import lose, lose_nothing
 from tests.lab.waiting import wait_for
 
 CLIENTS = {"host1": 0, "host2": 1}
-LOSSY = float(os.environ.get("CUBEROUTED_LOSSY", "10"))
+LOSSY = float(os.environ.get("CUBEROUTED_LOSSY", "6"))
 """Seconds of packet loss."""
 
 
@@ -39,17 +39,6 @@ def test_a_tunnel_made_anew_under_another_number_has_its_routes_within_a_second(
     print(f"routes through the new tunnel {took:.2f} s after it had its address")
     assert took < 1.0
     assert index(a.host, tunnel.device) != before
-    assert_all_reach_all(where)
-
-
-def test_a_tunnel_deleted_for_longer_than_the_hold_time_recovers_on_both_sides(lab: Lab) -> None:
-    where = share(lab, CLIENTS)
-    a, b = lab.servers
-    tunnel = a.tunnels[b.name]
-    tunnel.openvpn.process.end(signal.SIGKILL)
-    routes.wait_towards(b.host, {f"{a.data}/32": b.device(a)})
-    tunnel.openvpn.start()
-    wait_routes(lab, where)
     assert_all_reach_all(where)
 
 
