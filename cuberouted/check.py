@@ -16,6 +16,9 @@ from cuberouted.model import Prefix, written
 from cuberouted.routing.values import Link
 from cuberouted.surroundings import Surroundings, interfaces, sharing_a_tunnel
 
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd puts what LoadCredential names, while the unit runs."""
+
 
 class Level(enum.Enum):
     """How bad it is. WAIT: cuberouted starts all the same, and waits for it."""
@@ -106,7 +109,7 @@ def _interfaces(config: Config, facts: Facts) -> Iterator[Finding]:
 def _encryption(config: Config, facts: Facts) -> Iterator[Finding]:
     path = config.secret_key_file
     if path is not None and path in facts.unreadable:
-        yield Finding(Level.PROBLEM, "secret_key_file", facts.unreadable[path])
+        yield _unreadable("secret_key_file", path, facts)
     if facts.public_key is not None:
         yield Finding(Level.OK, "encryption", f"is on; our public key is {facts.public_key}")
 
@@ -161,6 +164,8 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 def _reverse_path(config: Config, facts: Facts) -> Iterator[Finding]:
     for name in interfaces(config):
+        if name in facts.surroundings.missing:
+            continue
         values = [
             int(facts.sysctls.get(f"net/ipv4/conf/{which}/rp_filter") or 0)
             for which in ("all", name)
@@ -183,12 +188,18 @@ def _openvpn(openvpn: OpenVPNConfig, facts: Facts) -> Iterator[Finding]:
         yield Finding(Level.OK, subject, "is there")
     for path in (openvpn.mgmt_pass_file, openvpn.status_file):
         if path is not None and path in facts.unreadable:
-            yield Finding(Level.PROBLEM, str(path), facts.unreadable[path])
+            yield _unreadable(str(path), path, facts)
+
+
+def _unreadable(subject: str, path: Path, facts: Facts) -> Finding:
+    if path.is_relative_to(CREDENTIALS) and not facts.daemon:
+        return Finding(Level.WAIT, subject, "is not there until systemd starts the unit")
+    return Finding(Level.PROBLEM, subject, facts.unreadable[path])
 
 
 def _listening(facts: Facts) -> Iterator[Finding]:
     if facts.daemon:
-        yield Finding(Level.OK, "cuberouted", "is running with this configuration")
+        yield Finding(Level.OK, "cuberouted", "a daemon answers on the control socket")
     for address, why in facts.busy.items():
         yield Finding(
             Level.PROBLEM, address, f"cannot listen here: {why}; another program, or another port"

@@ -161,9 +161,17 @@ def dump_routes(where: Where, as_json: bool) -> None:
 def flush(where: Where) -> None:
     """Remove every route, nexthop and rule that cuberouted owns (daemon stopped)."""
     from cuberouted.maintenance import flush_routes
+    from cuberouted.routing.capability import missing_capability
 
     config = loaded(where.config)
-    if control.is_served(where.control_socket()):
+    missing = missing_capability()
+    if missing:
+        fail(f"{missing} is missing: run as root", NOT_WELL)
+    try:
+        running = control.is_served(where.control_socket())
+    except control.ControlError as error:
+        fail(str(error), NOT_WELL)
+    if running:
         fail(f"{where.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
     removed = in_kernel(flush_routes, config)
     click.echo(f"{report.counted(removed, 'route')} removed")

@@ -152,11 +152,20 @@ def ask(path: Path, question: str, kind: type[T]) -> T:
 
 
 def is_served(path: Path) -> bool:
-    """Whether a daemon listens there. Who may not ask cannot know, and is told yes."""
+    """Whether a daemon listens there.
+
+    Raises:
+      ControlError: we may not know.
+    """
     try:
         _connected(path).close()
+    except BlockingIOError:
+        return True  # it listens, and is busy
     except OSError as error:
-        return not isinstance(_explained(path, error), NotRunningError)
+        why = _explained(path, error)
+        if isinstance(why, NotRunningError):
+            return False
+        raise why from error
     return True
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cuberouted.check import Facts, sysctls_of_interest
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
-from cuberouted.control import is_served
+from cuberouted.control import ControlError, is_served
 from cuberouted.keys import public_of, unlocked
 from cuberouted.model import Prefix, written
 from cuberouted.routing.capability import missing_capability
@@ -39,7 +39,7 @@ async def gather(config: Config) -> Facts:
             if link.name in data_interfaces(config)
         }
     surroundings = survey(config, links, through, Surroundings())
-    running = is_served(config.control_socket)
+    running = _running(config.control_socket)
     public_key, useless = _key(config)
     return Facts(
         links=links,
@@ -59,6 +59,13 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text().strip()
     except OSError:
         return None
+
+
+def _running(control_socket: Path) -> bool:
+    try:
+        return is_served(control_socket)
+    except ControlError:
+        return False
 
 
 def _key(config: Config) -> tuple[str | None, dict[Path, str]]:

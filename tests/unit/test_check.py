@@ -168,7 +168,7 @@ def test_a_port_that_is_taken_is_a_problem_and_a_running_daemon_is_none():
         )
     }
     (finding,) = (f for f in found(daemon=True) if f.subject == "cuberouted")
-    assert (finding.level, finding.text) == (OK, "is running with this configuration")
+    assert (finding.level, finding.text) == (OK, "a daemon answers on the control socket")
 
 
 text = st.text(max_size=20)
@@ -187,3 +187,11 @@ def test_whatever_the_facts_are_something_is_found(links, count, busy, why, name
     )
     assert findings
     assert found(TWO_SERVERS, links[:count], unreadable={Path(name): name})
+
+
+@pytest.mark.parametrize(("daemon", "level"), [(False, WAIT), (True, PROBLEM)])
+def test_a_credential_is_waited_for_while_the_unit_does_not_run(daemon, level):
+    path = "/run/credentials/cuberouted.service/openvpn-pass"
+    text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
+    [(subject, (said, _))] = bad(text, unreadable={Path(path): "gone"}, daemon=daemon).items()
+    assert (subject, said) == (path, level)
