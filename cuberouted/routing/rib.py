@@ -36,6 +36,11 @@ REMEMBERED_VERSIONS = 4 * 65536
 """Prefixes whose highest version is remembered after every claim has gone; the oldest go first."""
 
 
+MOST_DISPLACED = 64
+"""Sessions that are remembered of those which had a prefix before an unconfirmed one; the
+oldest go first."""
+
+
 class Outcome(NamedTuple):
     """What a change to the RIB has changed.
 
@@ -75,7 +80,7 @@ class Rib:
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
     _superseded: dict[str, dict[Prefix, Superseded]] = attrs.field(factory=dict, init=False)
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
-    _displaced: dict[tuple[str, Prefix], tuple[SessionId, int]] = attrs.field(
+    _displaced: dict[tuple[str, Prefix], dict[SessionId, int]] = attrs.field(
         factory=dict, init=False
     )
 
@@ -192,9 +197,9 @@ class Rib:
             and (known.announced or not claim.announced)
         ):
             return self._said[source][claim.prefix].advertisement.version
-        displaced = self._displaced.get((source.name, claim.prefix))
-        if displaced is not None and displaced[0] == claim.session:
-            return displaced[1]
+        displaced = self._displaced.get((source.name, claim.prefix), {})
+        if claim.session in displaced:
+            return displaced[claim.session]
         since = max(1, min(claim.session.since * 1_000_000, MAX_VERSION - 1))
         if not claim.announced:
             return since
@@ -206,9 +211,10 @@ class Rib:
         if claim.confirmed:
             self._displaced.pop(where, None)
         elif known is not None and known.session != claim.session:
-            version = self._said[source][claim.prefix].advertisement.version
-            if known.confirmed or where not in self._displaced:
-                self._displaced[where] = known.session, version
+            displaced = self._displaced.setdefault(where, {})
+            displaced[known.session] = self._said[source][claim.prefix].advertisement.version
+            if len(displaced) > MOST_DISPLACED:
+                del displaced[next(iter(displaced))]
 
     def _drop(
         self, prefix: Prefix, source: Source, said: dict[Prefix, Claim], outcome: Outcome

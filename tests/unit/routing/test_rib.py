@@ -109,7 +109,8 @@ def test_the_same_client_id_after_an_openvpn_restart_is_another_session(rib):
 
 
 def test_a_session_that_a_refused_client_displaced_keeps_its_version(rib):
-    rib.hold("", [session(since=3, announced=True)])
+    rib.hold("", [session(since=2, announced=True)])
+    rib.hold("", [session(since=3, announced=True, confirmed=False)])
     learn(rib, B, said(version=9_000_000))
     for since in (10, 11):
         rib.hold("", [session(since=since, announced=True, confirmed=False)])
