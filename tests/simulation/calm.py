@@ -17,11 +17,22 @@ class Calm:
         self._now: Counter[Hashable] = Counter()
         self._until: dict[Hashable, float] = {}
         self.stalled = 0.0
+        self._stall = (-math.inf, 0.0)
 
     @property
     def now(self) -> float:
         """Seconds in which something could happen, that is, without those of stalls."""
         return trio.current_time() - self.stalled
+
+    def stall(self, seconds: float) -> None:
+        """Everything has stopped for so long."""
+        self._stall = self.now - seconds, seconds
+        self.stalled += seconds
+
+    def stalled_within(self, seconds: float) -> float:
+        """How long the last stall was, if it was in the last *seconds*."""
+        at, length = self._stall
+        return length if self.now - at <= seconds else 0.0
 
     @contextmanager
     def disturbed(self, aftermath: float, *keys: Hashable) -> Iterator[None]:

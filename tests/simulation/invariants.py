@@ -146,7 +146,7 @@ class Guard:
         # client-kill takes five seconds, so drops may come that much closer
         if now < last + FIRST_WAIT - 6 and last > node.came_at:
             self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
-        self._dropped[key] = now
+        self._dropped[key] = now - self.world.calm.stalled_within(6)
 
     def _check_live(self, node: Node, device: Device) -> None:
         """A live client is dropped only for a newer session of its name, or after a fault."""

@@ -22,7 +22,10 @@ HOUR = 3600
 
 @attrs.frozen
 class NodePlan:
-    """One server. ``wide``: it believes in networks behind clients and in IPv6 too."""
+    """One server. ``wide``: it believes in networks behind clients and in IPv6 too.
+
+    ``lag``: seconds that its OpenVPN takes for each command, even when it is well.
+    """
 
     name: str
     table: int
@@ -32,6 +35,7 @@ class NodePlan:
     duplicate_cn: bool
     skew: float
     version: str
+    lag: float
 
 
 @attrs.frozen
@@ -84,10 +88,10 @@ class Plan:
 def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
     """The run of *seed*, where *kinds* of faults are known, by their theme."""
     dice = random.Random(seed)  # also by other processes: of int alone
-    hold = dice.choice((1.5, 3.0, 3.0, 6.0))
+    hold = dice.choice((1.5, 3.0, 6.0, 6.0))
     return Plan(
         seed=seed,
-        nodes=_nodes(dice),
+        nodes=_nodes(dice, hold),
         devices=_devices(dice),
         kinds=_some(dice, kinds),
         duration=dice.choice((40.0, 80.0, 160.0)),
@@ -110,7 +114,7 @@ def _some(dice: random.Random, kinds: Mapping[str, Sequence[str]]) -> tuple[str,
     return tuple(kind for kind in known if dice.random() < share)
 
 
-def _nodes(dice: random.Random) -> tuple[NodePlan, ...]:
+def _nodes(dice: random.Random, hold_time: float) -> tuple[NodePlan, ...]:
     skewed = dice.random() < 0.5
     return tuple(
         NodePlan(
@@ -118,10 +122,11 @@ def _nodes(dice: random.Random) -> tuple[NodePlan, ...]:
             table=dice.choice((254, 254, 100)),
             wide=dice.random() < 0.7,
             keep=dice.random() < 0.5,
-            kill_superseded=dice.random() < 0.8,
+            kill_superseded=dice.random() < 0.7,
             duplicate_cn=dice.random() < 0.1,
             skew=dice.uniform(-5, 5) * HOUR if skewed else 0.0,
             version=dice.choice(("2.4", "2.6", "2.7")),
+            lag=dice.choice((0.0, 0.0, 0.01, hold_time / 15)),
         )
         for name in NAMES[: dice.choice((2, 2, 3, 3, 3, 4, 5))]
     )

@@ -42,6 +42,7 @@ class Node:
         )
         self.server.skew = plan.skew
         self.openvpn.version = plan.version
+        self.openvpn.lag = plan.lag
         self.running = False
         self.came_at = 0.0
         self.said_goodbye = False
@@ -133,6 +134,8 @@ class World:
         self.note(f"start {node.name}")
         node.came_at = trio.current_time()
         self.calm.disturb(("restarted", node.name), ONCE_IN)
+        # until its first listing is complete it tells nobody of its clients
+        self.calm.disturb(("claims", node.name), 2 * self.plan.hold_time)
         await node.server.start()
         node.running = True
 

@@ -110,7 +110,7 @@ async def stall(world: World) -> bool:
     seconds = world.dice.choice((0.5, 2, 10, 60))
     world.note(f"everything stops for {seconds} s")
     clock.jump(seconds)
-    world.calm.stalled += seconds
+    world.calm.stall(seconds)
     return True
 
 

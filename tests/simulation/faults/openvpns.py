@@ -82,13 +82,13 @@ async def openvpn_is_silent(world: World) -> bool:
 async def openvpn_is_slow(world: World) -> bool:
     """It takes seconds for each answer."""
     node = _serving(world)
-    if node is None or node.openvpn.lag:
+    if node is None or node.openvpn.lag != node.plan.lag:
         return False
     world.note(f"OpenVPN {node.name}: slow")
     with world.calm.disturbed(aftermath(world), *heard_of(node)):
         node.openvpn.lag = world.dice.uniform(0.1, 3)
         await trio.sleep(world.dice.uniform(1, 30))
-        node.openvpn.lag = 0.0
+        node.openvpn.lag = node.plan.lag
     return True
 
 
