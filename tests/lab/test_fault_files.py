@@ -13,13 +13,13 @@ from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_routes
 from tests.lab.server import Server
 
-FULL = ("/run/log", "/run/cuberouted", "/tmp", "/var")
+FULL = ("/run/log", "/run/cuberouted", "/var/log")
 
 READ_ONLY = """
-for at in / /run /run/log /run/cuberouted /tmp /var /dev /dev/shm /etc/openvpn; do
+for at in / /run /run/log /run/cuberouted /tmp /var /var/log /dev /dev/shm /etc/openvpn; do
     ! mountpoint -q $at || mount -o remount,bind,ro $at
 done
-! touch /run/written /run/cuberouted/written /var/written /tmp/written 2>/dev/null
+! touch /run/written /run/cuberouted/written /var/log/written /tmp/written 2>/dev/null
 """
 """Makes every file system read-only, in a mount namespace of cuberouted's own: elsewhere the
 lab's logs are written to the same."""
