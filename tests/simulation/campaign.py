@@ -46,10 +46,10 @@ class Summary:
             yield f"       make simulate SEED={seed}"
 
 
-def quiet(seed: int) -> Result:
+def quiet(seed: int, theme: str = "") -> Result:
     """One seed; only its result is told."""
     logging.disable()
-    return simulate(seed)
+    return simulate(seed, theme=theme)
 
 
 @contextlib.contextmanager

@@ -25,8 +25,10 @@ def table(count: int, jobs: int) -> int:
 
 def hunt(name: str, count: int, jobs: int) -> tuple[int, Result | None]:
     """How many of *count* seeds it took until one failed that is well without, and that one."""
-    with processes(jobs, functools.partial(MUTATIONS[name])) as pool:
-        for tried, result in enumerate(pool.imap(quiet, range(count)), 1):
-            if result.failure and not quiet(result.seed).failure:
+    spoil, theme = MUTATIONS[name]
+    run = functools.partial(quiet, theme=theme)
+    with processes(jobs, spoil) as pool:
+        for tried, result in enumerate(pool.imap(run, range(count)), 1):
+            if result.failure and not run(result.seed).failure:
                 return tried, result
     return count, None

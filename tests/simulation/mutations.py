@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -33,13 +33,25 @@ from cuberouted.sharing.session import PeerSession
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_world import Place
 
-MUTATIONS: dict[str, Callable[[], None]] = {}
+
+class Mutation(NamedTuple):
+    """A mistake; the faults of *theme* are the ones that bring it to light soonest."""
+
+    spoil: Callable[[], None]
+    theme: str
 
 
-def mutation(function: Callable[[], None]) -> Callable[[], None]:
-    """Register it under the first line of its docstring."""
-    MUTATIONS[(function.__doc__ or "").strip(".")] = function
-    return function
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(theme: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a function under the first line of its docstring."""
+
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        MUTATIONS[(function.__doc__ or "").strip(".")] = Mutation(function, theme)
+        return function
+
+    return register
 
 
 def _put(owner: object, name: str, value: object) -> Any:
@@ -49,13 +61,13 @@ def _put(owner: object, name: str, value: object) -> Any:
     return before
 
 
-@mutation
+@mutation("nodes")
 def hold_timer() -> None:
     """the hold timer is ignored."""
     _put(PeerSession, "_silent_at", property(lambda _: math.inf))
 
 
-@mutation
+@mutation()
 def versions() -> None:
     """the version comparison is reversed."""
 
@@ -65,7 +77,7 @@ def versions() -> None:
     right = _put(rib, "precedence", reversed_)
 
 
-@mutation
+@mutation("nodes")
 def listing() -> None:
     """a listing bumps the version."""
 
@@ -75,7 +87,7 @@ def listing() -> None:
     right = _put(Rib, "_version", bumped)
 
 
-@mutation
+@mutation()
 def unconfirmed() -> None:
     """an unconfirmed claim drops a session."""
 
@@ -86,13 +98,13 @@ def unconfirmed() -> None:
     right = _put(rib, "supersedes", supersedes)
 
 
-@mutation
+@mutation("networks")
 def gap() -> None:
     """a gap in seq is ignored."""
     _put(PeerFeed, "_lack", lambda *_: None)
 
 
-@mutation
+@mutation("nodes")
 def adoption() -> None:
     """adoption is skipped."""
 
@@ -103,7 +115,7 @@ def adoption() -> None:
     right = _put(Router, "adopt", adopt)
 
 
-@mutation
+@mutation("nodes")
 def impatience() -> None:
     """adopted routes are removed before the peer has synced."""
 
@@ -115,7 +127,7 @@ def impatience() -> None:
     right = _put(Node, "begin", begin)
 
 
-@mutation
+@mutation("nodes")
 def first_snapshot() -> None:
     """an empty first snapshot is sent."""
 
@@ -126,7 +138,7 @@ def first_snapshot() -> None:
     right = _put(Publisher, "__init__", init)
 
 
-@mutation
+@mutation("kernels")
 def replacing() -> None:
     """a foreign route is replaced."""
 
@@ -137,7 +149,7 @@ def replacing() -> None:
     right = _put(FakeKernel, "_add_route", add)
 
 
-@mutation
+@mutation("nodes")
 def hasty_timers() -> None:
     """timers are judged before the socket is drained."""
 
@@ -153,7 +165,7 @@ def hasty_timers() -> None:
     _put(Listener, "_listen", listen)
 
 
-@mutation
+@mutation("nodes")
 def farewell() -> None:
     """a goodbye before a restart is taken for one for good."""
 
@@ -165,7 +177,7 @@ def farewell() -> None:
     right = _put(PeerSession, "_leave", leave)
 
 
-@mutation
+@mutation("nodes")
 def epochs() -> None:
     """updates of a new epoch go into the old one's table."""
 
@@ -177,13 +189,13 @@ def epochs() -> None:
     _put(PeerFeed, "_update", update)
 
 
-@mutation
+@mutation()
 def damping() -> None:
     """a name is dropped as often as it comes."""
     _put(Drops, "_allowed", lambda *_: True)
 
 
-@mutation
+@mutation()
 def names() -> None:
     """a session is dropped for one of another name at its address."""
 
@@ -194,13 +206,13 @@ def names() -> None:
     right = _put(rib, "supersedes", supersedes)
 
 
-@mutation
+@mutation()
 def gullible() -> None:
     """whatever a peer says is believed."""
     _put(Policy, "refusal", lambda *_: None)
 
 
-@mutation
+@mutation()
 def own_routes() -> None:
     """a route is kept for a client that has come here."""
 

@@ -45,15 +45,19 @@ class Result:
     fingerprint: str
 
 
-def simulate(seed: int, say: Callable[[str], None] = lambda _: None) -> Result:
-    """The run of *seed*. *say* is given every line of the trace."""
+def simulate(seed: int, say: Callable[[str], None] = lambda _: None, theme: str = "") -> Result:
+    """The run of *seed*. *say* is given every line of the trace.
+
+    *theme*: only the faults in this module, if it is given; that is another run.
+    """
     digest = hashlib.sha256()
 
     def note(line: str) -> None:
         digest.update(line.encode())
         say(line)
 
-    run = Run(plan(seed, themes()), note)
+    kinds = {name: kinds for name, kinds in themes().items() if theme in name}
+    run = Run(plan(seed, kinds), note)
     gc.disable()  # nothing may depend on when it runs
     try:
         trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[Standstill(run)])

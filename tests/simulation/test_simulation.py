@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-SEEDS = 40
+SEEDS = 30
 
 
 def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
