@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from tests.lab import routes
+from tests.lab import ping, routes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, share, wait_routes
@@ -38,6 +38,8 @@ def test_a_tunnel_made_anew_under_another_number_has_its_routes_again(lab: Lab) 
     took = time.monotonic() - begin
     print(f"routes through the new tunnel {took:.2f} s after it had its address")
     assert index(a.host, tunnel.device) != before
+    one, two = where
+    ping.wait_reaches(one.host, two.data)  # once the tunnel's other end has noticed
     assert_all_reach_all(where)
 
 
