@@ -30,6 +30,10 @@ MOST_PATIENCE = 10
 AT_ONCE = 0.1
 """Seconds in which a client that has moved is reached again from everywhere."""
 
+DROPPED = 20.0
+"""Seconds in which a superseded session is dropped: two listings of slow OpenVPNs, and the five
+that `client-kill` takes."""
+
 MOST_PASSES = 20_000
 """Turns of trio's loop at one and the same time, in which a whole mesh finds its peace."""
 
@@ -222,7 +226,7 @@ class Run:
             to = installed(other).get(prefix)
             if to != (None if other is node else node.name) and not is_blocked(other, prefix):
                 world.fail(f"{device.plan.label} is on {node.name}, {other.name} leads to {to}")
-        await trio.sleep(10)
+        await trio.sleep(DROPPED)
         for other in nodes:
             if other is not node and self._should_have_dropped(other, device):
                 world.fail(f"{other.name} keeps the dead session of {device.plan.label}")
