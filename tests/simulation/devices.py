@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from cuberouted.model import Prefix
+from cuberouted.routing.claims import Origin, Source
 from tests.simulation.plan import DevicePlan
 from tests.simulation.world import Node, World
 from tests.unit.openvpn.listings import Client
@@ -111,12 +112,20 @@ def make_room(node: Node, plan: DevicePlan) -> None:
             client.address, client.address6, client.networks = b"", b"", ()
 
 
+def claims(node: Node, name: bytes) -> bool:
+    """Whether *name* is listed there, or the daemon there says so still."""
+    said = node.server.daemon.node.rib.said_by(Source(Origin.LOCAL, ""))
+    return any(n == name for _, n in node.lists()) or any(
+        claim.advertisement.name == name for claim in said.values()
+    )
+
+
 def is_informed(node: Node, name: bytes) -> bool:
     """Whether a session that begins here now is known to be newer than all of its name."""
     world = node.world
     if not (node.running and world.calm.holds(("claims", node.name))):
         return False
-    rivals = [other for other in node.others if any(n == name for _, n in other.lists())]
+    rivals = [other for other in node.others if claims(other, name)]
     return all(
         other.running
         and world.calm.holds(("claims", other.name), ("routes", node.name, other.name))
