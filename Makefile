@@ -83,7 +83,7 @@ simulate: $(INSTALLED) ## many seeds of the simulation: SEEDS=10000; one with it
 
 .PHONY: mutants
 mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
-	@$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),300)
+	@$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000)
 
 .PHONY: lab
 lab: root setup ## end-to-end tests on real OpenVPN in network namespaces (root)

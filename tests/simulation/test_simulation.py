@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-SEEDS = 30
+SEEDS = 40
 
 
 def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
