@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from cuberouted.openvpn.commands import Command
 
-ESTABLISHED_ENV = frozenset(
-    {b"common_name", b"X509_0_CN", b"time_unix", b"ifconfig_pool_remote_ip"}
-)
+ENOUGH_ENV = frozenset({b"common_name", b"time_unix", b"ifconfig_pool_remote_ip"})
+"""With these nothing else in a client's environment is of interest."""
+
+ESTABLISHED_ENV = ENOUGH_ENV | {b"X509_0_CN"}
 """What is kept of a client's environment, which may have hundreds of entries."""
 
 
@@ -27,7 +28,7 @@ class Established(NamedTuple):
     """``>CLIENT:ESTABLISHED``: a client connected, or nearly did.
 
     It is sent also for a client that a script then refused. ``env`` holds what was sent
-    of ESTABLISHED_ENV.
+    of ESTABLISHED_ENV, up to where it was enough.
     """
 
     cid: int

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from cuberouted.openvpn.commands import Command
 from cuberouted.openvpn.events import (
+    ENOUGH_ENV,
     ESTABLISHED_ENV,
     Banner,
     ClientAuth,
@@ -112,11 +113,8 @@ class Management:
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         if self._established is not None:
-            if line.startswith(b">CLIENT:ENV,") and line != b">CLIENT:ENV,END":
-                self._keep_env(line)
+            if self._keep_env(line):
                 return
-            # OpenVPN writes an environment in one go: whatever else comes ends it, also
-            # where its END ran into a line that was cut.
             events.append(self._established)
             self._established = None
         if line.startswith(b">"):
@@ -124,10 +122,18 @@ class Management:
         elif self._asked:
             self._answer(line, events)
 
-    def _keep_env(self, line: bytes) -> None:
+    def _keep_env(self, line: bytes) -> bool:
+        """Take one line of an environment. False: no more of it is needed.
+
+        The first lines have what is; some fifty follow. OpenVPN writes an environment in one
+        go: whatever else comes ends it, also where its END ran into a line that was cut.
+        """
+        if not line.startswith(b">CLIENT:ENV,") or line == b">CLIENT:ENV,END":
+            return False
         key, _, value = line[len(b">CLIENT:ENV,") :].partition(b"=")
         if key in ESTABLISHED_ENV:
             self._env[key] = value
+        return not self._env.keys() >= ENOUGH_ENV
 
     def _answer(self, line: bytes, events: list[Event]) -> None:
         command = self._asked[0]

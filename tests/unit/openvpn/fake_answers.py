@@ -97,12 +97,12 @@ def words(line: bytes) -> list[bytes]:
 def established(client: Client) -> Iterator[bytes]:
     yield b">CLIENT:ESTABLISHED,%d" % client.cid
     yield b">CLIENT:ENV,n_clients=1"
-    yield b">CLIENT:ENV,common_name=" + client.name
-    yield b">CLIENT:ENV,trusted_ip=" + client.real[0]
+    yield b">CLIENT:ENV,time_unix=%d" % client.since
     if client.address6:
         yield b">CLIENT:ENV,ifconfig_pool_remote_ip6=" + client.address6
     if client.address:
         yield b">CLIENT:ENV,ifconfig_pool_remote_ip=" + client.address
-    yield b">CLIENT:ENV,time_unix=%d" % client.since
+    yield b">CLIENT:ENV,trusted_ip=" + client.real[0]
+    yield b">CLIENT:ENV,common_name=" + client.name
     yield b">CLIENT:ENV,X509_0_CN=" + client.name
     yield b">CLIENT:ENV,END"

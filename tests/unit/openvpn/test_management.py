@@ -35,19 +35,14 @@ COUNTED = b"SUCCESS: nclients=3,bytesin=1,bytesout=2\r\n"
 COUNT_REPLY = Reply(COUNT, ok=True, text=b"nclients=3,bytesin=1,bytesout=2")
 ESTABLISHED = (
     b">CLIENT:ESTABLISHED,5\r\n"
-    b">CLIENT:ENV,common_name=Doe, \xffJohn=END\r\n"
+    b">CLIENT:ENV,time_unix=1795222140\r\n"
     b">CLIENT:ENV,IV_VER=2.6.14\r\n"
     b">CLIENT:ENV,ifconfig_pool_remote_ip=10.9.0.50\r\n"
-    b">CLIENT:ENV,time_unix=1795222140\r\n"
 )
-ESTABLISHED_EVENT = Established(
-    5,
-    {
-        b"common_name": b"Doe, \xffJohn=END",
-        b"ifconfig_pool_remote_ip": b"10.9.0.50",
-        b"time_unix": b"1795222140",
-    },
-)
+ESTABLISHED_ENV = {b"time_unix": b"1795222140", b"ifconfig_pool_remote_ip": b"10.9.0.50"}
+ESTABLISHED_EVENT = Established(5, ESTABLISHED_ENV)
+NAMED = b">CLIENT:ENV,common_name=Doe, \xffJohn=END\r\n"
+NAMED_EVENT = Established(5, ESTABLISHED_ENV | {b"common_name": b"Doe, \xffJohn=END"})
 ENV_END = b">CLIENT:ENV,END\r\n"
 
 CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
@@ -97,7 +92,10 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
         b"ERROR: not now\r\n" + COUNTED,
         [Reply(LISTING, ok=False, text=b"not now"), COUNT_REPLY],
     ),
-    # an environment ends with its END, or with whatever comes else
+    # an environment ends once it has told enough, or with its END, or with whatever comes else
+    ([], ESTABLISHED, []),
+    ([], ESTABLISHED + NAMED, [NAMED_EVENT]),
+    ([], ESTABLISHED + NAMED + b">CLIENT:ENV,time_unix=8\r\n" + ENV_END, [NAMED_EVENT]),
     ([], ESTABLISHED + ENV_END, [ESTABLISHED_EVENT]),
     ([COUNT], ESTABLISHED + COUNTED, [ESTABLISHED_EVENT, COUNT_REPLY]),
     (
