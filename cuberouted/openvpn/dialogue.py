@@ -43,6 +43,15 @@ CHATTY = 4
 """With a higher ``verb``, ``log on`` would have OpenVPN write to us for every packet."""
 
 INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
+
+SESSION_ENDED = re.compile(
+    rb"(?P<name>.+)/(?P<real>(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+)"
+    rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
+)
+"""The last that OpenVPN says of a session, in the same call that forgets it (multi.c,
+multi_close_instance_on_signal; sig.c, print_signal; v2.3.0 to v2.7.6). Read from its end,
+because a name may hold anything; an address without a port may be several clients'."""
+
 TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
 VERB = re.compile(rb"verb=([0-9]{1,3})")
 COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
@@ -190,6 +199,8 @@ class Dialogue:
     def _log_line(self, event: LogLine, _now: float) -> None:
         if INSTANCE_ENDED.search(event.text):
             self._polling.hint()
+            if ended := SESSION_ENDED.fullmatch(event.text):
+                self._tell(self._inventory.ended(ended["name"], ended["real"]))
 
     def _fatal(self, event: Fatal, _now: float) -> None:
         self._step.notes.append(f"it ends: {shown(event.text)}")

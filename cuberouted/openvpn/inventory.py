@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 from cuberouted.model import Superseded, shown
 from cuberouted.openvpn.drops import Drop, Drops
 from cuberouted.openvpn.events import Reply
-from cuberouted.openvpn.listing import StatusError
+from cuberouted.openvpn.listing import Client, StatusError
 from cuberouted.openvpn.sessions import Correction, LocalNews, Sessions
 from cuberouted.openvpn.status import ListingReader
 
@@ -32,6 +32,7 @@ class Inventory:
         self._reader = ListingReader()
         self._correction: Correction | None = None  # from the first row on
         self._problem = ""
+        self._listed: Mapping[bytes, Client] = {}  # by real address, in the last listing
         self._superseded: frozenset[Superseded] = frozenset()
         self._candidates: frozenset[Superseded] = frozenset()
 
@@ -71,5 +72,17 @@ class Inventory:
         except StatusError as exc:
             return Result(problem=str(exc))
         drops = self._drops.due(self._candidates & self._superseded, listing, now)
+        self._listed = listing.by_real
         correction = self._correction or self._sessions.correction()
         return Result(news=correction.finish(), drops=drops)
+
+    def ended(self, name: bytes, real: bytes) -> LocalNews | None:
+        """The session of *name* from the real address *real* has ended, its log line says.
+
+        Only what the last listing showed under both is believed to be meant; where it
+        showed nothing, the next listing tells. None: no news.
+        """
+        client = self._listed.get(real)
+        if client is None or client.name != name:
+            return None
+        return self._sessions.ended(client)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -72,9 +72,13 @@ class Ignored:
 
 @attrs.frozen
 class Listing:
-    """A complete listing. It is not changed any more."""
+    """A complete listing. It is not changed any more.
+
+    ``by_real``: the first client that shows each real address.
+    """
 
     clients: Sequence[Client]
+    by_real: Mapping[bytes, Client]
     ignored: Ignored
 
     def named(self, names: Container[bytes]) -> tuple[Session, ...]:

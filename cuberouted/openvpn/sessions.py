@@ -65,6 +65,17 @@ class Sessions:
         self._claims[claim.prefix] = claim
         return LocalNews(self._instance, (claim,), (), self._complete)
 
+    def ended(self, client: Client) -> LocalNews | None:
+        """Withdraw what this client of a listing still holds. None: nothing."""
+        withdrawn = tuple(
+            prefix
+            for prefix in (*client.addresses, *client.networks)
+            if (held := self.held(prefix)) is not None and _same(client, held)
+        )
+        for prefix in withdrawn:
+            del self._claims[prefix]
+        return LocalNews(self._instance, (), withdrawn, self._complete) if withdrawn else None
+
     def _holds(self, session: SessionId, prefix: Prefix) -> bool:
         held = self.held(prefix)
         return held is not None and held.session == session

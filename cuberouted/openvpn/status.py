@@ -75,7 +75,7 @@ class ListingReader:
         """
         if not (self._client_at and self._route_at):
             raise StatusError("the listing has no HEADER rows for CLIENT_LIST and ROUTING_TABLE")
-        return Listing(self._clients, self._ignored)
+        return Listing(self._clients, self._by_real, self._ignored)
 
     def _other(self, fields: list[bytes]) -> None:
         if fields[0] != b"HEADER":

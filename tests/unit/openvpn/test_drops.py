@@ -19,7 +19,7 @@ def listing(*sessions: Session) -> Listing:
     clients = [
         Client(s.cid, s.since, s.name, b"", b"", b"", s.addresses, s.networks) for s in sessions
     ]
-    return Listing(clients, Ignored())
+    return Listing(clients, {}, Ignored())
 
 
 def test_a_superseded_session_that_is_still_listed_is_dropped_once() -> None:

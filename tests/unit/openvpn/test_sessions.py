@@ -180,6 +180,24 @@ def test_with_env_filter_the_certificates_name_serves(sessions: Sessions) -> Non
     assert told.claims[0].name == b"host9"
 
 
+def test_a_session_that_ended_is_withdrawn_with_all_that_it_held(sessions: Sessions) -> None:
+    gone = listing(session(A, A6, networks=(NET,)))[0].client
+    gone.addresses, gone.networks = (A, A6), (NET,)
+    listed(sessions, session(A, A6, networks=(NET,)), session(B, cid=2))
+    assert sessions.ended(gone) == news(withdrawn=(A, A6, NET))
+    assert sessions.ended(gone) is None
+    assert listed(sessions, session(B, cid=2)) is None
+
+
+def test_what_a_newer_session_holds_by_now_stays(sessions: Sessions) -> None:
+    gone = listing(session(A))[0].client
+    gone.addresses = (A,)
+    listed(sessions, session(A))
+    sessions.established(event(cid=2, since=9))
+    assert sessions.ended(gone) is None
+    assert sessions.held(A) == claim(A, cid=2, since=9, confirmed=False)
+
+
 def test_lost_withdraws_everything_and_nothing_is_complete_any_more(sessions: Sessions) -> None:
     assert sessions.lost() is None
     listed(sessions, session(A, A6))

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from cuberouted.model import SessionId
 from cuberouted.openvpn.condition import OpenVPNState
+from cuberouted.openvpn.dialogue import SESSION_ENDED
 from cuberouted.openvpn.pace import Pace
 from tests.unit.openvpn.fake_openvpn import CLIENT_KILL_TIME, FakeOpenVPN
 from tests.unit.openvpn.watched import HOLD_TIME, Watched, config, settle, until, watched
@@ -43,6 +44,83 @@ async def test_a_leaving_client_is_withdrawn_at_once(autojump_clock: MockClock) 
         w.openvpn.disconnect(cid)
         await settle()
         assert w.told.names == {}
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.6", "2.7"])
+async def test_its_log_line_withdraws_a_client_before_any_listing(
+    autojump_clock: MockClock, version: str
+) -> None:
+    async with watched(FakeOpenVPN(version)) as w:
+        cid = w.openvpn.connect(b"host1", A, address6=b"fd00::50", networks=(b"192.168.50.0/24",))
+        w.openvpn.connect(b"host2", B)
+        await settle()
+        w.openvpn.fall_silent()
+        w.openvpn.disconnect(cid)
+        await settle()
+        assert w.told.names == {"10.9.0.51/32": b"host2"}
+
+
+@pytest.mark.parametrize(
+    ("real", "with_port"),
+    [
+        (b"192.0.2.1:4", True),
+        (b"udp4:192.0.2.1:4", True),
+        (b"tcp4-server:192.0.2.1:4", True),
+        (b"udp6:[2001:db8::1]:4", True),
+        (b"192.0.2.1", False),
+        (b"2001:db8::1", False),
+        (b"2001::1:4", False),
+    ],
+)
+def test_a_real_address_is_one_session_s_only_with_its_port(real: bytes, with_port: bool) -> None:
+    line = b"a/b/%s SIGUSR1[soft,ping-restart] received, client-instance restarting" % real
+    found = SESSION_ENDED.fullmatch(line)
+    assert (found and found.groupdict()) == ({"name": b"a/b", "real": real} if with_port else None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"host2/192.0.2.1:1024 SIGTERM[soft,x] received, client-instance exiting",
+        b"host1/192.0.2.1:1025 SIGTERM[soft,x] received, client-instance exiting",
+        b"host1/192.0.2.1 SIGTERM[soft,x] received, client-instance exiting",
+        (
+            b"eve/192.0.2.9:7 IV_X=host1/192.0.2.1:1024 SIGTERM[soft,x] received,"
+            b" client-instance exiting"
+        ),
+        b"host1/192.0.2.1:1024 SIGTERM[soft,x] received, client-instance exiting/192.0.2.9:7 x",
+        b"host1/192.0.2.1:1024 SIGTERM[soft,x]/192.0.2.9:7 [x] received, client-instance exiting",
+    ],
+)
+async def test_no_other_log_line_withdraws_anybody(autojump_clock: MockClock, line: bytes) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.fall_silent()
+        w.openvpn.say(b">LOG:1,,%s\r\n" % line)
+        await settle()
+        assert w.told.names == {"10.9.0.50/32": b"host1"}
+
+
+async def test_the_log_line_of_a_session_before_a_restart_is_nobodys(
+    autojump_clock: MockClock,
+) -> None:
+    """Client ids begin anew, and a client may come from the address that it had."""
+    openvpn = FakeOpenVPN()
+    async with watched(openvpn) as w:
+        openvpn.connect(b"host1", A)
+        await settle()
+        openvpn.fall_silent()
+        openvpn.restart()
+        await trio.sleep(2.0)
+        openvpn.connect(b"host1", A)
+        await settle()
+        openvpn.say(
+            b">LOG:1,,host1/192.0.2.1:1024 SIGUSR1[soft,ping-restart] received,"
+            b" client-instance restarting\r\n"
+        )
+        await settle()
+        assert w.told.names == {"10.9.0.50/32": b"host1"}
 
 
 @pytest.mark.parametrize("verb", [1, 5])
