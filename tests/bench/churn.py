@@ -65,7 +65,7 @@ def _lags(events: Iterable[tuple[float, str, str]], ear: Ear) -> dict[str, list[
 def _lag_table(size: Size, lags: dict[str, list[float]]) -> Table:
     rows = {
         "connects (announced by OpenVPN)": lags["join"],
-        "disconnects (found in the next listing)": lags["leave"],
+        "disconnects (logged by OpenVPN)": lags["leave"],
         "both": lags["join"] + lags["leave"],
     }
     return Table(

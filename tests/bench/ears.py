@@ -99,9 +99,10 @@ class Ear:
                 self.last_at = now = time.time()
                 self._noted.append((now, data))
                 [kind] = _KIND.unpack_from(data)
-                self.counts[kind] = self.counts.get(kind, 0) + 1
                 if kind == NEXTHOP_DELETED:
                     self._wait_for_the_kernel()
+                # last of all, because `wait` looks at nothing else
+                self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def close(self) -> None:
         """Hears no more."""

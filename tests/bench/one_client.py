@@ -76,40 +76,21 @@ def _compared(times: Mapping[str, Times]) -> Table:
 
 
 def _stages(times: Times, on_a: list[Mark], on_b: list[Mark]) -> Table:
-    came = [_connect_stages(*one, on_a, on_b) for one in times[CONNECT]]
-    went = [_leave_stages(*one, on_a, on_b) for one in times[LEAVE]]
+    came, went = ([_split(*one, on_a, on_b) for one in times[what]] for what in (CONNECT, LEAVE))
     rows = [
-        (
-            stage,
-            ms(median([one[stage] for one in came])) if stage in came[0] else "-",
-            ms(median([one[stage] for one in went])),
-        )
-        for stage in went[0]
+        (stage, ms(median([one[stage] for one in came])), ms(median([one[stage] for one in went])))
+        for stage in came[0]
     ]
     return Table("Where cuberouted's time goes (medians)", ("", "connect", "leave"), tuple(rows))
 
 
-def _connect_stages(
-    begin: float, end: float, on_a: list[Mark], on_b: list[Mark]
-) -> dict[str, float]:
+def _split(begin: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
     news = first(on_a, "news", begin)
-    return {"event: OpenVPN says it -> A has it": news - begin, **_shared(news, end, on_a, on_b)}
-
-
-def _leave_stages(begin: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
-    event, news = first(on_a, "receive", begin), first(on_a, "news", begin)
-    return {
-        "event: OpenVPN says it -> A has it": event - begin,
-        "poll: A asks for the listing and has read it": news - event,
-        **_shared(news, end, on_a, on_b),
-    }
-
-
-def _shared(news: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
     publish = first(on_a, "publish", news)
     heard = first(on_b, "heard", publish)
     apply = first(on_b, "apply", heard)
     return {
+        "event: OpenVPN says it -> A has it": news - begin,
         "publish: A decides and hands it to ZeroMQ": publish - news,
         "receive: until B has it": heard - publish,
         "decide: B's RIB and FIB": apply - heard,
