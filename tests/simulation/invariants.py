@@ -20,6 +20,9 @@ TICK = 0.5
 FIRST_WAIT = 60.0
 """Seconds for which a name that was dropped is not dropped again, at least."""
 
+KILL_TIME = 6.0
+"""Seconds within which ``client-kill``, which takes five, has had its effect."""
+
 
 class Guard:
     """Watches one world."""
@@ -143,9 +146,9 @@ class Guard:
     def _check_damping(self, node: Node, name: bytes) -> None:
         now, key = trio.current_time(), (node.name, name)
         last = self.dropped_at(node, name)
-        # client-kill takes five seconds, so drops may come that much closer
-        # and one `kill` may hit two
-        if last < now < last + FIRST_WAIT - 6 and last > node.came_at:
+        # client-kill takes five seconds, so drops may come that much closer, and the last one
+        # may be of before a restart, which forgets them; and one `kill` may hit two
+        if last < now < last + FIRST_WAIT - KILL_TIME and last > node.came_at + KILL_TIME:
             self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
         self._dropped[key] = now - self.world.calm.stalled_within(6)
 

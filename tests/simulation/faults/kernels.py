@@ -121,7 +121,7 @@ async def nexthops_vanish(world: World) -> bool:
 
 @fault
 async def rules_vanish(world: World) -> bool:
-    """Somebody deletes the rules that lead to our table; the kernel does not tell of it."""
+    """Somebody deletes the rules that lead to our table, and no notice of it comes."""
     node = _any(world)
     if not node.kernel.rule_list:
         return False
