@@ -39,6 +39,14 @@ def pooled(lab: Lab, name: str, server: Server, *, twin_of: Client | None = None
     return client
 
 
+def start_in_touch(lab: Lab) -> None:
+    """Starts the daemons, and waits until they know each other: else who of two clients came
+    first is known to the second only."""
+    start_daemons(lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
+    for server in lab.servers:
+        server.daemon.process.says("syncing -> up")
+
+
 def address(client: Client) -> str:
     """The address that its server gave it."""
     [found] = re.findall(r"inet (\S+)/24", client.host.run("ip", "-4", "address", "show", "tun0"))
@@ -65,7 +73,7 @@ def wait_listings(server: Server, more: int = 3) -> None:
 
 def test_overlapping_pools_drop_nobody_and_are_told(pooled_lab: Lab) -> None:
     a, b = pooled_lab.servers
-    start_daemons(pooled_lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
+    start_in_touch(pooled_lab)
     alice = pooled(pooled_lab, "alice", a)
     bob = pooled(pooled_lab, "bob", b)
     assert address(alice) == address(bob) == POOLED[0]
@@ -82,7 +90,7 @@ def test_overlapping_pools_drop_nobody_and_are_told(pooled_lab: Lab) -> None:
 
 def test_a_name_that_a_server_lists_twice_is_never_dropped(pooled_lab: Lab) -> None:
     a, b = pooled_lab.servers
-    start_daemons(pooled_lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
+    start_in_touch(pooled_lab)
     first = pooled(pooled_lab, "shared", a)
     twins = {"twin1": a, "twin2": b, "twin3": b}
     others = [pooled(pooled_lab, name, server, twin_of=first) for name, server in twins.items()]

@@ -24,7 +24,9 @@ def test_a_server_that_loses_power_takes_its_routes_along_and_no_other(lab3: Lab
     cut(c.host)
     c.host.kill_all()
     wait_routes(lab3, where, silent=[c])
-    assert time.monotonic() - lost < HOLD + SLACK
+    took = time.monotonic() - lost
+    print(f"withdrawn after {took:.1f} s")
+    assert took < HOLD + SLACK
     assert ping.reaches(one.host, two.data)
 
 
