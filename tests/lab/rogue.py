@@ -7,6 +7,7 @@ bounded: they end by themselves, or say "done" and wait to be killed.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -208,8 +209,9 @@ def crowd(address: str, victim: str) -> None:
     """Opens as many connections as it may, and says nothing on them."""
     held: list[socket.socket] = []
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and len(held) < 900:
-        held.append(socket.create_connection((victim, PORT), 1, (address, 0)))
+    while (left := deadline - time.monotonic()) > 0 and len(held) < 900:
+        with contextlib.suppress(TimeoutError):  # so many that the victim's kernel takes no more
+            held.append(socket.create_connection((victim, PORT), left, (address, 0)))
     print(f"done with {len(held)}", flush=True)
     time.sleep(3)
 
