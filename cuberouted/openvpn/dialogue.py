@@ -177,9 +177,8 @@ class Dialogue:
             for command in (commands.VERSION, commands.VERB, commands.STATE_ON):
                 self._send(command)
 
-    def _established(self, event: Established, _now: float) -> None:
-        self._tell(self._sessions.established(event))
-        self._polling.hint()
+    def _established(self, event: Established, now: float) -> None:
+        self._act(self._sessions.established(event), now)
 
     def _client_auth(self, _event: ClientAuth, _now: float) -> None:
         self._step.refused = CLIENT_AUTH
@@ -196,11 +195,10 @@ class Dialogue:
         what = f"it waits for an operator and serves nobody: {shown(event.text)}"
         self._away, self._step.outage = Condition(OpenVPNState.HOLD, what), True
 
-    def _log_line(self, event: LogLine, _now: float) -> None:
+    def _log_line(self, event: LogLine, now: float) -> None:
         if INSTANCE_ENDED.search(event.text):
-            self._polling.hint()
-            if ended := SESSION_ENDED.fullmatch(event.text):
-                self._tell(self._inventory.ended(ended["name"], ended["real"]))
+            ended = SESSION_ENDED.fullmatch(event.text)
+            self._act(self._inventory.ended(ended["name"], ended["real"]) if ended else None, now)
 
     def _fatal(self, event: Fatal, _now: float) -> None:
         self._step.notes.append(f"it ends: {shown(event.text)}")
@@ -246,6 +244,14 @@ class Dialogue:
             self._send(event.command.fallback)
         else:
             self._step.notes.append(f"could not drop a superseded session: {shown(event.text)}")
+
+    def _act(self, news: LocalNews | None, now: float) -> None:
+        """Tell what an event told; a listing confirms it, or finds out what it was."""
+        self._tell(news)
+        if news is None:
+            self._polling.hint()
+        else:
+            self._polling.confirm(now)
 
     def _tell(self, news: LocalNews | None) -> None:
         if news is not None:

@@ -17,6 +17,10 @@ REST = 9
 """After a listing, so many times what it took passes before the next, but no longer than
 status_interval: an OpenVPN that was stopped in the middle of one would go unlisted for minutes."""
 
+LEISURE = 0.005
+"""Seconds before a listing confirms what an event told: first OpenVPN sends that client its
+configuration, and we tell the peers. No longer, for IPv6 addresses are known by listings."""
+
 ANSWER_TIME = 5.0
 """Seconds without a byte while a question is open: OpenVPN is silent."""
 
@@ -52,6 +56,10 @@ class Polling:
         A hint that comes while a listing is under way asks for another one.
         """
         self._listing_at = -inf
+
+    def confirm(self, now: float) -> None:
+        """Something changed, and was acted on: list soon, but before that there is more to do."""
+        self._listing_at = min(self._listing_at, now + LEISURE)
 
     def restarted(self) -> None:
         """OpenVPN has just started anew: list at once, whatever failed before."""

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from cuberouted.openvpn.polling import ANSWER_TIME, REST, Polling, Question
+from cuberouted.openvpn.polling import ANSWER_TIME, LEISURE, REST, Polling, Question
 
 COUNT, LISTING = Question.COUNT, Question.LISTING
 
@@ -48,6 +48,16 @@ def test_a_hint_calls_for_a_listing_at_once_and_a_lesser_one_for_a_count(polling
     polling.answered(100.1, 3, listed=False)
     polling.hint()
     assert polling.ask(100.1) is LISTING
+
+
+def test_what_was_acted_on_is_confirmed_a_little_later_however_often_it_comes(
+    polling: Polling,
+) -> None:
+    polling.confirm(100.5)
+    polling.confirm(100.5 + LEISURE / 2)
+    assert polling.ask(100.5 + LEISURE / 2) is None
+    assert polling.next_wakeup(100.5 + LEISURE / 2) == 100.5 + LEISURE
+    assert polling.ask(100.5 + LEISURE) is LISTING
 
 
 def test_one_question_is_open_at_a_time_and_hints_meanwhile_make_one_more(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cuberouted.model import SessionId
 from cuberouted.openvpn.condition import OpenVPNState
@@ -27,8 +27,9 @@ async def test_a_connecting_client_is_told_at_once_and_then_confirmed(
     async with watched(FakeOpenVPN()) as w:
         began = trio.current_time()
         w.openvpn.connect(b"host1", A, address6=b"fd00::50", networks=(b"192.168.50.0/24",))
-        await settle()
+        await wait_all_tasks_blocked()
         assert w.told.at == began
+        await settle()
         first, second = w.told.news[1:]
         assert [str(claim.prefix) for claim in first.claims] == ["10.9.0.50/32"]
         assert first.claims[0].announced

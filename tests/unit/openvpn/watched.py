@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import LocalClaim, Prefix, Superseded
 from cuberouted.openvpn.pace import Pace
+from cuberouted.openvpn.polling import LEISURE
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watcher import Watcher
 from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
@@ -108,7 +109,9 @@ async def watched(
 
 
 async def settle() -> None:
-    """Until nobody has anything to do before time passes."""
+    """Until what there is to tell has been told, and confirmed by a listing."""
+    await wait_all_tasks_blocked()
+    await trio.sleep(LEISURE)
     await wait_all_tasks_blocked()
 
 
