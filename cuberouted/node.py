@@ -17,7 +17,7 @@ import trio
 from cuberouted.model import Advertisement, Kind, LocalClaim, Prefix, Superseded
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.routing.claims import Claim, Origin, Source
-from cuberouted.routing.fib import Target
+from cuberouted.routing.nexthops import Target
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.rib import Outcome, Rib
 from cuberouted.routing.router import Router

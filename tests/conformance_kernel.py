@@ -13,7 +13,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.values import (
     Address,

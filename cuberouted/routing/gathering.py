@@ -6,7 +6,6 @@ left out here from coming at all.
 
 from __future__ import annotations
 
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID
 from cuberouted.routing.linkmsg import RTM_DELRULE, RTM_NEWRULE, read_rule
 from cuberouted.routing.netlink import (
     NLM_F_REPLACE,
@@ -18,6 +17,7 @@ from cuberouted.routing.netlink import (
     NetlinkError,
     messages,
 )
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.routemsg import (
     RTM_DELNEXTHOP,
     RTM_DELROUTE,

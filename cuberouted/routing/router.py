@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import Fib, Target, removal
+from cuberouted.routing.fib import Fib, removal
+from cuberouted.routing.nexthops import Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.port import KernelError, KernelPort
 from cuberouted.routing.values import ForeignRoute, Refusal, described
@@ -81,14 +82,14 @@ class Router:
     @asynccontextmanager
     async def without(self, name: str) -> AsyncIterator[None]:
         """No clients' route leads to neighbour *name* meanwhile; those that did go at once."""
-        self.fib.shunned.add(name)
+        self.fib.nexthops.shun(name)
         try:
             with trio.CancelScope(shield=True):
                 async with self._lock:
                     await self._try_to_put_right(())
             yield
         finally:
-            self.fib.shunned.discard(name)
+            self.fib.nexthops.allow(name)
 
     async def rescan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
@@ -134,7 +135,7 @@ class Router:
     async def _scan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
     ) -> None:
-        self.fib.paths, self.fib.sources = paths, sources
+        self.fib.nexthops.paths, self.fib.sources = paths, sources
         strays = self.fib.scanned(await self._kernel.dump(), trio.current_time())
         await self._kernel.apply(strays)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import trio
 import zmq
 
+_READABLE = int(zmq.POLLIN)
+
 
 class Wakeup:
     """Wakes one task when *socket* can be received from."""
@@ -37,4 +39,4 @@ class Wakeup:
             self.nudge()
 
     def _pending(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE)

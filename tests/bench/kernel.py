@@ -13,8 +13,8 @@ from socket import AF_INET, AF_INET6
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID
 from cuberouted.routing.kernel import Kernel, open_kernel
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.values import Change, Nexthop, Route, Verb
 from tests.lab.real_world import RealWorld
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.values import Address, ForeignRoute, Nexthop, Notices
 from tests.kernel_world import MAIN, STATIC
 

@@ -10,7 +10,7 @@ import trio
 from cuberouted.model import Advertisement, Kind, LocalClaim, Prefix, SessionId, Superseded
 from cuberouted.node import OURSELVES, SLICE, Node
 from cuberouted.openvpn.sessions import LocalNews
-from cuberouted.routing.fib import Target
+from cuberouted.routing.nexthops import Target
 from cuberouted.sharing.news import Learned, Lost, Replaced
 from cuberouted.surroundings import Surroundings, configured_servers, survey
 from tests.fakes.kernel import FakeKernel

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID, Fib, Target, removal
+from cuberouted.routing.fib import Fib, removal
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Nexthops, Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.values import (
     Change,
@@ -82,7 +83,7 @@ class KernelModel:
 
 @pytest.fixture
 def fib():
-    return Fib(METRIC, PATHS, SOURCES)
+    return Fib(METRIC, Nexthops(PATHS), SOURCES)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_a_client_that_roams_from_a_peer_that_is_then_lost_keeps_its_new_route(k
 
 def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel, fib):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
-    fib.paths = PATHS | {("B", V4): Path(V4, 9, None)}
+    fib.nexthops.paths = PATHS | {("B", V4): Path(V4, 9, None)}
     [change] = kernel.rescan()
     assert change.verb is Verb.REPLACE
     assert kernel.leads() == {HOST1: 9, HOST2: 9}
@@ -129,18 +130,30 @@ def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel, fib):
 
 def test_a_path_of_another_family_is_another_nexthop(kernel, fib):
     kernel.follow({HOST1: CLIENTS_B})
-    fib.paths = PATHS | {("B", V4): Path(V6, 9, bytes(16))}
+    fib.nexthops.paths = PATHS | {("B", V4): Path(V6, 9, bytes(16))}
     kernel.rescan()
     assert kernel.leads() == {HOST1: 9}
 
 
 def test_without_a_path_the_route_waits_for_one(kernel, fib):
-    fib.paths = {}
+    fib.nexthops.paths = {}
     assert kernel.follow({HOST1: CLIENTS_B}) == []
     assert (fib.desired_count, fib.installed_count) == (1, 0)
-    fib.paths = PATHS
+    fib.nexthops.paths = PATHS
     kernel.rescan()
     assert kernel.leads() == {HOST1: TUN1.device}
+
+
+def test_only_a_servers_own_route_leads_to_a_neighbour_that_is_shunned(kernel, fib):
+    wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
+    kernel.follow(wanted)
+    before = kernel.leads()
+    fib.nexthops.shun("B")
+    kernel.follow({})
+    assert kernel.leads() == {HOST2: TUN2.device, SERVER: TUN1.device}
+    fib.nexthops.allow("B")
+    kernel.follow(wanted)
+    assert kernel.leads() == before
 
 
 def test_everything_comes_back_when_the_kernel_has_dropped_it(kernel):
@@ -163,7 +176,7 @@ def test_a_source_address_that_has_come_is_put_into_the_routes(kernel, fib):
 
 def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
-    restarted = Fib(METRIC, PATHS, SOURCES)
+    restarted = Fib(METRIC, Nexthops(PATHS), SOURCES)
     restarted.scanned(Installed(kernel.nexthops, kernel.routes), NOW)
     assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
@@ -224,6 +237,12 @@ def test_any_other_refusal_asks_for_a_scan(fib, number):
     assert fib.stale
 
 
+def test_a_nexthop_that_was_refused_is_asked_for_with_the_next_route(fib):
+    first = asked(fib, {HOST1: CLIENTS_B})
+    refuse(fib, first, errno.EBUSY, Nexthop)
+    assert first[0] in asked(fib, {HOST2: CLIENTS_B})
+
+
 def test_what_is_gone_already_need_not_be_deleted(kernel, fib):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
     refuse(fib, asked(fib, {HOST1: None}), errno.ESRCH, Route)
@@ -246,14 +265,14 @@ worlds = st.sampled_from([PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): Path
 
 @given(st.lists(st.tuples(tables, worlds)))
 def test_the_kernel_ends_up_as_wanted_whatever_came_before(story):
-    fib = Fib(METRIC, PATHS, SOURCES)
+    fib = Fib(METRIC, Nexthops(PATHS), SOURCES)
     kernel = KernelModel(fib)
     wanted: dict[Prefix, Target | None] = {}
     for table, world in story:
         wanted |= table
         kernel.follow(table)
-        if fib.paths is not world:
-            fib.paths = world
+        if fib.nexthops.paths is not world:
+            fib.nexthops.paths = world
             kernel.rescan()
         expected = {
             prefix: world[target.name, V4].device

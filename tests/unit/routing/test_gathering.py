@@ -6,8 +6,8 @@ import pytest
 
 from cuberouted.model import Prefix
 from cuberouted.routing import netlink, routemsg
-from cuberouted.routing.fib import FIRST_NEXTHOP_ID
 from cuberouted.routing.gathering import Gathering
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.routemsg import RouteWriter
 from cuberouted.routing.values import ForeignRoute, Nexthop, Notices, Route
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import Target
+from cuberouted.routing.nexthops import Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.port import KernelError
 from cuberouted.routing.router import MOST_LINES, SLICE, Router
