@@ -122,6 +122,10 @@ class Fib:
                 routes.append(Change(Verb.ADD, wanted))
         return [*plan.new, *routes, *(Change(Verb.DELETE, nexthop) for nexthop in plan.unused)]
 
+    def concerns(self, prefix: Prefix) -> bool:
+        """Whether *prefix* is wanted or installed."""
+        return prefix in self._desired or prefix in self._installed
+
     def everything(self) -> set[Prefix]:
         """Every prefix that is wanted or installed."""
         return {*self._desired, *self._installed}

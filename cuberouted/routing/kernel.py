@@ -81,7 +81,7 @@ class Kernel:
         self._changes = close.enter_context(closing(Requests()))
         self._questions = close.enter_context(closing(Requests()))
         self._listener = close.enter_context(closing(Listener(self._changes.port, protocol)))
-        self._changing, self._asking = trio.Lock(), trio.Lock()
+        self._asking = trio.Lock()
         self._packers = _packers(table, metric, protocol)
 
     async def links(self) -> tuple[Link, ...]:
@@ -93,7 +93,7 @@ class Kernel:
 
     async def dump(self) -> Installed:
         """See `KernelPort.dump`."""
-        async with self._asking, self._changing:  # not while a change is half done
+        async with self._asking:
             nexthops = await self._questions.dump(routemsg.dump_nexthops, self._read_nexthop)
             routes = await self._routes(self._ours, protocol=self._protocol)
         return Installed(
@@ -105,11 +105,10 @@ class Kernel:
     async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
         """See `KernelPort.apply`. Other tasks have their turn between batches."""
         refused: list[Refusal] = []
-        async with self._changing:
-            for number, batch in enumerate(_batches(changes)):
-                if number:  # before, not after: what the last batch came to must be told
-                    await trio.lowlevel.checkpoint()
-                refused += self._guard(batch[0]) or self._make(batch)
+        for number, batch in enumerate(_batches(changes)):
+            if number:  # before, not after: what the last batch came to must be told
+                await trio.lowlevel.checkpoint()
+            refused += self._guard(batch[0]) or self._make(batch)
         return tuple(refused)
 
     async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
@@ -131,7 +130,7 @@ class Kernel:
     async def set_rules(self, present: bool) -> None:
         """See `KernelPort.set_rules`."""
         wanted = present and self._table != MAIN_TABLE
-        async with self._asking, self._changing:
+        async with self._asking:
             for family in FAMILIES:
                 try:
                     ours = await self._questions.dump(

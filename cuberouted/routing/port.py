@@ -33,7 +33,8 @@ class KernelPort(Protocol):
 
     "Ours" is what bears the protocol number, and nothing else is ever changed. Every
     method may raise KernelError. Cancelling one leaves nothing half said; which of the
-    changes of a cancelled `apply` were made is for the next `dump` to tell.
+    changes of a cancelled `apply` were made is for the next `dump` to tell. One that is
+    called while changes are applied may see half of them.
     """
 
     async def links(self) -> tuple[Link, ...]:

@@ -69,6 +69,10 @@ class Router:
         done then is done with the next call, or the next scan.
         """
         self._moved.update(moved)
+        if not any(map(self._concerns_us, self._moved)):  # clients of our own, mostly
+            self._moved.clear()
+            await trio.lowlevel.checkpoint()
+            return
         # each turn that others get costs a client that has just connected 50 us: the lock is one
         await trio.lowlevel.checkpoint_if_cancelled()
         with trio.CancelScope(shield=True):
@@ -138,6 +142,9 @@ class Router:
         self.fib.nexthops.paths, self.fib.sources = paths, sources
         strays = self.fib.scanned(await self._kernel.dump(), trio.current_time())
         await self._kernel.apply(strays)
+
+    def _concerns_us(self, prefix: Prefix) -> bool:
+        return self.fib.concerns(prefix) or self._target_of(prefix) is not None
 
     async def _want(self, prefixes: Iterable[Prefix]) -> None:
         ordered = list(prefixes)
