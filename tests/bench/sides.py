@@ -66,7 +66,7 @@ def side_by_side(clients: int) -> Iterator[list[Side]]:
         for name, lab in labs.items():
             stays, *others = [lab.client(f"host{number}") for number in range(clients + 1)]
             stays.connect(lab.servers[0])
-            ears = stack.enter_context(Ears(*(server.host for server in lab.servers)))
+            ears = stack.enter_context(Ears(*(server.host for server in lab.servers), prompt=True))
             sides.append(Side(name, lab, ears, others))
         yield sides
 
