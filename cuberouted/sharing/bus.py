@@ -121,9 +121,9 @@ class ZmqBus:
             return Request(None, said)
         return Request(sender, said)
 
-    async def readable(self) -> None:
-        """Wait until a subscriber has sent something."""
-        await self._wakeup.readable()
+    async def readable(self, deadline: float) -> None:
+        """Wait until a subscriber has sent something, or *deadline*."""
+        await self._wakeup.readable(deadline)
 
     @contextmanager
     def open(self, end: PeerEnd) -> Iterator[Subscriber]:

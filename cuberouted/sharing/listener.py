@@ -62,8 +62,7 @@ class Listener:
         socket.subscribe(UPDATES)
         while True:
             deadline = self.session.deadline
-            with trio.move_on_at(deadline):
-                await socket.readable()
+            await socket.readable(deadline)
             await self._drain(socket)
             if trio.current_time() >= self.session.deadline:
                 await self._judge(socket, deadline)

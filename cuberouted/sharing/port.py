@@ -70,8 +70,8 @@ class PeerSocket(Protocol):
     def receive(self) -> Sequence[bytes] | None:
         """The frames of the next message, or None: nothing has come."""
 
-    async def readable(self) -> None:
-        """Wait until `receive` has something."""
+    async def readable(self, deadline: float) -> None:
+        """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
 
     async def link_change(self) -> Link:
         """Wait until the connection is another than last told. Has to be awaited all the
@@ -106,8 +106,8 @@ class Bus(Protocol):
     def receive(self) -> Request | None:
         """The next thing that a subscriber sent, or None."""
 
-    async def readable(self) -> None:
-        """Wait until `receive` has something."""
+    async def readable(self, deadline: float) -> None:
+        """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
 
     def open(self, end: PeerEnd) -> AbstractContextManager[PeerSocket]:
         """Connect to a peer. The context has to end before the bus does."""

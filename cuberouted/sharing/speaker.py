@@ -24,8 +24,7 @@ class Speaker:
     async def run(self) -> None:
         """Answer subscribers, and beat when nothing else was said; for ever."""
         while True:
-            with trio.move_on_at(self._publisher.deadline):
-                await self._bus.readable()
+            await self._bus.readable(self._publisher.deadline)
             now = trio.current_time()
             self._take_requests(now)
             self._publish(self._publisher.timer(now))

@@ -74,16 +74,15 @@ class Subscriber:
         except zmq.Again:
             return None
 
-    async def readable(self) -> None:
-        """Wait until a message has come (or the socket is another)."""
-        await self._wakeup.readable()
+    async def readable(self, deadline: float) -> None:
+        """Wait until a message has come (or the socket is another), or *deadline*."""
+        await self._wakeup.readable(deadline)
 
     async def link_change(self) -> Link:
         """Wait for a change of the connection; mends the one that ZeroMQ has given up."""
         while True:
             patience = trio.current_time() + REVIVE_AFTER if self._given_up else math.inf
-            with trio.move_on_at(min(patience, self._next_key_at)):
-                await self._monitor_wakeup.readable()
+            await self._monitor_wakeup.readable(min(patience, self._next_key_at))
             if trio.current_time() >= self._next_key_at:
                 self._server_keys.rotate(-1)
                 self._reconnect()

@@ -7,6 +7,8 @@ whoever else used the socket has to `nudge` the task that waits.
 
 from __future__ import annotations
 
+from math import inf
+
 import trio
 import zmq
 
@@ -21,9 +23,9 @@ class Wakeup:
         self._fd = socket.fileno()
         self._scope: trio.CancelScope | None = None
 
-    async def readable(self) -> None:
-        """Wait until there is something to receive, or `nudge`. One task at a time."""
-        with trio.CancelScope() as self._scope:
+    async def readable(self, deadline: float = inf) -> None:
+        """Wait until there is something to receive, `nudge` or *deadline*. One task at a time."""
+        with trio.CancelScope(deadline=deadline) as self._scope:
             while not self._pending():
                 await trio.lowlevel.wait_readable(self._fd)
         self._scope = None

@@ -194,8 +194,9 @@ class FakeBus:
     def receive(self) -> Request | None:
         return self.inbox.get()
 
-    async def readable(self) -> None:
-        await self.inbox.ready()
+    async def readable(self, deadline: float) -> None:
+        with trio.move_on_at(deadline):
+            await self.inbox.ready()
 
     @contextmanager
     def open(self, end: PeerEnd) -> Iterator[FakePeerSocket]:
@@ -234,8 +235,9 @@ class FakePeerSocket:
     def receive(self) -> Sequence[bytes] | None:
         return self._inbox.get()
 
-    async def readable(self) -> None:
-        await self._inbox.ready()
+    async def readable(self, deadline: float) -> None:
+        with trio.move_on_at(deadline):
+            await self._inbox.ready()
 
     async def link_change(self) -> Link:
         while True:

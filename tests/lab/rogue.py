@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from math import inf
 
 import trio
 import zmq
@@ -90,7 +91,7 @@ class Rogue:
 
     async def answer(self) -> None:
         while True:
-            await self.bus.readable()
+            await self.bus.readable(inf)
             while (request := self.bus.receive()) is not None:
                 topic = request.frame[1:]
                 if request.frame[:1] == b"\x01" and is_snapshot_topic(topic):

@@ -156,8 +156,7 @@ def hasty_timers() -> None:
     async def listen(self: Listener, socket: PeerSocket) -> None:
         socket.subscribe(b"u")
         while True:
-            with trio.move_on_at(self.session.deadline):
-                await socket.readable()
+            await socket.readable(self.session.deadline)
             if trio.current_time() >= self.session.deadline:
                 await self._carry_out(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)

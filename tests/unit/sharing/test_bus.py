@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,14 @@ def end(port: int, address: bytes = LOOPBACK, device: str | None = None) -> Peer
 async def next_request(bus: Bus) -> Request:
     with trio.fail_after(SOON):
         while (request := bus.receive()) is None:
-            await bus.readable()
+            await bus.readable(inf)
         return request
 
 
 async def next_message(peer: PeerSocket) -> list[bytes]:
     with trio.fail_after(SOON):
         while (frames := peer.receive()) is None:
-            await peer.readable()
+            await peer.readable(inf)
         return list(frames)
 
 
@@ -237,7 +238,7 @@ async def test_of_two_keys_the_one_in_force_is_found(
         with b.open(locked(port, *keys)) as peer:
             peer.subscribe(b"u")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(peer.readable)
+                nursery.start_soon(peer.readable, inf)
                 while await next_link(peer) is not Link.CONNECTED:
                     pass
                 assert (await next_request(a)).frame == b"\x01u"
@@ -250,7 +251,7 @@ async def test_a_peer_that_changes_its_key_is_heard_again(monkeypatch: pytest.Mo
     async with open_bus(free_port(), 3.0, THEIRS[1]) as b, trio.open_nursery() as nursery:
         with b.open(locked(port, OURS[0], OTHER[0])) as peer:
             peer.subscribe(b"u")
-            nursery.start_soon(peer.readable)
+            nursery.start_soon(peer.readable, inf)
             for _, secret in (OURS, OTHER, OURS):
                 async with open_bus(port, 3.0, secret) as a:
                     a.admit({THEIRS[0]: "b"})
@@ -441,7 +442,7 @@ async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: tr
     async with open_bus(free_port(), 3.0) as b:
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
-            nursery.start_soon(peer.readable)  # who does not listen does not subscribe again
+            nursery.start_soon(peer.readable, inf)  # who does not listen does not subscribe again
             assert await next_link(peer) is Link.DISCONNECTED
             async with publishing(port):
                 assert await next_link(peer) is Link.CONNECTED
