@@ -14,6 +14,7 @@ import attrs
 
 from cuberouted.model import Prefix
 from cuberouted.routing.nexthops import Nexthops, Target
+from cuberouted.routing.paths import Path
 from cuberouted.routing.values import (
     Change,
     ForeignRoute,
@@ -30,15 +31,11 @@ ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
 
 @attrs.define
 class Fib:
-    """The mirror of what we have in the kernel, and what we want there.
-
-    ``sources``: preferred source addresses by network (`paths.preferred_sources`), set
-    before each scan.
-    """
+    """The mirror of what we have in the kernel, and what we want there."""
 
     metric: int
-    nexthops: Nexthops = attrs.field(factory=Nexthops)
-    sources: Sequence[tuple[Prefix, bytes]] = ()
+    nexthops: Nexthops = attrs.field(factory=Nexthops, init=False)
+    _sources: Sequence[tuple[Prefix, bytes]] = attrs.field(default=(), init=False)
     stale: bool = attrs.field(default=False, init=False)
     _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
     _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
@@ -50,16 +47,25 @@ class Fib:
 
     # -- what is told --
 
-    def scanned(self, found: Installed, now: float) -> list[Change]:
+    def scanned(
+        self,
+        found: Installed,
+        paths: Mapping[tuple[str, int], Path],
+        sources: Sequence[tuple[Prefix, bytes]],
+        now: float,
+    ) -> list[Change]:
         """A dump of all that is ours: from *now* on this is what is installed.
 
-        Returns what can go at once, because nothing of ours has that form.
+        *paths*: where each neighbour is (`paths.paths`). *sources*: preferred source addresses
+        by network (`paths.preferred_sources`). Returns what can go at once, because nothing of
+        ours has that form.
         """
+        self._sources = sources
         self._installed = dict(found.routes)
         self._since = {prefix: self._since.get(prefix, now) for prefix in found.routes}
         self._refused.clear()
         self.stale = False
-        self.nexthops.scanned(found.nexthops)
+        self.nexthops.scanned(found.nexthops, paths)
         return [Change(Verb.DELETE, stray) for stray in found.strays]
 
     def adopted(self) -> dict[Target, list[Prefix]]:
@@ -176,7 +182,7 @@ class Fib:
 
     def _source(self, prefix: Prefix) -> bytes | None:
         size, own = len(prefix.address), None
-        for network, address in self.sources:
+        for network, address in self._sources:
             if len(address) == size:
                 if network.contains(prefix):
                     return address

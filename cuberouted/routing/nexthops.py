@@ -46,12 +46,9 @@ class Plan:
 
 @attrs.define
 class Nexthops:
-    """The mirror of our nexthop objects in the kernel.
+    """The mirror of our nexthop objects in the kernel."""
 
-    ``paths``: where each neighbour is (`paths.paths`), set before each `scanned`.
-    """
-
-    paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict)
+    _paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict, init=False)
     _held: dict[int, Nexthop] = attrs.field(factory=dict, init=False)
     _ids: dict[Target, int] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
@@ -61,14 +58,17 @@ class Nexthops:
 
     # -- what is told --
 
-    def scanned(self, found: Mapping[int, Nexthop]) -> None:
-        """These are what we have in the kernel; find out whom each stands for."""
-        self._held = dict(found)
+    def scanned(self, found: Mapping[int, Nexthop], paths: Mapping[tuple[str, int], Path]) -> None:
+        """*found* is what we have in the kernel, and *paths* is where each neighbour is now.
+
+        Finds out whom each object stands for.
+        """
+        self._held, self._paths = dict(found), paths
         self._settled = None
         self._ids = {t: i for t, i in self._ids.items() if self._still_fits(t, i)}
         known = set(self._ids.values())
         by_path: dict[Path, list[tuple[str, int]]] = {}
-        for where, path in self.paths.items():
+        for where, path in self._paths.items():
             by_path.setdefault(path, []).append(where)
         for id_, nexthop in self._held.items():
             path = Path(nexthop.family, nexthop.device, nexthop.gateway)
@@ -150,7 +150,7 @@ class Nexthops:
         """How to reach *target*; None also where nothing should lead there."""
         if target not in self._users or (target.name in self._shunned and not target.to_server):
             return None
-        return self.paths.get((target.name, target.family))
+        return self._paths.get((target.name, target.family))
 
     def _id(self, target: Target) -> int:
         if target not in self._ids:
@@ -161,7 +161,7 @@ class Nexthops:
 
     def _still_fits(self, target: Target, id_: int) -> bool:
         # a nexthop object may be replaced, but never by one of another family
-        path, nexthop = self.paths.get((target.name, target.family)), self._held.get(id_)
+        path, nexthop = self._paths.get((target.name, target.family)), self._held.get(id_)
         return nexthop is not None and (path is None or path.family == nexthop.family)
 
 

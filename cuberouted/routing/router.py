@@ -139,8 +139,8 @@ class Router:
     async def _scan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
     ) -> None:
-        self.fib.nexthops.paths, self.fib.sources = paths, sources
-        strays = self.fib.scanned(await self._kernel.dump(), trio.current_time())
+        found = await self._kernel.dump()
+        strays = self.fib.scanned(found, paths, sources, trio.current_time())
         await self._kernel.apply(strays)
 
     def _concerns_us(self, prefix: Prefix) -> bool:

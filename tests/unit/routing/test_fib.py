@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cuberouted.model import Prefix
 from cuberouted.routing.fib import Fib, removal
-from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Nexthops, Target
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.values import (
     Change,
@@ -70,8 +70,9 @@ class KernelModel:
         assert not self.fib.done(changes, [], NOW)
         return changes
 
-    def rescan(self):
-        self.apply(self.fib.scanned(Installed(dict(self.nexthops), dict(self.routes)), NOW))
+    def rescan(self, paths=PATHS, sources=SOURCES):
+        found = Installed(dict(self.nexthops), dict(self.routes))
+        self.apply(self.fib.scanned(found, paths, sources, NOW))
         changes = self.fib.changes(self.fib.everything())
         self.apply(changes)
         self.fib.done(changes, [], NOW)
@@ -81,9 +82,15 @@ class KernelModel:
         return {p: self.nexthops[r.nexthop].device for p, r in self.routes.items()}
 
 
+def new_fib():
+    fib = Fib(METRIC)
+    assert fib.scanned(Installed({}, {}), PATHS, SOURCES, NOW) == []
+    return fib
+
+
 @pytest.fixture
 def fib():
-    return Fib(METRIC, Nexthops(PATHS), SOURCES)
+    return new_fib()
 
 
 @pytest.fixture
@@ -120,26 +127,23 @@ def test_a_client_that_roams_from_a_peer_that_is_then_lost_keeps_its_new_route(k
     assert kernel.leads() == {HOST1: TUN2.device}
 
 
-def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel, fib):
+def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
-    fib.nexthops.paths = PATHS | {("B", V4): Path(V4, 9, None)}
-    [change] = kernel.rescan()
+    [change] = kernel.rescan(PATHS | {("B", V4): Path(V4, 9, None)})
     assert change.verb is Verb.REPLACE
     assert kernel.leads() == {HOST1: 9, HOST2: 9}
 
 
-def test_a_path_of_another_family_is_another_nexthop(kernel, fib):
+def test_a_path_of_another_family_is_another_nexthop(kernel):
     kernel.follow({HOST1: CLIENTS_B})
-    fib.nexthops.paths = PATHS | {("B", V4): Path(V6, 9, bytes(16))}
-    kernel.rescan()
+    kernel.rescan(PATHS | {("B", V4): Path(V6, 9, bytes(16))})
     assert kernel.leads() == {HOST1: 9}
 
 
 def test_without_a_path_the_route_waits_for_one(kernel, fib):
-    fib.nexthops.paths = {}
+    kernel.rescan(paths={})
     assert kernel.follow({HOST1: CLIENTS_B}) == []
     assert (fib.desired_count, fib.installed_count) == (1, 0)
-    fib.nexthops.paths = PATHS
     kernel.rescan()
     assert kernel.leads() == {HOST1: TUN1.device}
 
@@ -165,19 +169,18 @@ def test_everything_comes_back_when_the_kernel_has_dropped_it(kernel):
     assert kernel.routes == before
 
 
-def test_a_source_address_that_has_come_is_put_into_the_routes(kernel, fib):
-    fib.sources = ()
+def test_a_source_address_that_has_come_is_put_into_the_routes(kernel):
+    kernel.rescan(sources=())
     kernel.follow({HOST1: CLIENTS_B})
     assert kernel.routes[HOST1].source is None
-    fib.sources = SOURCES
     kernel.rescan()
     assert kernel.routes[HOST1].source == OURS
 
 
 def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
-    restarted = Fib(METRIC, Nexthops(PATHS), SOURCES)
-    restarted.scanned(Installed(kernel.nexthops, kernel.routes), NOW)
+    restarted = Fib(METRIC)
+    restarted.scanned(Installed(kernel.nexthops, kernel.routes), PATHS, SOURCES, NOW)
     assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
     restarted.want(wanted, wanted.get)
@@ -188,7 +191,7 @@ def test_routes_towards_nobody_we_know_are_removed(kernel, fib):
     stranger = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
     stray = StrayRoute(HOST2, table=7, metric=3)
     found = Installed({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
-    assert fib.scanned(found, NOW) == [Change(Verb.DELETE, stray)]
+    assert fib.scanned(found, PATHS, SOURCES, NOW) == [Change(Verb.DELETE, stray)]
     assert fib.adopted() == {}
     assert fib.changes(fib.everything()) == [Change(Verb.DELETE, stranger)]
 
@@ -265,20 +268,20 @@ worlds = st.sampled_from([PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): Path
 
 @given(st.lists(st.tuples(tables, worlds)))
 def test_the_kernel_ends_up_as_wanted_whatever_came_before(story):
-    fib = Fib(METRIC, Nexthops(PATHS), SOURCES)
-    kernel = KernelModel(fib)
+    kernel = KernelModel(new_fib())
+    seen = PATHS
     wanted: dict[Prefix, Target | None] = {}
     for table, world in story:
         wanted |= table
         kernel.follow(table)
-        if fib.nexthops.paths is not world:
-            fib.nexthops.paths = world
-            kernel.rescan()
+        if seen is not world:
+            seen = world
+            kernel.rescan(world)
         expected = {
             prefix: world[target.name, V4].device
             for prefix, target in wanted.items()
             if target and (target.name, V4) in world
         }
         assert kernel.leads() == expected
-        assert kernel.rescan() == []
+        assert kernel.rescan(world) == []
         assert len(kernel.nexthops) == len({wanted[prefix] for prefix in expected})
