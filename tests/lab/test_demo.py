@@ -28,7 +28,7 @@ def test_the_demo_tells_its_story_to_the_end() -> None:
 
 def test_the_demo_cleans_up_when_it_is_interrupted(tmp_path: Path) -> None:
     with subprocess.Popen(
-        DEMO,
+        ["env", "--default-signal=INT", *DEMO],  # a shell's background jobs ignore it
         cwd=PROJECT,
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
