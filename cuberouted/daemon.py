@@ -21,6 +21,7 @@ from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watch import Watch, watch
 from cuberouted.routing.port import KernelPort
+from cuberouted.routing.removal import remove_all
 from cuberouted.running import Running
 from cuberouted.sharing.listener import Listener
 from cuberouted.sharing.news import Lost, Terms
@@ -109,7 +110,7 @@ class Daemon:
         """Serve until `stop`. Started once the kernel has been read and its routes adopted.
 
         Raises:
-          KernelError: the kernel could not be read at the start.
+          KernelError: the kernel could not be read at the start, or not be cleared at the end.
         """
         await self._lookout.start()
         task_status.started()
@@ -125,7 +126,8 @@ class Daemon:
             self._speaker.goodbye(restarting=keep)
             nursery.cancel_scope.cancel()
         if not keep:
-            await self.node.router.withdraw()
+            with trio.CancelScope(shield=True):
+                await remove_all(self._edges.kernel)
 
     @property
     def strangers(self) -> int:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from cuberouted.config import Config
 from cuberouted.report import Owners, Routes, routes
-from cuberouted.routing.fib import ALREADY_GONE, removal
 from cuberouted.routing.kernel import open_kernel
-from cuberouted.routing.port import KernelError, KernelPort
-from cuberouted.routing.values import described
+from cuberouted.routing.removal import remove_all
 
 
 async def read_routes(config: Config, owners: Owners | None) -> Routes:
@@ -26,18 +22,3 @@ async def flush_routes(config: Config) -> int:
         config.route_table, config.route_metric, config.route_protocol
     ) as kernel:
         return await remove_all(kernel)
-
-
-async def remove_all(kernel: KernelPort) -> int:
-    """Remove every route, nexthop and rule of ours. Returns how many routes there were.
-
-    Raises:
-      KernelError: not all could be removed.
-    """
-    found = await kernel.dump()
-    for refusal in await kernel.apply(removal(found)):
-        if refusal.errno not in ALREADY_GONE:
-            what, why = described(refusal.change.what), refusal.why or os.strerror(refusal.errno)
-            raise KernelError(f"{what} cannot be removed: {why}", refusal.errno)
-    await kernel.set_rules(present=False)
-    return len(found.routes) + len(found.strays)

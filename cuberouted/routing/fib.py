@@ -22,7 +22,6 @@ from cuberouted.routing.values import (
     Nexthop,
     Refusal,
     Route,
-    StrayRoute,
     Verb,
 )
 
@@ -236,14 +235,3 @@ def _shadowed(prefix: Prefix, other: ForeignRoute) -> str:
         return said
     # OpenVPN's own `route` for a network behind a client is such a one
     return said + "; with a route_table of its own cuberouted's would be consulted first"
-
-
-def removal(found: Installed) -> list[Change]:
-    """What removes all that is ours. A nexthop object takes its routes with it."""
-    orphans = [route for route in found.routes.values() if route.nexthop not in found.nexthops]
-    gone: list[Nexthop | Route | StrayRoute] = [
-        *found.nexthops.values(),
-        *orphans,
-        *found.strays,
-    ]
-    return [Change(Verb.DELETE, what) for what in gone]

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import Fib, removal
+from cuberouted.routing.fib import Fib
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.port import KernelError, KernelPort
@@ -127,14 +127,6 @@ class Router:
         self.fib.forget_foreign()
         self.fib.foreign(found, ())
         self._report_conflicts()
-
-    async def withdraw(self) -> None:
-        """Remove every route, nexthop and rule of ours."""
-        with trio.CancelScope(shield=True):
-            async with self._lock:
-                found = await self._kernel.dump()
-                await self._kernel.apply(removal(found))
-                await self._kernel.set_rules(present=False)
 
     async def _scan(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import Fib, removal
+from cuberouted.routing.fib import Fib
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.values import (
@@ -251,14 +251,6 @@ def test_what_is_gone_already_need_not_be_deleted(kernel, fib):
     refuse(fib, asked(fib, {HOST1: None}), errno.ESRCH, Route)
     assert not fib.stale
     assert fib.installed_count == 1
-
-
-def test_removal_takes_all_that_is_ours():
-    nexthop = Nexthop(FIRST_NEXTHOP_ID, V4, 5, None)
-    with_nexthop, orphan = Route(HOST1, nexthop.id, None), Route(HOST2, 12, None)
-    stray = StrayRoute(SERVER, 7, 3)
-    found = Installed({nexthop.id: nexthop}, {HOST1: with_nexthop, HOST2: orphan}, strays=(stray,))
-    assert removal(found) == [Change(Verb.DELETE, what) for what in (nexthop, orphan, stray)]
 
 
 targets = st.sampled_from([None, CLIENTS_B, CLIENTS_C, SERVERS_B])

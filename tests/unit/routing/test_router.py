@@ -183,15 +183,6 @@ async def test_a_stray_of_ours_goes_with_the_first_scan(scene):
     assert scene.kernel.installed == Installed({}, {}, ())
 
 
-async def test_withdraw_removes_all_that_is_ours_and_nothing_else(scene):
-    await scene.lead({host(1): TO_B, host(2): TO_C})
-    scene.kernel.add_route("10.9.0.1/32", "to-B", metric=99, protocol=PROTOCOL)
-    scene.kernel.add_route("10.9.0.2/32", "to-B", metric=METRIC)
-    await scene.router.withdraw()
-    assert scene.kernel.installed == Installed({}, {}, ())
-    assert len(await scene.kernel.foreign_routes(lambda prefix: prefix.is_host)) == 1
-
-
 async def test_a_route_of_somebody_else_is_told_once_and_ours_goes_in_when_it_has_gone(
     scene, caplog
 ):

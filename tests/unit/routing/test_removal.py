@@ -4,10 +4,10 @@ import errno
 
 import pytest
 
-from cuberouted.maintenance import remove_all
 from cuberouted.model import Prefix
 from cuberouted.routing.port import KernelError
-from cuberouted.routing.values import Change, Installed, Nexthop, Refusal, Route, Verb
+from cuberouted.routing.removal import removal, remove_all
+from cuberouted.routing.values import Change, Installed, Nexthop, Refusal, Route, StrayRoute, Verb
 from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import STATIC
 
@@ -49,9 +49,20 @@ async def test_what_cannot_be_removed_is_told():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
     with pytest.raises(KernelError, match="nexthop 1000 cannot be removed: Operation not perm"):
         await remove_all(kernel)
+    assert kernel.rules() == []
 
 
 async def test_what_went_by_itself_is_no_mistake():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
     kernel.reason = errno.ENOENT
     assert await remove_all(kernel) == 3
+
+
+def test_a_nexthop_takes_its_routes_along():
+    nexthop = Nexthop(1000, 2, 5, None)
+    its_own, orphan = (
+        Route(Prefix.parse(f"10.9.0.{n}"), id_, None) for n, id_ in ((1, 1000), (2, 12))
+    )
+    stray = StrayRoute(Prefix.parse("10.9.0.3"), 7, 3)
+    found = Installed({1000: nexthop}, {its_own.prefix: its_own, orphan.prefix: orphan}, (stray,))
+    assert removal(found) == [Change(Verb.DELETE, what) for what in (nexthop, orphan, stray)]
