@@ -14,6 +14,7 @@ from cuberouted.config import Config, OpenVPNConfig, parse
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, Edges
 from cuberouted.model import Prefix, written
+from cuberouted.routing.port import KernelError
 from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
 from cuberouted.sharing.session import PeerSession
 from tests.fakes.bus import FakeBus
@@ -70,7 +71,8 @@ class Server:
 
     ``settings``: further lines of its configuration's first part, ``sections`` whole sections
     in place of those that name the peers; both count from the next `start` or `reload`.
-    ``skew``: seconds that its wall clock is ahead. ``daemon`` is the last one that was started.
+    ``skew``: seconds that its wall clock is ahead. ``daemon`` is the last one that was started,
+    and ``last_words`` what its kernel refused when it was stopped.
     """
 
     def __init__(self, mesh: Mesh, name: str, number: int, table: int) -> None:
@@ -88,6 +90,8 @@ class Server:
         self.openvpns: dict[str, FakeOpenVPN] = {}
         self.bus: FakeBus
         self.daemon: Daemon
+        self.last_words = ""
+        self._stopping = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -113,17 +117,24 @@ class Server:
         config = self.config
         self.bus = self.mesh.network.bus(self.address)
         self._scope, self._ended = trio.CancelScope(), trio.Event()
+        self._stopping, self.last_words = False, ""
         edges = Edges(self.kernel, self.bus, self, self.wall_clock, self.mesh.random.randbytes)
         self.daemon = Daemon(config, edges)
         await self.mesh.nursery.start(self._run)
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
         with self._scope:
-            await self.daemon.run(task_status=task_status)
+            try:
+                await self.daemon.run(task_status=task_status)
+            except KernelError as error:
+                if not self._stopping:
+                    raise
+                self.last_words = str(error)
         self._ended.set()
 
     async def stop(self) -> None:
         """End its daemon in good order."""
+        self._stopping = True
         self.daemon.stop()
         await self._ended.wait()
         self.mesh.network.stop(self.address)

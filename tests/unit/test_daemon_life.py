@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import trio
 
@@ -34,6 +36,16 @@ async def test_a_daemon_that_ends_leaves_nothing_behind_here_or_there(mesh, auto
     assert b.kernel.installed == NOTHING
     assert await mesh.until(lambda: "B" not in {*a.routes.values(), *c.routes.values()}) < AT_ONCE
     assert c.clients == {HOST1: "A"}
+
+
+async def test_routes_that_the_kernel_does_not_let_go_are_its_last_words(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    a.kernel.broken = KernelError("out of memory", errno.ENOMEM)
+    await a.stop()
+    assert a.last_words == "out of memory"
+    assert a.clients == {HOST2: "B"}
 
 
 async def test_with_on_exit_keep_a_restart_changes_no_route_anywhere(mesh, autojump_clock):
