@@ -18,10 +18,12 @@ async def remove_all(kernel: KernelPort) -> int:
     found = await kernel.dump()
     refusals = await kernel.apply(removal(found))
     await kernel.set_rules(present=False)
-    for refusal in refusals:
-        if refusal.errno not in ALREADY_GONE:
-            what, why = described(refusal.change.what), refusal.why or os.strerror(refusal.errno)
-            raise KernelError(f"{what} cannot be removed: {why}", refusal.errno)
+    left = [refusal for refusal in refusals if refusal.errno not in ALREADY_GONE]
+    if left:
+        first, *more = left
+        what, why = described(first.change.what), first.why or os.strerror(first.errno)
+        rest = f" and {len(more)} more" if more else ""
+        raise KernelError(f"{what}{rest} cannot be removed: {why}", first.errno)
     return len(found.routes) + len(found.strays)
 
 

@@ -47,7 +47,9 @@ async def test_all_that_is_ours_is_removed_and_nothing_else():
 
 async def test_what_cannot_be_removed_is_told():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
-    with pytest.raises(KernelError, match="nexthop 1000 cannot be removed: Operation not perm"):
+    with pytest.raises(
+        KernelError, match="nexthop 1000 and 1 more cannot be removed: Operation not"
+    ):
         await remove_all(kernel)
     assert kernel.rules() == []
 
