@@ -9,13 +9,16 @@ import time
 from tests.lab import ping, routes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
-from tests.lab.mesh import assert_all_reach_all, share, wait_routes
+from tests.lab.mesh import assert_all_reach_all, share, wait_routes, wanted
 from tests.lab.network import lose, lose_nothing
 from tests.lab.waiting import wait_for
 
 CLIENTS = {"host1": 0, "host2": 1}
 LOSSY = float(os.environ.get("CUBEROUTED_LOSSY", "6"))
 """Seconds of packet loss."""
+
+PATIENCE = 30.0
+"""Seconds for news to come through with that loss; the peer may be down for some of them."""
 
 
 def index(host: Host, device: str) -> int:
@@ -53,6 +56,8 @@ def test_a_tunnel_that_lost_every_fifth_packet_has_every_route_afterwards(lab: L
     while time.monotonic() < end:  # something has to be told meanwhile
         two.roam(server)
         where[two] = server
+        # who moves on before this is known has two sessions that are equally new
+        routes.wait_towards(other.host, wanted(other, where), timeout=PATIENCE)
         server, other = other, server
     for each in lab.servers:
         lose_nothing(each.host)
