@@ -49,6 +49,8 @@ class ManagementError(Exception):
     """OpenVPN (or who sits in its place) does not speak its protocol; str() says how."""
 
 
+ENV = b">CLIENT:ENV,"
+
 MAYBE_NO_ROW = (b">", b"E", b"S")
 """Notifications, END, ERROR:, ENTER PASSWORD: and SUCCESS: begin so, and hardly a row."""
 
@@ -86,6 +88,9 @@ class Management:
         for line in lines:
             if self._in_rows and not line.startswith(MAYBE_NO_ROW):
                 rows.append(self._bounded(line).rstrip(b"\r"))
+                continue
+            if self._established is None and line.startswith(ENV):
+                self._bounded(line)  # what is left of an environment, most of what is ever said
                 continue
             self._take(rows, events)
             self._line(self._bounded(self._without_prompt(line, events)).rstrip(b"\r"), events)
@@ -128,9 +133,9 @@ class Management:
         The first lines have what is; some fifty follow. OpenVPN writes an environment in one
         go: whatever else comes ends it, also where its END ran into a line that was cut.
         """
-        if not line.startswith(b">CLIENT:ENV,") or line == b">CLIENT:ENV,END":
+        if not line.startswith(ENV) or line == ENV + b"END":
             return False
-        key, _, value = line[len(b">CLIENT:ENV,") :].partition(b"=")
+        key, _, value = line[len(ENV) :].partition(b"=")
         if key in ESTABLISHED_ENV:
             self._env[key] = value
         return not self._env.keys() >= ENOUGH_ENV
