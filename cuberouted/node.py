@@ -87,7 +87,9 @@ class Node:
         The kernel follows before the peers are told: with DCO a stale route to another
         node cuts the client that has just come here off.
         """
-        for claims, withdrawn in _slices(news.claims, news.withdrawn):
+        for number, (claims, withdrawn) in enumerate(_slices(news.claims, news.withdrawn)):
+            if number:
+                await trio.lowlevel.checkpoint()
             await self._settle(self.rib.hold(news.instance, claims, withdrawn))
         adopted = Source(Origin.PEER, local_name(news.instance))
         if news.complete and self.rib.said_by(adopted):
@@ -167,6 +169,7 @@ class Node:
     ) -> None:
         for advertise in _batched(advertisements):
             await self._settle(self.rib.learn(source, node, advertise))
+            await trio.lowlevel.checkpoint()
         said = {advertisement.prefix for advertisement in advertisements}
         await self._withdraw(source, [p for p in self.rib.said_by(source) if p not in said])
 

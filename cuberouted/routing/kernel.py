@@ -106,8 +106,8 @@ class Kernel:
         """See `KernelPort.apply`. Other tasks have their turn between batches."""
         refused: list[Refusal] = []
         for number, batch in enumerate(_batches(changes)):
-            if number:  # before, not after: what the last batch came to must be told
-                await trio.lowlevel.checkpoint()
+            if number:
+                await trio.lowlevel.cancel_shielded_checkpoint()
             refused += self._guard(batch[0]) or self._make(batch)
         return tuple(refused)
 

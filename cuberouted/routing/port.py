@@ -32,9 +32,8 @@ class KernelPort(Protocol):
     """A kernel's routing, seen through one table, one metric and one protocol number.
 
     "Ours" is what bears the protocol number, and nothing else is ever changed. Every
-    method may raise KernelError. Cancelling one leaves nothing half said; which of the
-    changes of a cancelled `apply` were made is for the next `dump` to tell. One that is
-    called while changes are applied may see half of them.
+    method may raise KernelError. Cancelling one leaves nothing half said. One that is called
+    while changes are applied may see half of them.
     """
 
     async def links(self) -> tuple[Link, ...]:
@@ -48,7 +47,8 @@ class KernelPort(Protocol):
     async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
         """Makes *changes* in order, and tells those that the kernel refused.
 
-        A refused one stops none of the others. What to expect:
+        A refused one stops none of the others, nor does a cancellation: many changes take
+        milliseconds, and half of them would be nobody's. What to expect:
 
         - EEXIST: an added route's prefix and metric, or a nexthop's id, is somebody's.
         - ESRCH: a route to be deleted is not there. ENOENT: nor a nexthop.

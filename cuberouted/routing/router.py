@@ -1,8 +1,8 @@
 """Keeps the kernel equal to what the RIB says. A shell: `fib` decides, the kernel does.
 
 Everything that changes the kernel goes through one lock, so that the mirror in `Fib` and
-the kernel move together. A change that is under way is not cancelled: it takes
-milliseconds, and half a batch would leave the mirror wrong.
+the kernel move together. What waits for the lock can be cancelled; what has it is done to
+its end, for the kernel cuts no change in two (`port.KernelPort.apply`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from cuberouted.model import Prefix
+from cuberouted.promptlock import PromptLock
 from cuberouted.routing.fib import Fib
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.paths import Path
@@ -56,7 +57,7 @@ class Router:
         self._kernel = kernel
         self._target_of = target_of
         self._on_stale = on_stale
-        self._lock = trio.Lock()
+        self._lock = PromptLock()
         self._moved: set[Prefix] = set()
         self._reported: set[Prefix] = set()
         self._seldom = Seldom()
@@ -65,21 +66,16 @@ class Router:
     async def follow(self, moved: Iterable[Prefix]) -> None:
         """Make the kernel right for these prefixes. Returns when it is.
 
-        A point where tasks take turns, and where a cancellation is heeded: what is not
-        done then is done with the next call, or the next scan.
+        Other tasks have a turn only while it waits for one of them, or between the parts of
+        many changes. Where it is cancelled, the next call does what is left, or the next scan.
         """
         self._moved.update(moved)
         if not any(map(self._concerns_us, self._moved)):  # clients of our own, mostly
             self._moved.clear()
-            await trio.lowlevel.checkpoint()
             return
-        # each turn that others get costs a client that has just connected 50 us: the lock is one
-        await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True):
-            async with self._lock:  # also when nothing is left: somebody may be at ours
-                prefixes, self._moved = self._moved, set()
-                if not prefixes:
-                    return
+        async with self._lock:  # also when nothing is left: somebody may be at ours
+            prefixes, self._moved = self._moved, set()
+            if prefixes:
                 await self._want(prefixes)
                 await self._try_to_put_right(prefixes)
 
@@ -88,9 +84,8 @@ class Router:
         """No clients' route leads to neighbour *name* meanwhile; those that did go at once."""
         self.fib.nexthops.shun(name)
         try:
-            with trio.CancelScope(shield=True):
-                async with self._lock:
-                    await self._try_to_put_right(())
+            async with self._lock:
+                await self._try_to_put_right(())
             yield
         finally:
             self.fib.nexthops.allow(name)
@@ -99,11 +94,10 @@ class Router:
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
     ) -> None:
         """Read all that is ours in the kernel, and make everything right."""
-        with trio.CancelScope(shield=True):
-            async with self._lock:
-                await self._scan(paths, sources)
-                await self._want(self.fib.everything())
-                await self._put_right(self.fib.everything())
+        async with self._lock:
+            await self._scan(paths, sources)
+            await self._want(self.fib.everything())
+            await self._put_right(self.fib.everything())
 
     async def adopt(
         self, paths: Mapping[tuple[str, int], Path], sources: Sequence[tuple[Prefix, bytes]]
@@ -142,7 +136,7 @@ class Router:
         ordered = list(prefixes)
         for start in range(0, len(ordered), SLICE):
             if start:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.cancel_shielded_checkpoint()
             self.fib.want(ordered[start : start + SLICE], self._target_of)
 
     async def _try_to_put_right(self, prefixes: Iterable[Prefix]) -> None:

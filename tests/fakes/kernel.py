@@ -29,7 +29,7 @@ from tests.kernel_world import MAIN
 
 RULE_PRIORITY = 5657
 BATCH = 256
-"""Changes between two of which a cancellation may come."""
+"""Changes after which other tasks have their turn."""
 
 
 class FakeKernel(FakeWorld):
@@ -71,7 +71,8 @@ class FakeKernel(FakeWorld):
         """See `KernelPort`."""
         refused = []
         for start in range(0, len(changes), BATCH):
-            await self._attend()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self._answer()
             for change in changes[start : start + BATCH]:
                 number = self._make(change)
                 if number:
@@ -113,6 +114,9 @@ class FakeKernel(FakeWorld):
 
     async def _attend(self) -> None:
         await trio.lowlevel.checkpoint()
+        self._answer()
+
+    def _answer(self) -> None:
         if self.broken is not None:
             raise self.broken
 

@@ -109,7 +109,7 @@ class Guard:
     def _check_local(self, node: Node) -> None:
         """No route for a prefix whose best claim is local."""
         router = node.server.daemon.node.router
-        busy = router._lock.locked() or router._moved
+        busy = router._lock._lock.locked() or router._moved
         if not node.running or busy or not self.world.calm.holds(("kernel", node.name)):
             return
         rib = node.server.daemon.node.rib

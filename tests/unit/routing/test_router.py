@@ -35,7 +35,8 @@ class OddKernel(FakeKernel):
     refusing = False
 
     async def apply(self, changes):
-        await trio.sleep(self.seconds)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.seconds)
         refused = [c for c in changes if self.refusing and isinstance(c.what, Route)]
         more = await super().apply([c for c in changes if c not in refused])
         return (*more, *(Refusal(change, errno.EPERM, "") for change in refused))
@@ -119,13 +120,22 @@ async def test_a_change_that_is_under_way_is_not_cancelled(scene, autojump_clock
     assert scene.routes == {host(1): "B"}
 
 
-async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(scene):
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await scene.lead({host(1): TO_B})
-    assert scene.routes == {}
-    await scene.lead({host(2): TO_C})
-    assert scene.routes == {host(1): "B", host(2): "C"}
+async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(scene, autojump_clock):
+    scene.kernel.seconds = 1.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.lead, {host(1): TO_B})
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.5) as waiting:
+            await scene.lead({host(2): TO_B})
+        assert waiting.cancelled_caught
+    assert scene.routes == {host(1): "B"}
+    await scene.lead({host(3): TO_C})
+    assert scene.routes == {host(1): "B", host(2): "B", host(3): "C"}
+
+
+async def test_a_client_of_our_own_waits_for_no_other_task(scene):
+    with trio.testing.assert_no_checkpoints():
+        await scene.router.follow([host(1)])
 
 
 async def test_other_tasks_have_their_turn_during_a_large_change(scene):
