@@ -123,7 +123,7 @@ class Node:
             kind = Kind.SERVER if target.to_server else Kind.CLIENT
             source = Source(Origin.PEER, target.name)
             outcome = outcome.joined(self.rib.adopt(source, kind, prefixes))
-        outcome.moved.update(self.router.fib.everything())  # what nobody adopts goes
+        outcome.moved.update(dict.fromkeys(self.router.fib.everything()))  # what nobody adopts goes
         await self._settle(outcome)
 
     async def look_around(self, surroundings: Surroundings, servers: Mapping[Prefix, str]) -> None:

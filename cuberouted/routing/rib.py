@@ -44,12 +44,13 @@ oldest go first."""
 class Outcome(NamedTuple):
     """What a change to the RIB has changed.
 
-    ``moved``: prefixes whose best claim is another one now. ``advertise`` and ``withdraw``:
+    ``moved``: prefixes whose best claim is another one now, in the order in which that came
+    about. ``advertise`` and ``withdraw``:
     what the peers have to be told of our own claims. ``refused``: what the policy did not
     believe, and why.
     """
 
-    moved: set[Prefix]
+    moved: dict[Prefix, None]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
     refused: list[tuple[Claim, str]]
@@ -57,7 +58,7 @@ class Outcome(NamedTuple):
     @classmethod
     def nothing(cls) -> Outcome:
         """An outcome to be filled."""
-        return cls(set(), [], [], [])
+        return cls({}, [], [], [])
 
     def joined(self, later: Outcome) -> Outcome:
         """This, to which *later* has been added: a copy for each of many would be quadratic."""
@@ -254,7 +255,7 @@ class Rib:
         else:
             del self._claims[prefix]
         if not old or not new or old[0] != new[0]:
-            outcome.moved.add(prefix)
+            outcome.moved[prefix] = None
         if source.origin is Origin.LOCAL or any(c.is_local for c in old):
             self._advertise(prefix, new, outcome)
             self._supersede(prefix, new)

@@ -58,7 +58,7 @@ class Router:
         self._target_of = target_of
         self._on_stale = on_stale
         self._lock = PromptLock()
-        self._moved: set[Prefix] = set()
+        self._moved: dict[Prefix, None] = {}  # in order
         self._reported: set[Prefix] = set()
         self._seldom = Seldom()
         self.fib = Fib(metric)
@@ -69,12 +69,12 @@ class Router:
         Other tasks have a turn only while it waits for one of them, or between the parts of
         many changes. Where it is cancelled, the next call does what is left, or the next scan.
         """
-        self._moved.update(moved)
+        self._moved.update(dict.fromkeys(moved))
         if not any(map(self._concerns_us, self._moved)):  # clients of our own, mostly
             self._moved.clear()
             return
         async with self._lock:  # also when nothing is left: somebody may be at ours
-            prefixes, self._moved = self._moved, set()
+            prefixes, self._moved = self._moved, {}
             if prefixes:
                 await self._want(prefixes)
                 await self._try_to_put_right(prefixes)

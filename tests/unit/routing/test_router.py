@@ -95,6 +95,12 @@ async def test_routes_are_there_when_follow_returns(scene):
     assert scene.stale == 0
 
 
+async def test_routes_are_made_in_the_order_in_which_they_were_told(scene):
+    told = [host(number) for number in (7, 200, 1, 30)]
+    await scene.lead(dict.fromkeys(told, TO_B))
+    assert [*scene.routes] == told
+
+
 async def test_a_route_is_there_when_follow_returns_though_another_task_took_it_along(
     scene, autojump_clock
 ):
