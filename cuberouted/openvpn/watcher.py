@@ -149,9 +149,9 @@ class Watcher:
             now = trio.current_time()
             dialogue.supersede(self._superseded)
             step = dialogue.receive(data, now) if data else dialogue.tick(now)
+            await self._take(step, stream)  # first of all: a client may wait for its news
             self._version = dialogue.version or self._version
             self._show(dialogue.condition)
-            await self._take(step, stream)
             data = await self._receive(stream, dialogue.next_wakeup(now))
 
     async def _receive(self, stream: trio.abc.Stream, deadline: float) -> bytes | None:

@@ -28,6 +28,7 @@ from cuberouted.routing.routemsg import (
     read_route,
 )
 from cuberouted.routing.values import StrayRoute
+from tests.bench.priority import hear_at_once
 from tests.lab.host import Host
 from tests.lab.waiting import wait_for
 
@@ -184,7 +185,7 @@ class Ears:
 
     def _listen(self) -> None:
         if self._prompt:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # of this thread alone
+            hear_at_once()
         while True:
             for key, _ in self._selector.select():
                 if key.data is None:

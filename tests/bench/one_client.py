@@ -8,20 +8,21 @@ import attrs
 
 from tests.bench.ears import ADDED, DELETED
 from tests.bench.figures import SPREAD, Table, distribution, median, ms, ratio
-from tests.bench.sides import CONNECTED, GONE, Side, said_at, side_by_side
+from tests.bench.sides import CONNECTED, GONE, Side, said_at, side_by_side, trace
 from tests.bench.traced import Mark, first, marks
 
 
 @attrs.frozen
 class Size:
-    """So many clients, which come and go so often."""
+    """So many clients, which come and go so often; and once more with marks."""
 
     clients: int
     rounds: int
+    marked: int
 
 
-FULL = Size(clients=10, rounds=10)
-SMALL = Size(clients=2, rounds=1)
+FULL = Size(clients=10, rounds=10, marked=3)
+SMALL = Size(clients=2, rounds=1, marked=1)
 
 CONNECT, LEAVE = "connects on A -> route on B", "leaves A -> route on B gone"
 
@@ -32,12 +33,19 @@ Times = dict[str, list[tuple[float, float]]]
 def measure(size: Size) -> list[Table]:
     """The tables."""
     with side_by_side(size.clients) as sides:
-        times: dict[str, Times] = {side.name: {CONNECT: [], LEAVE: []} for side in sides}
-        for _ in range(size.rounds):
-            _round(sides, times)
+        times = _rounds(sides, size.rounds)
         [ours] = [side for side in sides if side.name == "cuberouted"]
-        stages = _stages(times["cuberouted"], marks(ours.a.host), marks(ours.b.host))
+        trace(ours)
+        [marked] = _rounds([ours], size.marked).values()
+        stages = _stages(marked, marks(ours.a.host), marks(ours.b.host))
     return [_compared(times), stages]
+
+
+def _rounds(sides: list[Side], count: int) -> dict[str, Times]:
+    times: dict[str, Times] = {side.name: {CONNECT: [], LEAVE: []} for side in sides}
+    for _ in range(count):
+        _round(sides, times)
+    return times
 
 
 def _round(sides: list[Side], times: Mapping[str, Times]) -> None:

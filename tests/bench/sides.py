@@ -11,9 +11,10 @@ import attrs
 from tests.bench import bird
 from tests.bench.ears import Ears, device_index
 from tests.bench.mesh import TRACED
+from tests.bench.priority import servers_first
 from tests.lab.client import Client
 from tests.lab.lab import Lab
-from tests.lab.mesh import start_daemons
+from tests.lab.mesh import start_daemons, wait_routes
 from tests.lab.server import Server
 
 CONNECTED = "Peer Connection Initiated"
@@ -28,6 +29,7 @@ class Side:
     lab: Lab
     ears: Ears
     clients: list[Client]
+    stays: Client
 
     @property
     def a(self) -> Server:
@@ -56,19 +58,28 @@ def side_by_side(clients: int) -> Iterator[list[Side]]:
     Each has so many clients, not connected, and one that stays on A.
     """
     with contextlib.ExitStack() as stack:
-        labs = {"cuberouted": stack.enter_context(Lab())}
-        for server in labs["cuberouted"].servers:
-            server.daemon.argv = TRACED
-        start_daemons(labs["cuberouted"].servers)
-        if bird.installed():
-            labs["BIRD"] = stack.enter_context(bird.bird_lab())
+        with servers_first():
+            labs = {"cuberouted": stack.enter_context(Lab())}
+            start_daemons(labs["cuberouted"].servers)
+            if bird.installed():
+                labs["BIRD"] = stack.enter_context(bird.bird_lab())
         sides = []
         for name, lab in labs.items():
             stays, *others = [lab.client(f"host{number}") for number in range(clients + 1)]
             stays.connect(lab.servers[0])
             ears = stack.enter_context(Ears(*(server.host for server in lab.servers), prompt=True))
-            sides.append(Side(name, lab, ears, others))
+            sides.append(Side(name, lab, ears, others, stays))
         yield sides
+
+
+def trace(side: Side) -> None:
+    """Puts daemons with marks in the place of *side*'s, which takes them some 50 us more."""
+    for server in side.lab.servers:
+        server.daemon.stop()
+        server.daemon.argv = TRACED
+    with servers_first():
+        start_daemons(side.lab.servers)
+    wait_routes(side.lab, {side.stays: side.a})
 
 
 def said_at(server: Server, client: Client, text: str) -> float:
