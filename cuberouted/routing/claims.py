@@ -11,7 +11,7 @@ ADOPTED_VERSION = 0
 """Nobody says 0 on the wire: any real claim beats what was only found in the kernel."""
 
 
-class Origin(enum.Enum):
+class Origin(enum.StrEnum):
     """How we know."""
 
     LOCAL = "local"  # a session of an OpenVPN process of ours

@@ -85,7 +85,7 @@ class Installed:
     strays: tuple[StrayRoute, ...] = ()
 
 
-class Verb(enum.Enum):
+class Verb(enum.StrEnum):
     """What to do. ADD never replaces (NLM_F_EXCL); REPLACE is for nexthops alone."""
 
     ADD = "add"

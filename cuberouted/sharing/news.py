@@ -9,7 +9,7 @@ import attrs
 from cuberouted.model import Advertisement, Prefix
 
 
-class PeerState(enum.Enum):
+class PeerState(enum.StrEnum):
     """What we make of a peer.
 
     DOWN: not heard, or refused. SYNCING: heard, but what we know of its routes is not

@@ -9,7 +9,7 @@ from cuberouted.sharing.news import PeerState
 DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
 
 
-class Sign(enum.Enum):
+class Sign(enum.StrEnum):
     """What an event means for the state."""
 
     BEHIND = "heard, and its table is not complete or not current"
