@@ -87,10 +87,9 @@ class Node:
         The kernel follows before the peers are told: with DCO a stale route to another
         node cuts the client that has just come here off.
         """
-        for number, (claims, withdrawn) in enumerate(_slices(news.claims, news.withdrawn)):
-            if number:
-                await trio.lowlevel.checkpoint()
+        for claims, withdrawn in _slices(news.claims, news.withdrawn):
             await self._settle(self.rib.hold(news.instance, claims, withdrawn))
+            await trio.lowlevel.checkpoint()
         adopted = Source(Origin.PEER, local_name(news.instance))
         if news.complete and self.rib.said_by(adopted):
             await self._forget(adopted)  # what an earlier run of ours led to its device

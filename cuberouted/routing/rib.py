@@ -45,9 +45,8 @@ class Outcome(NamedTuple):
     """What a change to the RIB has changed.
 
     ``moved``: prefixes whose best claim is another one now, in the order in which that came
-    about. ``advertise`` and ``withdraw``:
-    what the peers have to be told of our own claims. ``refused``: what the policy did not
-    believe, and why.
+    about. ``advertise`` and ``withdraw``: what the peers have to be told of our own claims.
+    ``refused``: what the policy did not believe, and why.
     """
 
     moved: dict[Prefix, None]

@@ -73,7 +73,7 @@ def side_by_side(clients: int) -> Iterator[list[Side]]:
 
 
 def trace(side: Side) -> None:
-    """Puts daemons with marks in the place of *side*'s, which takes them some 50 us more."""
+    """Puts daemons with marks in the place of *side*'s, which takes them 50 to 100 us more."""
     for server in side.lab.servers:
         server.daemon.stop()
         server.daemon.argv = TRACED
