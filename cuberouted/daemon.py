@@ -22,7 +22,6 @@ from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.openvpn.watch import Watch, watch
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.removal import remove_all
-from cuberouted.running import Running
 from cuberouted.sharing.listener import Listener
 from cuberouted.sharing.news import Lost, Terms
 from cuberouted.sharing.port import BindProblem, Bus, PeerEnd
@@ -30,6 +29,7 @@ from cuberouted.sharing.publisher import Publisher
 from cuberouted.sharing.session import PeerSession
 from cuberouted.sharing.speaker import Speaker
 from cuberouted.surroundings import Surroundings
+from cuberouted.util.tasks import CancellableTask
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Peer:
 
     config: PeerConfig
     session: PeerSession
-    task: Running = attrs.field(factory=Running)
+    task: CancellableTask = attrs.field(factory=CancellableTask)
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class OpenVPN:
 
     config: OpenVPNConfig
     watch: Watch
-    task: Running = attrs.field(factory=Running)
+    task: CancellableTask = attrs.field(factory=CancellableTask)
 
 
 class Daemon:

@@ -17,13 +17,13 @@ from cuberouted.node import Node
 from cuberouted.routing.gathering import MAIN_TABLE
 from cuberouted.routing.port import KernelError, KernelPort
 from cuberouted.routing.values import ForeignRoute, Notices
-from cuberouted.seldom import Seldom
 from cuberouted.surroundings import (
     Surroundings,
     configured_servers,
     data_interfaces,
     survey,
 )
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Lookout:
         self._node = node
         self._on_surroundings = on_surroundings
         self._hinted = trio.Event()
-        self._seldom = Seldom()
+        self._log_limit = LogRateLimit()
 
     def hint(self) -> None:
         """Look again, soon."""
@@ -90,7 +90,7 @@ class Lookout:
             await self._take_in(surroundings)
             await self._node.router.rescan(surroundings.paths, surroundings.sources)
         except KernelError as error:
-            if self._seldom.due("look", trio.current_time()) is not None:
+            if self._log_limit.due("look", trio.current_time()) is not None:
                 log.warning("kernel: %s; trying again", error)
             self.hint()
 
@@ -126,7 +126,7 @@ class Lookout:
             try:
                 await self._heed_notices(await self._kernel.notices())
             except KernelError as error:
-                if self._seldom.due("notices", trio.current_time()) is not None:
+                if self._log_limit.due("notices", trio.current_time()) is not None:
                     log.warning("kernel: %s; looking again", error)
                 self.hint()
                 await trio.sleep(LONGEST_PAUSE)

@@ -21,9 +21,9 @@ from cuberouted.routing.nexthops import Target
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.rib import Outcome, Rib
 from cuberouted.routing.router import Router
-from cuberouted.seldom import Seldom
 from cuberouted.sharing.news import Learned, Lost, PeerNews, Replaced
 from cuberouted.surroundings import Surroundings, local_name, server_claims
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Node:
         self._say = say
         self._tell_superseded = tell_superseded
         self._told: dict[str, frozenset[Superseded]] = {}
-        self._seldom = Seldom()
+        self._log_limit = LogRateLimit()
         self.refused: Counter[str] = Counter()
         """Prefixes that were not believed, by peer."""
 
@@ -199,7 +199,7 @@ class Node:
             whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
             if claim.source.origin is Origin.PEER:
                 self.refused[claim.source.name] += 1
-            quiet = self._seldom.due(whose, trio.current_time())
+            quiet = self._log_limit.due(whose, trio.current_time())
             if quiet is not None:
                 log.warning(
                     "%s: %s refused: %s%s",

@@ -8,7 +8,7 @@ from math import inf
 import trio
 
 from cuberouted.openvpn.sessions import LocalNews, Sessions
-from cuberouted.promptlock import PromptLock
+from cuberouted.util.lock import FastPathLock
 
 OnNews = Callable[[LocalNews], Awaitable[None]]
 
@@ -23,7 +23,7 @@ class Outage:
         self._sessions = sessions
         self.hold_time = hold_time
         self._on_news = on_news
-        self._telling = PromptLock()  # fair: news arrive in the order in which they came about
+        self._telling = FastPathLock()  # fair: news arrive in the order in which they came about
         self._until = inf
         self._sleep = trio.CancelScope()
 

@@ -17,13 +17,13 @@ from contextlib import asynccontextmanager
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.promptlock import PromptLock
 from cuberouted.routing.fib import Fib
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.paths import Path
 from cuberouted.routing.port import KernelError, KernelPort
 from cuberouted.routing.values import ForeignRoute, Refusal, described
-from cuberouted.seldom import Seldom
+from cuberouted.util.lock import FastPathLock
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ class Router:
         self._kernel = kernel
         self._target_of = target_of
         self._on_stale = on_stale
-        self._lock = PromptLock()
+        self._lock = FastPathLock()
         self._moved: dict[Prefix, None] = {}  # in order
         self._reported: set[Prefix] = set()
-        self._seldom = Seldom()
+        self._log_limit = LogRateLimit()
         self.fib = Fib(metric)
 
     async def follow(self, moved: Iterable[Prefix]) -> None:
@@ -161,14 +161,14 @@ class Router:
 
     def _lose_track(self, error: KernelError) -> None:
         # what became of the changes is not known: the next scan tells, and makes it right
-        if self._seldom.due("kernel", trio.current_time()) is not None:
+        if self._log_limit.due("kernel", trio.current_time()) is not None:
             log.warning("kernel: %s; looking again", error)
         self._on_stale()
 
     def _report_refusals(self, refusals: Iterable[Refusal]) -> None:
         for number, group in itertools.groupby(refusals, key=lambda r: r.errno):
             first, *more = group
-            quiet = self._seldom.due(f"refused {number}", trio.current_time())
+            quiet = self._log_limit.due(f"refused {number}", trio.current_time())
             if number not in EXPECTED and quiet is not None:
                 log.warning(
                     "kernel: cannot %s %s%s: %s; trying again",

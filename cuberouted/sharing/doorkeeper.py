@@ -20,9 +20,9 @@ import zmq
 from zmq.utils import z85
 
 from cuberouted.model import written
-from cuberouted.seldom import Seldom
 from cuberouted.sharing.standing import MOST_TOPICS
 from cuberouted.sharing.wakeup import Wakeup
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Doorkeeper:
         self.peers: Mapping[bytes, str] = {}
         self.strangers = 0
         self._banished: dict[str, float] = {}
-        self._seldom = Seldom()
+        self._log_limit = LogRateLimit()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
@@ -110,7 +110,7 @@ class Doorkeeper:
 
     def _turned_away(self, whom: str) -> None:
         self.strangers += 1
-        quiet = self._seldom.due(whom, trio.current_time())
+        quiet = self._log_limit.due(whom, trio.current_time())
         if quiet is not None:
             more = f" ({quiet} more before this)" if quiet else ""
             log.warning("turned away %s%s", whom, more)

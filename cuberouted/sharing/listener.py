@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from cuberouted.seldom import Seldom
 from cuberouted.sharing.allowance import Allowance
 from cuberouted.sharing.messages import (
     UPDATES,
@@ -18,6 +17,7 @@ from cuberouted.sharing.messages import (
 from cuberouted.sharing.news import Moved, Outcome, PeerNews, PeerState
 from cuberouted.sharing.port import Bus, Link, PeerEnd, PeerSocket
 from cuberouted.sharing.session import PeerSession
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Listener:
         self._bus = bus
         self._end = end
         self._on_news = on_news
-        self._dropped = Seldom()
+        self._dropped = LogRateLimit()
         self._moves = Allowance(30, 60)
 
     async def run(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 
-class PromptLock:
+class FastPathLock:
     """As fair as trio's lock, but no checkpoint while it is free.
 
     A checkpoint is a turn of trio's loop, and a client that has just connected would wait for

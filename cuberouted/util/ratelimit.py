@@ -7,12 +7,12 @@ import attrs
 INTERVAL = 60.0
 """Seconds between two log lines on the same subject."""
 
-MOST_SUBJECTS = 1024
+MAX_SUBJECTS = 1024
 """Subjects that are remembered; beyond that all are forgotten, and one line more is written."""
 
 
 @attrs.define
-class Seldom:
+class LogRateLimit:
     """Says yes once a minute for each subject, and counts what it kept quiet."""
 
     _last: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -23,7 +23,7 @@ class Seldom:
         if now - self._last.get(subject, float("-inf")) < INTERVAL:
             self._quiet[subject] = self._quiet.get(subject, 0) + 1
             return None
-        if len(self._last) >= MOST_SUBJECTS:
+        if len(self._last) >= MAX_SUBJECTS:
             self._last.clear()
             self._quiet.clear()
         self._last[subject] = now

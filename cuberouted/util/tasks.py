@@ -9,7 +9,7 @@ import trio
 
 
 @attrs.frozen
-class Running:
+class CancellableTask:
     """One such task: its scope, and whether it has ended."""
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)

@@ -7,11 +7,11 @@ import contextlib
 import trio
 import trio.testing
 
-from cuberouted.promptlock import PromptLock
+from cuberouted.util.lock import FastPathLock
 
 
 async def test_where_it_is_free_it_waits_for_nothing():
-    lock = PromptLock()
+    lock = FastPathLock()
     with trio.testing.assert_no_checkpoints():
         for _ in range(2):
             async with lock:
@@ -19,7 +19,7 @@ async def test_where_it_is_free_it_waits_for_nothing():
 
 
 async def test_those_who_wait_get_it_in_the_order_in_which_they_came(autojump_clock):
-    lock, had = PromptLock(), []
+    lock, had = FastPathLock(), []
 
     async def have(who):
         async with lock:
@@ -35,7 +35,7 @@ async def test_those_who_wait_get_it_in_the_order_in_which_they_came(autojump_cl
 
 
 async def test_it_is_free_again_after_an_error_and_after_a_wait_was_cancelled(autojump_clock):
-    lock = PromptLock()
+    lock = FastPathLock()
 
     async def fail():
         with contextlib.suppress(KeyError):

@@ -1,0 +1,1 @@
+"""Small helpers without knowledge of OpenVPN, peers or routes."""
