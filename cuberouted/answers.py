@@ -9,7 +9,7 @@ import trio
 from cuberouted import report
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
-from cuberouted.model import shown
+from cuberouted.model import printable_name
 from cuberouted.routing.claims import Claim
 from cuberouted.sharing.news import PeerState
 
@@ -117,6 +117,6 @@ def _problems(daemon: Daemon) -> Iterator[str]:
 def _contest(best: Claim, other: Claim) -> str:
     prefix = report.address(best.advertisement.prefix)
     return (
-        f"{prefix} has two clients: {shown(best.advertisement.name)} at {best.node} and"
-        f" {shown(other.advertisement.name)} at {other.node}: their address pools overlap"
+        f"{prefix} has two clients: {printable_name(best.advertisement.name)} at {best.node} and"
+        f" {printable_name(other.advertisement.name)} at {other.node}: their address pools overlap"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from cuberouted.config import Config, OpenVPNConfig
-from cuberouted.model import Prefix, written
+from cuberouted.model import Prefix, format_address
 from cuberouted.routing.values import Link
 from cuberouted.surroundings import Surroundings, interfaces, sharing_a_tunnel
 
@@ -117,7 +117,7 @@ def _encryption(config: Config, facts: Facts) -> Iterator[Finding]:
 def _addresses(config: Config, facts: Facts) -> Iterator[Finding]:
     for peer in config.peers:
         link = next((x for x in facts.links if x.name == peer.mgmt_interface), None)
-        address, text = Prefix.host(peer.mgmt_ip), written(peer.mgmt_ip)
+        address, text = Prefix.host(peer.mgmt_ip), format_address(peer.mgmt_ip)
         if peer.mgmt_ip in facts.surroundings.policy.ours:
             yield Finding(Level.PROBLEM, f"peer {peer.label}", f"{text} is this host's own address")
         elif link and not any(a.network.contains(address) for a in link.addresses):
@@ -144,7 +144,7 @@ def _networks(config: Config, facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 Level.WARNING,
                 f"peer {peer.label}",
-                f"its data address {written(data_ip.address)} is outside allowed_networks",
+                f"its data address {format_address(data_ip.address)} is outside allowed_networks",
             )
 
 

@@ -14,7 +14,7 @@ import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.lookout import Lookout
-from cuberouted.model import Superseded, written
+from cuberouted.model import SupersededSession, format_address
 from cuberouted.node import Node
 from cuberouted.openvpn.connection import Dialer
 from cuberouted.openvpn.pace import Pace
@@ -213,7 +213,7 @@ class Daemon:
         end = PeerEnd(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
-        where = written(end.address), end.port, end.device
+        where = format_address(end.address), end.port, end.device
         log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
         listener = Listener(self._edges.bus, end, peer.session, self.node.peer_news)
         await peer.task.run(listener.run)
@@ -250,7 +250,7 @@ class Daemon:
             await self._all_listed.wait()
         self._speaker.synced()
 
-    def _tell_superseded(self, instance: str, superseded: frozenset[Superseded]) -> None:
+    def _tell_superseded(self, instance: str, superseded: frozenset[SupersededSession]) -> None:
         if instance in self.openvpns:
             to_drop = superseded if self.config.kill_superseded_sessions else frozenset()
             self.openvpns[instance].watch.superseded(to_drop)

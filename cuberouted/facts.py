@@ -15,7 +15,7 @@ from cuberouted.check import Facts, sysctls_of_interest
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.control import ControlError, is_served
 from cuberouted.keys import public_of, unlocked
-from cuberouted.model import Prefix, written
+from cuberouted.model import Prefix, format_address
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
 from cuberouted.surroundings import Surroundings, data_interfaces, survey
@@ -114,7 +114,7 @@ def _listening_ports() -> Iterator[int]:
 def _busy(addresses: frozenset[bytes], port: int) -> Iterator[tuple[str, str]]:
     for address in addresses:
         family = Prefix.host(address).family
-        text = written(address)
+        text = format_address(address)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

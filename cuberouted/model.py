@@ -85,10 +85,10 @@ class Prefix(NamedTuple):
         return int.from_bytes(mine) >> shift == int.from_bytes(theirs) >> shift
 
     def __str__(self) -> str:
-        return f"{written(self.address)}/{self.length}"
+        return f"{format_address(self.address)}/{self.length}"
 
 
-def written(address: bytes) -> str:
+def format_address(address: bytes) -> str:
     """A packed address as people write it."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
@@ -129,7 +129,7 @@ class SessionId(NamedTuple):
 
 
 @attrs.frozen
-class LocalClaim:
+class LocalRoute:
     """A prefix that a session of our own OpenVPN holds, as the openvpn room tells it.
 
     ``announced``: first heard of by ``>CLIENT:ESTABLISHED``, not found in a listing.
@@ -145,7 +145,7 @@ class LocalClaim:
 
 
 @attrs.frozen
-class Superseded:
+class SupersededSession:
     """A session of our own OpenVPN whose client has since connected elsewhere.
 
     ``prefix`` is what it lost, ``name`` the common name on both sides, ``node`` where
@@ -158,7 +158,7 @@ class Superseded:
     node: str
 
 
-def shown(name: bytes) -> str:
+def printable_name(name: bytes) -> str:
     """A common name for people: UTF-8 where it is, everything unprintable escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import trio
 
-from cuberouted.model import Advertisement, Kind, LocalClaim, Prefix, Superseded
+from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.nexthops import Target
@@ -36,7 +36,7 @@ OURSELVES = "cuberouted"
 """The instance that holds our own data addresses; no OpenVPN process is behind it."""
 
 Say = Callable[[Sequence[Advertisement], Sequence[Prefix]], None]
-TellSuperseded = Callable[[str, frozenset[Superseded]], None]
+TellSuperseded = Callable[[str, frozenset[SupersededSession]], None]
 
 
 class Node:
@@ -64,7 +64,7 @@ class Node:
         self.router = Router(kernel, metric, self.target, on_stale)
         self._say = say
         self._tell_superseded = tell_superseded
-        self._told: dict[str, frozenset[Superseded]] = {}
+        self._told: dict[str, frozenset[SupersededSession]] = {}
         self._log_limit = LogRateLimit()
         self.refused: Counter[str] = Counter()
         """Prefixes that were not believed, by peer."""
@@ -215,6 +215,6 @@ def _batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _slices(
-    claims: Sequence[LocalClaim], withdrawn: Sequence[Prefix]
-) -> Iterator[tuple[Sequence[LocalClaim], Sequence[Prefix]]]:
+    claims: Sequence[LocalRoute], withdrawn: Sequence[Prefix]
+) -> Iterator[tuple[Sequence[LocalRoute], Sequence[Prefix]]]:
     return itertools.zip_longest(_batched(claims), _batched(withdrawn), fillvalue=())

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from cuberouted.model import Kind, Prefix, shown, written
+from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.routing.claims import ADOPTED_VERSION, Claim
 from cuberouted.routing.values import Installed, Link, Nexthop
 
@@ -141,7 +141,7 @@ def _client_row(prefix: Prefix, claim: Claim) -> ClientRow:
     return ClientRow(
         address=address(prefix),
         node=claim.node,
-        name=shown(said.name),
+        name=printable_name(said.name),
         kind=said.kind.value,
         since=moment(said.version / 1_000_000),
         local=claim.is_local,
@@ -181,13 +181,13 @@ def _route_row(
 def owner(claim: Claim, age: float) -> Owner:
     """What the daemon tells of a route that follows *claim*."""
     said = claim.advertisement
-    return Owner(claim.node, said.kind.value, shown(said.name), age)
+    return Owner(claim.node, said.kind.value, printable_name(said.name), age)
 
 
 def address(prefix: Prefix) -> str:
     """A host without its length, a network with it."""
     if prefix.is_host:
-        return written(prefix.address)
+        return format_address(prefix.address)
     return str(prefix)
 
 

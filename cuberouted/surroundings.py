@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from cuberouted.config import Config, PeerConfig
-from cuberouted.model import Kind, LocalClaim, Prefix, SessionId, written
+from cuberouted.model import Kind, LocalRoute, Prefix, SessionId, format_address
 from cuberouted.routing.paths import (
     Neighbour,
     Path,
@@ -142,10 +142,10 @@ def configured_servers(config: Config) -> dict[Prefix, str]:
     return {Prefix.host(p.data_ip): p.label for p in config.peers if p.data_ip is not None}
 
 
-def server_claims(node: str, own_data: Iterable[Prefix]) -> tuple[LocalClaim, ...]:
+def server_claims(node: str, own_data: Iterable[Prefix]) -> tuple[LocalRoute, ...]:
     """Our claim on our own data addresses."""
     return tuple(
-        LocalClaim(prefix, Kind.SERVER, node.encode(), NO_SESSION, announced=False, confirmed=True)
+        LocalRoute(prefix, Kind.SERVER, node.encode(), NO_SESSION, announced=False, confirmed=True)
         for prefix in own_data
     )
 
@@ -165,4 +165,4 @@ def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
 
 
 def _first_ipv4(link: Link) -> str | None:
-    return next((written(a.local) for a in link.addresses if len(a.local) == 4), None)
+    return next((format_address(a.local) for a in link.addresses if len(a.local) == 4), None)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import attrs
 
 from cuberouted.config.problems import Complaints
-from cuberouted.model import shown
+from cuberouted.model import printable_name
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64})\s*=\s*(.*)")
@@ -54,7 +54,7 @@ def excerpt(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    return shown(text.encode("utf-8", "backslashreplace"))
+    return printable_name(text.encode("utf-8", "backslashreplace"))
 
 
 def read_sections(text: str, complaints: Complaints) -> list[Section]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from cuberouted.config.keys import OnExit
-from cuberouted.model import Prefix, written
+from cuberouted.model import Prefix, format_address
 
 _FIXED = {
     "node": "node",
@@ -59,7 +59,7 @@ class PeerConfig:
         """What tells this peer from every other: its name, or else its management address."""
         if self.name is not None:
             return self.name
-        return written(self.mgmt_ip)
+        return format_address(self.mgmt_ip)
 
 
 @attrs.frozen

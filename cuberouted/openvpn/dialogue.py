@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from cuberouted.model import Superseded, shown
+from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn import commands
 from cuberouted.openvpn.commands import Command
 from cuberouted.openvpn.condition import Condition, OpenVPNState
@@ -123,7 +123,7 @@ class Dialogue:
             return self._polling.next_wakeup(now)
         return inf if self._held_elsewhere else self._started_at + BANNER_TIME
 
-    def supersede(self, superseded: frozenset[Superseded]) -> None:
+    def supersede(self, superseded: frozenset[SupersededSession]) -> None:
         """These sessions are superseded now, and no others. `tick` afterwards."""
         if self._inventory.supersede(superseded):
             self._polling.hint()
@@ -188,11 +188,11 @@ class Dialogue:
             self._away = None
             self._polling.restarted()
         elif event.name in (b"RECONNECTING", b"EXITING"):
-            what = f"OpenVPN is {event.name.decode().lower()}: {shown(event.detail)}"
+            what = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
             self._away, self._step.outage = Condition(OpenVPNState.WAITING, what), True
 
     def _held(self, event: Held, _now: float) -> None:
-        what = f"it waits for an operator and serves nobody: {shown(event.text)}"
+        what = f"it waits for an operator and serves nobody: {printable_name(event.text)}"
         self._away, self._step.outage = Condition(OpenVPNState.HOLD, what), True
 
     def _log_line(self, event: LogLine, now: float) -> None:
@@ -201,7 +201,7 @@ class Dialogue:
             self._act(self._inventory.ended(ended["name"], ended["real"]) if ended else None, now)
 
     def _fatal(self, event: Fatal, _now: float) -> None:
-        self._step.notes.append(f"it ends: {shown(event.text)}")
+        self._step.notes.append(f"it ends: {printable_name(event.text)}")
 
     def _rows(self, event: Rows, _now: float) -> None:
         if event.command is commands.LISTING:
@@ -209,7 +209,7 @@ class Dialogue:
         else:
             for line in event.lines:
                 title = TITLE.match(line)
-                self.version = shown(title[1]) if title else self.version
+                self.version = printable_name(title[1]) if title else self.version
 
     def _reply(self, event: Reply, now: float) -> None:
         command = event.command
@@ -243,7 +243,9 @@ class Dialogue:
         elif event.command.fallback is not None:
             self._send(event.command.fallback)
         else:
-            self._step.notes.append(f"could not drop a superseded session: {shown(event.text)}")
+            self._step.notes.append(
+                f"could not drop a superseded session: {printable_name(event.text)}"
+            )
 
     def _act(self, news: LocalNews | None, now: float) -> None:
         """Tell what an event told; a listing confirms it, or finds out what it was."""

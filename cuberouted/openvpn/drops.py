@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import Superseded
+from cuberouted.model import SupersededSession
 from cuberouted.openvpn.commands import NO_CID
 from cuberouted.openvpn.listing import Listing, Session
 
@@ -29,7 +29,7 @@ class Drop(NamedTuple):
     """A session to drop now, and what it lost."""
 
     session: Session
-    superseded: Superseded
+    superseded: SupersededSession
 
 
 @attrs.define
@@ -46,7 +46,7 @@ class Drops:
         self._damped: dict[bytes, _Damping] = {}  # the name wanted longest ago first
 
     def due(
-        self, superseded: Iterable[Superseded], listing: Listing, now: float
+        self, superseded: Iterable[SupersededSession], listing: Listing, now: float
     ) -> tuple[Drop, ...]:
         """The sessions to drop now; they count as dropped.
 
@@ -95,6 +95,6 @@ class Drops:
             del self._damped[name]
 
 
-def _still_there(session: Session, item: Superseded) -> bool:
+def _still_there(session: Session, item: SupersededSession) -> bool:
     same = session.since == item.session.since and session.cid in (item.session.cid, NO_CID)
     return same and (item.prefix in session.addresses or item.prefix in session.networks)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from cuberouted.model import Superseded, shown
+from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn.drops import Drop, Drops
 from cuberouted.openvpn.events import Reply
 from cuberouted.openvpn.listing import Client, StatusError
@@ -33,10 +33,10 @@ class Inventory:
         self._correction: Correction | None = None  # from the first row on
         self._problem = ""
         self._listed: Mapping[bytes, Client] = {}  # by real address, in the last listing
-        self._superseded: frozenset[Superseded] = frozenset()
-        self._candidates: frozenset[Superseded] = frozenset()
+        self._superseded: frozenset[SupersededSession] = frozenset()
+        self._candidates: frozenset[SupersededSession] = frozenset()
 
-    def supersede(self, superseded: frozenset[Superseded]) -> bool:
+    def supersede(self, superseded: frozenset[SupersededSession]) -> bool:
         """These sessions are superseded now, and no others; True: a new listing is needed.
 
         Because only one that is asked for after this can show whom to drop.
@@ -64,7 +64,7 @@ class Inventory:
     def end(self, reply: Reply, now: float) -> Result:
         """It has ended. What is wrong with a listing never withdraws anything."""
         if not reply.ok:
-            return Result(problem=f"no complete listing: {shown(reply.text)}")
+            return Result(problem=f"no complete listing: {printable_name(reply.text)}")
         if self._problem:
             return Result(problem=self._problem)
         try:

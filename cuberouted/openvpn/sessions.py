@@ -13,7 +13,7 @@ from socket import AF_INET, inet_pton
 
 import attrs
 
-from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
+from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.commands import NO_CID, UNDEF
 from cuberouted.openvpn.events import Established
 from cuberouted.openvpn.listing import Client, Holding
@@ -28,7 +28,7 @@ class LocalNews:
     """
 
     instance: str
-    claims: tuple[LocalClaim, ...]
+    claims: tuple[LocalRoute, ...]
     withdrawn: tuple[Prefix, ...]
     complete: bool
 
@@ -39,7 +39,7 @@ class Sessions:
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self._complete = False
-        self._claims: dict[Prefix, LocalClaim] = {}
+        self._claims: dict[Prefix, LocalRoute] = {}
         self._announced: dict[SessionId, int] = {}  # session -> the event's place in the stream
         self._place = 0
 
@@ -84,7 +84,7 @@ class Sessions:
         """What makes this equal to a listing whose first row has just come."""
         return Correction(self, self._place)
 
-    def held(self, prefix: Prefix) -> LocalClaim | None:
+    def held(self, prefix: Prefix) -> LocalRoute | None:
         """Who holds *prefix*."""
         return self._claims.get(prefix)
 
@@ -92,7 +92,7 @@ class Sessions:
         """Whether an event told of *session*."""
         return session in self._announced
 
-    def correct(self, shown: dict[Prefix, LocalClaim], place: int) -> LocalNews | None:
+    def correct(self, shown: dict[Prefix, LocalRoute], place: int) -> LocalNews | None:
         """Hold *shown* from now on, and what was announced after *place*.
 
         *shown* has the very claim that is held, where nothing changed. None: no news.
@@ -126,7 +126,7 @@ class Correction:
     def __init__(self, sessions: Sessions, place: int) -> None:
         self._sessions = sessions
         self._place = place
-        self._shown: dict[Prefix, LocalClaim] = {}
+        self._shown: dict[Prefix, LocalRoute] = {}
 
     def take(self, holdings: Iterable[Holding]) -> None:
         """Some of what it shows."""
@@ -139,19 +139,19 @@ class Correction:
                 self._shown[prefix] = held
             else:  # with its own client id, also where the listing has none
                 number, announced = held.session, held.announced
-                self._shown[prefix] = LocalClaim(prefix, kind, client.name, number, announced, True)
+                self._shown[prefix] = LocalRoute(prefix, kind, client.name, number, announced, True)
 
     def finish(self) -> LocalNews | None:
         """It is complete. None: it changed nothing."""
         return self._sessions.correct(self._shown, self._place)
 
-    def _claim(self, prefix: Prefix, kind: Kind, client: Client) -> LocalClaim:
+    def _claim(self, prefix: Prefix, kind: Kind, client: Client) -> LocalRoute:
         session = SessionId(client.cid, client.since)
         announced = self._sessions.is_announced(session)
-        return LocalClaim(prefix, kind, client.name, session, announced, confirmed=True)
+        return LocalRoute(prefix, kind, client.name, session, announced, confirmed=True)
 
 
-def _same(client: Client, held: LocalClaim) -> bool:
+def _same(client: Client, held: LocalRoute) -> bool:
     """Whether the client of a listing is the session that holds *held*.
 
     ``time_unix`` in the event and ``Connected Since (time_t)`` in the listing are both
@@ -170,7 +170,7 @@ def _session(event: Established) -> SessionId | None:
     return SessionId(event.cid, int(since)) if known else None
 
 
-def _announced_claim(session: SessionId, event: Established) -> LocalClaim | None:
+def _announced_claim(session: SessionId, event: Established) -> LocalRoute | None:
     name = event.env.get(b"common_name") or event.env.get(b"X509_0_CN") or UNDEF
     if name == UNDEF:
         return None
@@ -179,7 +179,7 @@ def _announced_claim(session: SessionId, event: Established) -> LocalClaim | Non
         prefix = Prefix(inet_pton(AF_INET, text), 32)
     except (ValueError, OSError):
         return None
-    return LocalClaim(prefix, Kind.CLIENT, name, session, announced=True, confirmed=False)
+    return LocalRoute(prefix, Kind.CLIENT, name, session, announced=True, confirmed=False)
 
 
 MAX_DIGITS = 18

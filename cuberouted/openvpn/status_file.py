@@ -10,7 +10,7 @@ from typing import NamedTuple
 import trio
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.model import Superseded
+from cuberouted.model import SupersededSession
 from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
 from cuberouted.openvpn.journal import log_change
 from cuberouted.openvpn.listing import StatusError
@@ -80,7 +80,7 @@ class StatusFileWatcher:
         self._pace = pace
         self._outage.hold_time = pace.hold_time
 
-    def superseded(self, sessions: frozenset[Superseded]) -> None:
+    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """These sessions are superseded; said once that they cannot be dropped from here."""
         if sessions and not self._said_superseded:
             self._said_superseded = True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.model import Superseded
+from cuberouted.model import SupersededSession
 from cuberouted.openvpn.condition import OpenVPNStatus
 from cuberouted.openvpn.connection import Dialer
 from cuberouted.openvpn.outage import OnNews
@@ -24,7 +24,7 @@ class Watch(Protocol):
     def retime(self, pace: Pace) -> None:
         """Watch at another pace from now on."""
 
-    def superseded(self, sessions: frozenset[Superseded]) -> None:
+    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """These sessions of its are superseded now, and no others."""
 
     def status(self) -> OpenVPNStatus:

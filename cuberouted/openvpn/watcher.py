@@ -7,7 +7,7 @@ import logging
 import trio
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.model import Superseded, shown
+from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
 from cuberouted.openvpn.connection import Dialer, DialError, read_password
 from cuberouted.openvpn.dialogue import Dialogue
@@ -64,7 +64,7 @@ class Watcher:
         self._polling = Polling(pace.poll_interval, pace.status_interval)
         self._outage = Outage(self._sessions, pace.hold_time, on_news)
         self._drops = Drops()
-        self._superseded: frozenset[Superseded] = frozenset()
+        self._superseded: frozenset[SupersededSession] = frozenset()
         self._stirred = False
         self._nap = trio.CancelScope()
         self._condition = Condition(OpenVPNState.CONNECTING)
@@ -79,7 +79,7 @@ class Watcher:
         self._polling.status_interval = pace.status_interval
         self._outage.hold_time = pace.hold_time
 
-    def superseded(self, sessions: frozenset[Superseded]) -> None:
+    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """These sessions of ours are superseded now, and no others."""
         self._superseded = sessions
         self._stirred = True
@@ -183,7 +183,7 @@ class Watcher:
         log.info(
             "%s: dropping %s, client %d, from %s: it is on %s now",
             self._label,
-            shown(drop.session.name),
+            printable_name(drop.session.name),
             drop.session.cid,
             drop.superseded.prefix,
             drop.superseded.node,

@@ -16,10 +16,10 @@ from cuberouted.model import (
     MAX_VERSION,
     Advertisement,
     Kind,
-    LocalClaim,
+    LocalRoute,
     Prefix,
     SessionId,
-    Superseded,
+    SupersededSession,
 )
 from cuberouted.routing.claims import (
     ADOPTED_VERSION,
@@ -76,9 +76,9 @@ class Rib:
     policy: Policy
     _said: dict[Source, dict[Prefix, Claim]] = attrs.field(factory=dict, init=False)
     _claims: dict[Prefix, tuple[Claim, ...]] = attrs.field(factory=dict, init=False)
-    _local: dict[str, dict[Prefix, LocalClaim]] = attrs.field(factory=dict, init=False)
+    _local: dict[str, dict[Prefix, LocalRoute]] = attrs.field(factory=dict, init=False)
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
-    _superseded: dict[str, dict[Prefix, Superseded]] = attrs.field(factory=dict, init=False)
+    _superseded: dict[str, dict[Prefix, SupersededSession]] = attrs.field(factory=dict, init=False)
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
     _displaced: dict[tuple[str, Prefix], dict[SessionId, int]] = attrs.field(
         factory=dict, init=False
@@ -103,7 +103,7 @@ class Rib:
         """Who has ever claimed anything, of this *origin*."""
         return [source for source in self._said if source.origin is origin]
 
-    def superseded(self, instance: str) -> frozenset[Superseded]:
+    def superseded(self, instance: str) -> frozenset[SupersededSession]:
         """Sessions of our OpenVPN process *instance* whose client has connected elsewhere."""
         return frozenset(self._superseded.get(instance, {}).values())
 
@@ -151,7 +151,7 @@ class Rib:
         )
 
     def hold(
-        self, instance: str, claims: Iterable[LocalClaim], withdrawn: Iterable[Prefix] = ()
+        self, instance: str, claims: Iterable[LocalRoute], withdrawn: Iterable[Prefix] = ()
     ) -> Outcome:
         """Our OpenVPN process *instance* has these sessions, and those no longer."""
         source = Source(Origin.LOCAL, instance)
@@ -184,7 +184,7 @@ class Rib:
 
     # -- how it is kept --
 
-    def _version(self, source: Source, known: LocalClaim | None, claim: LocalClaim) -> int:
+    def _version(self, source: Source, known: LocalRoute | None, claim: LocalRoute) -> int:
         """The version of a session of ours (design: section 5).
 
         A session once known keeps its version. One that announces itself is newer than
@@ -205,7 +205,7 @@ class Rib:
             return since
         return min(max(since, self._highest.get(claim.prefix, 0) + 1), MAX_VERSION - 1)
 
-    def _displace(self, source: Source, known: LocalClaim | None, claim: LocalClaim) -> None:
+    def _displace(self, source: Source, known: LocalRoute | None, claim: LocalRoute) -> None:
         """Remember whom an unconfirmed *claim* displaces: if it is refused, that one is back."""
         where = source.name, claim.prefix
         if claim.confirmed:
@@ -279,4 +279,6 @@ class Rib:
             ours = next((c for c in claims if c.is_local and c.source.name == instance), None)
             if ours is not None and supersedes(claims[0], ours):
                 session = held[prefix].session
-                lost[prefix] = Superseded(prefix, ours.advertisement.name, session, claims[0].node)
+                lost[prefix] = SupersededSession(
+                    prefix, ours.advertisement.name, session, claims[0].node
+                )

@@ -19,7 +19,7 @@ import trio
 import zmq
 from zmq.utils import z85
 
-from cuberouted.model import written
+from cuberouted.model import format_address
 from cuberouted.sharing.standing import MOST_TOPICS
 from cuberouted.sharing.wakeup import Wakeup
 from cuberouted.util.ratelimit import LogRateLimit
@@ -105,7 +105,7 @@ class Doorkeeper:
         if key is not None:
             return [b"1.0", request_id, b"400", b"too many subscriptions", b"", b""]
         why = "not a peer's public key" if encrypted else "not a peer's mgmt_ip"
-        self._turned_away(f"a connection from {written(host)}: {why}")
+        self._turned_away(f"a connection from {format_address(host)}: {why}")
         return [b"1.0", request_id, b"400", why.encode(), b"", b""]
 
     def _turned_away(self, whom: str) -> None:

@@ -13,7 +13,7 @@ from cuberouted.answers import answers
 from cuberouted.config import Config, OpenVPNConfig, parse
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, Edges
-from cuberouted.model import Prefix, written
+from cuberouted.model import Prefix, format_address
 from cuberouted.routing.port import KernelError
 from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
 from cuberouted.sharing.session import PeerSession
@@ -98,7 +98,7 @@ class Server:
     def dig(self, other: Server) -> None:
         """Its end of a tunnel to *other*."""
         self.kernel.add_tunnel(f"to-{other.name}")
-        ends = f"{written(self.address)} peer {written(other.address)}/32"
+        ends = f"{format_address(self.address)} peer {format_address(other.address)}/32"
         self.kernel.add_address(f"to-{other.name}", ends)
 
     # -- its daemon --
@@ -208,7 +208,7 @@ class Server:
 
 def section_of(peer: Server) -> str:
     """The section that names *peer* in the configuration of another."""
-    where = f"mgmt_interface = to-{peer.name}\nmgmt_ip = {written(peer.address)}"
+    where = f"mgmt_interface = to-{peer.name}\nmgmt_ip = {format_address(peer.address)}"
     return f"[peer {peer.name}]\n{where}"
 
 

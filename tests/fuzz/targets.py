@@ -16,7 +16,7 @@ from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.problems import MAX_PROBLEMS
 from cuberouted.config.readers import is_curve_key
 from cuberouted.control import answer
-from cuberouted.model import Prefix, SessionId, Superseded
+from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.dialogue import Dialogue
 from cuberouted.openvpn.drops import Drops
 from cuberouted.openvpn.listing import StatusError
@@ -39,7 +39,7 @@ from cuberouted.sharing.standing import MOST_TOPICS, StandingTopics
 LONGEST = 16384
 LIMIT = 50
 CORPUS = Path(__file__).parent / "corpus"
-LOST = Superseded(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
+LOST = SupersededSession(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
 
 
 def pieces(data: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import trio
 
-from cuberouted.model import LocalClaim
+from cuberouted.model import LocalRoute
 from cuberouted.node import Node
 from cuberouted.openvpn.drops import Drops
 from cuberouted.routing import rib
@@ -81,7 +81,7 @@ def versions() -> None:
 def listing() -> None:
     """a listing bumps the version."""
 
-    def bumped(self: Rib, source: Source, known: LocalClaim | None, claim: LocalClaim) -> int:
+    def bumped(self: Rib, source: Source, known: LocalRoute | None, claim: LocalRoute) -> int:
         return int(right(self, source, known, attrs.evolve(claim, announced=True)))
 
     right = _put(Rib, "_version", bumped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cuberouted.model import written
+from cuberouted.model import format_address
 from cuberouted.report import Status
 from cuberouted.routing.values import Installed, Verb
 
@@ -38,7 +38,7 @@ def states(server):
 
 def two_server_form(peer):
     """What names the only peer where there are no sections."""
-    return [f"mgmt_interface = to-{peer.name}", f"remote_mgmt_ip = {written(peer.address)}"]
+    return [f"mgmt_interface = to-{peer.name}", f"remote_mgmt_ip = {format_address(peer.address)}"]
 
 
 def sessions(server):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import Prefix, shown, written
+from cuberouted.model import Prefix, format_address, printable_name
 
 
 def networks_of(size):
@@ -80,7 +80,7 @@ def test_a_host_is_one_address():
     assert (v4.family, v4.is_host, str(v4)) == (socket.AF_INET, True, "0.0.0.0/32")
     assert (v6.family, v6.is_host, str(v6)) == (socket.AF_INET6, True, "::/128")
     assert not Prefix(bytes(4), 31).is_host
-    assert written(v6.address) == "::"
+    assert format_address(v6.address) == "::"
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_host_is_one_address():
     ],
 )
 def test_a_name_shows_whatever_is_in_it(name, text):
-    assert shown(name) == text
+    assert printable_name(name) == text
 
 
 @given(st.binary(max_size=64))
 def test_every_name_can_be_printed_on_one_line(name):
-    text = shown(name)
+    text = printable_name(name)
     assert text.isprintable()
     text.encode()

@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from cuberouted.model import Advertisement, Kind, LocalClaim, Prefix, SessionId, Superseded
+from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId, SupersededSession
 from cuberouted.node import OURSELVES, SLICE, Node
 from cuberouted.openvpn.sessions import LocalNews
 from cuberouted.routing.nexthops import Target
@@ -33,7 +33,7 @@ def said(number, version=1_000, kind=Kind.CLIENT, name=b"host"):
 
 def held(number, since=1, announced=True, kind=Kind.CLIENT):
     session = SessionId(number, since)
-    return LocalClaim(host(number), kind, b"host", session, announced, confirmed=True)
+    return LocalRoute(host(number), kind, b"host", session, announced, confirmed=True)
 
 
 def local(*claims, withdrawn=(), instance="", complete=True):
@@ -54,7 +54,7 @@ class Scene:
         self.kernel.add_address("tun0", "10.100.100.101/24")
         self.told = []
         self.routes_when_told = []
-        self.superseded: list[tuple[str, frozenset[Superseded]]] = []
+        self.superseded: list[tuple[str, frozenset[SupersededSession]]] = []
         self.node = Node(
             "A",
             instances,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import trio
 
-from cuberouted.model import Prefix, written
+from cuberouted.model import Prefix, format_address
 from cuberouted.routing.port import KernelError
 from cuberouted.routing.values import Change, Nexthop, Verb
 from tests.fakes.kernel_world import Place
@@ -81,7 +81,7 @@ async def tunnel_made_anew(world: World) -> bool:
         a.kernel.remove_link(device)
         await trio.sleep(world.dice.choice((0.01, 1, 10)))
         a.kernel.add_tunnel(device)
-        address = f"{written(a.server.address)} peer {written(b.server.address)}/32"
+        address = f"{format_address(a.server.address)} peer {format_address(b.server.address)}/32"
         a.kernel.add_address(device, address)
         network.heal(*ends)
     return True

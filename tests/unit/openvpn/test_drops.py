@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from cuberouted.model import Prefix, SessionId, Superseded
+from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn import drops
 from cuberouted.openvpn.commands import NO_CID
 from cuberouted.openvpn.drops import Drop, Drops
@@ -12,7 +12,7 @@ from cuberouted.openvpn.listing import Client, Ignored, Listing, Session
 
 A, NET = Prefix.parse("10.9.0.50"), Prefix.parse("192.168.50.0/24")
 HOST = Session(1, 7, b"host1", (A,), (NET,))
-MOVED = Superseded(A, b"host1", SessionId(1, 7), "vpnsrvB")
+MOVED = SupersededSession(A, b"host1", SessionId(1, 7), "vpnsrvB")
 
 
 def listing(*sessions: Session) -> Listing:
@@ -23,7 +23,7 @@ def listing(*sessions: Session) -> Listing:
 
 
 def test_a_superseded_session_that_is_still_listed_is_dropped_once() -> None:
-    both = [MOVED, Superseded(NET, b"host1", SessionId(1, 7), "vpnsrvB")]
+    both = [MOVED, SupersededSession(NET, b"host1", SessionId(1, 7), "vpnsrvB")]
     (drop,) = Drops().due(both, listing(HOST), 0.0)
     assert drop == Drop(HOST, MOVED)
 
@@ -75,7 +75,7 @@ def test_an_hour_of_quiet_resets_the_damping() -> None:
 def test_another_name_is_not_damped() -> None:
     machine = Drops()
     other = HOST._replace(name=b"host2", cid=2, addresses=(Prefix.parse("10.9.0.51"),))
-    moved = Superseded(other.addresses[0], b"host2", other.id, "vpnsrvB")
+    moved = SupersededSession(other.addresses[0], b"host2", other.id, "vpnsrvB")
     assert machine.due([MOVED], listing(HOST), 0.0)
     assert machine.due([MOVED, moved], listing(HOST, other), 1.0) == (Drop(other, moved),)
 
@@ -85,6 +85,6 @@ def test_names_are_not_remembered_without_bound(monkeypatch: pytest.MonkeyPatch)
     machine = Drops()
     for i in range(20):
         session = HOST._replace(name=b"host%d" % i)
-        moved = Superseded(A, session.name, session.id, "vpnsrvB")
+        moved = SupersededSession(A, session.name, session.id, "vpnsrvB")
         assert machine.due([moved], listing(session), 0.0)
         assert not machine.due([moved], listing(session), 1.0)

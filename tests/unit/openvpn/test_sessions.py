@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import Kind, LocalClaim, Prefix, SessionId
+from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.commands import NO_CID
 from cuberouted.openvpn.events import Established
 from cuberouted.openvpn.listing import Client, Holding, Session
@@ -58,12 +58,12 @@ def claim(
     announced: bool = True,
     confirmed: bool = True,
     kind: Kind = Kind.CLIENT,
-) -> LocalClaim:
-    return LocalClaim(prefix, kind, name, SessionId(cid, since), announced, confirmed)
+) -> LocalRoute:
+    return LocalRoute(prefix, kind, name, SessionId(cid, since), announced, confirmed)
 
 
 def news(
-    *claims: LocalClaim, withdrawn: tuple[Prefix, ...] = (), complete: bool = True
+    *claims: LocalRoute, withdrawn: tuple[Prefix, ...] = (), complete: bool = True
 ) -> LocalNews:
     return LocalNews("x", claims, withdrawn, complete)
 
@@ -242,7 +242,7 @@ def test_the_news_add_up_to_what_the_last_listing_shows(
     steps: list[Established | list[Session] | None],
 ) -> None:
     sessions = Sessions("x")
-    held: dict[Prefix, LocalClaim] = {}
+    held: dict[Prefix, LocalRoute] = {}
     for step in [*steps, [session(B)]]:
         if isinstance(step, Established):
             told = sessions.established(step)

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cuberouted.model import SessionId, Superseded
+from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.condition import OpenVPNState
 from cuberouted.openvpn.status_file import StatusFileWatcher
 from tests.unit.openvpn.listings import Client, rows
@@ -211,7 +211,7 @@ async def test_superseded_sessions_cannot_be_dropped_and_that_is_said_once(
     async with watched(path) as w:
         caplog.clear()
         (claim,) = w.told.claims.values()
-        lost = Superseded(claim.prefix, claim.name, SessionId(1, 7), "vpnsrvB")
+        lost = SupersededSession(claim.prefix, claim.name, SessionId(1, 7), "vpnsrvB")
         w.watcher.superseded(frozenset())
         assert not caplog.records
         w.watcher.superseded(frozenset({lost}))

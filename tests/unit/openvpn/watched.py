@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.model import LocalClaim, Prefix, Superseded
+from cuberouted.model import LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.pace import Pace
 from cuberouted.openvpn.polling import LEISURE
 from cuberouted.openvpn.sessions import LocalNews
@@ -38,7 +38,7 @@ def config(pass_file: Path | None = None, status_file: Path | None = None) -> Op
 class Told:
     """What on_news has told, added up. ``at``: when the last of it came."""
 
-    claims: dict[Prefix, LocalClaim] = attrs.field(factory=dict)
+    claims: dict[Prefix, LocalRoute] = attrs.field(factory=dict)
     news: list[LocalNews] = attrs.field(factory=list)
     at: float = 0.0
     changed: trio.Event = attrs.field(factory=trio.Event)
@@ -75,7 +75,7 @@ class Watched:
     def supersede(self, address: str) -> None:
         """The session at *address* has lost to another server."""
         claim = self.told.claims[Prefix.parse(address)]
-        lost = Superseded(claim.prefix, claim.name, claim.session, "vpnsrvB")
+        lost = SupersededSession(claim.prefix, claim.name, claim.session, "vpnsrvB")
         self.watcher.superseded(frozenset({lost}))
 
     @property

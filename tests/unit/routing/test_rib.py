@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import MAX_VERSION, Advertisement, Kind, LocalClaim, Prefix, SessionId
+from cuberouted.model import MAX_VERSION, Advertisement, Kind, LocalRoute, Prefix, SessionId
 from cuberouted.routing.claims import Origin, Source
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Rib
@@ -18,7 +18,7 @@ def said(prefix=HOST1, version=1_000, name=b"host1", confirmed=True, kind=Kind.C
 
 
 def session(prefix=HOST1, since=1, cid=0, name=b"host1", announced=False, confirmed=True):
-    return LocalClaim(prefix, Kind.CLIENT, name, SessionId(cid, since), announced, confirmed)
+    return LocalRoute(prefix, Kind.CLIENT, name, SessionId(cid, since), announced, confirmed)
 
 
 @pytest.fixture
