@@ -86,12 +86,12 @@ def main(ctx: click.Context, config: Path, socket: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def run(file: Path) -> None:
     """Run the daemon, in the foreground."""
-    from cuberouted.keys import unlocked
+    from cuberouted.config.keypair import with_secret_key
     from cuberouted.run import run_daemon
 
     config = loaded(file)
     try:
-        config = unlocked(config)
+        config = with_secret_key(config)
     except ConfigError as error:
         fail(str(error), WRONG_USAGE)
     sys.exit(run_daemon(config))
@@ -190,12 +190,12 @@ def keygen(out: Path) -> None:
 
     The public key goes into the configuration of every peer, as public_key.
     """
-    from cuberouted import keys
+    from cuberouted.config import keypair
 
-    public, secret = keys.generate()
+    public, secret = keypair.generate()
     try:
-        keys.write_secret(out, secret)
-    except keys.KeyFileError as error:
+        keypair.write_secret(out, secret)
+    except keypair.KeyFileError as error:
         fail(str(error), NOT_WELL)
     click.echo(f"{out}: our secret key; our public key, for the peers:", err=True)
     click.echo(public.decode())

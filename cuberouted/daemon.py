@@ -166,7 +166,7 @@ class Daemon:
     def _start_missing(self, config: Config) -> None:
         if self._nursery is None or self._stopping.is_set():
             return  # reloaded before the start: `run` will do it; or at the end
-        self._edges.bus.admit(config.admitted())
+        self._edges.bus.admit(config.allowed_peers())
         self._addresses_changed.set()
         for peer in config.peers:
             if peer.label not in self.peers:

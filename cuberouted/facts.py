@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cuberouted.check import Facts, sysctls_of_interest
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
+from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.control import ControlError, is_served
-from cuberouted.keys import public_of, unlocked
 from cuberouted.model import Prefix, format_address
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
@@ -73,7 +73,7 @@ def _key(config: Config) -> tuple[str | None, dict[Path, str]]:
     if config.secret_key_file is None:
         return None, {}
     try:
-        secret = unlocked(config).secret_key
+        secret = with_secret_key(config).secret_key
     except ConfigError as error:
         return None, {config.secret_key_file: ", ".join(p.what for p in error.problems)}
     return public_of(secret).decode() if secret else None, {}

@@ -18,9 +18,9 @@ import trio
 
 from cuberouted.answers import answers, waiting_for
 from cuberouted.config import Config, ConfigError, load
+from cuberouted.config.keypair import with_secret_key
 from cuberouted.control import ControlError, UnwritableError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
-from cuberouted.keys import unlocked
 from cuberouted.openvpn.connection import ManagementDialer
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
@@ -115,7 +115,7 @@ async def _heed_signals(daemon: Daemon, notifier: Notifier) -> None:
 async def _reload(daemon: Daemon) -> None:
     path = daemon.config.path
     try:
-        await daemon.reload(unlocked(load(path)))
+        await daemon.reload(with_secret_key(load(path)))
     except (ConfigError, ReloadError) as error:
         for line in str(error).splitlines():
             log.error("reload refused: %s", line)  # noqa: TRY400

@@ -13,11 +13,10 @@ from typing import Final
 
 import attrs
 
-from cuberouted.config import encryption, openvpns, peers, readers
-from cuberouted.config.fill import Filled, fill, nearest
-from cuberouted.config.keys import KINDS, MAIN_TABLE, NodeKeys, OpenVPNKeys, PeerKeys
-from cuberouted.config.problems import Complaints
-from cuberouted.config.text import UNREADABLE, Section, excerpt, read_sections
+from cuberouted.config import converters, openvpns, peers
+from cuberouted.config.schema import KINDS, MAIN_TABLE, NodeKeys, OpenVPNKeys, PeerKeys
+from cuberouted.config.section import ParsedSection, nearest, parse_section
+from cuberouted.config.text import UNREADABLE, Diagnostics, Section, quote, read_sections
 from cuberouted.config.values import Config
 
 KERNEL_TABLES: Final = MappingProxyType({"main": MAIN_TABLE, "default": 253})
@@ -35,18 +34,20 @@ def parse(
     Raises:
       ConfigError: all that is wrong with it.
     """
-    complaints = Complaints(path)
+    complaints = Diagnostics(path)
     first, *others = read_sections(text, complaints)
     _check_headers(others, complaints)
-    node = fill(first, NodeKeys, complaints)
-    peer_sections = [fill(s, PeerKeys, complaints) for s in others if s.kind == "peer"]
-    openvpn_sections = [fill(s, OpenVPNKeys, complaints) for s in others if s.kind == "openvpn"]
+    node = parse_section(first, NodeKeys, complaints)
+    peer_sections = [parse_section(s, PeerKeys, complaints) for s in others if s.kind == "peer"]
+    openvpn_sections = [
+        parse_section(s, OpenVPNKeys, complaints) for s in others if s.kind == "openvpn"
+    ]
     name = _node_name(node, hostname, complaints)
     table = _route_table(node, tables, complaints)
     _check_times(node, complaints)
     all_openvpns = openvpns.build(node, openvpn_sections, complaints)
     all_peers = peers.build(node, name, peer_sections, complaints)
-    encryption.check(node, peer_sections, complaints)
+    peers.check_encryption(node, peer_sections, complaints)
     _check_interfaces(node, peer_sections, {o.data_interface for o in all_openvpns}, complaints)
     complaints.raise_any()
     said = {
@@ -58,14 +59,14 @@ def parse(
     return Config(path=path, openvpns=all_openvpns, peers=all_peers, **said)
 
 
-def _check_headers(sections: list[Section], complaints: Complaints) -> None:
+def _check_headers(sections: list[Section], complaints: Diagnostics) -> None:
     first: dict[tuple[str, str], int] = {}
     for section in sections:
         if section.kind == UNREADABLE:
             continue
         if section.kind not in KINDS:
             near = nearest(section.kind, filter(None, KINDS))
-            what = f"the section {excerpt(section.kind)} is unknown; the nearest is [{near} NAME]"
+            what = f"the section {quote(section.kind)} is unknown; the nearest is [{near} NAME]"
             complaints.add(section.line, None, what)
         elif not section.name:
             what = f"[{section.kind}] needs a name: [{section.kind} NAME]"
@@ -75,10 +76,10 @@ def _check_headers(sections: list[Section], complaints: Complaints) -> None:
 
 
 def _check_name(
-    section: Section, first: dict[tuple[str, str], int], complaints: Complaints
+    section: Section, first: dict[tuple[str, str], int], complaints: Diagnostics
 ) -> None:
     try:
-        readers.name(section.name)
+        converters.name(section.name)
     except ValueError as error:
         complaints.add(section.line, None, f"[{section.kind} NAME]: {error}")
         return
@@ -88,17 +89,19 @@ def _check_name(
         complaints.add(section.line, section.title, what)
 
 
-def _node_name(node: Filled[NodeKeys], hostname: str, complaints: Complaints) -> str:
+def _node_name(node: ParsedSection[NodeKeys], hostname: str, complaints: Diagnostics) -> str:
     if node.keys.node is not None or node.has("node"):
         return node.keys.node or ""
     try:
-        return readers.name(hostname)
+        return converters.name(hostname)
     except ValueError as error:
         complaints.add(None, "node", f"is missing, and the host's name cannot stand in: {error}")
         return ""
 
 
-def _route_table(node: Filled[NodeKeys], tables: Mapping[str, int], complaints: Complaints) -> int:
+def _route_table(
+    node: ParsedSection[NodeKeys], tables: Mapping[str, int], complaints: Diagnostics
+) -> int:
     table = node.keys.route_table
     if isinstance(table, int):
         return table
@@ -108,7 +111,7 @@ def _route_table(node: Filled[NodeKeys], tables: Mapping[str, int], complaints: 
     return tables.get(table, MAIN_TABLE)
 
 
-def _check_times(node: Filled[NodeKeys], complaints: Complaints) -> None:
+def _check_times(node: ParsedSection[NodeKeys], complaints: Diagnostics) -> None:
     heartbeat, hold = node.keys.heartbeat_interval, node.keys.hold_time
     if heartbeat < hold or node.bad & {"heartbeat_interval", "hold_time"}:
         return
@@ -121,12 +124,12 @@ def _check_times(node: Filled[NodeKeys], complaints: Complaints) -> None:
 
 
 def _check_interfaces(
-    node: Filled[NodeKeys],
-    peer_sections: list[Filled[PeerKeys]],
+    node: ParsedSection[NodeKeys],
+    peer_sections: list[ParsedSection[PeerKeys]],
     data_interfaces: set[str],
-    complaints: Complaints,
+    complaints: Diagnostics,
 ) -> None:
-    sections: list[Filled[NodeKeys] | Filled[PeerKeys]] = [node, *peer_sections]
+    sections: list[ParsedSection[NodeKeys] | ParsedSection[PeerKeys]] = [node, *peer_sections]
     for filled in sections:
         if filled.keys.mgmt_interface in data_interfaces:
             what = (

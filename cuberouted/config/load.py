@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cuberouted.config.build import KERNEL_TABLES, parse
-from cuberouted.config.problems import ConfigError, Problem
+from cuberouted.config.text import ConfigError, ConfigProblem
 from cuberouted.config.values import Config
 
 MAX_SIZE: Final = 256 * 1024
@@ -54,13 +54,13 @@ def _text(path: Path) -> str:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-        raise ConfigError((Problem(path, None, None, what),)) from None
+        raise ConfigError((ConfigProblem(path, None, None, what),)) from None
     if len(data) > MAX_SIZE:
         what = f"is larger than {MAX_SIZE // 1024} KiB: no configuration is"
-        raise ConfigError((Problem(path, None, None, what),))
+        raise ConfigError((ConfigProblem(path, None, None, what),))
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        raise ConfigError((Problem(path, line, None, what),)) from None
+        raise ConfigError((ConfigProblem(path, line, None, what),)) from None

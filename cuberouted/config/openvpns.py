@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cuberouted.config.fill import Filled, key_names
-from cuberouted.config.keys import NodeKeys, OpenVPNKeys
-from cuberouted.config.problems import Complaints
+from cuberouted.config.schema import NodeKeys, OpenVPNKeys
+from cuberouted.config.section import ParsedSection, key_names
+from cuberouted.config.text import Diagnostics
 from cuberouted.config.values import OpenVPNConfig
 
 _PREFIX = "openvpn_"
@@ -14,7 +14,9 @@ _NODE_KEYS = tuple(key for key in key_names("") if key.startswith(_PREFIX))
 
 
 def build(
-    node: Filled[NodeKeys], sections: list[Filled[OpenVPNKeys]], complaints: Complaints
+    node: ParsedSection[NodeKeys],
+    sections: list[ParsedSection[OpenVPNKeys]],
+    complaints: Diagnostics,
 ) -> tuple[OpenVPNConfig, ...]:
     """The OpenVPNs whose description is complete; complaints about the others."""
     if not sections:
@@ -34,7 +36,9 @@ def build(
     return tuple(found)
 
 
-def _only_openvpn(node: Filled[NodeKeys], complaints: Complaints) -> tuple[OpenVPNConfig, ...]:
+def _only_openvpn(
+    node: ParsedSection[NodeKeys], complaints: Diagnostics
+) -> tuple[OpenVPNConfig, ...]:
     _check_access(node, _PREFIX, complaints)
     node.require("data_interface", complaints)
     keys = node.keys
@@ -63,7 +67,9 @@ def _config(name: str, data_interface: str, keys: OpenVPNKeys) -> OpenVPNConfig:
 
 
 def _check_access(
-    filled: Filled[NodeKeys] | Filled[OpenVPNKeys], prefix: str, complaints: Complaints
+    filled: ParsedSection[NodeKeys] | ParsedSection[OpenVPNKeys],
+    prefix: str,
+    complaints: Diagnostics,
 ) -> None:
     """One way to an OpenVPN: a status file, a Unix socket, or TCP."""
     tcp = ("mgmt_host", "mgmt_port")
@@ -78,7 +84,9 @@ def _check_access(
 
 
 def _check_distinct(
-    node: Filled[NodeKeys], sections: list[Filled[OpenVPNKeys]], complaints: Complaints
+    node: ParsedSection[NodeKeys],
+    sections: list[ParsedSection[OpenVPNKeys]],
+    complaints: Diagnostics,
 ) -> None:
     interfaces: dict[str, str] = {}
     places: dict[Path | tuple[str, int], str] = {}

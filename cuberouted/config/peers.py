@@ -4,10 +4,52 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cuberouted.config.fill import Filled
-from cuberouted.config.keys import NodeKeys, PeerKeys
-from cuberouted.config.problems import Complaints
+from cuberouted.config.schema import NodeKeys, PeerKeys
+from cuberouted.config.section import ParsedSection
+from cuberouted.config.text import Diagnostics
 from cuberouted.config.values import PeerConfig
+
+Owner = ParsedSection[NodeKeys] | ParsedSection[PeerKeys]
+
+
+def check_encryption(
+    node: ParsedSection[NodeKeys], sections: list[ParsedSection[PeerKeys]], complaints: Diagnostics
+) -> None:
+    """Complain of what is missing to encrypt, and of a key that two peers have."""
+    wanted: list[tuple[Owner, str]] = [(section, "public_key") for section in sections]
+    if not sections:
+        wanted = [(node, "remote_public_key")]
+    encrypted = node.has("secret_key_file")
+    for owner, key in wanted:
+        if encrypted and not owner.has(key):
+            what = (
+                "is missing: with secret_key_file every peer needs one;"
+                " `cuberouted keygen` there prints it"
+            )
+            complaints.add(_line(owner, key, node), key, f"{what}{_where(owner)}")
+        elif owner.has(key) and not encrypted:
+            what = "needs secret_key_file, our own key: `cuberouted keygen` makes one"
+            complaints.add(owner.line(key), key, what)
+    _check_distinct(sections, complaints)
+
+
+def _line(owner: Owner, key: str, node: ParsedSection[NodeKeys]) -> int | None:
+    return owner.line(key) if owner.section.kind else node.line("secret_key_file")
+
+
+def _where(owner: Owner) -> str:
+    return f" ({owner.section.title})" if owner.section.kind else ""
+
+
+def _check_distinct(sections: list[ParsedSection[PeerKeys]], complaints: Diagnostics) -> None:
+    first: dict[bytes, ParsedSection[PeerKeys]] = {}
+    for section in sections:
+        for public in section.keys.public_key or ():
+            before = first.setdefault(public, section)
+            if before is not section:
+                what = f"is the one of {before.section.title} already: every peer has its own"
+                complaints.add(section.line("public_key"), "public_key", what)
+
 
 _ONLY_PEER = ("remote_mgmt_ip", "remote_data_ip", "remote_public_key")
 
@@ -17,7 +59,7 @@ class _Said(NamedTuple):
 
     address: bytes | None
     key: str
-    owner: Filled[NodeKeys] | Filled[PeerKeys]
+    owner: ParsedSection[NodeKeys] | ParsedSection[PeerKeys]
 
     @property
     def line(self) -> int | None:
@@ -29,10 +71,10 @@ class _Said(NamedTuple):
 
 
 def build(
-    node: Filled[NodeKeys],
+    node: ParsedSection[NodeKeys],
     name: str,
-    sections: list[Filled[PeerKeys]],
-    complaints: Complaints,
+    sections: list[ParsedSection[PeerKeys]],
+    complaints: Diagnostics,
 ) -> tuple[PeerConfig, ...]:
     """The peers whose description is complete; complaints about the others. *name* is our own."""
     only = next((key for key in _ONLY_PEER if node.has(key)), None)
@@ -52,7 +94,7 @@ def build(
     return tuple(peer for peer in found if peer is not None)
 
 
-def _only_peer(node: Filled[NodeKeys], complaints: Complaints) -> tuple[PeerConfig, ...]:
+def _only_peer(node: ParsedSection[NodeKeys], complaints: Diagnostics) -> tuple[PeerConfig, ...]:
     node.require("mgmt_interface", complaints)
     node.require("remote_mgmt_ip", complaints)
     keys = node.keys
@@ -71,7 +113,7 @@ def _only_peer(node: Filled[NodeKeys], complaints: Complaints) -> tuple[PeerConf
 
 
 def _peer(
-    node: Filled[NodeKeys], section: Filled[PeerKeys], complaints: Complaints
+    node: ParsedSection[NodeKeys], section: ParsedSection[PeerKeys], complaints: Diagnostics
 ) -> PeerConfig | None:
     if not node.has("mgmt_interface"):
         section.require("mgmt_interface", complaints)
@@ -89,7 +131,9 @@ def _peer(
     )
 
 
-def _check_names(name: str, sections: list[Filled[PeerKeys]], complaints: Complaints) -> None:
+def _check_names(
+    name: str, sections: list[ParsedSection[PeerKeys]], complaints: Diagnostics
+) -> None:
     for section in sections:
         if section.section.name == name:
             what = "has this node's own name: every node has another (node = NAME sets ours)"
@@ -97,7 +141,7 @@ def _check_names(name: str, sections: list[Filled[PeerKeys]], complaints: Compla
 
 
 def _check_addresses(
-    node: Filled[NodeKeys], sections: list[Filled[PeerKeys]], complaints: Complaints
+    node: ParsedSection[NodeKeys], sections: list[ParsedSection[PeerKeys]], complaints: Diagnostics
 ) -> None:
     """No address may stand for two things: it would be two routes to one place."""
     first: dict[bytes, _Said] = {}
@@ -117,7 +161,9 @@ def _check_addresses(
             complaints.add(node.line("listen"), "listen", what)
 
 
-def _addresses(node: Filled[NodeKeys], sections: list[Filled[PeerKeys]]) -> list[_Said]:
+def _addresses(
+    node: ParsedSection[NodeKeys], sections: list[ParsedSection[PeerKeys]]
+) -> list[_Said]:
     return [
         _Said(node.keys.remote_mgmt_ip, "remote_mgmt_ip", node),
         _Said(node.keys.remote_data_ip, "remote_data_ip", node),

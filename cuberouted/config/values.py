@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from cuberouted.config.keys import OnExit
+from cuberouted.config.schema import OnExit
 from cuberouted.model import Prefix, format_address
 
 _FIXED = {
@@ -68,7 +68,7 @@ class Config:
 
     Intervals and times are seconds, addresses packed. ``listen`` None: the addresses of
     every peer's mgmt_interface. ``allowed_networks`` None: learned from the data interface.
-    ``secret_key``: what `keys.unlocked` found in ``secret_key_file``, in Z85.
+    ``secret_key``: what `keypair.with_secret_key` found in ``secret_key_file``, in Z85.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Config:
     secret_key_file: Path | None = None
     secret_key: bytes | None = attrs.field(default=None, repr=False)
 
-    def admitted(self) -> dict[bytes, str]:
+    def allowed_peers(self) -> dict[bytes, str]:
         """Who may connect: by public key where there are keys, else by management address."""
         if self.secret_key_file is None:
             return {peer.mgmt_ip: peer.label for peer in self.peers}

@@ -29,7 +29,7 @@ NONCE_BYTES = 8
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 NodeName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
-"""As a configuration takes it (`config.readers.name`): it is logged and shown as it stands."""
+"""As a configuration takes it (`config.converters.name`): it is logged and shown as it stands."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

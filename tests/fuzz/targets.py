@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cuberouted import report
 from cuberouted.config import Config, ConfigError, parse
-from cuberouted.config.problems import MAX_PROBLEMS
-from cuberouted.config.readers import is_curve_key
+from cuberouted.config.converters import is_curve_key
+from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.control import answer
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.dialogue import Dialogue
@@ -155,7 +155,7 @@ def configuration(data: bytes) -> None:
     config = _parsed(text)
     if config is not None:
         assert config.peers
-        assert len(config.admitted()) >= len(config.peers)
+        assert len(config.allowed_peers()) >= len(config.peers)
         encrypted = config.secret_key_file is not None
         assert {bool(peer.public_keys) for peer in config.peers} == {encrypted}
 

@@ -19,7 +19,7 @@ from math import inf
 import trio
 import zmq
 
-from cuberouted.keys import generate
+from cuberouted.config.keypair import generate
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.sharing.bus import ZmqBus, open_bus
 from cuberouted.sharing.messages import (

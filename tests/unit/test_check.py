@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from cuberouted.check import Facts, Level, examine, sysctls_of_interest
 from cuberouted.surroundings import Surroundings, survey
-from tests.unit.samples import ETH0, LINKS, THREE_SERVERS, TUN0, TUN1, TWO_SERVERS, config, link
+from tests.unit.config.samples import (
+    ETH0,
+    LINKS,
+    THREE_SERVERS,
+    TUN0,
+    TUN1,
+    TWO_SERVERS,
+    config,
+    link,
+)
 
 OK, WAIT, WARNING, PROBLEM = Level
 

@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 import attrs
 import pytest
 
-from cuberouted import facts, keys
+from cuberouted import facts
+from cuberouted.config import keypair
 from cuberouted.control import listening
 from cuberouted.facts import gather
-from tests.unit.samples import TWO_SERVERS, config
+from tests.unit.config.samples import TWO_SERVERS, config
 
 
 @contextmanager
@@ -100,7 +101,7 @@ async def test_a_password_file_that_cannot_be_read_is_told(tmp_path):
 
 
 async def test_our_public_key_is_told_or_why_the_secret_one_cannot_be_used(tmp_path):
-    (public, secret), (theirs, _) = keys.generate(), keys.generate()
+    (public, secret), (theirs, _) = keypair.generate(), keypair.generate()
     path = tmp_path / "key"
     configuration = configured(
         tmp_path, f"secret_key_file = {path}", f"remote_public_key = {theirs.decode()}"
@@ -108,7 +109,7 @@ async def test_our_public_key_is_told_or_why_the_secret_one_cannot_be_used(tmp_p
     found = await gather(configuration)
     assert found.public_key is None
     assert found.unreadable.keys() == {path}
-    keys.write_secret(path, secret)
+    keypair.write_secret(path, secret)
     found = await gather(configuration)
     assert (found.public_key, found.unreadable) == (public.decode(), {})
 

@@ -13,7 +13,7 @@ from cuberouted.sharing.news import Learned
 from cuberouted.surroundings import Surroundings
 from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import MAIN
-from tests.unit.samples import THREE_SERVERS, config
+from tests.unit.config.samples import THREE_SERVERS, config
 
 DATA_B = "data_ip = 10.100.100.102\n"
 CONFIG = config(THREE_SERVERS.replace(DATA_B, ""))

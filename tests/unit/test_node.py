@@ -15,7 +15,7 @@ from cuberouted.sharing.news import Learned, Lost, Replaced
 from cuberouted.surroundings import Surroundings, configured_servers, survey
 from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import MAIN
-from tests.unit.samples import LINKS, THREE_SERVERS, config, link
+from tests.unit.config.samples import LINKS, THREE_SERVERS, config, link
 
 V4 = socket.AF_INET
 CONFIG = config("allowed_networks = 10.100.0.0/16", THREE_SERVERS)

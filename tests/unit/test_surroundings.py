@@ -16,7 +16,7 @@ from cuberouted.surroundings import (
     server_claims,
     survey,
 )
-from tests.unit.samples import (
+from tests.unit.config.samples import (
     ETH0,
     LINKS,
     THREE_SERVERS,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.config import Config, ConfigError, OnExit, OpenVPNConfig, PeerConfig, parse
-from cuberouted.config.fill import key_names
-from cuberouted.config.keys import KINDS, UNAVAILABLE
+from cuberouted.config.schema import KINDS, UNAVAILABLE
+from cuberouted.config.section import key_names
 from cuberouted.model import Prefix
 
 PATH = Path("c.conf")
@@ -132,12 +132,12 @@ def test_keys_arrive_and_say_who_is_admitted():
     old, new = (key.encode() for key in PUBLIC)
     config = parse(ENCRYPTED + f"public_key = {new.decode()}\n", PATH, "a")
     assert config.secret_key_file == Path("/k")
-    assert config.admitted() == {old: "vpnsrvB", new: "vpnsrvC"}
+    assert config.allowed_peers() == {old: "vpnsrvB", new: "vpnsrvC"}
     only = ARTICLE + f"secret_key_file = /k\nremote_public_key = {', '.join(PUBLIC)}\n"
     config = parse(only, PATH, "a")
     assert config.peers[0].public_keys == (old, new)
-    assert config.admitted() == {old: "10.200.200.5", new: "10.200.200.5"}
-    assert parse(ARTICLE, PATH, "a").admitted() == {bytes([10, 200, 200, 5]): "10.200.200.5"}
+    assert config.allowed_peers() == {old: "10.200.200.5", new: "10.200.200.5"}
+    assert parse(ARTICLE, PATH, "a").allowed_peers() == {bytes([10, 200, 200, 5]): "10.200.200.5"}
 
 
 def test_encryption_for_some_peers_only_is_a_mistake_in_the_section_that_lacks_it():

@@ -11,7 +11,7 @@ import pytest
 
 from cuberouted.config import parse
 from cuberouted.config.build import KERNEL_TABLES
-from cuberouted.config.keys import KINDS, UNAVAILABLE
+from cuberouted.config.schema import KINDS, UNAVAILABLE
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path for path in CONF.rglob("*") if path.is_file())

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cuberouted.config.problems import Complaints, ConfigError
-from cuberouted.config.text import Entry, Section, excerpt, read_sections
+from cuberouted.config.text import ConfigError, Diagnostics, Entry, Section, quote, read_sections
 
 
 def sections(text: str) -> list[Section]:
-    complaints = Complaints(Path("f"))
+    complaints = Diagnostics(Path("f"))
     found = read_sections(text, complaints)
     complaints.raise_any()
     return found
@@ -63,4 +62,4 @@ def test_lines_of_another_form_are_complained_of(text, message):
 
 
 def test_excerpts_are_short_and_printable():
-    assert excerpt("a\u2028\ud800" + "x" * 100) == "'a\\u2028\\ud800" + "x" * 57 + "...'"
+    assert quote("a\u2028\ud800" + "x" * 100) == "'a\\u2028\\ud800" + "x" * 57 + "...'"

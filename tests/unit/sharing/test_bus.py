@@ -15,7 +15,7 @@ import trio
 import trio.testing
 import zmq
 
-from cuberouted.keys import generate
+from cuberouted.config.keypair import generate
 from cuberouted.sharing import subscriber
 from cuberouted.sharing.bus import MAX_REQUEST, SEND_QUEUE, ZmqBus, open_bus
 from cuberouted.sharing.doorkeeper import packed

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cuberouted import keys
 from cuberouted.cli import main
-from cuberouted.config import ConfigError, parse
+from cuberouted.config import ConfigError, keypair, parse
 
 CONFIG = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200.200.5\n"
 
@@ -22,8 +21,8 @@ def config(path: Path, public: bytes):
 
 
 def made(path: Path) -> bytes:
-    _, secret = keys.generate()
-    keys.write_secret(path, secret)
+    _, secret = keypair.generate()
+    keypair.write_secret(path, secret)
     return secret
 
 
@@ -31,7 +30,7 @@ def test_keygen_writes_the_secret_key_for_us_alone_and_prints_the_public_one(tmp
     path = tmp_path / "new" / "key"
     done = CliRunner().invoke(main, ["keygen", "--out", str(path)])
     assert done.exit_code == 0, done.output
-    assert keys.public_of(keys.read_secret(path)).decode() == done.stdout.strip()
+    assert keypair.public_of(keypair.read_secret(path)).decode() == done.stdout.strip()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert path.read_text().strip() not in done.output
@@ -61,20 +60,20 @@ def test_keygen_says_why_it_cannot_write(tmp_path):
 def test_no_public_key_looks_like_a_comment(monkeypatch):
     pairs = iter([(b"#" * 40, b"a"), (b"x" * 40, b"b")])
     monkeypatch.setattr("zmq.curve_keypair", lambda: next(pairs))
-    assert keys.generate() == (b"x" * 40, b"b")
+    assert keypair.generate() == (b"x" * 40, b"b")
 
 
 def test_a_configuration_gets_its_secret_key(tmp_path):
-    secret, (public, _) = made(tmp_path / "key"), keys.generate()
-    assert keys.unlocked(config(tmp_path / "key", public)).secret_key == secret
+    secret, (public, _) = made(tmp_path / "key"), keypair.generate()
+    assert keypair.with_secret_key(config(tmp_path / "key", public)).secret_key == secret
     plain = parse(CONFIG, Path("c.conf"), "a")
-    assert keys.unlocked(plain) is plain
+    assert keypair.with_secret_key(plain) is plain
 
 
 def test_our_own_public_key_with_a_peer_is_a_mistake(tmp_path):
     secret = made(tmp_path / "key")
     with pytest.raises(ConfigError, match=r"our own public key stands with peer 10\.200\.200\.5"):
-        keys.unlocked(config(tmp_path / "key", keys.public_of(secret)))
+        keypair.with_secret_key(config(tmp_path / "key", keypair.public_of(secret)))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o622])
@@ -82,14 +81,14 @@ def test_a_key_file_that_others_can_use_is_refused(tmp_path, mode):
     made(tmp_path / "key")
     (tmp_path / "key").chmod(mode)
     with pytest.raises(ConfigError, match=f"mode {mode:04o}.*chmod 600"):
-        keys.unlocked(config(tmp_path / "key", keys.generate()[0]))
+        keypair.with_secret_key(config(tmp_path / "key", keypair.generate()[0]))
 
 
 def test_a_credential_whose_group_bits_are_the_mask_of_an_acl_is_taken(tmp_path, monkeypatch):
     made(tmp_path / "key")
     (tmp_path / "key").chmod(0o440)
     monkeypatch.setattr(os, "getxattr", lambda *_: b"\x02\0\0\0")
-    assert keys.read_secret(tmp_path / "key")
+    assert keypair.read_secret(tmp_path / "key")
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "garbage", "long", "empty"])
@@ -103,7 +102,7 @@ def test_what_is_no_key_file_is_told_and_none_of_it_repeated(tmp_path, kind):
         path.write_bytes({"garbage": b"h\xfcsh", "long": b"a" * 10_000, "empty": b""}[kind])
         path.chmod(0o600)
     with pytest.raises(ConfigError) as caught:
-        keys.unlocked(config(path, keys.generate()[0]))
+        keypair.with_secret_key(config(path, keypair.generate()[0]))
     said = str(caught.value)
     assert said.startswith(f"c.conf: secret_key_file: {path}: ")
     assert "aaa" not in said.removeprefix(f"c.conf: secret_key_file: {path}")

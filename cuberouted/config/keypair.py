@@ -14,10 +14,10 @@ from pathlib import Path
 import attrs
 import zmq
 
-from cuberouted.config import Config, ConfigError, Problem
-from cuberouted.config.readers import is_curve_key
+from cuberouted.config import Config, ConfigError, ConfigProblem
+from cuberouted.config.converters import is_curve_key
 
-LARGEST_FILE = 1024
+MAX_KEY_FILE = 1024
 
 
 class KeyFileError(Exception):
@@ -66,7 +66,7 @@ def read_secret(path: Path) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(file, "rb") as opened:
             _check_private(path, file)
-            secret = opened.read(LARGEST_FILE).strip()
+            secret = opened.read(MAX_KEY_FILE).strip()
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     if not is_curve_key(secret):
@@ -74,7 +74,7 @@ def read_secret(path: Path) -> bytes:
     return secret
 
 
-def unlocked(config: Config) -> Config:
+def with_secret_key(config: Config) -> Config:
     """*config* with the secret key that it names, if it names one.
 
     Raises:
@@ -94,7 +94,7 @@ def unlocked(config: Config) -> Config:
 
 
 def _refused(config: Config, what: str) -> ConfigError:
-    return ConfigError((Problem(config.path, None, "secret_key_file", what),))
+    return ConfigError((ConfigProblem(config.path, None, "secret_key_file", what),))
 
 
 def _check_private(path: Path, file: int) -> None:

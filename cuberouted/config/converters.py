@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cuberouted.config.text import excerpt
+from cuberouted.config.text import quote
 from cuberouted.model import Prefix
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def name(text: str) -> str:
     """A node's, a peer's or an OpenVPN's name."""
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"{excerpt(text)} is no name: 1 to {MAX_NAME} letters, digits, '.', '_' or '-', "
+            f"{quote(text)} is no name: 1 to {MAX_NAME} letters, digits, '.', '_' or '-', "
             "the first a letter or digit"
         )
     return text
@@ -52,7 +52,7 @@ def interface(text: str) -> str:
     bad = any(c.isspace() or c in "/:" or not c.isprintable() for c in text)
     if bad or text in (".", "..") or len(text.encode("utf-8", "replace")) > _MAX_INTERFACE:
         raise ValueError(
-            f"{excerpt(text)} is no interface name: up to {_MAX_INTERFACE} characters without "
+            f"{quote(text)} is no interface name: up to {_MAX_INTERFACE} characters without "
             "white space, '/' or ':', as in tun0"
         )
     return text
@@ -63,7 +63,7 @@ def host(text: str) -> str:
     if ":" in text:
         return socket.inet_ntop(socket.AF_INET6, packed(text))
     if not _HOST.fullmatch(text):
-        raise ValueError(f"{excerpt(text)} is no host: an address or a name, as in 127.0.0.1")
+        raise ValueError(f"{quote(text)} is no host: an address or a name, as in 127.0.0.1")
     return text
 
 
@@ -73,7 +73,7 @@ def packed(text: str) -> bytes:
     try:
         return socket.inet_pton(family, text)
     except (OSError, ValueError):
-        raise ValueError(f"{excerpt(text)} is no IP address: as in 10.200.200.5") from None
+        raise ValueError(f"{quote(text)} is no IP address: as in 10.200.200.5") from None
 
 
 def peer_address(text: str) -> bytes:
@@ -112,7 +112,7 @@ def network(text: str) -> Prefix:
 def _better_network(text: str, address: bytes, length: str) -> str:
     bits = len(address) * 8
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= bits):
-        return f"{excerpt(text)} is no network: the length behind '/' is 0 to {bits}"
+        return f"{quote(text)} is no network: the length behind '/' is 0 to {bits}"
     unused = bits - int(length)
     start = (int.from_bytes(address) >> unused << unused).to_bytes(len(address))
     return f"{text} has bits set behind its length: write {Prefix(start, int(length))}"
@@ -123,7 +123,7 @@ def public_key(text: str) -> bytes:
     key = text.encode("utf-8", "replace")
     if not is_curve_key(key):
         raise ValueError(
-            f"{excerpt(text)} is no public key: the 40 characters that `cuberouted keygen` prints"
+            f"{quote(text)} is no public key: the 40 characters that `cuberouted keygen` prints"
         )
     return key
 
@@ -154,7 +154,7 @@ def listed(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     def read_list(text: str) -> tuple[T, ...]:
         values = tuple(read(part) for part in re.split(r"[\s,]+", text) if part)
         if not values:
-            raise ValueError(f"{excerpt(text)} names nothing")
+            raise ValueError(f"{quote(text)} names nothing")
         if len(set(values)) < len(values):
             raise ValueError("names something twice: once is enough")
         return values
@@ -168,7 +168,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
     def read_number(text: str) -> int:
         digits = text.isascii() and text.isdigit() and len(text) <= len(str(high))
         if not digits or not low <= int(text) <= high:
-            raise ValueError(f"{excerpt(text)}: a whole number from {low} to {high} is needed")
+            raise ValueError(f"{quote(text)}: a whole number from {low} to {high} is needed")
         return int(text)
 
     return read_number
@@ -180,7 +180,7 @@ def duration(low: float, high: float = 86400.0) -> Callable[[str], float]:
     def read_duration(text: str) -> float:
         match = _DURATION.fullmatch(text)
         if match is None:
-            raise ValueError(f"{excerpt(text)} is no duration: as in 300ms, 3s, 5m or 1h")
+            raise ValueError(f"{quote(text)} is no duration: as in 300ms, 3s, 5m or 1h")
         seconds = float(match[1]) * _UNITS[match[2]]
         if not low <= seconds <= high:
             raise ValueError(f"{text} is out of range: {low:g}s to {high:g}s")
@@ -200,7 +200,7 @@ def choice(values: dict[str, T]) -> Callable[[str], T]:
     def read_choice(text: str) -> T:
         word = text.lower()
         if word not in values:
-            raise ValueError(f"{excerpt(text)} is none of {', '.join(values)}")
+            raise ValueError(f"{quote(text)} is none of {', '.join(values)}")
         return values[word]
 
     return read_choice
@@ -209,12 +209,12 @@ def choice(values: dict[str, T]) -> Callable[[str], T]:
 def file_path(text: str) -> Path:
     """An absolute path: a daemon has no working directory to speak of."""
     if not text.startswith("/") or not text.isprintable():
-        raise ValueError(f"{excerpt(text)} is no whole path: it begins with '/'")
+        raise ValueError(f"{quote(text)} is no whole path: it begins with '/'")
     return Path(text)
 
 
 def socket_path(text: str) -> Path:
     """An absolute path that a Unix socket can have."""
     if len(text.encode("utf-8", "replace")) > _MAX_SOCKET_PATH:
-        raise ValueError(f"{excerpt(text)} is too long for a socket: {_MAX_SOCKET_PATH} bytes")
+        raise ValueError(f"{quote(text)} is too long for a socket: {_MAX_SOCKET_PATH} bytes")
     return file_path(text)

@@ -8,15 +8,14 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from cuberouted.config.keys import KINDS, UNAVAILABLE, Keys, NodeKeys, OpenVPNKeys, PeerKeys
-from cuberouted.config.problems import Complaints
-from cuberouted.config.text import Section
+from cuberouted.config.schema import KINDS, UNAVAILABLE, Keys, NodeKeys, OpenVPNKeys, PeerKeys
+from cuberouted.config.text import Diagnostics, Section
 
 K = TypeVar("K", NodeKeys, PeerKeys, OpenVPNKeys)
 
 
 @attrs.frozen
-class Filled(Generic[K]):
+class ParsedSection(Generic[K]):
     """A section with its values. Keys in ``bad`` were complained of, and hold their default."""
 
     section: Section
@@ -32,7 +31,7 @@ class Filled(Generic[K]):
         entry = self.section.entries.get(key)
         return entry.line if entry else self.section.line or None
 
-    def require(self, key: str, complaints: Complaints) -> None:
+    def require(self, key: str, complaints: Diagnostics) -> None:
         """Complain unless the file sets *key* here."""
         if not self.has(key):
             meaning = attrs.fields_dict(type(self.keys))[key].metadata["meaning"]
@@ -40,7 +39,7 @@ class Filled(Generic[K]):
             complaints.add(self.line(key), key, f"is missing{where}: {meaning}")
 
 
-def fill(section: Section, keys: type[K], complaints: Complaints) -> Filled[K]:
+def parse_section(section: Section, keys: type[K], complaints: Diagnostics) -> ParsedSection[K]:
     """Read every value of *section*, and complain of each that is wrong or unknown."""
     fields = attrs.fields_dict(keys)
     values: dict[str, Any] = {}
@@ -56,7 +55,7 @@ def fill(section: Section, keys: type[K], complaints: Complaints) -> Filled[K]:
             except ValueError as error:
                 complaints.add(entry.line, key, str(error))
                 bad.add(key)
-    return Filled(section, keys(**values), frozenset(bad))
+    return ParsedSection(section, keys(**values), frozenset(bad))
 
 
 def key_names(kind: str) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 
 import attrs
 
-from cuberouted.config import readers
-from cuberouted.config.readers import duration, number
+from cuberouted.config import converters
+from cuberouted.config.converters import duration, number
 from cuberouted.model import Prefix
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def key(read: Callable[[str], T], default: D, meaning: str) -> T | D:
 def route_table(text: str) -> int | str:
     """A table's number, or its name as it stands; the name is looked up later."""
     if not text.isdigit():
-        return readers.name(text)
+        return converters.name(text)
     table = number(1, _MAX_UINT32)(text)
     if table == 255:
         raise ValueError(
@@ -74,37 +74,39 @@ _TAKEN_PROTOCOLS: Final = MappingProxyType(
 class NodeKeys:
     """The keys before the first section."""
 
-    node: str | None = key(readers.name, None, "this node's name, unique in the mesh")
+    node: str | None = key(converters.name, None, "this node's name, unique in the mesh")
     mgmt_interface: str | None = key(
-        readers.interface, None, "the management subnet's interface: routes to peers leave by it"
+        converters.interface, None, "the management subnet's interface: routes to peers leave by it"
     )
     data_interface: str | None = key(
-        readers.interface, None, "OpenVPN's tun device for the clients"
+        converters.interface, None, "OpenVPN's tun device for the clients"
     )
     remote_mgmt_ip: bytes | None = key(
-        readers.peer_address, None, "the only peer's address in the management subnet"
+        converters.peer_address, None, "the only peer's address in the management subnet"
     )
     remote_data_ip: bytes | None = key(
-        readers.peer_address, None, "the only peer's address in the clients' subnet"
+        converters.peer_address, None, "the only peer's address in the clients' subnet"
     )
     listen: tuple[bytes, ...] | None = key(
-        readers.listed(readers.listen_address), None, "our addresses that peers connect to"
+        converters.listed(converters.listen_address), None, "our addresses that peers connect to"
     )
     cube_routed_port: int = key(number(1, 65535), 5657, "TCP port, ours and every peer's")
     openvpn_mgmt_host: str | None = key(
-        readers.host, None, "where OpenVPN's management interface listens"
+        converters.host, None, "where OpenVPN's management interface listens"
     )
     openvpn_mgmt_port: int = key(
         number(1, 65535), 5656, "TCP port of OpenVPN's management interface"
     )
     openvpn_mgmt_socket: Path | None = key(
-        readers.socket_path, None, "Unix socket of OpenVPN's management interface"
+        converters.socket_path, None, "Unix socket of OpenVPN's management interface"
     )
     openvpn_mgmt_pass_file: Path | None = key(
-        readers.file_path, None, "file whose first line is the management password"
+        converters.file_path, None, "file whose first line is the management password"
     )
     openvpn_status_file: Path | None = key(
-        readers.file_path, None, "OpenVPN's status file, read instead of its management interface"
+        converters.file_path,
+        None,
+        "OpenVPN's status file, read instead of its management interface",
     )
     poll_interval: float = key(duration(0.01), 1.0, "how often OpenVPN's clients are counted")
     status_interval: float = key(duration(0.1), 30.0, "how often OpenVPN's whole list is asked for")
@@ -116,35 +118,35 @@ class NodeKeys:
         duration(0.0), 30.0, "how long our routes are kept after an announced restart"
     )
     kill_superseded_sessions: bool = key(
-        readers.yes_no, True, "drop a local session once its client has connected elsewhere"
+        converters.yes_no, True, "drop a local session once its client has connected elsewhere"
     )
     on_exit: OnExit = key(
-        readers.choice({exit_.value: exit_ for exit_ in OnExit}),
+        converters.choice({exit_.value: exit_ for exit_ in OnExit}),
         OnExit.WITHDRAW,
         "what becomes of the routes when cuberouted ends",
     )
     allowed_networks: tuple[Prefix, ...] | None = key(
-        readers.listed(readers.network), None, "only prefixes inside these are shared"
+        converters.listed(converters.network), None, "only prefixes inside these are shared"
     )
     secret_key_file: Path | None = key(
-        readers.file_path, None, "our secret key; with it everything between peers is encrypted"
+        converters.file_path, None, "our secret key; with it everything between peers is encrypted"
     )
     remote_public_key: tuple[bytes, ...] | None = key(
-        readers.public_keys, None, "the only peer's public key; two while it is changed"
+        converters.public_keys, None, "the only peer's public key; two while it is changed"
     )
     route_table: int | str = key(route_table, MAIN_TABLE, "table that routes are put in")
     route_metric: int = key(number(1, _MAX_UINT32), 50, "metric of our routes")
     route_protocol: int = key(route_protocol, 201, "protocol number that marks routes as ours")
     control_socket: Path = key(
-        readers.socket_path, Path("/run/cuberouted/control.sock"), "where the commands ask"
+        converters.socket_path, Path("/run/cuberouted/control.sock"), "where the commands ask"
     )
     max_advertisements: int = key(number(1, 2**24), 65536, "prefixes that one peer may advertise")
     log_level: str = key(
-        readers.choice({word: word for word in ("debug", "info", "warning", "error")}),
+        converters.choice({word: word for word in ("debug", "info", "warning", "error")}),
         "info",
         "what is logged: this and what is graver",
     )
-    log_format: str = key(readers.choice({"text": "text"}), "text", "form of the log lines")
+    log_format: str = key(converters.choice({"text": "text"}), "text", "form of the log lines")
 
 
 @attrs.frozen
@@ -152,17 +154,17 @@ class PeerKeys:
     """The keys of a ``[peer NAME]`` section."""
 
     mgmt_interface: str | None = key(
-        readers.interface, None, "the interface towards this peer; default: the node's"
+        converters.interface, None, "the interface towards this peer; default: the node's"
     )
     mgmt_ip: bytes | None = key(
-        readers.peer_address, None, "the peer's address in the management subnet"
+        converters.peer_address, None, "the peer's address in the management subnet"
     )
     data_ip: bytes | None = key(
-        readers.peer_address, None, "the peer's address in the clients' subnet"
+        converters.peer_address, None, "the peer's address in the clients' subnet"
     )
     port: int | None = key(number(1, 65535), None, "the peer's TCP port; default: cube_routed_port")
     public_key: tuple[bytes, ...] | None = key(
-        readers.public_keys, None, "the peer's public key; two while it is changed"
+        converters.public_keys, None, "the peer's public key; two while it is changed"
     )
 
 
@@ -171,18 +173,18 @@ class OpenVPNKeys:
     """The keys of an ``[openvpn NAME]`` section."""
 
     data_interface: str | None = key(
-        readers.interface, None, "its tun device for the clients; default: the node's"
+        converters.interface, None, "its tun device for the clients; default: the node's"
     )
-    mgmt_host: str | None = key(readers.host, None, "where its management interface listens")
+    mgmt_host: str | None = key(converters.host, None, "where its management interface listens")
     mgmt_port: int = key(number(1, 65535), 5656, "TCP port of its management interface")
     mgmt_socket: Path | None = key(
-        readers.socket_path, None, "Unix socket of its management interface"
+        converters.socket_path, None, "Unix socket of its management interface"
     )
     mgmt_pass_file: Path | None = key(
-        readers.file_path, None, "file whose first line is its management password"
+        converters.file_path, None, "file whose first line is its management password"
     )
     status_file: Path | None = key(
-        readers.file_path, None, "its status file, read instead of the management interface"
+        converters.file_path, None, "its status file, read instead of the management interface"
     )
 
 
