@@ -72,7 +72,7 @@ def waiting_for(daemon: Daemon) -> str:
 
 
 def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
-    now = openvpn.watch.status()
+    now = openvpn.source.status()
     return report.OpenVPNRow(
         name=now.name,
         state=now.state,

@@ -16,10 +16,10 @@ from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart
 from cuberouted.lookout import Lookout
 from cuberouted.model import SupersededSession, format_address
 from cuberouted.node import Node
-from cuberouted.openvpn.connection import Dialer
-from cuberouted.openvpn.pace import Pace
-from cuberouted.openvpn.sessions import LocalNews
-from cuberouted.openvpn.watch import Watch, watch
+from cuberouted.openvpn.dial import Dialer
+from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.sessions import SessionUpdate
+from cuberouted.openvpn.source import SessionSource, open_source
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.removal import remove_all
 from cuberouted.sharing.listener import Listener
@@ -69,7 +69,7 @@ class OpenVPN:
     """An OpenVPN process that we watch."""
 
     config: OpenVPNConfig
-    watch: Watch
+    source: SessionSource
     task: CancellableTask = attrs.field(factory=CancellableTask)
 
 
@@ -153,11 +153,11 @@ class Daemon:
         await self._end_peers(config)
         await self._end_openvpns(config)
         for peer in self.peers.values():
-            peer.session.retime(self._terms())
+            peer.session.reconfigure(self._terms())
         for name, openvpn in self.openvpns.items():
-            openvpn.watch.retime(self._pace())
+            openvpn.source.reconfigure(self._pace())
             self._tell_superseded(name, self.node.rib.superseded(name))
-        self._publisher.retime(config.heartbeat_interval, trio.current_time())
+        self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
         self._start_missing(config)
         self._lookout.hint()
 
@@ -221,23 +221,24 @@ class Daemon:
     def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
         edges = self._edges
         new = OpenVPN(
-            config, watch(config, self._pace(), edges.dialer, edges.wall_clock, self._local_news)
+            config,
+            open_source(config, self._pace(), edges.dialer, edges.wall_clock, self._local_news),
         )
         self.openvpns[config.name] = new
-        nursery.start_soon(new.task.run, new.watch.run)
+        nursery.start_soon(new.task.run, new.source.run)
         self._tell_superseded(config.name, self.node.rib.superseded(config.name))
 
     def _terms(self) -> Terms:
         config = self.config
         return Terms(config.hold_time, config.restart_time, config.max_advertisements)
 
-    def _pace(self) -> Pace:
+    def _pace(self) -> PollIntervals:
         config = self.config
-        return Pace(config.poll_interval, config.status_interval, config.hold_time)
+        return PollIntervals(config.poll_interval, config.status_interval, config.hold_time)
 
     # -- what is carried from room to room --
 
-    async def _local_news(self, news: LocalNews) -> None:
+    async def _local_news(self, news: SessionUpdate) -> None:
         await self.node.local_news(news)
         if news.complete:
             self._listed.add(news.instance)
@@ -253,7 +254,7 @@ class Daemon:
     def _tell_superseded(self, instance: str, superseded: frozenset[SupersededSession]) -> None:
         if instance in self.openvpns:
             to_drop = superseded if self.config.kill_superseded_sessions else frozenset()
-            self.openvpns[instance].watch.superseded(to_drop)
+            self.openvpns[instance].source.superseded(to_drop)
 
     def _surroundings_changed(self, _: Surroundings) -> None:
         self._addresses_changed.set()

@@ -15,7 +15,7 @@ from typing import TypeVar
 import trio
 
 from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SupersededSession
-from cuberouted.openvpn.sessions import LocalNews
+from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.port import KernelPort
@@ -81,7 +81,7 @@ class Node:
             return None
         return Target(local_name(best.source.name), prefix.family, to_server=False)
 
-    async def local_news(self, news: LocalNews) -> None:
+    async def local_news(self, news: SessionUpdate) -> None:
         """The sessions of one of our OpenVPN processes have changed.
 
         The kernel follows before the peers are told: with DCO a stale route to another
@@ -161,7 +161,7 @@ class Node:
     async def forget_instance(self, instance: str) -> None:
         """This OpenVPN process is no longer in the configuration."""
         held = tuple(self.rib.said_by(Source(Origin.LOCAL, instance)))
-        await self.local_news(LocalNews(instance, (), held, complete=True))
+        await self.local_news(SessionUpdate(instance, (), held, complete=True))
 
     async def _replace(
         self, source: Source, node: str, advertisements: Sequence[Advertisement]

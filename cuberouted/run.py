@@ -21,7 +21,7 @@ from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.control import ControlError, UnwritableError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
-from cuberouted.openvpn.connection import ManagementDialer
+from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
 from cuberouted.routing.port import KernelError

@@ -1,151 +1,353 @@
-"""Opening a connection to OpenVPN's management interface."""
+"""What is said on one management connection, from the first byte to the last.
+
+Bytes and times in, `Step`s out; whoever holds the connection sends, tells and logs what a
+step says. It never releases a hold and never answers for a manager that decides who may
+connect.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+import re
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Any
 
-import trio
+import attrs
 
-from cuberouted.config import OpenVPNConfig
+from cuberouted.model import SupersededSession, printable_name
+from cuberouted.openvpn import protocol
+from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.health import Health, OpenVPNState
+from cuberouted.openvpn.polling import Polling, Query
+from cuberouted.openvpn.protocol import (
+    Banner,
+    ClientAuth,
+    Command,
+    Established,
+    Fatal,
+    HoldEvent,
+    LogLine,
+    ManagementProtocol,
+    PasswordPrompt,
+    RemoteExit,
+    Reply,
+    Rows,
+    State,
+)
+from cuberouted.openvpn.sessions import Reconciliation, Sessions, SessionUpdate
+from cuberouted.openvpn.status import Client, ListingReader, StatusError
 
-DIAL_TIME = 5.0
-"""Seconds for a connection to come about: it has a place for one more than is served, and
-beyond that the kernel keeps us waiting."""
 
-HELD = "does not take another connection: another program holds it, and a second one waits"
+@attrs.define
+class Actions:
+    """What is to be done now.
+
+    ``send`` goes to OpenVPN, ``news`` to the daemon. ``drops`` have been asked for.
+    ``outage`` True: OpenVPN serves nobody for now; False: a complete listing has come.
+    ``notes``: what an operator should know. ``refused``: leave, and why.
+    """
+
+    send: bytes = b""
+    news: list[SessionUpdate] = attrs.field(factory=list)
+    drops: list[Kill] = attrs.field(factory=list)
+    outage: bool | None = None
+    notes: list[str] = attrs.field(factory=list)
+    refused: str = ""
 
 
-class DialError(Exception):
-    """No connection; str() says to what, and why."""
+@attrs.frozen
+class ListingResult:
+    """What one listing came to. ``problem``: why it is no news, or empty."""
+
+    news: SessionUpdate | None = None
+    drops: tuple[Kill, ...] = ()
+    problem: str = ""
 
 
-class Dialer(Protocol):
-    """Where management connections come from."""
+class ListingTracker:
+    """The listings of one connection, one at a time."""
 
-    async def dial(self, config: OpenVPNConfig, /) -> trio.abc.Stream:
-        """A connection to that OpenVPN.
+    def __init__(self, sessions: Sessions, drops: KillDamping) -> None:
+        self._sessions = sessions
+        self._drops = drops
+        self._reader = ListingReader()
+        self._correction: Reconciliation | None = None  # from the first row on
+        self._problem = ""
+        self._listed: Mapping[bytes, Client] = {}  # by real address, in the last listing
+        self._superseded: frozenset[SupersededSession] = frozenset()
+        self._candidates: frozenset[SupersededSession] = frozenset()
+
+    def supersede(self, superseded: frozenset[SupersededSession]) -> bool:
+        """These sessions are superseded now, and no others; True: a new listing is needed.
+
+        Because only one that is asked for after this can show whom to drop.
+        """
+        new = superseded - self._superseded
+        self._superseded = superseded
+        return bool(new)
+
+    def begin(self) -> None:
+        """A listing has just been asked for."""
+        self._reader, self._correction, self._problem = ListingReader(), None, ""
+        self._candidates = self._superseded
+
+    def rows(self, lines: Iterable[bytes]) -> None:
+        """Some of its rows have come."""
+        if self._correction is None:
+            self._correction = self._sessions.correction()
+        try:
+            for line in lines:
+                self._reader.feed(line)
+            self._correction.take(self._reader.take())
+        except StatusError as exc:
+            self._problem = str(exc)
+
+    def end(self, reply: Reply, now: float) -> ListingResult:
+        """It has ended. What is wrong with a listing never withdraws anything."""
+        if not reply.ok:
+            return ListingResult(problem=f"no complete listing: {printable_name(reply.text)}")
+        if self._problem:
+            return ListingResult(problem=self._problem)
+        try:
+            listing = self._reader.finish()
+        except StatusError as exc:
+            return ListingResult(problem=str(exc))
+        drops = self._drops.due(self._candidates & self._superseded, listing, now)
+        self._listed = listing.by_real
+        correction = self._correction or self._sessions.correction()
+        return ListingResult(news=correction.finish(), drops=drops)
+
+    def ended(self, name: bytes, real: bytes) -> SessionUpdate | None:
+        """The session of *name* from the real address *real* has ended, its log line says.
+
+        Only what the last listing showed under both is believed to be meant; where it
+        showed nothing, the next listing tells. None: no news.
+        """
+        client = self._listed.get(real)
+        if client is None or client.name != name:
+            return None
+        return self._sessions.ended(client)
+
+
+BANNER_TIMEOUT = 5.0
+"""Seconds until an OpenVPN that says nothing at all is taken to serve somebody else."""
+
+MAX_LOG_VERB = 4
+"""With a higher ``verb``, ``log on`` would have OpenVPN write to us for every packet."""
+
+INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
+
+SESSION_ENDED = re.compile(
+    rb"(?P<name>.+)/(?P<real>(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+)"
+    rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
+)
+"""The last that OpenVPN says of a session, in the same call that forgets it (multi.c,
+multi_close_instance_on_signal; sig.c, print_signal; v2.3.0 to v2.7.6). Read from its end,
+because a name may hold anything; an address without a port may be several clients'."""
+
+TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
+VERB = re.compile(rb"verb=([0-9]{1,3})")
+COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
+
+BUSY_DETAIL = (
+    f"connected, but no greeting within {BANNER_TIMEOUT:g} s: OpenVPN serves one management client"
+    " at a time, and another program seems to be it; stop that one, or set openvpn_status_file"
+)
+CLIENT_AUTH = (
+    "it runs with management-client-auth: its manager decides who may connect, and cuberouted"
+    " would let nobody in; give the interface back to that manager and set openvpn_status_file"
+)
+
+
+class ManagementConnection:
+    """One connection; a new one is made for each.
+
+    *sessions* and *drops* outlive it. *now* is monotonic seconds, here and below.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        polling: Polling,
+        drops: KillDamping,
+        password: bytes | None,
+        now: float,
+    ) -> None:
+        self._sessions = sessions
+        self._polling = polling
+        self._inventory = ListingTracker(sessions, drops)
+        self._password = password
+        self._started_at = now
+        self._management = ManagementProtocol()
+        self._step = Actions()
+        self._prompted = self._greeted = self._held_elsewhere = self._silent = False
+        self._problem = ""
+        self._away: Health | None = None  # OpenVPN is there, but serves nobody
+        self._listed = False  # the open question has brought a complete listing
+        self.version = ""
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            PasswordPrompt: self._prompt,
+            Banner: self._banner,
+            Established: self._established,
+            ClientAuth: self._client_auth,
+            State: self._state,
+            HoldEvent: self._held,
+            RemoteExit: lambda _event, _now: self._polling.count_now(),
+            LogLine: self._log_line,
+            Fatal: self._fatal,
+            Rows: self._rows,
+            Reply: self._reply,
+        }
+
+    @property
+    def condition(self) -> Health:
+        """How this OpenVPN is doing."""
+        if not self._greeted:
+            if self._held_elsewhere:
+                return Health(OpenVPNState.BUSY, BUSY_DETAIL)
+            return Health(OpenVPNState.CONNECTING)
+        if self._silent:
+            return Health(OpenVPNState.SILENT, "it does not answer; its clients are kept")
+        return self._away or Health(OpenVPNState.CONNECTED, self._problem)
+
+    def next_wakeup(self, now: float) -> float:
+        """When to call `tick`, if nothing is received until then."""
+        if self._greeted:
+            return self._polling.next_wakeup(now)
+        return inf if self._held_elsewhere else self._started_at + BANNER_TIMEOUT
+
+    def supersede(self, superseded: frozenset[SupersededSession]) -> None:
+        """These sessions are superseded now, and no others. `tick` afterwards."""
+        if self._inventory.supersede(superseded):
+            self._polling.hint()
+
+    def receive(self, data: bytes, now: float) -> Actions:
+        """What follows from these bytes.
 
         Raises:
-          DialError: there is none to be had now.
+          ManagementError: leave; none of these bytes counts.
         """
+        self._polling.heard(now)
+        self._held_elsewhere = False
+        for event in self._management.receive(data):
+            self._handlers[type(event)](event, now)
+        return self.tick(now)
 
+    def tick(self, now: float) -> Actions:
+        """What follows from the time."""
+        if self._greeted:
+            self._silent = self._polling.silent(now)
+            self._ask(self._polling.ask(now))
+        else:
+            self._held_elsewhere |= now >= self._started_at + BANNER_TIMEOUT
+        step, self._step = self._step, Actions()
+        return step
 
-class ManagementDialer:
-    """Dials real OpenVPN processes.
+    def _send(self, command: Command) -> None:
+        self._step.send += self._management.send(command)
 
-    *address_of* tells an interface's IPv4 address as text, or None while it has none.
-    """
+    def _ask(self, question: Query | None) -> None:
+        if question is None:
+            return
+        self._listed = False
+        if question is Query.LISTING:
+            self._inventory.begin()
+            self._send(protocol.LISTING)
+        self._send(protocol.COUNT)
 
-    def __init__(self, address_of: Callable[[str], str | None]) -> None:
-        self._address_of = address_of
+    def _prompt(self, _event: PasswordPrompt, _now: float) -> None:
+        if self._password is None:
+            self._step.refused = "it asks for a password: set openvpn_mgmt_pass_file"
+        elif self._prompted:
+            self._step.refused = "it refuses the password in openvpn_mgmt_pass_file"
+        else:
+            self._prompted = True
+            self._step.send += self._password + b"\n"
 
-    async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
-        """A connection over the Unix socket, or to the first host that accepts one."""
-        if config.mgmt_socket is not None:
-            return await _unix(config.mgmt_socket)
-        problems: list[str] = []
-        for host in self._hosts(config):
-            try:
-                return await _tcp(host, config.mgmt_port)
-            except DialError as exc:
-                problems.append(str(exc))
-        raise DialError("; ".join(problems))
+    def _banner(self, _event: Banner, _now: float) -> None:
+        if not self._greeted:
+            self._greeted = True
+            for command in (protocol.VERSION, protocol.VERB, protocol.STATE_ON):
+                self._send(command)
 
-    def _hosts(self, config: OpenVPNConfig) -> list[str]:
-        if config.mgmt_host is not None:
-            return [config.mgmt_host]
-        address = self._address_of(config.data_interface)
-        return ["127.0.0.1"] if address is None else ["127.0.0.1", address]
+    def _established(self, event: Established, now: float) -> None:
+        self._act(self._sessions.established(event), now)
 
+    def _client_auth(self, _event: ClientAuth, _now: float) -> None:
+        self._step.refused = CLIENT_AUTH
 
-class QuickAckStream(trio.abc.Stream):
-    """A TCP stream that acknowledges at once what it has read.
+    def _state(self, event: State, _now: float) -> None:
+        if event.name == b"CONNECTED":
+            self._away = None
+            self._polling.restarted()
+        elif event.name in (b"RECONNECTING", b"EXITING"):
+            what = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
+            self._away, self._step.outage = Health(OpenVPNState.WAITING, what), True
 
-    Otherwise Nagle's algorithm in OpenVPN waits for our delayed acknowledgement, 41 ms an
-    answer; the kernel forgets the option, so it is set after every receive (tcp(7)).
-    """
+    def _held(self, event: HoldEvent, _now: float) -> None:
+        what = f"it waits for an operator and serves nobody: {printable_name(event.text)}"
+        self._away, self._step.outage = Health(OpenVPNState.HOLD, what), True
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
+    def _log_line(self, event: LogLine, now: float) -> None:
+        if INSTANCE_ENDED.search(event.text):
+            ended = SESSION_ENDED.fullmatch(event.text)
+            self._act(self._inventory.ended(ended["name"], ended["real"]) if ended else None, now)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As trio's."""
-        data = await self._stream.receive_some(max_bytes)
-        self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return bytes(data)
+    def _fatal(self, event: Fatal, _now: float) -> None:
+        self._step.notes.append(f"it ends: {printable_name(event.text)}")
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's."""
-        await self._stream.send_all(data)
+    def _rows(self, event: Rows, _now: float) -> None:
+        if event.command is protocol.LISTING:
+            self._inventory.rows(event.lines)
+        else:
+            for line in event.lines:
+                title = TITLE.match(line)
+                self.version = printable_name(title[1]) if title else self.version
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """As trio's."""
-        await self._stream.wait_send_all_might_not_block()
+    def _reply(self, event: Reply, now: float) -> None:
+        command = event.command
+        if command is protocol.LISTING:
+            self._end_listing(event, now)
+        elif command is protocol.COUNT:
+            count = COUNT.search(event.text)
+            self._polling.answered(now, int(count[1]) if count else None, listed=self._listed)
+        elif command is protocol.VERB:
+            verb = VERB.fullmatch(event.text)
+            if event.ok and verb and int(verb[1]) <= MAX_LOG_VERB:
+                self._send(protocol.LOG_ON)
+        elif command.drops:
+            self._dropped(event)
 
-    async def aclose(self) -> None:
-        """As trio's."""
-        await self._stream.aclose()
+    def _end_listing(self, event: Reply, now: float) -> None:
+        result = self._inventory.end(event, now)
+        self._problem, self._listed = result.problem, not result.problem
+        if self._listed:
+            self._away, self._step.outage = None, False
+        self._tell(result.news)
+        for drop in result.drops:
+            command = protocol.kill_command(drop.session.name, drop.session.cid)
+            if command is not None:
+                self._send(command)
+                self._step.drops.append(drop)
 
+    def _dropped(self, event: Reply) -> None:
+        if event.ok:
+            self._polling.hint()
+        elif event.command.fallback is not None:
+            self._send(event.command.fallback)
+        else:
+            self._step.notes.append(
+                f"could not drop a superseded session: {printable_name(event.text)}"
+            )
 
-def read_password(path: Path | None) -> bytes | None:
-    """The first line of the password file; None: there is none.
+    def _act(self, news: SessionUpdate | None, now: float) -> None:
+        """Tell what an event told; a listing confirms it, or finds out what it was."""
+        self._tell(news)
+        if news is None:
+            self._polling.hint()
+        else:
+            self._polling.confirm(now)
 
-    Raises:
-      DialError: it cannot be read.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            return file.readline(MAX_PASSWORD).rstrip(b"\r\n")
-    except OSError as exc:
-        raise DialError(f"the password file {path}: {exc.strerror}") from exc
-
-
-MAX_PASSWORD = 4096
-"""What OpenVPN itself reads of a password is shorter (USER_PASS_LEN)."""
-
-
-async def _tcp(host: str, port: int) -> trio.abc.Stream:
-    where = f"{host} port {port}"
-    try:
-        with trio.fail_after(DIAL_TIME):
-            return QuickAckStream(await trio.open_tcp_stream(host, port))
-    except trio.TooSlowError:
-        raise DialError(f"{where} {HELD}") from None
-    except OSError as exc:
-        raise DialError(f"{where}: {_reason(exc)}") from exc
-
-
-async def _unix(path: Path) -> trio.abc.Stream:
-    try:
-        with trio.fail_after(DIAL_TIME):
-            stream = await trio.open_unix_socket(path)
-    except trio.TooSlowError:
-        raise DialError(f"{path} {HELD}") from None
-    except OSError as exc:
-        raise DialError(f"{path}: {_reason(exc)}") from exc
-    try:
-        stream.socket.getpeername()
-    except OSError:
-        # A full backlog answers EAGAIN, which looks like a connection under way.
-        await stream.aclose()
-        raise DialError(f"{path} {HELD}") from None
-    return stream
-
-
-def _reason(exc: OSError) -> str:
-    """What the operating system said.
-
-    Where trio tried several addresses of a host, that is in the group behind its own error.
-    """
-    if isinstance(exc.__cause__, ExceptionGroup):
-        attempts = (a for a in exc.__cause__.exceptions if isinstance(a, OSError))
-        return ", ".join(sorted({os.strerror(attempt.errno or 0) for attempt in attempts}))
-    if isinstance(exc, PermissionError):
-        return f"{exc.strerror}: cuberouted's user may not use it"
-    return exc.strerror or str(exc)
+    def _tell(self, news: SessionUpdate | None) -> None:
+        if news is not None:
+            self._step.news.append(news)

@@ -13,19 +13,31 @@ from math import inf
 
 import attrs
 
-REST = 9
+
+@attrs.frozen
+class PollIntervals:
+    """Seconds between two counts of the clients and between two listings of all of them, and
+    until the clients of an OpenVPN that has gone are withdrawn.
+    """
+
+    poll_interval: float
+    status_interval: float
+    hold_time: float
+
+
+LISTING_DUTY = 9
 """After a listing, so many times what it took passes before the next, but no longer than
 status_interval: an OpenVPN that was stopped in the middle of one would go unlisted for minutes."""
 
-LEISURE = 0.005
+CONFIRM_DELAY = 0.005
 """Seconds before a listing confirms what an event told: first OpenVPN sends that client its
 configuration, and we tell the peers. No longer, for IPv6 addresses are known by listings."""
 
-ANSWER_TIME = 5.0
+ANSWER_TIMEOUT = 5.0
 """Seconds without a byte while a question is open: OpenVPN is silent."""
 
 
-class Question(enum.Enum):
+class Query(enum.Enum):
     """What can be asked."""
 
     COUNT = "count"
@@ -41,7 +53,7 @@ class Polling:
 
     poll_interval: float
     status_interval: float
-    _open: Question | None = attrs.field(default=None, init=False)
+    _open: Query | None = attrs.field(default=None, init=False)
     _asked_at: float = attrs.field(default=-inf, init=False)
     _heard_at: float = attrs.field(default=-inf, init=False)
     _count_at: float = attrs.field(default=-inf, init=False)  # when to ask next
@@ -59,25 +71,25 @@ class Polling:
 
     def confirm(self, now: float) -> None:
         """Something changed, and was acted on: list soon, but before that there is more to do."""
-        self._listing_at = min(self._listing_at, now + LEISURE)
+        self._listing_at = min(self._listing_at, now + CONFIRM_DELAY)
 
     def restarted(self) -> None:
         """OpenVPN has just started anew: list at once, whatever failed before."""
         self._not_before, self._failures = -inf, 0
         self.hint()
 
-    def hasten(self) -> None:
+    def count_now(self) -> None:
         """Something may have changed, but is not worth a listing: count."""
         self._count_at = -inf
 
-    def ask(self, now: float) -> Question | None:
+    def ask(self, now: float) -> Query | None:
         """What is to be asked now; it is then open until `answered`."""
         if self._open is not None:
             return None
         if max(self._listing_at, self._not_before) <= now:
-            self._open, self._listing_at = Question.LISTING, now + self.status_interval
+            self._open, self._listing_at = Query.LISTING, now + self.status_interval
         elif self._count_at <= now:
-            self._open = Question.COUNT
+            self._open = Query.COUNT
         if self._open is not None:
             self._asked_at = self._heard_at = now
             self._count_at = now + self.poll_interval
@@ -94,12 +106,14 @@ class Polling:
         cut short. *listed*: a complete listing came before it. One that failed is asked for
         again after the poll interval, later each time, and at the status interval in the end.
         """
-        if self._open is Question.LISTING:
-            self._not_before = now + min(REST * (now - self._asked_at), self.status_interval)
+        if self._open is Query.LISTING:
+            self._not_before = now + min(
+                LISTING_DUTY * (now - self._asked_at), self.status_interval
+            )
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:
             self.hint()
-        if self._failures and self._open is Question.LISTING:
+        if self._failures and self._open is Query.LISTING:
             again = self.poll_interval * 2 ** min(self._failures - 1, 16)
             self._not_before = max(self._not_before, now + min(again, self.status_interval))
             self.hint()
@@ -107,11 +121,11 @@ class Polling:
 
     def silent(self, now: float) -> bool:
         """Whether OpenVPN owes an answer, and has said nothing for too long."""
-        return self._open is not None and now >= self._heard_at + ANSWER_TIME
+        return self._open is not None and now >= self._heard_at + ANSWER_TIMEOUT
 
     def next_wakeup(self, now: float) -> float:
         """When `ask` or `silent` next may answer otherwise, nothing being heard until then."""
         if self._open is not None:
-            due = self._heard_at + ANSWER_TIME
+            due = self._heard_at + ANSWER_TIMEOUT
             return due if due > now else inf
         return min(max(self._listing_at, self._not_before), self._count_at)

@@ -14,13 +14,12 @@ from socket import AF_INET, inet_pton
 import attrs
 
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
-from cuberouted.openvpn.commands import NO_CID, UNDEF
-from cuberouted.openvpn.events import Established
-from cuberouted.openvpn.listing import Client, Holding
+from cuberouted.openvpn.protocol import NO_CID, UNDEF, Established
+from cuberouted.openvpn.status import Client, Holding
 
 
 @attrs.frozen
-class LocalNews:
+class SessionUpdate:
     """What changed in the claims of one OpenVPN.
 
     ``instance`` is its configured name. ``claims`` are new or changed, ``withdrawn`` no
@@ -48,7 +47,7 @@ class Sessions:
         """How many clients hold anything."""
         return len({claim.session for claim in self._claims.values()})
 
-    def established(self, event: Established) -> LocalNews | None:
+    def established(self, event: Established) -> SessionUpdate | None:
         """Apply what OpenVPN says of a client that just connected.
 
         Only the IPv4 address, from whoever held it before: the environment may show
@@ -63,9 +62,9 @@ class Sessions:
         if claim is None or self._holds(session, claim.prefix):
             return None
         self._claims[claim.prefix] = claim
-        return LocalNews(self._instance, (claim,), (), self._complete)
+        return SessionUpdate(self._instance, (claim,), (), self._complete)
 
-    def ended(self, client: Client) -> LocalNews | None:
+    def ended(self, client: Client) -> SessionUpdate | None:
         """Withdraw what this client of a listing still holds. None: nothing."""
         withdrawn = tuple(
             prefix
@@ -74,15 +73,15 @@ class Sessions:
         )
         for prefix in withdrawn:
             del self._claims[prefix]
-        return LocalNews(self._instance, (), withdrawn, self._complete) if withdrawn else None
+        return SessionUpdate(self._instance, (), withdrawn, self._complete) if withdrawn else None
 
     def _holds(self, session: SessionId, prefix: Prefix) -> bool:
         held = self.held(prefix)
         return held is not None and held.session == session
 
-    def correction(self) -> Correction:
+    def correction(self) -> Reconciliation:
         """What makes this equal to a listing whose first row has just come."""
-        return Correction(self, self._place)
+        return Reconciliation(self, self._place)
 
     def held(self, prefix: Prefix) -> LocalRoute | None:
         """Who holds *prefix*."""
@@ -92,7 +91,7 @@ class Sessions:
         """Whether an event told of *session*."""
         return session in self._announced
 
-    def correct(self, shown: dict[Prefix, LocalRoute], place: int) -> LocalNews | None:
+    def correct(self, shown: dict[Prefix, LocalRoute], place: int) -> SessionUpdate | None:
         """Hold *shown* from now on, and what was announced after *place*.
 
         *shown* has the very claim that is held, where nothing changed. None: no news.
@@ -110,17 +109,17 @@ class Sessions:
         first, self._complete = not self._complete, True
         if not (changed or withdrawn or first):
             return None
-        return LocalNews(self._instance, changed, withdrawn, complete=True)
+        return SessionUpdate(self._instance, changed, withdrawn, complete=True)
 
-    def lost(self) -> LocalNews | None:
+    def lost(self) -> SessionUpdate | None:
         """Withdraw everything: OpenVPN has gone for good. None: nothing was held."""
         withdrawn = tuple(self._claims)
         told = withdrawn or self._complete
         self._claims, self._announced, self._complete = {}, {}, False
-        return LocalNews(self._instance, (), withdrawn, complete=False) if told else None
+        return SessionUpdate(self._instance, (), withdrawn, complete=False) if told else None
 
 
-class Correction:
+class Reconciliation:
     """A listing that is being taken in; nothing changes before it is complete."""
 
     def __init__(self, sessions: Sessions, place: int) -> None:
@@ -141,7 +140,7 @@ class Correction:
                 number, announced = held.session, held.announced
                 self._shown[prefix] = LocalRoute(prefix, kind, client.name, number, announced, True)
 
-    def finish(self) -> LocalNews | None:
+    def finish(self) -> SessionUpdate | None:
         """It is complete. None: it changed nothing."""
         return self._sessions.correct(self._shown, self._place)
 

@@ -11,12 +11,148 @@ Source: OpenVPN ``src/openvpn/multi.c`` (multi_print_status) and ``mroute.c``
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Container, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
 
-from cuberouted.model import Kind, Prefix
-from cuberouted.openvpn.columns import Columns, MissingColumnError
-from cuberouted.openvpn.commands import NO_CID, UNDEF
-from cuberouted.openvpn.listing import Client, Holding, Ignored, Listing, StatusError
+import attrs
+
+from cuberouted.model import Kind, Prefix, SessionId
+from cuberouted.openvpn.protocol import NO_CID, UNDEF
+
+
+class StatusError(Exception):
+    """Not a listing that can be read; str() says why, and what to do."""
+
+
+@attrs.define(eq=False)
+class Client:
+    """One client, while its listing is being read.
+
+    ``cid`` is NO_CID in a listing without client ids (2.3). ``since``: Unix seconds.
+    ``real``, ``virtual`` and ``virtual6`` are as written, the virtual ones empty where not
+    known. ``addresses`` are its own, ``networks`` are routed behind it (iroute).
+    """
+
+    cid: int
+    since: int
+    name: bytes
+    real: bytes
+    virtual: bytes
+    virtual6: bytes
+    addresses: tuple[Prefix, ...] = ()
+    networks: tuple[Prefix, ...] = ()
+
+
+class Holding(NamedTuple):
+    """A prefix that leads to a client; ``kind`` CLIENT: it is the client's own address."""
+
+    prefix: Prefix
+    kind: Kind
+    client: Client
+
+
+class Session(NamedTuple):
+    """One connected client; see `Client`."""
+
+    cid: int
+    since: int
+    name: bytes
+    addresses: tuple[Prefix, ...]
+    networks: tuple[Prefix, ...]
+
+    @property
+    def id(self) -> SessionId:
+        """What tells it from every other session."""
+        return SessionId(self.cid, self.since)
+
+
+@attrs.define
+class Ignored:
+    """How many rows were not used.
+
+    ``cached``: addresses learned from traffic inside an iroute; ``mac``: of a tap device;
+    ``unnamed``: prefixes of clients without a common name; ``strange``: everything else.
+    """
+
+    cached: int = 0
+    mac: int = 0
+    unnamed: int = 0
+    strange: int = 0
+
+
+@attrs.frozen
+class Listing:
+    """A complete listing. It is not changed any more.
+
+    ``by_real``: the first client that shows each real address.
+    """
+
+    clients: Sequence[Client]
+    by_real: Mapping[bytes, Client]
+    ignored: Ignored
+
+    def named(self, names: Container[bytes]) -> tuple[Session, ...]:
+        """The sessions of these common names, in OpenVPN's order."""
+        return tuple(
+            Session(c.cid, c.since, c.name, c.addresses, c.networks)
+            for c in self.clients
+            if c.name in names
+        )
+
+
+FREE_TEXT = ("Common Name", "Username")
+"""Columns whose values may hold commas, the separator of version 2."""
+
+
+class MissingColumnError(Exception):
+    """A column that has to be there is not; str() names it."""
+
+
+@attrs.frozen
+class Columns:
+    """One table's columns: ``names`` as in its HEADER row from the table's own name on.
+
+    So a row's field 0 is the table's name, and position 0 stands for "no such column".
+    """
+
+    names: tuple[str, ...]
+
+    def at(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> tuple[int, ...]:
+        """The positions of these columns in a row; 0 for an optional one that is not there.
+
+        Raises:
+          MissingColumnError: a required one is not there.
+        """
+        missing = [name for name in required if name not in self.names]
+        if missing:
+            raise MissingColumnError(", ".join(missing))
+        names = (*required, *optional)
+        return tuple(self.names.index(name) if name in self.names else 0 for name in names)
+
+    def fit(
+        self, fields: list[bytes], plausible: Callable[[list[bytes]], bool]
+    ) -> list[bytes] | None:
+        """*fields*, a row cut at every comma, with those joined again that are one value.
+
+        None: it cannot be this table's row. Of several plausible ways, the one that gives
+        most to the common name: a user name that holds commas is rarer than ``Surname, Given``.
+        """
+        extra = len(fields) - len(self.names)
+        free = [self.names.index(name) for name in FREE_TEXT if name in self.names]
+        if extra < 0 or not free:
+            return None
+        first, last = free[0], free[-1]
+        for in_first in range(extra, -1 if last != first else extra - 1, -1):
+            cut = _joined(_joined(fields, first, in_first), last, extra - in_first)
+            if plausible(cut):
+                return cut
+        return None
+
+
+def _joined(fields: list[bytes], at: int, extra: int) -> list[bytes]:
+    return [*fields[:at], b",".join(fields[at : at + extra + 1]), *fields[at + extra + 1 :]]
+
 
 MAC = re.compile(rb"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?:@[0-9]+)?", re.IGNORECASE)
 NOBODY = frozenset({UNDEF, b""})

@@ -11,13 +11,11 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
-from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
-from cuberouted.openvpn.journal import log_change
-from cuberouted.openvpn.listing import StatusError
-from cuberouted.openvpn.outage import OnNews, Outage
-from cuberouted.openvpn.pace import Pace
-from cuberouted.openvpn.sessions import Correction, Sessions
-from cuberouted.openvpn.status import ListingReader
+from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.hold import OnUpdate, SessionHold
+from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.sessions import Reconciliation, Sessions
+from cuberouted.openvpn.status import ListingReader, StatusError
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ SETTLE = 0.1
 """Seconds in which the file must not have changed: OpenVPN writes over the old content row
 by row, and an END may be the old one's."""
 
-SLICE = 2000
+CHUNK_ROWS = 2000
 """Rows that are read without a pause: some five milliseconds of work."""
 
 DEFAULT_PERIOD = 300.0
@@ -46,7 +44,7 @@ class Stamp(NamedTuple):
     inode: int
 
 
-class StatusFileWatcher:
+class StatusFileSource:
     """Watches one OpenVPN by its status file. It cannot drop sessions.
 
     *on_news* is awaited before the file is
@@ -58,9 +56,9 @@ class StatusFileWatcher:
         config: OpenVPNConfig,
         path: Path,
         *,
-        pace: Pace,
+        pace: PollIntervals,
         wall: Callable[[], float],
-        on_news: OnNews,
+        on_news: OnUpdate,
     ) -> None:
         self._name = config.name or "openvpn"
         self._label = f"openvpn {config.name}".rstrip()
@@ -68,14 +66,14 @@ class StatusFileWatcher:
         self._pace = pace
         self._wall = wall
         self._sessions = Sessions(config.name)
-        self._outage = Outage(self._sessions, pace.hold_time, on_news)
+        self._outage = SessionHold(self._sessions, pace.hold_time, on_news)
         self._said_superseded = False
-        self._condition = Condition(OpenVPNState.CONNECTING)
+        self._condition = Health(OpenVPNState.CONNECTING)
         self._seen: Stamp | None = None  # the last writing that we read to its end
         self._problem = ""
         self._period = DEFAULT_PERIOD
 
-    def retime(self, pace: Pace) -> None:
+    def reconfigure(self, pace: PollIntervals) -> None:
         """Watch at another pace from now on."""
         self._pace = pace
         self._outage.hold_time = pace.hold_time
@@ -101,22 +99,22 @@ class StatusFileWatcher:
             nursery.start_soon(self._outage.run)
             while True:
                 condition = await self._look()
-                self._condition = log_change(log, self._label, self._condition, condition)
+                self._condition = log_transition(log, self._label, self._condition, condition)
                 await trio.sleep(self._pace.poll_interval)
 
-    async def _look(self) -> Condition:
+    async def _look(self) -> Health:
         try:
             stamp = _stamp(self._path)
             age = self._wall() - stamp.written / 1e9
             if age > MISSED * self._period:
                 self._outage.begin()
-                return Condition(OpenVPNState.WAITING, f"{self._path} is old: does OpenVPN run?")
+                return Health(OpenVPNState.WAITING, f"{self._path} is old: does OpenVPN run?")
             if stamp != self._seen:
                 await self._read(stamp)
         except OSError as exc:
             self._outage.begin()
-            return Condition(OpenVPNState.WAITING, f"{self._path}: {exc.strerror}")
-        return Condition(OpenVPNState.CONNECTED, self._problem)
+            return Health(OpenVPNState.WAITING, f"{self._path}: {exc.strerror}")
+        return Health(OpenVPNState.CONNECTED, self._problem)
 
     async def _read(self, stamp: Stamp) -> None:
         """Take in the file, unless it is being written: then it is looked at again soon."""
@@ -150,7 +148,7 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_SIZE)
 
 
-async def _take(content: bytes, correction: Correction) -> None:
+async def _take(content: bytes, correction: Reconciliation) -> None:
     """Have *correction* take the listing that *content* holds.
 
     Raises:
@@ -163,7 +161,7 @@ async def _take(content: bytes, correction: Correction) -> None:
             correction.take(reader.take())
             return
         reader.feed(line)
-        if number % SLICE == 0:
+        if number % CHUNK_ROWS == 0:
             correction.take(reader.take())
             await trio.lowlevel.checkpoint()
     raise StatusError("it has no END; OpenVPN writes none after a row of 512 bytes or more")

@@ -74,7 +74,7 @@ class PeerFeed:
         self._syncing = False
         return self.request.cancel()
 
-    def retime(self, terms: Terms) -> None:
+    def reconfigure(self, terms: Terms) -> None:
         """Judge by other *terms* from now on."""
         self.table.limit = terms.max_advertisements
         self.request.wait = terms.hold_time

@@ -124,7 +124,7 @@ class Publisher:
         message = Goodbye(node=self._node, epoch=self._epoch, seq=self._seq, restarting=restarting)
         return [(UPDATES, encode(message))]
 
-    def retime(self, heartbeat_interval: float, now: float) -> None:
+    def reconfigure(self, heartbeat_interval: float, now: float) -> None:
         """Beat at another pace from now on."""
         self._interval = heartbeat_interval
         self._heartbeat_at = min(self._heartbeat_at, now + heartbeat_interval)

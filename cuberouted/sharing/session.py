@@ -153,10 +153,10 @@ class PeerSession:
         """There is no connection; *why* in words. The peer has hold_time to be heard again."""
         self._link = why
 
-    def retime(self, terms: Terms) -> None:
+    def reconfigure(self, terms: Terms) -> None:
         """Judge by other *terms* from now on."""
         self._terms = terms
-        self._feed.retime(terms)
+        self._feed.reconfigure(terms)
 
     def status(self) -> PeerStatus:
         """The window for people and tests."""

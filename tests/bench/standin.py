@@ -20,8 +20,8 @@ from typing import Any
 
 import trio
 
-from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
-from tests.unit.openvpn.listings import rows
+from tests.fakes.openvpn import FakeOpenVPN
+from tests.fakes.openvpn_listing import rows
 
 PIECE = 1024
 """Bytes that OpenVPN writes at once (manage.c, man_write)."""

@@ -54,7 +54,7 @@ def main(path: str) -> int:
     """Runs the daemon: its exit status."""
     from cuberouted.config import load
     from cuberouted.node import Node
-    from cuberouted.openvpn.dialogue import Dialogue
+    from cuberouted.openvpn.connection import ManagementConnection
     from cuberouted.routing.kernel import Kernel
     from cuberouted.routing.rib import Rib
     from cuberouted.run import run_daemon
@@ -92,7 +92,7 @@ def main(path: str) -> int:
 
         setattr(owner, name, deed)
 
-    traced(Dialogue, "_ask", b"ask", lambda args: args[1] is not None)
+    traced(ManagementConnection, "_ask", b"ask", lambda args: args[1] is not None)
     traced(Rib, "hold", b"hold", lambda args: len(args[2]))
     traced(Rib, "learn", b"learn", lambda _: 1)
     traced(ZmqBus, "publish", b"publish", lambda args: len(args[2]))

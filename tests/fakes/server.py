@@ -19,8 +19,8 @@ from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
 from cuberouted.sharing.session import PeerSession
 from tests.fakes.bus import FakeBus
 from tests.fakes.kernel import FakeKernel
+from tests.fakes.openvpn import FakeOpenVPN
 from tests.kernel_world import MAIN
-from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
 
 if TYPE_CHECKING:
     from tests.fakes.mesh import Mesh

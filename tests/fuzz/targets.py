@@ -17,13 +17,12 @@ from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.control import answer
 from cuberouted.model import Prefix, SessionId, SupersededSession
-from cuberouted.openvpn.dialogue import Dialogue
-from cuberouted.openvpn.drops import Drops
-from cuberouted.openvpn.listing import StatusError
-from cuberouted.openvpn.management import MAX_LINE, ManagementError
+from cuberouted.openvpn.connection import ManagementConnection
+from cuberouted.openvpn.damping import KillDamping
 from cuberouted.openvpn.polling import Polling
+from cuberouted.openvpn.protocol import MAX_LINE, ManagementError
 from cuberouted.openvpn.sessions import Sessions
-from cuberouted.openvpn.status import ListingReader
+from cuberouted.openvpn.status import ListingReader, StatusError
 from cuberouted.routing import linkmsg, netlink, routemsg
 from cuberouted.routing.claims import Origin, Source
 from cuberouted.routing.gathering import Gathering
@@ -51,7 +50,7 @@ def pieces(data: bytes) -> Iterator[bytes]:
 def management(data: bytes) -> None:
     """OpenVPN's management interface, from the first byte of a connection on."""
     sessions = Sessions("")
-    dialogue = Dialogue(sessions, Polling(1.0, 30.0), Drops(), b"secret", 0.0)
+    dialogue = ManagementConnection(sessions, Polling(1.0, 30.0), KillDamping(), b"secret", 0.0)
     dialogue.supersede(frozenset({LOST}))
     with contextlib.suppress(ManagementError):
         for now, piece in enumerate(pieces(data)):

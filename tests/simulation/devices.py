@@ -6,9 +6,9 @@ import trio
 
 from cuberouted.model import Prefix
 from cuberouted.routing.claims import Origin, Source
+from tests.fakes.openvpn_listing import Client
 from tests.simulation.plan import DevicePlan
 from tests.simulation.world import Node, World
-from tests.unit.openvpn.listings import Client
 
 GOODBYE = 5.0
 """Seconds that OpenVPN lists a client that has said goodbye."""

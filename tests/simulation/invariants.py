@@ -9,10 +9,10 @@ import trio
 from cuberouted.model import Prefix
 from cuberouted.routing.values import Change, Route, Verb
 from tests.fakes.kernel_world import Place
+from tests.fakes.openvpn_listing import Client
 from tests.simulation.devices import Device
 from tests.simulation.kernel import Lost
 from tests.simulation.world import Node, World
-from tests.unit.openvpn.listings import Client
 
 TICK = 0.5
 """Seconds between two looks at what no change tells."""

@@ -16,7 +16,7 @@ import trio
 
 from cuberouted.model import LocalRoute
 from cuberouted.node import Node
-from cuberouted.openvpn.drops import Drops
+from cuberouted.openvpn.damping import KillDamping
 from cuberouted.routing import rib
 from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.policy import Policy
@@ -191,7 +191,7 @@ def epochs() -> None:
 @mutation()
 def damping() -> None:
     """a name is dropped as often as it comes."""
-    _put(Drops, "_allowed", lambda *_: True)
+    _put(KillDamping, "_allowed", lambda *_: True)
 
 
 @mutation()

@@ -11,11 +11,11 @@ import trio
 
 from cuberouted.model import Prefix
 from tests.fakes.mesh import Mesh
+from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.server import Server, section_of
 from tests.simulation.calm import Calm
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
-from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
 
 ONCE_IN = 15.0
 """A daemon that restarts more often than in so many seconds may lose its peers' trust."""

@@ -9,7 +9,7 @@ import trio
 
 from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId, SupersededSession
 from cuberouted.node import OURSELVES, SLICE, Node
-from cuberouted.openvpn.sessions import LocalNews
+from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.routing.nexthops import Target
 from cuberouted.sharing.news import Learned, Lost, Replaced
 from cuberouted.surroundings import Surroundings, configured_servers, survey
@@ -37,7 +37,7 @@ def held(number, since=1, announced=True, kind=Kind.CLIENT):
 
 
 def local(*claims, withdrawn=(), instance="", complete=True):
-    return LocalNews(instance, claims, tuple(withdrawn), complete)
+    return SessionUpdate(instance, claims, tuple(withdrawn), complete)
 
 
 def learned(*advertise, withdraw=(), peer="B"):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.openvpn.commands import MAX_KILL_NAME, NO_CID, drop
-from tests.unit.openvpn.fake_answers import words
+from cuberouted.openvpn.protocol import MAX_KILL_NAME, NO_CID, kill_command
+from tests.fakes.openvpn_answers import words
 
 KILLABLE = [
     b"host1",
@@ -33,7 +33,7 @@ NOT_KILLABLE = [
 
 @pytest.mark.parametrize("name", KILLABLE)
 def test_a_session_is_dropped_by_its_name_where_openvpn_would_read_just_that(name: bytes) -> None:
-    command = drop(name, 7)
+    command = kill_command(name, 7)
     assert command is not None
     assert words(command.text) == [b"kill", name]
     assert command.fallback is not None
@@ -42,22 +42,22 @@ def test_a_session_is_dropped_by_its_name_where_openvpn_would_read_just_that(nam
 
 @pytest.mark.parametrize("name", NOT_KILLABLE)
 def test_a_name_that_kill_would_read_otherwise_is_dropped_by_client_id(name: bytes) -> None:
-    command = drop(name, 7)
+    command = kill_command(name, 7)
     assert command is not None
     assert command.text == b"client-kill 7"
     assert command.fallback is None
 
 
 def test_without_a_client_id_the_name_is_the_only_way() -> None:
-    command = drop(b"host1", NO_CID)
+    command = kill_command(b"host1", NO_CID)
     assert command is not None
     assert command.fallback is None
-    assert drop(b"host:9", NO_CID) is None
+    assert kill_command(b"host:9", NO_CID) is None
 
 
 @given(st.binary(), st.integers(NO_CID, 2**40))
 def test_a_command_is_one_line(name: bytes, cid: int) -> None:
-    command = drop(name, cid)
+    command = kill_command(name, cid)
     if command is not None:
         assert not any(byte < 32 for byte in command.text)
         assert len(command.text) < 1024  # OpenVPN forgets longer lines

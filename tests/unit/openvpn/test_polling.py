@@ -5,9 +5,9 @@ from math import inf
 
 import pytest
 
-from cuberouted.openvpn.polling import ANSWER_TIME, LEISURE, REST, Polling, Question
+from cuberouted.openvpn.polling import ANSWER_TIMEOUT, CONFIRM_DELAY, LISTING_DUTY, Polling, Query
 
-COUNT, LISTING = Question.COUNT, Question.LISTING
+COUNT, LISTING = Query.COUNT, Query.LISTING
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_another_count_calls_for_a_listing_at_once(polling: Polling) -> None:
 
 
 def test_a_hint_calls_for_a_listing_at_once_and_a_lesser_one_for_a_count(polling: Polling) -> None:
-    polling.hasten()
+    polling.count_now()
     assert polling.ask(100.1) is COUNT
     polling.answered(100.1, 3, listed=False)
     polling.hint()
@@ -54,10 +54,10 @@ def test_what_was_acted_on_is_confirmed_a_little_later_however_often_it_comes(
     polling: Polling,
 ) -> None:
     polling.confirm(100.5)
-    polling.confirm(100.5 + LEISURE / 2)
-    assert polling.ask(100.5 + LEISURE / 2) is None
-    assert polling.next_wakeup(100.5 + LEISURE / 2) == 100.5 + LEISURE
-    assert polling.ask(100.5 + LEISURE) is LISTING
+    polling.confirm(100.5 + CONFIRM_DELAY / 2)
+    assert polling.ask(100.5 + CONFIRM_DELAY / 2) is None
+    assert polling.next_wakeup(100.5 + CONFIRM_DELAY / 2) == 100.5 + CONFIRM_DELAY
+    assert polling.ask(100.5 + CONFIRM_DELAY) is LISTING
 
 
 def test_one_question_is_open_at_a_time_and_hints_meanwhile_make_one_more(
@@ -85,7 +85,7 @@ def test_listings_take_a_tenth_of_openvpns_time_however_many_hints_come(polling:
         took = 0.5 if question is LISTING else 0.0
         now, busy = now + took, busy + took
         polling.answered(now, 3, listed=question is LISTING)
-    assert busy == pytest.approx(100 / (1 + REST), rel=0.1)
+    assert busy == pytest.approx(100 / (1 + LISTING_DUTY), rel=0.1)
 
 
 def test_an_openvpn_that_stopped_for_a_minute_in_a_listing_is_listed_again_soon(
@@ -125,11 +125,11 @@ def test_an_openvpn_that_has_just_started_is_listed_whatever_failed_before(
 def test_it_is_silent_when_it_owes_an_answer_and_says_nothing(polling: Polling) -> None:
     assert not polling.silent(1000.0)
     assert polling.ask(200.0) is LISTING
-    assert polling.next_wakeup(200.0) == 200.0 + ANSWER_TIME
+    assert polling.next_wakeup(200.0) == 200.0 + ANSWER_TIMEOUT
     polling.heard(203.0)  # rows of a long listing
-    assert not polling.silent(200.0 + ANSWER_TIME)
-    assert polling.silent(203.0 + ANSWER_TIME)
-    assert polling.next_wakeup(203.0 + ANSWER_TIME) == inf
+    assert not polling.silent(200.0 + ANSWER_TIMEOUT)
+    assert polling.silent(203.0 + ANSWER_TIMEOUT)
+    assert polling.next_wakeup(203.0 + ANSWER_TIMEOUT) == inf
     polling.heard(300.0)
     polling.answered(300.0, 3, listed=True)
     assert not polling.silent(300.0)

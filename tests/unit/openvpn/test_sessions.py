@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
-from cuberouted.openvpn.commands import NO_CID
-from cuberouted.openvpn.events import Established
-from cuberouted.openvpn.listing import Client, Holding, Session
-from cuberouted.openvpn.sessions import LocalNews, Sessions
+from cuberouted.openvpn.protocol import NO_CID, Established
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
+from cuberouted.openvpn.status import Client, Holding, Session
 
 A, B, A6 = Prefix.parse("10.9.0.50"), Prefix.parse("10.9.0.51"), Prefix.parse("fd00::50")
 NET = Prefix.parse("192.168.50.0/24")
@@ -42,7 +41,7 @@ def listing(*sessions: Session) -> list[Holding]:
     return holdings
 
 
-def listed(sessions: Sessions, *shown: Session) -> LocalNews | None:
+def listed(sessions: Sessions, *shown: Session) -> SessionUpdate | None:
     """The news of a listing that comes all at once."""
     correction = sessions.correction()
     correction.take(listing(*shown))
@@ -64,8 +63,8 @@ def claim(
 
 def news(
     *claims: LocalRoute, withdrawn: tuple[Prefix, ...] = (), complete: bool = True
-) -> LocalNews:
-    return LocalNews("x", claims, withdrawn, complete)
+) -> SessionUpdate:
+    return SessionUpdate("x", claims, withdrawn, complete)
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Kind, Prefix
-from cuberouted.openvpn.commands import NO_CID
-from cuberouted.openvpn.listing import Ignored, Listing, Session, StatusError
-from cuberouted.openvpn.status import ListingReader
-from tests.unit.openvpn.listings import Client, rows
+from cuberouted.openvpn.protocol import NO_CID
+from cuberouted.openvpn.status import Ignored, Listing, ListingReader, Session, StatusError
+from tests.fakes.openvpn_listing import Client, rows
 
 VERSIONS = ["2.3", "2.4", "2.6", "2.7"]
 HOST = Client(3, b"host1", b"10.9.0.50", 1_795_222_140, b"fd00::5", (b"192.168.50.0/24",))

@@ -11,10 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from cuberouted.model import SessionId, SupersededSession
-from cuberouted.openvpn.condition import OpenVPNState
-from cuberouted.openvpn.status_file import StatusFileWatcher
-from tests.unit.openvpn.listings import Client, rows
-from tests.unit.openvpn.watched import HOLD_TIME, PACE, Told, config, settle, until
+from cuberouted.openvpn.health import OpenVPNState
+from cuberouted.openvpn.status_file import StatusFileSource
+from tests.fakes.openvpn_listing import Client, rows
+from tests.unit.openvpn.watched import HOLD_TIME, INTERVALS, Told, config, settle, until
 
 HOST = Client(1, b"Doe, John", b"10.9.0.50", 7, real=(b"192.0.2.1", 1))
 OTHER = Client(2, b"host2", b"10.9.0.51", 7, real=(b"192.0.2.1", 2))
@@ -27,7 +27,7 @@ class Watched:
     """A status file, and the ``watcher`` on it."""
 
     path: Path
-    watcher: StatusFileWatcher
+    watcher: StatusFileSource
     told: Told
 
     def write(self, lines: Iterable[bytes]) -> None:
@@ -51,10 +51,10 @@ def write(path: Path, lines: Iterable[bytes], now: float = 0.0) -> None:
 @asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Watched]:
     told, began = Told(), trio.current_time()
-    watcher = StatusFileWatcher(
+    watcher = StatusFileSource(
         config(status_file=path),
         path,
-        pace=PACE,
+        pace=INTERVALS,
         wall=lambda: START + trio.current_time(),
         on_news=told.on_news,
     )

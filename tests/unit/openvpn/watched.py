@@ -12,14 +12,13 @@ from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import LocalRoute, Prefix, SupersededSession
-from cuberouted.openvpn.pace import Pace
-from cuberouted.openvpn.polling import LEISURE
-from cuberouted.openvpn.sessions import LocalNews
-from cuberouted.openvpn.watcher import Watcher
-from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
+from cuberouted.openvpn.management_source import ManagementSource
+from cuberouted.openvpn.polling import CONFIRM_DELAY, PollIntervals
+from cuberouted.openvpn.sessions import SessionUpdate
+from tests.fakes.openvpn import FakeOpenVPN
 
 HOLD_TIME = 3.0
-PACE = Pace(poll_interval=1.0, status_interval=30.0, hold_time=HOLD_TIME)
+INTERVALS = PollIntervals(poll_interval=1.0, status_interval=30.0, hold_time=HOLD_TIME)
 
 
 def config(pass_file: Path | None = None, status_file: Path | None = None) -> OpenVPNConfig:
@@ -39,11 +38,11 @@ class Told:
     """What on_news has told, added up. ``at``: when the last of it came."""
 
     claims: dict[Prefix, LocalRoute] = attrs.field(factory=dict)
-    news: list[LocalNews] = attrs.field(factory=list)
+    news: list[SessionUpdate] = attrs.field(factory=list)
     at: float = 0.0
     changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def on_news(self, news: LocalNews) -> None:
+    async def on_news(self, news: SessionUpdate) -> None:
         await trio.lowlevel.checkpoint()
         self.news.append(news)
         for prefix in news.withdrawn:
@@ -69,7 +68,7 @@ class Watched:
     """``openvpn`` and the ``watcher`` on it, and what that ``told``."""
 
     openvpn: FakeOpenVPN
-    watcher: Watcher
+    watcher: ManagementSource
     told: Told
 
     def supersede(self, address: str) -> None:
@@ -93,9 +92,9 @@ async def watched(
 ) -> AsyncIterator[Watched]:
     """A watcher that runs, and has settled."""
     told = Told()
-    watcher = Watcher(
+    watcher = ManagementSource(
         config(pass_file),
-        pace=PACE,
+        pace=INTERVALS,
         dialer=openvpn,
         on_news=told.on_news,
     )
@@ -111,7 +110,7 @@ async def watched(
 async def settle() -> None:
     """Until what there is to tell has been told, and confirmed by a listing."""
     await wait_all_tasks_blocked()
-    await trio.sleep(LEISURE)
+    await trio.sleep(CONFIRM_DELAY)
     await wait_all_tasks_blocked()
 
 

@@ -175,7 +175,7 @@ def test_nothing_is_said_after_the_goodbye(restarting: bool) -> None:
 
 def test_another_pace_holds_at_once() -> None:
     voice = publisher()
-    voice.retime(0.1, 0.2)
+    voice.reconfigure(0.1, 0.2)
     assert voice.deadline == pytest.approx(0.3)
     voice.timer(voice.deadline)
     assert voice.deadline == pytest.approx(0.4)

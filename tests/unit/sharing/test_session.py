@@ -406,7 +406,7 @@ def test_a_snapshot_over_the_limit_is_lost_and_the_old_routes_stay() -> None:
 
 def test_a_lower_limit_lets_go_but_takes_no_more() -> None:
     made = up(1, 2)
-    made.retime(Terms(3, 30, 1))
+    made.reconfigure(Terms(3, 30, 1))
     away = Update(node="B", epoch=1, seq=2, withdraw=(client(1).prefix,))
     assert made.receive(U, away, 1.0).news != ()
     assert made.receive(U, update(3, client(3)), 1.0).news == ()
@@ -414,7 +414,7 @@ def test_a_lower_limit_lets_go_but_takes_no_more() -> None:
 
 def test_other_terms_hold_at_once() -> None:
     made = up(1)
-    made.retime(Terms(0.3, 30, 1000))
+    made.reconfigure(Terms(0.3, 30, 1000))
     assert made.deadline == pytest.approx(0.3)
 
 

@@ -7,27 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.openvpn.commands import COUNT, LISTING, VERSION, Command
-from cuberouted.openvpn.events import (
+from cuberouted.openvpn.protocol import (
+    COUNT,
+    CUT_SHORT,
+    LISTING,
+    MAX_LINE,
+    NO_ANSWER,
+    VERSION,
     Banner,
     ClientAuth,
+    Command,
     Established,
     Event,
     Fatal,
-    Held,
+    HoldEvent,
     LogLine,
+    ManagementError,
+    ManagementProtocol,
     PasswordPrompt,
     RemoteExit,
     Reply,
     Rows,
     State,
-)
-from cuberouted.openvpn.management import (
-    CUT_SHORT,
-    MAX_LINE,
-    NO_ANSWER,
-    Management,
-    ManagementError,
 )
 
 BANNER = b">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n"
@@ -111,14 +112,14 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
     # the others
     ([], b">STATE:1,RECONNECTING,SIGUSR1,,,,,\r\n", [State(b"RECONNECTING", b"SIGUSR1")]),
     ([], b">STATE:1\r\n", [State(b"", b"")]),
-    ([], b">HOLD:Waiting for hold release:0\r\n", [Held(b"Waiting for hold release:0")]),
+    ([], b">HOLD:Waiting for hold release:0\r\n", [HoldEvent(b"Waiting for hold release:0")]),
     (
         [],
         b">PASSWORD:Need 'Private Key' password\r\n",
-        [Held(b"PASSWORD:Need 'Private Key' password")],
+        [HoldEvent(b"PASSWORD:Need 'Private Key' password")],
     ),
     ([], b">PASSWORD:Auth-Token:x\r\n", []),
-    ([], b">NEED-OK:Need 'x' confirmation\r\n", [Held(b"NEED-OK:Need 'x' confirmation")]),
+    ([], b">NEED-OK:Need 'x' confirmation\r\n", [HoldEvent(b"NEED-OK:Need 'x' confirmation")]),
     ([], b">FATAL:no tun\r\n", [Fatal(b"no tun")]),
     ([], b">NOTIFY:info,something,else\r\n", []),
     ([], b">BYTECOUNT_CLI:0,1,2\r\n", []),
@@ -145,7 +146,7 @@ def joined(events: Iterable[Event]) -> list[Event]:
 
 
 def events_of(asked: Sequence[Command], chunks: Iterable[bytes]) -> list[Event]:
-    management = Management()
+    management = ManagementProtocol()
     for command in asked:
         management.send(command)
     return joined(event for chunk in chunks for event in management.receive(chunk))
@@ -185,11 +186,11 @@ def test_nothing_but_its_own_error_comes_out_of_garbage(chunks: list[bytes]) -> 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_a_line_without_end_is_not_collected_for_ever(end: bytes) -> None:
     with pytest.raises(ManagementError, match="more than 32768 bytes"):
-        Management().receive(b"x" * (MAX_LINE + 1) + end)
+        ManagementProtocol().receive(b"x" * (MAX_LINE + 1) + end)
 
 
 def test_commands_are_sent_as_lines_and_answered_in_order() -> None:
-    management = Management()
+    management = ManagementProtocol()
     assert management.send(LISTING) == b"status 3\n"
     assert management.send(COUNT) == b"load-stats\n"
     assert management.receive(b"END\r\n") == [Reply(LISTING, ok=True, text=b"")]

@@ -8,30 +8,27 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession, printable_name
-from cuberouted.openvpn.condition import Condition, OpenVPNState, OpenVPNStatus
-from cuberouted.openvpn.connection import Dialer, DialError, read_password
-from cuberouted.openvpn.dialogue import Dialogue
-from cuberouted.openvpn.drops import Drop, Drops
-from cuberouted.openvpn.journal import log_change
-from cuberouted.openvpn.management import ManagementError
-from cuberouted.openvpn.outage import OnNews, Outage
-from cuberouted.openvpn.pace import Pace
-from cuberouted.openvpn.polling import Polling
+from cuberouted.openvpn.connection import Actions, ManagementConnection
+from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.dial import Dialer, DialError, read_password
+from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.hold import OnUpdate, SessionHold
+from cuberouted.openvpn.polling import Polling, PollIntervals
+from cuberouted.openvpn.protocol import ManagementError
 from cuberouted.openvpn.sessions import Sessions
-from cuberouted.openvpn.step import Step
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.1
+MIN_BACKOFF = 0.1
 """Seconds until the next try to connect; each failure doubles them."""
 
-LONGEST_PAUSE = 1.0
+MAX_BACKOFF = 1.0
 """So that an OpenVPN that comes back is heard of soon; nobody notices a try on this host."""
 
-LONGEST_CALM = 5.0
+MAX_BACKOFF_AFTER_ACCEPT = 5.0
 """The same where OpenVPN ends what it took on, for these tries are in its log and in ours."""
 
-REFUSED_PAUSE = 60.0
+REFUSED_BACKOFF = 60.0
 """Seconds until the next try where we may not, or must not, be: OpenVPN logs every one."""
 
 RECEIVE = 65536
@@ -41,7 +38,7 @@ class RefusedError(Exception):
     """This management interface is not for us; str() says why."""
 
 
-class Watcher:
+class ManagementSource:
     """Watches one OpenVPN.
 
     *on_news* is awaited before more is read, one call at a time. Sessions are kept for the
@@ -52,9 +49,9 @@ class Watcher:
         self,
         config: OpenVPNConfig,
         *,
-        pace: Pace,
+        pace: PollIntervals,
         dialer: Dialer,
-        on_news: OnNews,
+        on_news: OnUpdate,
     ) -> None:
         self._config = config
         self._label = f"openvpn {config.name}".rstrip()
@@ -62,17 +59,17 @@ class Watcher:
         self._sessions = Sessions(config.name)
         self._pace = pace
         self._polling = Polling(pace.poll_interval, pace.status_interval)
-        self._outage = Outage(self._sessions, pace.hold_time, on_news)
-        self._drops = Drops()
+        self._outage = SessionHold(self._sessions, pace.hold_time, on_news)
+        self._drops = KillDamping()
         self._superseded: frozenset[SupersededSession] = frozenset()
         self._stirred = False
         self._nap = trio.CancelScope()
-        self._condition = Condition(OpenVPNState.CONNECTING)
+        self._condition = Health(OpenVPNState.CONNECTING)
         self._version = ""
         self._password: bytes | None = None
         self._taken_on = False  # the last try found somebody
 
-    def retime(self, pace: Pace) -> None:
+    def reconfigure(self, pace: PollIntervals) -> None:
         """Watch at another pace from now on."""
         self._pace = pace
         self._polling.poll_interval = pace.poll_interval
@@ -95,7 +92,7 @@ class Watcher:
         """Connect, and connect again, for ever. What goes wrong is logged and shown."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outage.run)
-            pause = FIRST_PAUSE
+            pause = MIN_BACKOFF
             while True:
                 began = trio.current_time()
                 condition = await self._connection()
@@ -104,15 +101,15 @@ class Watcher:
                 lived = trio.current_time() - began
                 if condition.state is OpenVPNState.REFUSED:
                     await self._stay_away()
-                elif lived > LONGEST_CALM:
-                    pause = FIRST_PAUSE
+                elif lived > MAX_BACKOFF_AFTER_ACCEPT:
+                    pause = MIN_BACKOFF
                 await trio.sleep(pause)
-                pause = min(2 * pause, LONGEST_CALM if self._taken_on else LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_BACKOFF_AFTER_ACCEPT if self._taken_on else MAX_BACKOFF)
 
     async def _stay_away(self) -> None:
         """REFUSED_PAUSE, or until the password file has changed: that may be the cure."""
-        for _ in range(round(REFUSED_PAUSE / LONGEST_PAUSE)):
-            await trio.sleep(LONGEST_PAUSE)
+        for _ in range(round(REFUSED_BACKOFF / MAX_BACKOFF)):
+            await trio.sleep(MAX_BACKOFF)
             if self._written_password() not in (None, self._password):
                 break
 
@@ -122,7 +119,7 @@ class Watcher:
         except DialError:
             return None
 
-    async def _connection(self) -> Condition:
+    async def _connection(self) -> Health:
         """One connection from dialing to its end, and how it ended."""
         self._taken_on = False
         try:
@@ -132,18 +129,20 @@ class Watcher:
             async with stream:
                 await self._converse(stream, self._password)
         except RefusedError as exc:
-            return Condition(OpenVPNState.REFUSED, str(exc))
+            return Health(OpenVPNState.REFUSED, str(exc))
         except (DialError, ManagementError) as exc:
-            return Condition(OpenVPNState.WAITING, str(exc))
+            return Health(OpenVPNState.WAITING, str(exc))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        return Condition(OpenVPNState.WAITING, "OpenVPN closed the connection")
+        return Health(OpenVPNState.WAITING, "OpenVPN closed the connection")
 
     async def _converse(self, stream: trio.abc.Stream, password: bytes | None) -> None:
         """Until the other end closes."""
         self._polling = Polling(self._pace.poll_interval, self._pace.status_interval)
         started = trio.current_time()
-        dialogue = Dialogue(self._sessions, self._polling, self._drops, password, started)
+        dialogue = ManagementConnection(
+            self._sessions, self._polling, self._drops, password, started
+        )
         data: bytes | None = None
         while data != b"":
             now = trio.current_time()
@@ -163,7 +162,7 @@ class Watcher:
         self._stirred = False
         return data
 
-    async def _take(self, step: Step, stream: trio.abc.Stream) -> None:
+    async def _take(self, step: Actions, stream: trio.abc.Stream) -> None:
         for news in step.news:
             await self._outage.tell(news)
         if step.outage is True:
@@ -179,7 +178,7 @@ class Watcher:
         if step.send:
             await stream.send_all(step.send)
 
-    def _log_drop(self, drop: Drop) -> None:
+    def _log_drop(self, drop: Kill) -> None:
         log.info(
             "%s: dropping %s, client %d, from %s: it is on %s now",
             self._label,
@@ -189,5 +188,5 @@ class Watcher:
             drop.superseded.node,
         )
 
-    def _show(self, condition: Condition) -> None:
-        self._condition = log_change(log, self._label, self._condition, condition)
+    def _show(self, condition: Health) -> None:
+        self._condition = log_transition(log, self._label, self._condition, condition)

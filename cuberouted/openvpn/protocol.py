@@ -12,24 +12,160 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from cuberouted.openvpn.commands import Command
-from cuberouted.openvpn.events import (
-    ENOUGH_ENV,
-    ESTABLISHED_ENV,
-    Banner,
-    ClientAuth,
-    Established,
-    Event,
-    Fatal,
-    Held,
-    LogLine,
-    PasswordPrompt,
-    RemoteExit,
-    Reply,
-    Rows,
-    State,
+MAX_KILL_NAME = 127
+"""Longer names are cut by man_kill's ``char p1[128]``, and would hit another client."""
+
+UNDEF = b"UNDEF"
+"""What OpenVPN shows for a client that has no common name (yet): nobody's name."""
+
+NO_CID = -1
+"""The client id of a session in a listing without ids (OpenVPN 2.3)."""
+
+
+class Command(NamedTuple):
+    """One command. ``listing``: answered by lines up to ``END``, else by one line.
+
+    ``drops``: it ends a session. ``fallback`` is what to ask where OpenVPN answers ``ERROR:``.
+    """
+
+    text: bytes
+    listing: bool = False
+    drops: bool = False
+    fallback: Command | None = None
+
+
+VERSION = Command(b"version", listing=True)
+VERB = Command(b"verb")
+STATE_ON = Command(b"state on")
+LOG_ON = Command(b"log on")
+COUNT = Command(b"load-stats")
+LISTING = Command(b"status 3", listing=True)
+
+
+def kill_command(name: bytes, cid: int) -> Command | None:
+    """The command that ends session *cid* of common name *name*; None: there is no safe one.
+
+    ``kill "NAME"`` acts at once, but on every session of the name: the caller knows that
+    there is one. ``client-kill CID`` takes five seconds, and serves where the name cannot
+    be written, or is refused.
+    """
+    by_cid = None if cid == NO_CID else Command(b"client-kill %d" % cid, drops=True)
+    if not _killable(name):
+        return by_cid
+    quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return Command(b'kill "' + quoted + b'"', drops=True, fallback=by_cid)
+
+
+def _killable(name: bytes) -> bool:
+    """Whether ``kill`` takes *name* for a name, and whole.
+
+    With a colon it is an address (up to 2.6 one is enough, from 2.7 it takes two), and
+    ``NAME:`` would even drop a client called NAME. A control character could end the line.
+    """
+    return (
+        0 < len(name) <= MAX_KILL_NAME
+        and name != UNDEF
+        and b":" not in name
+        and not any(byte < 32 or byte == 127 for byte in name)
+    )
+
+
+ENOUGH_ENV = frozenset({b"common_name", b"time_unix", b"ifconfig_pool_remote_ip"})
+"""With these nothing else in a client's environment is of interest."""
+
+ESTABLISHED_ENV = ENOUGH_ENV | {b"X509_0_CN"}
+"""What is kept of a client's environment, which may have hundreds of entries."""
+
+
+class PasswordPrompt(NamedTuple):
+    """OpenVPN wants the management password; the second time, the first was wrong."""
+
+
+class Banner(NamedTuple):
+    """``>INFO:``: we are in. ``text`` is what follows."""
+
+    text: bytes
+
+
+class Established(NamedTuple):
+    """``>CLIENT:ESTABLISHED``: a client connected, or nearly did.
+
+    It is sent also for a client that a script then refused. ``env`` holds what was sent
+    of ESTABLISHED_ENV, up to where it was enough.
+    """
+
+    cid: int
+    env: Mapping[bytes, bytes]
+
+
+class ClientAuth(NamedTuple):
+    """OpenVPN runs with ``management-client-auth`` and waits for its manager to answer."""
+
+
+class State(NamedTuple):
+    """``>STATE:``: ``name`` as ``CONNECTED``, ``detail`` as ``SIGUSR1`` or ``SUCCESS``."""
+
+    name: bytes
+    detail: bytes
+
+
+class HoldEvent(NamedTuple):
+    """OpenVPN waits for something that only an operator can give: ``HOLD``, a password."""
+
+    text: bytes
+
+
+class RemoteExit(NamedTuple):
+    """A client said goodbye (2.6 and later); it stays listed for some five seconds."""
+
+
+class LogLine(NamedTuple):
+    """``>LOG:``, after ``log on``; lines on this conversation are left out."""
+
+    text: bytes
+
+
+class Fatal(NamedTuple):
+    """``>FATAL:``: OpenVPN is about to end."""
+
+    text: bytes
+
+
+class Rows(NamedTuple):
+    """Lines of an answer that goes up to ``END``, which is not among them."""
+
+    command: Command
+    lines: tuple[bytes, ...]
+
+
+class Reply(NamedTuple):
+    """The end of an answer.
+
+    ``text`` is what follows ``SUCCESS: `` or ``ERROR: ``, or says what was wrong with a
+    listing.
+    """
+
+    command: Command
+    ok: bool
+    text: bytes
+
+
+Event = (
+    PasswordPrompt
+    | Banner
+    | Established
+    | ClientAuth
+    | State
+    | HoldEvent
+    | RemoteExit
+    | LogLine
+    | Fatal
+    | Rows
+    | Reply
 )
+
 
 MAX_LINE = 32 * 1024
 """OpenVPN prints no line of more than 10,239 bytes (ERR_BUF_SIZE); one that is cut there
@@ -58,7 +194,7 @@ CUT_SHORT = b"the listing ended without END"
 NO_ANSWER = b"no listing at all"
 
 
-class Management:
+class ManagementProtocol:
     """What was asked, what has been answered, and the bytes between."""
 
     def __init__(self) -> None:
@@ -186,7 +322,7 @@ class Management:
         elif kind in SIMPLE:
             events.append(SIMPLE[kind](text))
         elif kind.startswith(b"NEED-") or (kind == b"PASSWORD" and text.startswith(b"Need ")):
-            events.append(Held(line[1:]))
+            events.append(HoldEvent(line[1:]))
 
     def _client(self, text: bytes, events: list[Event]) -> None:
         kind, _, rest = text.partition(b",")
@@ -206,6 +342,6 @@ class Management:
 
 SIMPLE: Mapping[bytes, Callable[[bytes], Event]] = {
     b"INFO": Banner,
-    b"HOLD": Held,
+    b"HOLD": HoldEvent,
     b"FATAL": Fatal,
 }

@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from cuberouted.model import Prefix, SessionId, SupersededSession
-from cuberouted.openvpn import drops
-from cuberouted.openvpn.commands import NO_CID
-from cuberouted.openvpn.drops import Drop, Drops
-from cuberouted.openvpn.listing import Client, Ignored, Listing, Session
+from cuberouted.openvpn import damping
+from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.protocol import NO_CID
+from cuberouted.openvpn.status import Client, Ignored, Listing, Session
 
 A, NET = Prefix.parse("10.9.0.50"), Prefix.parse("192.168.50.0/24")
 HOST = Session(1, 7, b"host1", (A,), (NET,))
@@ -24,8 +24,8 @@ def listing(*sessions: Session) -> Listing:
 
 def test_a_superseded_session_that_is_still_listed_is_dropped_once() -> None:
     both = [MOVED, SupersededSession(NET, b"host1", SessionId(1, 7), "vpnsrvB")]
-    (drop,) = Drops().due(both, listing(HOST), 0.0)
-    assert drop == Drop(HOST, MOVED)
+    (drop,) = KillDamping().due(both, listing(HOST), 0.0)
+    assert drop == Kill(HOST, MOVED)
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_a_superseded_session_that_is_still_listed_is_dropped_once() -> None:
     ],
 )
 def test_nobody_else_is_dropped(sessions: tuple[Session, ...]) -> None:
-    assert Drops().due([MOVED], listing(*sessions), 0.0) == ()
+    assert KillDamping().due([MOVED], listing(*sessions), 0.0) == ()
 
 
 def test_without_client_ids_the_start_tells_the_session() -> None:
-    assert Drops().due([MOVED], listing(HOST._replace(cid=NO_CID)), 0.0)
-    assert not Drops().due([MOVED], listing(HOST._replace(cid=NO_CID, since=8)), 0.0)
+    assert KillDamping().due([MOVED], listing(HOST._replace(cid=NO_CID)), 0.0)
+    assert not KillDamping().due([MOVED], listing(HOST._replace(cid=NO_CID, since=8)), 0.0)
 
 
-def dropped_at(machine: Drops, start: float, end: float, every: float) -> list[float]:
+def dropped_at(machine: KillDamping, start: float, end: float, every: float) -> list[float]:
     """When a name that is superseded all the time is dropped."""
     times = []
     now = start
@@ -61,28 +61,28 @@ def dropped_at(machine: Drops, start: float, end: float, every: float) -> list[f
 
 def test_two_devices_with_one_certificate_make_no_flood_of_drops() -> None:
     minute = 60.0
-    times = dropped_at(Drops(), 1000.0, 1000.0 + 6 * 3600, 10.0)
+    times = dropped_at(KillDamping(), 1000.0, 1000.0 + 6 * 3600, 10.0)
     pauses = [(b - a) / minute for a, b in itertools.pairwise(times)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 def test_an_hour_of_quiet_resets_the_damping() -> None:
-    machine = Drops()
+    machine = KillDamping()
     dropped_at(machine, 0.0, 1000.0, 10.0)
     assert dropped_at(machine, 990.0 + 3600, 5000.0, 10.0)[:2] == [0.0, 60.0]
 
 
 def test_another_name_is_not_damped() -> None:
-    machine = Drops()
+    machine = KillDamping()
     other = HOST._replace(name=b"host2", cid=2, addresses=(Prefix.parse("10.9.0.51"),))
     moved = SupersededSession(other.addresses[0], b"host2", other.id, "vpnsrvB")
     assert machine.due([MOVED], listing(HOST), 0.0)
-    assert machine.due([MOVED, moved], listing(HOST, other), 1.0) == (Drop(other, moved),)
+    assert machine.due([MOVED, moved], listing(HOST, other), 1.0) == (Kill(other, moved),)
 
 
 def test_names_are_not_remembered_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drops, "MAX_NAMES", 10)
-    machine = Drops()
+    monkeypatch.setattr(damping, "MAX_NAMES", 10)
+    machine = KillDamping()
     for i in range(20):
         session = HOST._replace(name=b"host%d" % i)
         moved = SupersededSession(A, session.name, session.id, "vpnsrvB")

@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cuberouted.openvpn.connection import (
-    DIAL_TIME,
+from cuberouted.openvpn.dial import (
+    CONNECT_TIMEOUT,
     DialError,
     ManagementDialer,
     QuickAckStream,
@@ -112,7 +112,7 @@ async def test_a_full_tcp_backlog_is_not_waited_for_for_ever(autojump_clock: Moc
             began = trio.current_time()
             with pytest.raises(DialError, match="another program holds it"):
                 await dialer().dial(attrs.evolve(config(), mgmt_port=port))
-            assert trio.current_time() - began == DIAL_TIME
+            assert trio.current_time() - began == CONNECT_TIMEOUT
 
 
 def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 
 import cuberouted.openvpn
 from cuberouted.config import parse
-from cuberouted.openvpn.status_file import StatusFileWatcher
-from cuberouted.openvpn.watch import watch
-from cuberouted.openvpn.watcher import Watcher
-from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
-from tests.unit.openvpn.watched import PACE, Told
+from cuberouted.openvpn.management_source import ManagementSource
+from cuberouted.openvpn.source import open_source
+from cuberouted.openvpn.status_file import StatusFileSource
+from tests.fakes.openvpn import FakeOpenVPN
+from tests.unit.openvpn.watched import INTERVALS, Told
 
 ROOM = Path(cuberouted.openvpn.__file__).parent
 SHELLS = {"connection", "outage", "status_file", "watch", "watcher"}
@@ -26,11 +26,14 @@ remote_mgmt_ip = 10.200.200.5
 
 @pytest.mark.parametrize(
     ("key", "kind"),
-    [("openvpn_mgmt_port = 5656", Watcher), ("openvpn_status_file = /x", StatusFileWatcher)],
+    [
+        ("openvpn_mgmt_port = 5656", ManagementSource),
+        ("openvpn_status_file = /x", StatusFileSource),
+    ],
 )
 def test_a_status_file_is_watched_where_one_is_configured(key: str, kind: type) -> None:
     config = parse(f"{CONFIG}\n{key}\n", Path("x"), "vpnsrvA")
-    watcher = watch(config.openvpns[0], PACE, FakeOpenVPN(), lambda: 0.0, Told().on_news)
+    watcher = open_source(config.openvpns[0], INTERVALS, FakeOpenVPN(), lambda: 0.0, Told().on_news)
     assert isinstance(watcher, kind)
     status = watcher.status()
     assert (status.name, status.state, status.clients) == ("openvpn", "connecting", 0)

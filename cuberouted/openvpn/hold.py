@@ -7,19 +7,19 @@ from math import inf
 
 import trio
 
-from cuberouted.openvpn.sessions import LocalNews, Sessions
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.util.lock import FastPathLock
 
-OnNews = Callable[[LocalNews], Awaitable[None]]
+OnUpdate = Callable[[SessionUpdate], Awaitable[None]]
 
 
-class Outage:
+class SessionHold:
     """One OpenVPN's outage. ``hold_time`` is seconds, and may be changed.
 
     It passes on all news of *sessions*, its own among them, one after the other.
     """
 
-    def __init__(self, sessions: Sessions, hold_time: float, on_news: OnNews) -> None:
+    def __init__(self, sessions: Sessions, hold_time: float, on_news: OnUpdate) -> None:
         self._sessions = sessions
         self.hold_time = hold_time
         self._on_news = on_news
@@ -36,7 +36,7 @@ class Outage:
         """A complete listing has come: what is held is true again."""
         self._set(inf)
 
-    async def tell(self, news: LocalNews) -> None:
+    async def tell(self, news: SessionUpdate) -> None:
         """Pass *news* on, after what was told before."""
         async with self._telling:
             await self._on_news(news)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tests.unit.openvpn.listings import TITLES, Client, rows
+from tests.fakes.openvpn_listing import TITLES, Client, rows
 
 if TYPE_CHECKING:
-    from tests.unit.openvpn.fake_openvpn import FakeOpenVPN
+    from tests.fakes.openvpn import FakeOpenVPN
 
 
 def answer(openvpn: FakeOpenVPN, line: bytes) -> list[bytes]:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import attrs
 
 from cuberouted.model import SupersededSession
-from cuberouted.openvpn.commands import NO_CID
-from cuberouted.openvpn.listing import Listing, Session
+from cuberouted.openvpn.protocol import NO_CID
+from cuberouted.openvpn.status import Listing, Session
 
 FIRST_WAIT = 60.0
-LONGEST_WAIT = 3600.0
+MAX_WAIT = 3600.0
 QUIET = 3600.0
 """Seconds without a wish to drop a name, after which it starts from FIRST_WAIT again."""
 
@@ -25,7 +25,7 @@ MAX_NAMES = 65536
 """Names that are remembered; the one that was wanted longest ago makes room."""
 
 
-class Drop(NamedTuple):
+class Kill(NamedTuple):
     """A session to drop now, and what it lost."""
 
     session: Session
@@ -39,7 +39,7 @@ class _Damping:
     again_at: float
 
 
-class Drops:
+class KillDamping:
     """The drops of one OpenVPN."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Drops:
 
     def due(
         self, superseded: Iterable[SupersededSession], listing: Listing, now: float
-    ) -> tuple[Drop, ...]:
+    ) -> tuple[Kill, ...]:
         """The sessions to drop now; they count as dropped.
 
         *listing* began after *superseded* was known. A session goes only if that still
@@ -61,13 +61,13 @@ class Drops:
         sessions = listing.named({item.name for item in superseded})
         count = Counter(session.name for session in sessions)
         listed = {s.name: s for s in sessions if count[s.name] == 1}
-        drops: dict[bytes, Drop] = {}
+        drops: dict[bytes, Kill] = {}
         for item in superseded:
             session = listed.get(item.name)
             if session is None or item.name in drops or not _still_there(session, item):
                 continue
             if self._allowed(item.name, now):
-                drops[item.name] = Drop(session, item)
+                drops[item.name] = Kill(session, item)
         return tuple(drops.values())
 
     def _allowed(self, name: bytes, now: float) -> bool:
@@ -79,7 +79,7 @@ class Drops:
         allowed = now >= damping.again_at
         if allowed:
             damping.again_at = now + damping.wait
-            damping.wait = min(damping.wait * 2, LONGEST_WAIT)
+            damping.wait = min(damping.wait * 2, MAX_WAIT)
         damping.wanted_at = now
         self._damped[name] = damping
         return allowed

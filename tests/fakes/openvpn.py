@@ -19,9 +19,9 @@ import trio
 from trio.testing import memory_stream_pair
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.openvpn.connection import DialError
-from tests.unit.openvpn.fake_answers import answer, established
-from tests.unit.openvpn.listings import Client
+from cuberouted.openvpn.dial import DialError
+from tests.fakes.openvpn_answers import answer, established
+from tests.fakes.openvpn_listing import Client
 
 CLIENT_KILL_TIME = 5.0
 START = 1_795_222_140

@@ -8,10 +8,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cuberouted.model import SessionId
-from cuberouted.openvpn.condition import OpenVPNState
-from cuberouted.openvpn.dialogue import SESSION_ENDED
-from cuberouted.openvpn.pace import Pace
-from tests.unit.openvpn.fake_openvpn import CLIENT_KILL_TIME, FakeOpenVPN
+from cuberouted.openvpn.connection import SESSION_ENDED
+from cuberouted.openvpn.health import OpenVPNState
+from cuberouted.openvpn.polling import PollIntervals
+from tests.fakes.openvpn import CLIENT_KILL_TIME, FakeOpenVPN
 from tests.unit.openvpn.watched import HOLD_TIME, Watched, config, settle, until, watched
 
 A, B = b"10.9.0.50", b"10.9.0.51"
@@ -228,7 +228,7 @@ async def test_an_interface_that_somebody_else_holds_is_waited_for(
         await settle()
         async with watched(openvpn, running=False) as w:
             await trio.sleep(60)
-            assert state(w) is OpenVPNState.HELD
+            assert state(w) is OpenVPNState.BUSY
             assert "openvpn_status_file" in w.watcher.status().detail
             assert w.told.news == []
             await other.aclose()
@@ -519,7 +519,9 @@ async def test_two_live_devices_with_one_name_are_dropped_at_growing_intervals(
 
 async def test_another_pace_holds_from_the_next_question_on(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
-        w.watcher.retime(Pace(poll_interval=10.0, status_interval=100.0, hold_time=20.0))
+        w.watcher.reconfigure(
+            PollIntervals(poll_interval=10.0, status_interval=100.0, hold_time=20.0)
+        )
         before = len(w.openvpn.asked)
         await trio.sleep(60)
         assert len(w.openvpn.asked) - before <= 9

@@ -7,21 +7,21 @@ from typing import Protocol
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
-from cuberouted.openvpn.condition import OpenVPNStatus
-from cuberouted.openvpn.connection import Dialer
-from cuberouted.openvpn.outage import OnNews
-from cuberouted.openvpn.pace import Pace
-from cuberouted.openvpn.status_file import StatusFileWatcher
-from cuberouted.openvpn.watcher import Watcher
+from cuberouted.openvpn.dial import Dialer
+from cuberouted.openvpn.health import OpenVPNStatus
+from cuberouted.openvpn.hold import OnUpdate
+from cuberouted.openvpn.management_source import ManagementSource
+from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.status_file import StatusFileSource
 
 
-class Watch(Protocol):
+class SessionSource(Protocol):
     """One OpenVPN that is being watched."""
 
     async def run(self) -> None:
         """Tell what its clients hold, for ever."""
 
-    def retime(self, pace: Pace) -> None:
+    def reconfigure(self, pace: PollIntervals) -> None:
         """Watch at another pace from now on."""
 
     def superseded(self, sessions: frozenset[SupersededSession]) -> None:
@@ -31,15 +31,15 @@ class Watch(Protocol):
         """A snapshot."""
 
 
-def watch(
+def open_source(
     openvpn: OpenVPNConfig,
-    pace: Pace,
+    pace: PollIntervals,
     dialer: Dialer,
     wall_clock: Callable[[], float],
-    on_news: OnNews,
-) -> Watch:
+    on_news: OnUpdate,
+) -> SessionSource:
     """The watch that *openvpn* is configured for. *wall_clock* tells Unix seconds."""
     path = openvpn.status_file
     if path is not None:
-        return StatusFileWatcher(openvpn, path, pace=pace, wall=wall_clock, on_news=on_news)
-    return Watcher(openvpn, pace=pace, dialer=dialer, on_news=on_news)
+        return StatusFileSource(openvpn, path, pace=pace, wall=wall_clock, on_news=on_news)
+    return ManagementSource(openvpn, pace=pace, dialer=dialer, on_news=on_news)
