@@ -10,8 +10,8 @@ from cuberouted import report
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import printable_name
+from cuberouted.peering.events import PeerState
 from cuberouted.routing.claims import Claim
-from cuberouted.sharing.news import PeerState
 
 MOST_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
@@ -40,7 +40,7 @@ def status(daemon: Daemon) -> report.Status:
             conflicts=len(fib.conflicts()),
         ),
         problems=list(_problems(daemon)),
-        strangers=daemon.strangers,
+        rejected_connections=daemon.rejected_connections,
     )
 
 

@@ -1,7 +1,7 @@
 """The daemon: opens the rooms in one nursery, reloads, and ends in good order.
 
 The rooms meet here alone. The outer world comes in as `Edges`, so that a simulation can
-run this very code on a fake OpenVPN, bus, kernel and clock.
+run this very code on a fake OpenVPN, transport, kernel and clock.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.openvpn.source import SessionSource, open_source
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import PeerLimits, PeerLost
+from cuberouted.peering.session import PeerSession
+from cuberouted.peering.tasks import PeerReceiver, PublisherTask
+from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.removal import remove_all
-from cuberouted.sharing.listener import Listener
-from cuberouted.sharing.news import Lost, Terms
-from cuberouted.sharing.port import BindProblem, Bus, PeerEnd
-from cuberouted.sharing.publisher import Publisher
-from cuberouted.sharing.session import PeerSession
-from cuberouted.sharing.speaker import Speaker
 from cuberouted.surroundings import Surroundings
 from cuberouted.util.tasks import CancellableTask
 
@@ -49,7 +48,7 @@ class Edges:
     """
 
     kernel: KernelPort
-    bus: Bus
+    bus: Transport
     dialer: Dialer
     wall_clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
@@ -98,7 +97,7 @@ class Daemon:
             config.heartbeat_interval,
             self.started_at,
         )
-        self._speaker = Speaker(edges.bus, self._publisher)
+        self._speaker = PublisherTask(edges.bus, self._publisher)
         self._lookout = Lookout(config, edges.kernel, self.node, self._surroundings_changed)
         self._listed: set[str] = set()
         self._all_listed = trio.Event()
@@ -130,9 +129,9 @@ class Daemon:
                 await remove_all(self._edges.kernel)
 
     @property
-    def strangers(self) -> int:
+    def rejected_connections(self) -> int:
         """How many connections were turned away."""
-        return self._edges.bus.strangers
+        return self._edges.bus.rejected_connections
 
     def stop(self) -> None:
         """End in good order, as ``on_exit`` says."""
@@ -153,7 +152,7 @@ class Daemon:
         await self._end_peers(config)
         await self._end_openvpns(config)
         for peer in self.peers.values():
-            peer.session.reconfigure(self._terms())
+            peer.session.reconfigure(self._limits())
         for name, openvpn in self.openvpns.items():
             openvpn.source.reconfigure(self._pace())
             self._tell_superseded(name, self.node.rib.superseded(name))
@@ -166,7 +165,7 @@ class Daemon:
     def _start_missing(self, config: Config) -> None:
         if self._nursery is None or self._stopping.is_set():
             return  # reloaded before the start: `run` will do it; or at the end
-        self._edges.bus.admit(config.allowed_peers())
+        self._edges.bus.allow(config.allowed_peers())
         self._addresses_changed.set()
         for peer in config.peers:
             if peer.label not in self.peers:
@@ -182,7 +181,7 @@ class Daemon:
                 await peer.task.end()
                 del self.peers[label]
             if label not in wanted:
-                await self.node.peer_news(Lost(label, "no longer in the configuration"))
+                await self.node.peer_news(PeerLost(label, "no longer in the configuration"))
 
     async def _end_openvpns(self, config: Config) -> None:
         for name, openvpn in list(self.openvpns.items()):
@@ -198,7 +197,7 @@ class Daemon:
             label,
             config.name,
             self.config.node,
-            self._terms(),
+            self._limits(),
             trio.current_time(),
             taken=lambda name: any(
                 peer.session.node == name for key, peer in self.peers.items() if key != label
@@ -210,12 +209,12 @@ class Daemon:
 
     async def _follow_peer(self, peer: Peer) -> None:
         config = peer.config
-        end = PeerEnd(
+        end = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
         where = format_address(end.address), end.port, end.device
         log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
-        listener = Listener(self._edges.bus, end, peer.session, self.node.peer_news)
+        listener = PeerReceiver(self._edges.bus, end, peer.session, self.node.peer_news)
         await peer.task.run(listener.run)
 
     def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
@@ -228,9 +227,9 @@ class Daemon:
         nursery.start_soon(new.task.run, new.source.run)
         self._tell_superseded(config.name, self.node.rib.superseded(config.name))
 
-    def _terms(self) -> Terms:
+    def _limits(self) -> PeerLimits:
         config = self.config
-        return Terms(config.hold_time, config.restart_time, config.max_advertisements)
+        return PeerLimits(config.hold_time, config.restart_time, config.max_advertisements)
 
     def _pace(self) -> PollIntervals:
         config = self.config

@@ -16,12 +16,12 @@ import trio
 
 from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
+from cuberouted.peering.events import PeerLost, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.port import KernelPort
 from cuberouted.routing.rib import Outcome, Rib
 from cuberouted.routing.router import Router
-from cuberouted.sharing.news import Learned, Lost, PeerNews, Replaced
 from cuberouted.surroundings import Surroundings, local_name, server_claims
 from cuberouted.util.ratelimit import LogRateLimit
 
@@ -94,15 +94,15 @@ class Node:
         if news.complete and self.rib.said_by(adopted):
             await self._forget(adopted)  # what an earlier run of ours led to its device
 
-    async def peer_news(self, news: PeerNews) -> None:
+    async def peer_news(self, news: PeerUpdate) -> None:
         """A peer has told us something, or will not tell anything any more."""
         source = Source(Origin.PEER, news.peer)
         match news:
-            case Learned(node=node, advertise=advertise, withdraw=withdraw):
+            case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
                 await self._settle(self.rib.learn(source, node, advertise, withdraw))
-            case Replaced(node=node, advertisements=advertisements):
+            case RoutesReplaced(node=node, advertisements=advertisements):
                 await self._replace(source, node, advertisements)
-            case Lost():
+            case PeerLost():
                 # its routes go by one message, 20,000 claims one by one
                 async with self.router.without(source.name):
                     await self._forget(source)

@@ -51,7 +51,7 @@ class RouteCounts(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """`cuberouted status --json`. ``strangers``: connections that were turned away."""
+    """`cuberouted status --json`. ``rejected_connections``: connections that were turned away."""
 
     node: str
     uptime: float
@@ -59,7 +59,7 @@ class Status(msgspec.Struct):
     peers: list[PeerRow]
     routes: RouteCounts
     problems: list[str] = []
-    strangers: int = 0
+    rejected_connections: int = 0
 
     @property
     def well(self) -> bool:

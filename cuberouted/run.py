@@ -22,10 +22,10 @@ from cuberouted.config.keypair import with_secret_key
 from cuberouted.control import ControlError, UnwritableError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
 from cuberouted.openvpn.dial import ManagementDialer
+from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.capability import missing_capability
 from cuberouted.routing.kernel import open_kernel
 from cuberouted.routing.port import KernelError
-from cuberouted.sharing.bus import open_bus
 from cuberouted.systemd import Notifier
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ async def _serve(config: Config) -> None:
     with _control(config.control_socket) as control:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
-            open_bus(config.cube_routed_port, config.hold_time, config.secret_key) as bus,
+            open_transport(config.cube_routed_port, config.hold_time, config.secret_key) as bus,
             trio.open_nursery() as nursery,
         ):
             dialer = ManagementDialer(

@@ -73,8 +73,8 @@ def show_status(status: Status, out: Console) -> None:
         for p in status.peers
     ]
     _print_table(out, ("PEER", "STATE", "CLIENTS", "LAST HEARD", "ENCRYPTED"), peers)
-    if status.strangers:
-        out.print(f"\n{counted(status.strangers, 'connection')} of strangers turned away")
+    if status.rejected_connections:
+        out.print(f"\n{counted(status.rejected_connections, 'connection')} rejected")
     problems = _problems(status)
     if problems:
         out.print(Text("\n".join(("", *problems))))

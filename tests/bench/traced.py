@@ -55,10 +55,10 @@ def main(path: str) -> int:
     from cuberouted.config import load
     from cuberouted.node import Node
     from cuberouted.openvpn.connection import ManagementConnection
+    from cuberouted.peering.zmq.transport import ZmqTransport
     from cuberouted.routing.kernel import Kernel
     from cuberouted.routing.rib import Rib
     from cuberouted.run import run_daemon
-    from cuberouted.sharing.bus import ZmqBus
 
     memory = _room_for_marks()
     places = iter(range(0, len(memory), _RECORD.size))
@@ -95,7 +95,7 @@ def main(path: str) -> int:
     traced(ManagementConnection, "_ask", b"ask", lambda args: args[1] is not None)
     traced(Rib, "hold", b"hold", lambda args: len(args[2]))
     traced(Rib, "learn", b"learn", lambda _: 1)
-    traced(ZmqBus, "publish", b"publish", lambda args: len(args[2]))
+    traced(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
     traced_task(Node, "local_news", b"news", lambda args: len(args[1].claims))
     traced_task(Node, "peer_news", b"heard", lambda _: 1)
     traced_task(Kernel, "apply", b"apply", lambda args: len(args[1]))

@@ -14,12 +14,12 @@ from cuberouted.config import Config, OpenVPNConfig, parse
 from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, Edges
 from cuberouted.model import Prefix, format_address
+from cuberouted.peering.session import PeerSession
 from cuberouted.routing.port import KernelError
 from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
-from cuberouted.sharing.session import PeerSession
-from tests.fakes.bus import FakeBus
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.openvpn import FakeOpenVPN
+from tests.fakes.transport import FakeTransport
 from tests.kernel_world import MAIN
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Server:
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
         self.openvpns: dict[str, FakeOpenVPN] = {}
-        self.bus: FakeBus
+        self.bus: FakeTransport
         self.daemon: Daemon
         self.last_words = ""
         self._stopping = False

@@ -23,17 +23,17 @@ from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.protocol import MAX_LINE, ManagementError
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.status import ListingReader, StatusError
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import PeerLimits, RoutesChanged, RoutesReplaced
+from cuberouted.peering.messages import IncompatibleVersionError, MessageError, decode
+from cuberouted.peering.session import PeerSession
+from cuberouted.peering.zmq.zap import MAX_TOPICS, SubscriptionLimit
 from cuberouted.routing import linkmsg, netlink, routemsg
 from cuberouted.routing.claims import Origin, Source
 from cuberouted.routing.gathering import Gathering
 from cuberouted.routing.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Rib
-from cuberouted.sharing.messages import IncompatibleVersionError, MessageError, decode
-from cuberouted.sharing.news import Learned, Replaced, Terms
-from cuberouted.sharing.publisher import Publisher
-from cuberouted.sharing.session import PeerSession
-from cuberouted.sharing.standing import MOST_TOPICS, StandingTopics
 
 LONGEST = 16384
 LIMIT = 50
@@ -75,7 +75,7 @@ def listing(data: bytes) -> None:
 
 def wire(data: bytes) -> None:
     """What a peer says: messages, each with its length in front, through session and RIB."""
-    session = PeerSession("b", None, "A", Terms(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
+    session = PeerSession("b", None, "A", PeerLimits(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
     rib = Rib("A", Policy((Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8"))))
     source = Source(Origin.PEER, "b")
     topics = itertools.cycle([b"u", b"u", b"s/" + b"0" * 16])
@@ -89,9 +89,9 @@ def wire(data: bytes) -> None:
             continue
         for news in outcome.news:
             match news:
-                case Learned(node=node, advertise=advertise, withdraw=withdraw):
+                case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
                     rib.learn(source, node, advertise, withdraw)
-                case Replaced(node=node, advertisements=advertisements):
+                case RoutesReplaced(node=node, advertisements=advertisements):
                     rib.learn(source, node, advertisements, list(rib.said_by(source)))
         session.timer(now + 0.5)
         assert session.status().advertisements <= LIMIT
@@ -108,7 +108,7 @@ def _framed(data: bytes) -> Iterator[bytes]:
 
 def requests(data: bytes) -> None:
     """What a subscriber sends: lines, because frames have no ends of their own here."""
-    publisher, standing = Publisher("A", 1, 1.0, 0.0), StandingTopics()
+    publisher, standing = Publisher("A", 1, 1.0, 0.0), SubscriptionLimit()
     publisher.synced(0.0)
     for now, frame in enumerate(data.split(b"\n")):
         peer = None if now % 3 else "b"
@@ -116,7 +116,7 @@ def requests(data: bytes) -> None:
             standing.forget("b")
         publisher.request(frame, peer, float(now))
         publisher.timer(float(now))
-        assert len(standing._topics.get("b", ())) <= MOST_TOPICS
+        assert len(standing._topics.get("b", ())) <= MAX_TOPICS
     assert len(publisher._waiting) <= 1
 
 

@@ -127,7 +127,7 @@ class Lab:
             client = Client(host, twin_of.name, twin_of.number)
         else:
             for server in self.servers:
-                server.admit(name, client.data, networks)
+                server.allow(name, client.data, networks)
         self.clients[name] = client
         return client
 

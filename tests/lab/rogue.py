@@ -21,8 +21,7 @@ import zmq
 
 from cuberouted.config.keypair import generate
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
-from cuberouted.sharing.bus import ZmqBus, open_bus
-from cuberouted.sharing.messages import (
+from cuberouted.peering.messages import (
     UPDATES,
     Heartbeat,
     SnapshotPart,
@@ -30,6 +29,7 @@ from cuberouted.sharing.messages import (
     encode,
     is_snapshot_topic,
 )
+from cuberouted.peering.zmq.transport import ZmqTransport, open_transport
 
 PORT = 5657
 NODE = "vpnsrvB"
@@ -77,7 +77,7 @@ def snapshot(seq: int, claims: list[Advertisement]) -> list[bytes]:
 class Rogue:
     """Speaks as the peer does: beats, and answers every request with the same snapshot."""
 
-    def __init__(self, bus: ZmqBus, seq: int, parts: list[bytes]) -> None:
+    def __init__(self, bus: ZmqTransport, seq: int, parts: list[bytes]) -> None:
         self.bus = bus
         self._seq = seq
         self._parts = parts
@@ -105,8 +105,8 @@ async def impersonate(
     address: str, victim: str, seq: int, claims: list[Advertisement], then: list[bytes]
 ) -> None:
     """Be the peer; after the first snapshot say *then*, in that order."""
-    async with open_bus(PORT, 3.0) as bus, trio.open_nursery() as nursery:
-        bus.admit({socket.inet_aton(victim): "victim"})
+    async with open_transport(PORT, 3.0) as bus, trio.open_nursery() as nursery:
+        bus.allow({socket.inet_aton(victim): "victim"})
         assert bus.bind([socket.inet_aton(address)]) == ()
         rogue = Rogue(bus, seq, snapshot(seq, claims))
         nursery.start_soon(rogue.beat)

@@ -56,7 +56,7 @@ class Server:
         openvpn = OpenVPN(self.host, device, config)
         self.tunnels[peer.name] = Tunnel(peer, device, ours, theirs, openvpn)
 
-    def admit(self, common_name: str, data: str, networks: tuple[str, ...] = ()) -> None:
+    def allow(self, common_name: str, data: str, networks: tuple[str, ...] = ()) -> None:
         """Gives *common_name* its address, and the networks behind it."""
         entry = client_entry(data, self.options.topology, networks)
         self.host.write(f"/etc/openvpn/ccd/{common_name}", entry)

@@ -83,7 +83,7 @@ def test_a_stranger_on_the_tunnel_is_refused_by_its_address(lab: Lab) -> None:
     admit_stranger(lab)
     stranger = attack(b, a, "eavesdropper", STRANGER)
     stranger.says("heard 0")
-    assert a.daemon.ask("status")["strangers"] > 0
+    assert a.daemon.ask("status")["rejected_connections"] > 0
     assert f"turned away a connection from {STRANGER}" in a.daemon.process.log
     wait_routes(lab, where)
 
@@ -94,7 +94,7 @@ def test_with_keys_a_peers_own_address_hears_nothing(lab: Lab) -> None:
     run_encrypted(lab)
     wait_routes(lab, where)
     attack(b, a, "eavesdropper").says("heard 0")
-    assert a.daemon.ask("status")["strangers"] > 0
+    assert a.daemon.ask("status")["rejected_connections"] > 0
     wait_routes(lab, where)
 
 

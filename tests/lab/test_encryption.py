@@ -42,7 +42,7 @@ def test_with_keys_routes_are_shared_and_status_says_so(lab: Lab) -> None:
     wait_routes(lab, where)
     status = lab.servers[0].daemon.ask("status")
     assert [(peer["state"], peer["encrypted"]) for peer in status["peers"]] == [("up", True)]
-    assert status["strangers"] == 0
+    assert status["rejected_connections"] == 0
 
 
 def test_encryption_on_one_side_shares_nothing_and_both_sides_say_why(lab: Lab) -> None:
@@ -52,7 +52,7 @@ def test_encryption_on_one_side_shares_nothing_and_both_sides_say_why(lab: Lab) 
     b.daemon.run(mesh(b))
     for server in (a, b):
         wait_for("the reason", lambda: "one side" in server.daemon.command("status").stdout)  # noqa: B023
-    assert a.daemon.ask("status")["strangers"] > 0
+    assert a.daemon.ask("status")["rejected_connections"] > 0
 
 
 def test_a_key_file_that_others_can_read_ends_it(lab: Lab) -> None:

@@ -17,19 +17,19 @@ import trio
 from cuberouted.model import LocalRoute
 from cuberouted.node import Node
 from cuberouted.openvpn.damping import KillDamping
+from cuberouted.peering.adj_rib_in import AdjRibIn
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import RoutesChanged, SessionActions
+from cuberouted.peering.messages import Goodbye, Update
+from cuberouted.peering.session import PeerSession
+from cuberouted.peering.tasks import PeerReceiver
+from cuberouted.peering.transport import PeerSocket
 from cuberouted.routing import rib
 from cuberouted.routing.claims import Claim, Origin, Source
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Rib
 from cuberouted.routing.router import Router
 from cuberouted.routing.values import Route
-from cuberouted.sharing.feed import PeerFeed
-from cuberouted.sharing.listener import Listener
-from cuberouted.sharing.messages import Goodbye, Update
-from cuberouted.sharing.news import Learned, Outcome
-from cuberouted.sharing.port import PeerSocket
-from cuberouted.sharing.publisher import Publisher
-from cuberouted.sharing.session import PeerSession
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_world import Place
 
@@ -101,7 +101,7 @@ def unconfirmed() -> None:
 @mutation("networks")
 def gap() -> None:
     """a gap in seq is ignored."""
-    _put(PeerFeed, "_lack", lambda *_: None)
+    _put(AdjRibIn, "_lack", lambda *_: None)
 
 
 @mutation("nodes")
@@ -153,7 +153,7 @@ def replacing() -> None:
 def hasty_timers() -> None:
     """timers are judged before the socket is drained."""
 
-    async def listen(self: Listener, socket: PeerSocket) -> None:
+    async def listen(self: PeerReceiver, socket: PeerSocket) -> None:
         socket.subscribe(b"u")
         while True:
             await socket.readable(self.session.deadline)
@@ -161,16 +161,16 @@ def hasty_timers() -> None:
                 await self._carry_out(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)
 
-    _put(Listener, "_listen", listen)
+    _put(PeerReceiver, "_listen", listen)
 
 
 @mutation("nodes")
 def farewell() -> None:
     """a goodbye before a restart is taken for one for good."""
 
-    def leave(self: PeerSession, goodbye: Goodbye, now: float) -> Outcome:
+    def leave(self: PeerSession, goodbye: Goodbye, now: float) -> SessionActions:
         final = msgspec.structs.replace(goodbye, restarting=False)
-        outcome: Outcome = right(self, final, now)
+        outcome: SessionActions = right(self, final, now)
         return outcome
 
     right = _put(PeerSession, "_leave", leave)
@@ -180,12 +180,12 @@ def farewell() -> None:
 def epochs() -> None:
     """updates of a new epoch go into the old one's table."""
 
-    def update(self: PeerFeed, update: Update) -> tuple[Learned, ...]:
+    def update(self: AdjRibIn, update: Update) -> tuple[RoutesChanged, ...]:
         self.table.apply(update)
         self.table.epoch = update.epoch
-        return (Learned(self._peer, update.node, update.advertise, update.withdraw),)
+        return (RoutesChanged(self._peer, update.node, update.advertise, update.withdraw),)
 
-    _put(PeerFeed, "_update", update)
+    _put(AdjRibIn, "_update", update)
 
 
 @mutation()

@@ -9,9 +9,9 @@ import trio
 
 from cuberouted.answers import waiting_for
 from cuberouted.daemon import REBIND_AFTER
+from cuberouted.peering.transport import BindProblem
 from cuberouted.routing.port import KernelError
 from cuberouted.routing.values import Route, Verb
-from cuberouted.sharing.port import BindProblem
 from tests.fakes.server import section_of
 from tests.unit.meshes import (
     AT_ONCE,

@@ -8,8 +8,8 @@ import trio
 from cuberouted.lookout import LONGEST_PAUSE, REGULAR, Lookout
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.node import Node
+from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.port import KernelError
-from cuberouted.sharing.news import Learned
 from cuberouted.surroundings import Surroundings
 from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import MAIN
@@ -66,7 +66,7 @@ class Scene:
         await self.lookout.start()
         nursery.start_soon(self.lookout.run)
         clients = (Advertisement(p, Kind.CLIENT, b"x", 1_000, True) for p in (HOST1, HOST2))
-        await self.node.peer_news(Learned("B", "B", tuple(clients), ()))
+        await self.node.peer_news(RoutesChanged("B", "B", tuple(clients), ()))
         await self.settled()
 
     async def settled(self):
@@ -137,7 +137,7 @@ async def test_routes_prefer_the_data_address_while_it_is_there(scene, autojump_
 async def test_a_network_that_is_routed_to_the_data_interface_is_believed(scene, autojump_clock):
     far = Prefix.parse("10.7.0.1")
     said = Advertisement(far, Kind.CLIENT, b"x", 1_000, True)
-    await scene.node.peer_news(Learned("B", "B", (said,), ()))
+    await scene.node.peer_news(RoutesChanged("B", "B", (said,), ()))
     assert far not in scene.routes
     scene.kernel.add_route("10.7.0.0/16", "tun0", metric=0)
     await scene.settled()
@@ -296,7 +296,7 @@ async def test_the_first_look_adopts_and_changes_nothing(scene, nursery, autojum
 async def test_what_leads_to_nobody_we_know_goes_with_the_first_look(
     scene, nursery, autojump_clock
 ):
-    learned = Learned("C", "C", (Advertisement(HOST2, Kind.CLIENT, b"x", 2_000, True),), ())
+    learned = RoutesChanged("C", "C", (Advertisement(HOST2, Kind.CLIENT, b"x", 2_000, True),), ())
     await scene.node.peer_news(learned)
     assert scene.routes == {HOST1: "tun1", HOST2: "tun2"}
     without_c = config(THREE_SERVERS.partition("[peer C]")[0].replace(DATA_B, ""))

@@ -10,8 +10,8 @@ import trio
 from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId, SupersededSession
 from cuberouted.node import OURSELVES, SLICE, Node
 from cuberouted.openvpn.sessions import SessionUpdate
+from cuberouted.peering.events import PeerLost, RoutesChanged, RoutesReplaced
 from cuberouted.routing.nexthops import Target
-from cuberouted.sharing.news import Learned, Lost, Replaced
 from cuberouted.surroundings import Surroundings, configured_servers, survey
 from tests.fakes.kernel import FakeKernel
 from tests.kernel_world import MAIN
@@ -41,7 +41,7 @@ def local(*claims, withdrawn=(), instance="", complete=True):
 
 
 def learned(*advertise, withdraw=(), peer="B"):
-    return Learned(peer, f"vpnsrv{peer}", advertise, tuple(withdraw))
+    return RoutesChanged(peer, f"vpnsrv{peer}", advertise, tuple(withdraw))
 
 
 class Scene:
@@ -105,7 +105,7 @@ async def test_what_a_peer_says_is_routed_and_not_passed_on(scene):
     await scene.node.peer_news(learned(said(2, version=2_000), peer="C"))
     assert scene.routes == {host(1): "tun1", host(2): "tun2"}
     await scene.node.peer_news(learned(withdraw=[host(1), host(9)]))
-    await scene.node.peer_news(Lost("C", "it said goodbye"))
+    await scene.node.peer_news(PeerLost("C", "it said goodbye"))
     assert scene.routes == {host(2): "tun1"}
     assert scene.told == []
 
@@ -113,7 +113,7 @@ async def test_what_a_peer_says_is_routed_and_not_passed_on(scene):
 async def test_a_snapshot_replaces_all_that_a_peer_has_said(scene):
     await scene.node.peer_news(learned(said(1), said(2)))
     await scene.node.peer_news(learned(said(5), peer="C"))
-    await scene.node.peer_news(Replaced("B", "vpnsrvB", (said(2), said(3))))
+    await scene.node.peer_news(RoutesReplaced("B", "vpnsrvB", (said(2), said(3))))
     assert scene.routes == {host(2): "tun1", host(3): "tun1", host(5): "tun2"}
 
 
@@ -140,7 +140,7 @@ async def test_news_of_many_clients_are_taken_in_slices_that_let_others_work(sce
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
         await scene.node.peer_news(
-            Replaced("B", "vpnsrvB", tuple(said(number) for number in range(count)))
+            RoutesReplaced("B", "vpnsrvB", tuple(said(number) for number in range(count)))
         )
         assert len(scene.routes) == count
         assert turns > 3
@@ -149,7 +149,7 @@ async def test_news_of_many_clients_are_taken_in_slices_that_let_others_work(sce
         assert (scene.routes, len(scene.told)) == ({}, 4)
         assert turns > 3
         turns = 0
-        await scene.node.peer_news(Lost("B", "gone"))
+        await scene.node.peer_news(PeerLost("B", "gone"))
         await scene.node.local_news(local(withdrawn=[host(number) for number in range(count)]))
         assert (scene.routes, len(scene.told)) == ({}, 8)
         assert turns > 3
@@ -210,7 +210,7 @@ async def test_a_configured_data_address_is_its_peer_s_alone_and_goes_with_the_c
     assert node.target(SERVER_B) == Target("B", V4, to_server=True)
     await node.look_around(node.surroundings, {SERVER_B: "C"})
     assert node.target(SERVER_B) == Target("C", V4, to_server=True)
-    await node.peer_news(Lost("C", "gone"))
+    await node.peer_news(PeerLost("C", "gone"))
     assert node.target(SERVER_B) == Target("C", V4, to_server=True)
     await node.look_around(node.surroundings, {})
     assert node.target(SERVER_B) is None

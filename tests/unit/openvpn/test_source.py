@@ -1,21 +1,15 @@
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
-import cuberouted.openvpn
 from cuberouted.config import parse
 from cuberouted.openvpn.management_source import ManagementSource
 from cuberouted.openvpn.source import open_source
 from cuberouted.openvpn.status_file import StatusFileSource
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.unit.openvpn.watched import INTERVALS, Told
-
-ROOM = Path(cuberouted.openvpn.__file__).parent
-SHELLS = {"connection", "outage", "status_file", "watch", "watcher"}
-PURE = sorted(path for path in ROOM.glob("*.py") if path.stem not in SHELLS)
 
 CONFIG = """
 mgmt_interface = tun1
@@ -37,15 +31,3 @@ def test_a_status_file_is_watched_where_one_is_configured(key: str, kind: type) 
     assert isinstance(watcher, kind)
     status = watcher.status()
     assert (status.name, status.state, status.clients) == ("openvpn", "connecting", 0)
-
-
-@pytest.mark.parametrize("path", PURE, ids=lambda path: path.stem)
-def test_what_only_computes_knows_no_sockets_and_no_clock(path: Path) -> None:
-    imported: set[str | None] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module)
-    forbidden = {"trio", "time", "zmq", "pyroute2"}
-    assert not imported & (forbidden | {f"cuberouted.openvpn.{shell}" for shell in SHELLS})

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable
 
 from cuberouted.model import Advertisement, Prefix
-from cuberouted.sharing import parts
-from cuberouted.sharing.messages import (
+from cuberouted.peering import messages
+from cuberouted.peering.messages import (
     UPDATES,
     Goodbye,
     Heartbeat,
@@ -22,7 +22,7 @@ from cuberouted.sharing.messages import (
     is_snapshot_topic,
 )
 
-Said = tuple[bytes, bytes]
+Outgoing = tuple[bytes, bytes]
 """A topic and a payload, to be published as they are."""
 
 GREETING_PAUSE = 0.1
@@ -69,7 +69,7 @@ class Publisher:
 
     def say(
         self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix], now: float
-    ) -> list[Said]:
+    ) -> list[Outgoing]:
         """Advertise and withdraw. A prefix in both is advertised; what is no change is not said."""
         stated = {advertisement.prefix: advertisement for advertisement in advertise}
         new = {prefix: a for prefix, a in stated.items() if self._held.get(prefix) != a}
@@ -81,9 +81,9 @@ class Publisher:
             self._encoded = None
         if self._syncing or self._silent:
             return []
-        return [self._update(a, w, now) for a, w in parts.cut_update(new.values(), gone)]
+        return [self._update(a, w, now) for a, w in messages.chunk_update(new.values(), gone)]
 
-    def synced(self, now: float) -> list[Said]:
+    def synced(self, now: float) -> list[Outgoing]:
         """All our own clients are known from now on: tell everybody, and answer who waits."""
         self._syncing = False
         self._heartbeat_at = now
@@ -108,7 +108,7 @@ class Publisher:
         else:
             self.ignored += 1
 
-    def timer(self, now: float) -> list[Said]:
+    def timer(self, now: float) -> list[Outgoing]:
         """What is due: a heartbeat, and at most one snapshot, so that the caller can yield."""
         if self._silent:
             return []
@@ -116,7 +116,7 @@ class Publisher:
         due = next((peer for peer in self._waiting if now >= self._answer_at(peer)), None)
         return said if due is None else said + self._snapshot(due, now)
 
-    def goodbye(self, *, restarting: bool) -> list[Said]:
+    def goodbye(self, *, restarting: bool) -> list[Outgoing]:
         """Our last words; nothing is said after them."""
         if self._silent:
             return []
@@ -136,7 +136,7 @@ class Publisher:
 
     def _update(
         self, advertise: tuple[Advertisement, ...], withdraw: tuple[Prefix, ...], now: float
-    ) -> Said:
+    ) -> Outgoing:
         self._seq += 1
         self._heartbeat_at = now + self._interval
         message = Update(
@@ -148,7 +148,7 @@ class Publisher:
         )
         return UPDATES, encode(message)
 
-    def _heartbeat(self, now: float) -> Said:
+    def _heartbeat(self, now: float) -> Outgoing:
         self._greeted_at = now
         self._heartbeat_at = now + self._interval
         message = Heartbeat(
@@ -156,7 +156,7 @@ class Publisher:
         )
         return UPDATES, encode(message)
 
-    def _snapshot(self, peer: str, now: float) -> list[Said]:
+    def _snapshot(self, peer: str, now: float) -> list[Outgoing]:
         self._answered_at[peer] = now
         topic = self._waiting.pop(peer)
         if self._encoded is None:  # the same bytes for every peer that asks at this seq
@@ -164,7 +164,7 @@ class Publisher:
         return [(topic, payload) for payload in self._encoded]
 
     def _encode_snapshot(self) -> list[bytes]:
-        cut = parts.cut_snapshot(self._held.values())
+        cut = messages.chunk_snapshot(self._held.values())
         return [
             encode(
                 SnapshotPart(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cuberouted.sharing.standing import MOST_TOPICS, StandingTopics
+from cuberouted.peering.zmq.zap import MAX_TOPICS, SubscriptionLimit
 
 
 def topics(first: int, count: int) -> list[bytes]:
@@ -8,29 +8,29 @@ def topics(first: int, count: int) -> list[bytes]:
 
 
 def test_a_peer_may_hold_some_topics_and_no_more():
-    standing = StandingTopics()
-    assert not any(standing.heard(frame, "b") for frame in topics(0, MOST_TOPICS))
+    standing = SubscriptionLimit()
+    assert not any(standing.heard(frame, "b") for frame in topics(0, MAX_TOPICS))
     assert not standing.heard(topics(0, 1)[0], "b")
     assert standing.heard(b"\x01one more", "b")
     assert not standing.heard(b"\x01u", "c")
 
 
 def test_topics_that_are_given_back_do_not_count():
-    standing = StandingTopics()
-    for number, frame in enumerate(topics(0, 10 * MOST_TOPICS)):
+    standing = SubscriptionLimit()
+    for number, frame in enumerate(topics(0, 10 * MAX_TOPICS)):
         assert not standing.heard(frame, "b")
         standing.heard(b"\x00" + frame[1:], "b" if number % 2 else None)
 
 
 def test_who_has_lost_its_connections_starts_afresh():
-    standing = StandingTopics()
-    for frame in topics(0, MOST_TOPICS + 1):
+    standing = SubscriptionLimit()
+    for frame in topics(0, MAX_TOPICS + 1):
         standing.heard(frame, "b")
     standing.forget("b")
-    assert not any(standing.heard(frame, "b") for frame in topics(0, MOST_TOPICS))
+    assert not any(standing.heard(frame, "b") for frame in topics(0, MAX_TOPICS))
 
 
 def test_what_nobody_vouches_for_or_is_nonsense_holds_nothing():
-    standing = StandingTopics()
-    for frame in (b"", b"\x02", b"\x00", *topics(0, 2 * MOST_TOPICS)):
+    standing = SubscriptionLimit()
+    for frame in (b"", b"\x02", b"\x00", *topics(0, 2 * MAX_TOPICS)):
         assert not standing.heard(frame, None)

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cuberouted.model import Advertisement, Prefix
-from cuberouted.sharing.messages import decode
-from cuberouted.sharing.publisher import Publisher, Said
-from cuberouted.sharing.session import Learned, Lost, Outcome, PeerSession, Replaced
-from tests.unit.sharing.samples import client, session
+from cuberouted.peering.adj_rib_out import Outgoing, Publisher
+from cuberouted.peering.events import PeerLost, RoutesChanged, RoutesReplaced, SessionActions
+from cuberouted.peering.messages import decode
+from cuberouted.peering.session import PeerSession
+from tests.unit.peering.samples import client, session
 
 numbers = st.sets(st.integers(0, 12), max_size=6)
 
@@ -27,7 +28,7 @@ class Mesh(RuleBasedStateMachine):
         self.held: dict[Prefix, Advertisement] = {}
         self.session: PeerSession = session()
         self.topics = {b"u"}
-        self.pipe: list[Said] = []
+        self.pipe: list[Outgoing] = []
         self.followed: dict[Prefix, Advertisement] = {}
         self.states: set[object] = set()
 
@@ -80,7 +81,7 @@ class Mesh(RuleBasedStateMachine):
         self.pipe += self.voice.timer(self.now)
         self.follow(self.session.timer(self.now))
 
-    def follow(self, outcome: Outcome) -> None:
+    def follow(self, outcome: SessionActions) -> None:
         for topic in outcome.unsubscribe:
             self.topics.discard(topic)
             self.voice.request(b"\x00" + topic, "a", self.now)
@@ -89,13 +90,13 @@ class Mesh(RuleBasedStateMachine):
             self.voice.request(b"\x01" + topic, "a", self.now)
         for news in outcome.news:
             match news:
-                case Learned():
+                case RoutesChanged():
                     for prefix in news.withdraw:
                         self.followed.pop(prefix, None)
                     self.followed |= {a.prefix: a for a in news.advertise}
-                case Replaced():
+                case RoutesReplaced():
                     self.followed = {a.prefix: a for a in news.advertisements}
-                case Lost():
+                case PeerLost():
                     self.followed = {}
 
     @invariant()

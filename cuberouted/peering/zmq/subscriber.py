@@ -19,9 +19,9 @@ import trio
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from cuberouted.sharing.messages import MAX_MESSAGE
-from cuberouted.sharing.port import Link, PeerEnd
-from cuberouted.sharing.wakeup import Wakeup
+from cuberouted.peering.messages import MAX_MESSAGE
+from cuberouted.peering.transport import ConnectionState, PeerEndpoint
+from cuberouted.peering.zmq.wait import ZmqReadable
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Subscriber:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        end: PeerEnd,
+        end: PeerEndpoint,
         hold_time: float,
         secret_key: bytes | None = None,
     ) -> None:
@@ -52,7 +52,7 @@ class Subscriber:
         self._secret_key = secret_key
         self._server_keys = deque(end.public_keys)
         self._topics: set[bytes] = set()
-        self._link: Link | None = None
+        self._link: ConnectionState | None = None
         self._given_up = self._reached = False
         self._next_key_at = math.inf
         self._connect()
@@ -78,7 +78,7 @@ class Subscriber:
         """Wait until a message has come (or the socket is another), or *deadline*."""
         await self._wakeup.readable(deadline)
 
-    async def link_change(self) -> Link:
+    async def link_change(self) -> ConnectionState:
         """Wait for a change of the connection; mends the one that ZeroMQ has given up."""
         while True:
             patience = trio.current_time() + REVIVE_AFTER if self._given_up else math.inf
@@ -106,22 +106,26 @@ class Subscriber:
             return None
         return zmq.Event(parse_monitor_message(frames)["event"])
 
-    def _link_after(self, event: zmq.Event) -> Link | None:
+    def _link_after(self, event: zmq.Event) -> ConnectionState | None:
         """What *event* makes of the connection."""
         self._note(event)
         match event:
             case zmq.Event.HANDSHAKE_SUCCEEDED:
-                return Link.CONNECTED
+                return ConnectionState.CONNECTED
             case zmq.Event.HANDSHAKE_FAILED_AUTH:
-                return Link.KEY_REFUSED if self._server_keys else Link.TURNED_AWAY
+                return (
+                    ConnectionState.KEY_REFUSED
+                    if self._server_keys
+                    else ConnectionState.TURNED_AWAY
+                )
             case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
-                return Link.NO_HANDSHAKE
+                return ConnectionState.NO_HANDSHAKE
             case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if self._server_keys:
-                return Link.NO_HANDSHAKE
+                return ConnectionState.NO_HANDSHAKE
             case zmq.Event.CONNECT_RETRIED if not self._reached:
-                return Link.DISCONNECTED
-            case zmq.Event.DISCONNECTED if self._link is Link.CONNECTED:
-                return Link.DISCONNECTED
+                return ConnectionState.DISCONNECTED
+            case zmq.Event.DISCONNECTED if self._link is ConnectionState.CONNECTED:
+                return ConnectionState.DISCONNECTED
         return self._link
 
     def _note(self, event: zmq.Event) -> None:
@@ -144,8 +148,8 @@ class Subscriber:
 
     def _reconnect(self) -> None:
         self._given_up, self._next_key_at = True, math.inf  # tries again if there is no descriptor
-        self._wakeup.nudge()
-        self._monitor_wakeup.nudge()
+        self._wakeup.recheck()
+        self._monitor_wakeup.recheck()
         old = self._socket, self._monitor
         try:
             self._connect()
@@ -169,8 +173,8 @@ class Subscriber:
         for topic in self._topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         self._socket, self._monitor = socket, monitor
-        self._wakeup = Wakeup(socket)
-        self._monitor_wakeup = Wakeup(monitor)
+        self._wakeup = ZmqReadable(socket)
+        self._monitor_wakeup = ZmqReadable(monitor)
         socket.connect(endpoint(self._end.address, self._end.port))
 
     def _options(self) -> dict[int, int | bytes]:

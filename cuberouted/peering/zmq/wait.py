@@ -15,7 +15,7 @@ import zmq
 _READABLE = int(zmq.POLLIN)
 
 
-class Wakeup:
+class ZmqReadable:
     """Wakes one task when *socket* can be received from."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -30,15 +30,15 @@ class Wakeup:
                 await trio.lowlevel.wait_readable(self._fd)
         self._scope = None
 
-    def nudge(self) -> None:
+    def recheck(self) -> None:
         """Make the waiting task look again: the socket was used, or is about to be closed."""
         if self._scope is not None:
             self._scope.cancel()
 
-    def nudge_if_readable(self) -> None:
+    def recheck_if_readable(self) -> None:
         """After a send: it may have taken in what the waiting task waits for."""
         if self._pending():
-            self.nudge()
+            self.recheck()
 
     def _pending(self) -> bool:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE)

@@ -20,9 +20,38 @@ import zmq
 from zmq.utils import z85
 
 from cuberouted.model import format_address
-from cuberouted.sharing.standing import MOST_TOPICS
-from cuberouted.sharing.wakeup import Wakeup
+from cuberouted.peering.zmq.wait import ZmqReadable
 from cuberouted.util.ratelimit import LogRateLimit
+
+MAX_TOPICS = 100
+"""A peer needs two, and for a moment two more for each connection that it lost."""
+
+
+class SubscriptionLimit:
+    """The topics of every peer."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, set[bytes]] = {}
+
+    def heard(self, frame: bytes, peer: str | None) -> bool:
+        """Take in what a subscriber sent; whether *peer* holds too many topics with it.
+
+        Without *peer* ZeroMQ tells that the last connection with that topic has ended.
+        """
+        topic = frame[1:]
+        if frame[:1] == b"\x00":
+            for topics in self._topics.values():
+                topics.discard(topic)
+        elif peer is not None:
+            topics = self._topics.setdefault(peer, set())
+            topics.add(topic)
+            return len(topics) > MAX_TOPICS
+        return False
+
+    def forget(self, peer: str) -> None:
+        """Its connections have been ended."""
+        self._topics.pop(peer, None)
+
 
 log = logging.getLogger(__name__)
 
@@ -34,37 +63,37 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 """The events of connections that never came to be asked for here."""
-BANISHED_FOR = 60
+BAN_TIME = 60
 """Seconds for which a peer is turned away that has asked for too much."""
 NO_HANDSHAKE = "a connection without a handshake: no cuberouted, or keys that do not match"
 
 
-class Doorkeeper:
+class ZapAuthenticator:
     """Admits who is in ``peers``: packed address or public key in Z85 -> the peer's key."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.peers: Mapping[bytes, str] = {}
-        self.strangers = 0
+        self.rejected_connections = 0
         self._banished: dict[str, float] = {}
         self._log_limit = LogRateLimit()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
-        self._wakeup = Wakeup(self._socket)
+        self._wakeup = ZmqReadable(self._socket)
 
-    def admits(self, key: str) -> bool:
+    def allows(self, key: str) -> bool:
         """Whether the peer *key* may come in now."""
         banished = trio.current_time() < self._banished.get(key, -math.inf)
         return key in self.peers.values() and not banished
 
-    def banish(self, key: str) -> None:
+    def ban(self, key: str) -> None:
         """Turn the peer *key* away for a while."""
-        self._banished[key] = trio.current_time() + BANISHED_FOR
+        self._banished[key] = trio.current_time() + BAN_TIME
         log.warning(
             "peer %s: subscribed to more than %d topics: turned away for %d s",
             key,
-            MOST_TOPICS,
-            BANISHED_FOR,
+            MAX_TOPICS,
+            BAN_TIME,
         )
 
     def close(self) -> None:
@@ -80,7 +109,7 @@ class Doorkeeper:
 
     async def watch(self, monitor: zmq.Socket[bytes]) -> None:
         """Count the connections that *monitor* tells to have failed; for ever."""
-        wakeup = Wakeup(monitor)
+        wakeup = ZmqReadable(monitor)
         while True:
             await wakeup.readable()
             while _takes_one(monitor):
@@ -100,7 +129,7 @@ class Doorkeeper:
         host = packed(address.decode())
         encrypted = mechanism == b"CURVE"
         key = self.peers.get(z85.encode(credentials[0]) if encrypted else host)
-        if key is not None and self.admits(key):
+        if key is not None and self.allows(key):
             return [b"1.0", request_id, b"200", b"OK", key.encode(), b""]
         if key is not None:
             return [b"1.0", request_id, b"400", b"too many subscriptions", b"", b""]
@@ -109,7 +138,7 @@ class Doorkeeper:
         return [b"1.0", request_id, b"400", why.encode(), b"", b""]
 
     def _turned_away(self, whom: str) -> None:
-        self.strangers += 1
+        self.rejected_connections += 1
         quiet = self._log_limit.due(whom, trio.current_time())
         if quiet is not None:
             more = f" ({quiet} more before this)" if quiet else ""

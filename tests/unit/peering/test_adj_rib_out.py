@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from cuberouted.sharing.messages import (
+from cuberouted.peering.adj_rib_out import Outgoing, Publisher
+from cuberouted.peering.messages import (
     AnyMessage,
     Goodbye,
     Heartbeat,
@@ -13,13 +14,12 @@ from cuberouted.sharing.messages import (
     decode,
     snapshot_topic,
 )
-from cuberouted.sharing.publisher import Publisher, Said
-from tests.unit.sharing.samples import client, clients
+from tests.unit.peering.samples import client, clients
 
 TOPIC, LATER = snapshot_topic(bytes(8)), snapshot_topic(bytes(7) + b"\x01")
 
 
-def messages(said: list[Said]) -> list[AnyMessage]:
+def messages(said: list[Outgoing]) -> list[AnyMessage]:
     return [decode(frames) for frames in said]
 
 

@@ -11,21 +11,14 @@ import trio
 import trio.testing
 
 from cuberouted.model import Advertisement, Prefix
-from cuberouted.sharing.listener import Listener
-from cuberouted.sharing.messages import Heartbeat, Update, encode
-from cuberouted.sharing.port import PeerEnd, Request
-from cuberouted.sharing.publisher import Publisher
-from cuberouted.sharing.session import (
-    Learned,
-    Lost,
-    PeerNews,
-    PeerSession,
-    PeerState,
-    Replaced,
-)
-from cuberouted.sharing.speaker import Speaker
-from tests.fakes.bus import FakeBus, FakeNetwork
-from tests.unit.sharing.samples import TERMS, client, clients
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
+from cuberouted.peering.messages import Heartbeat, Update, encode
+from cuberouted.peering.session import PeerSession
+from cuberouted.peering.tasks import PeerReceiver, PublisherTask
+from cuberouted.peering.transport import PeerEndpoint, SubscriberFrame
+from tests.fakes.transport import FakeNetwork, FakeTransport
+from tests.unit.peering.samples import LIMITS, client, clients
 
 Clock = trio.testing.MockClock
 
@@ -38,30 +31,30 @@ class FakeNode:
 
     def __init__(self, network: FakeNetwork, address: bytes, epoch: int = 1) -> None:
         other = B if address == A else A
-        self.bus: FakeBus = network.bus(address)
-        self.bus.admit({other: NAMES[other]})
+        self.bus: FakeTransport = network.bus(address)
+        self.bus.allow({other: NAMES[other]})
         self.bus.bind([address])
         now = trio.current_time()
-        self.speaker = Speaker(self.bus, Publisher(NAMES[address], epoch, 1.0, now))
-        self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], TERMS, now)
-        self.news: list[PeerNews] = []
+        self.speaker = PublisherTask(self.bus, Publisher(NAMES[address], epoch, 1.0, now))
+        self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], LIMITS, now)
+        self.news: list[PeerUpdate] = []
         self.routes: dict[Prefix, Advertisement] = {}
-        end = PeerEnd(NAMES[other], other, 5657, "tun1")
-        self.listener = Listener(self.bus, end, self.session, self.on_news)
+        end = PeerEndpoint(NAMES[other], other, 5657, "tun1")
+        self.listener = PeerReceiver(self.bus, end, self.session, self.on_news)
 
     def state(self) -> PeerState:
         return self.session.state
 
-    async def on_news(self, news: PeerNews) -> None:
+    async def on_news(self, news: PeerUpdate) -> None:
         self.news.append(news)
         match news:
-            case Learned():
+            case RoutesChanged():
                 for prefix in news.withdraw:
                     self.routes.pop(prefix, None)
                 self.routes |= {a.prefix: a for a in news.advertise}
-            case Replaced():
+            case RoutesReplaced():
                 self.routes = {a.prefix: a for a in news.advertisements}
-            case Lost():
+            case PeerLost():
                 self.routes = {}
 
     @asynccontextmanager
@@ -118,7 +111,7 @@ async def test_a_partition_loses_the_routes_after_hold_time_and_heals(
         assert b.routes
         await trio.sleep(1.2)
         assert b.routes == {}
-        assert b.news[-1] == Lost("A", "not heard for 3 s")
+        assert b.news[-1] == PeerLost("A", "not heard for 3 s")
         network.heal(A, B)
         await trio.sleep(0.5)
         assert b.routes
@@ -133,7 +126,7 @@ async def test_a_connection_lost_for_a_moment_changes_no_route(
         network.disconnect(A, B)
         a.speaker.say(clients(2), ())
         await trio.sleep(1)
-        assert Lost not in map(type, b.news[told:])
+        assert PeerLost not in map(type, b.news[told:])
         assert set(b.routes) == {client(1).prefix, client(2).prefix}
 
 
@@ -159,7 +152,7 @@ async def test_a_restarted_peer_loses_no_route_on_the_way(
             again.speaker.synced()
             await trio.sleep(0.5)
             assert b.state() is PeerState.UP
-    assert [type(news) for news in b.news] == [Replaced, Replaced]
+    assert [type(news) for news in b.news] == [RoutesReplaced, RoutesReplaced]
 
 
 async def test_a_goodbye_withdraws_at_once(network: FakeNetwork, autojump_clock: Clock) -> None:
@@ -184,12 +177,12 @@ async def test_a_peer_that_does_not_admit_us_is_shown(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     a, b = FakeNode(network, A), FakeNode(network, B)
-    a.bus.admit({})
+    a.bus.allow({})
     async with a.running(), b.running():
         await trio.sleep(1)
         assert "turns us away" in b.session.status().detail
-        assert a.bus.strangers == 1
-        a.bus.admit({B: "B"})
+        assert a.bus.rejected_connections == 1
+        a.bus.allow({B: "B"})
         a.speaker.synced()
         await trio.sleep(1)
         assert b.session.state is PeerState.UP
@@ -250,8 +243,8 @@ async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
 async def test_requests_without_end_do_not_keep_a_node_from_speaking(network: FakeNetwork) -> None:
     async with mesh(network) as (a, b):
 
-        def flood() -> Request:
-            return Request(None, b"nonsense")
+        def flood() -> SubscriberFrame:
+            return SubscriberFrame(None, b"nonsense")
 
         a.bus.receive = flood  # type: ignore[method-assign]
         a.bus.inbox.put(flood(), 0)

@@ -1,6 +1,6 @@
 """Everything that the sharing room needs of a network, on one page.
 
-`bus.open_bus` gives it over ZeroMQ; tests and the simulation hand in a fake. All methods
+`transport.open_bus` gives it over ZeroMQ; tests and the simulation hand in a fake. All methods
 but the waiting ones return at once. Every wait may be cancelled without loss, and each is
 for one task at a time.
 """
@@ -16,7 +16,7 @@ import attrs
 
 
 @attrs.frozen
-class PeerEnd:
+class PeerEndpoint:
     """Where a peer is listened to.
 
     ``key``: the peer's key. ``address``: its management address, packed. ``device``: the
@@ -31,7 +31,7 @@ class PeerEnd:
     public_keys: tuple[bytes, ...] = ()
 
 
-class Link(enum.Enum):
+class ConnectionState(enum.Enum):
     """The connection to a peer; the value says it in words."""
 
     CONNECTED = ""
@@ -44,7 +44,7 @@ class Link(enum.Enum):
     )
 
 
-class Request(NamedTuple):
+class SubscriberFrame(NamedTuple):
     """What came in on the publishing socket: ``peer`` is the admitted sender's key, or None."""
 
     peer: str | None
@@ -73,24 +73,24 @@ class PeerSocket(Protocol):
     async def readable(self, deadline: float) -> None:
         """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
 
-    async def link_change(self) -> Link:
+    async def link_change(self) -> ConnectionState:
         """Wait until the connection is another than last told. Has to be awaited all the
         time: some failures are mended here.
         """
 
 
-class Bus(Protocol):
+class Transport(Protocol):
     """Our publishing socket, and the way to the peers'."""
 
     @property
-    def strangers(self) -> int:
+    def rejected_connections(self) -> int:
         """How many connections were turned away."""
 
-    def admit(self, peers: Mapping[bytes, str]) -> None:
+    def allow(self, peers: Mapping[bytes, str]) -> None:
         """Let in these, under these keys, and nobody else; who was in and is not now goes.
 
         They are told by the addresses (packed) that they connect from, or by their public
-        keys (Z85) on a bus that encrypts.
+        keys (Z85) on a transport that encrypts.
         """
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
@@ -103,11 +103,11 @@ class Bus(Protocol):
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Say this to every subscriber of *topic*. Never blocks: who is too slow loses it."""
 
-    def receive(self) -> Request | None:
+    def receive(self) -> SubscriberFrame | None:
         """The next thing that a subscriber sent, or None."""
 
     async def readable(self, deadline: float) -> None:
         """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
 
-    def open(self, end: PeerEnd) -> AbstractContextManager[PeerSocket]:
-        """Connect to a peer. The context has to end before the bus does."""
+    def open(self, end: PeerEndpoint) -> AbstractContextManager[PeerSocket]:
+        """Connect to a peer. The context has to end before the transport does."""

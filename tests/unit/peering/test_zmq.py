@@ -1,4 +1,4 @@
-"""The bus over real ZeroMQ, on loopback. No root: every address is in 127.0.0.0/8."""
+"""The transport over real ZeroMQ, on loopback. No root: every address is in 127.0.0.0/8."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ import trio.testing
 import zmq
 
 from cuberouted.config.keypair import generate
-from cuberouted.sharing import subscriber
-from cuberouted.sharing.bus import MAX_REQUEST, SEND_QUEUE, ZmqBus, open_bus
-from cuberouted.sharing.doorkeeper import packed
-from cuberouted.sharing.listener import Listener
-from cuberouted.sharing.messages import MAX_MESSAGE
-from cuberouted.sharing.port import Bus, Link, PeerEnd, PeerSocket, Request
-from cuberouted.sharing.publisher import Publisher
-from cuberouted.sharing.session import Learned, Lost, PeerNews, PeerSession, PeerState, Replaced
-from cuberouted.sharing.speaker import Speaker
-from cuberouted.sharing.standing import MOST_TOPICS
-from cuberouted.sharing.wakeup import Wakeup
-from tests.unit.sharing.samples import TERMS, clients
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
+from cuberouted.peering.messages import MAX_MESSAGE
+from cuberouted.peering.session import PeerSession
+from cuberouted.peering.tasks import PeerReceiver, PublisherTask
+from cuberouted.peering.transport import (
+    ConnectionState,
+    PeerEndpoint,
+    PeerSocket,
+    SubscriberFrame,
+    Transport,
+)
+from cuberouted.peering.zmq import subscriber
+from cuberouted.peering.zmq.transport import MAX_REQUEST, SEND_QUEUE, ZmqTransport, open_transport
+from cuberouted.peering.zmq.wait import ZmqReadable
+from cuberouted.peering.zmq.zap import MAX_TOPICS, packed
+from tests.unit.peering.samples import LIMITS, clients
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 LOOPBACK6 = socket.inet_pton(socket.AF_INET6, "::1")
@@ -44,19 +49,19 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def publishing(port: int, address: bytes = LOOPBACK) -> AsyncIterator[ZmqBus]:
-    """A bus that listens on *port* and admits loopback as "b"."""
-    async with open_bus(port, hold_time=3.0) as bus:
-        bus.admit({LOOPBACK: "b", LOOPBACK6: "b"})
+async def publishing(port: int, address: bytes = LOOPBACK) -> AsyncIterator[ZmqTransport]:
+    """A transport that listens on *port* and admits loopback as "b"."""
+    async with open_transport(port, hold_time=3.0) as bus:
+        bus.allow({LOOPBACK: "b", LOOPBACK6: "b"})
         assert bus.bind([address]) == ()
         yield bus
 
 
-def end(port: int, address: bytes = LOOPBACK, device: str | None = None) -> PeerEnd:
-    return PeerEnd("a", address, port, device)
+def end(port: int, address: bytes = LOOPBACK, device: str | None = None) -> PeerEndpoint:
+    return PeerEndpoint("a", address, port, device)
 
 
-async def next_request(bus: Bus) -> Request:
+async def next_request(bus: Transport) -> SubscriberFrame:
     with trio.fail_after(SOON):
         while (request := bus.receive()) is None:
             await bus.readable(inf)
@@ -70,7 +75,7 @@ async def next_message(peer: PeerSocket) -> list[bytes]:
         return list(frames)
 
 
-async def next_link(peer: PeerSocket) -> Link:
+async def next_link(peer: PeerSocket) -> ConnectionState:
     with trio.fail_after(SOON):
         return await peer.link_change()
 
@@ -90,7 +95,7 @@ def stranger(port: int, source: str, kind: int = zmq.SUB) -> Iterator[zmq.Socket
 
 async def until_turned_away(raw: zmq.Socket[bytes]) -> None:
     with trio.fail_after(SOON):
-        await Wakeup(raw.get_monitor_socket()).readable()
+        await ZmqReadable(raw.get_monitor_socket()).readable()
 
 
 @pytest.mark.parametrize(
@@ -100,10 +105,10 @@ async def until_turned_away(raw: zmq.Socket[bytes]) -> None:
 )
 async def test_what_is_published_is_heard(address: bytes, device: str | None) -> None:
     port = free_port()
-    async with publishing(port, address) as a, open_bus(free_port(), 3.0) as b:
+    async with publishing(port, address) as a, open_transport(free_port(), 3.0) as b:
         with b.open(end(port, address, device)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.CONNECTED
+            assert await next_link(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
             a.publish(b"x", b"not subscribed to")
             a.publish(b"u", b"hello")
@@ -113,7 +118,7 @@ async def test_what_is_published_is_heard(address: bytes, device: str | None) ->
 
 async def test_every_subscription_is_told_also_one_that_another_peer_has() -> None:
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         with b.open(end(port)) as one, b.open(end(port)) as two:
             for peer in (one, two):
                 peer.subscribe(TOPIC)
@@ -125,7 +130,7 @@ async def test_every_subscription_is_told_also_one_that_another_peer_has() -> No
 
 async def test_a_subscription_that_comes_while_we_publish_is_not_overlooked() -> None:
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         with b.open(end(port)) as peer:
             await next_link(peer)
             async with trio.open_nursery() as nursery:
@@ -148,7 +153,7 @@ async def test_a_stranger_is_turned_away_counted_and_logged_once(
 ) -> None:
     port = free_port()
     async with publishing(port) as a:
-        a.admit({socket.inet_aton("127.0.0.2"): "b"})
+        a.allow({socket.inet_aton("127.0.0.2"): "b"})
         for _ in range(3):
             with stranger(port, "127.0.0.3") as raw:
                 raw.subscribe(b"u")
@@ -156,7 +161,7 @@ async def test_a_stranger_is_turned_away_counted_and_logged_once(
         with stranger(port, "127.0.0.2") as raw:
             raw.subscribe(b"u")
             assert await next_request(a) == ("b", b"\x01u")
-        assert a.strangers == 3
+        assert a.rejected_connections == 3
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert lines == ["turned away a connection from 127.0.0.3: not a peer's mgmt_ip"]
 
@@ -166,39 +171,39 @@ OURS, THEIRS, OTHER = (generate() for _ in range(3))
 
 
 @asynccontextmanager
-async def encrypting(port: int, admitted: bytes = THEIRS[0]) -> AsyncIterator[ZmqBus]:
-    """Node a's bus on *port*, which has `OURS` and knows b by *admitted*."""
-    async with open_bus(port, 3.0, OURS[1]) as bus:
-        bus.admit({admitted: "b"})
+async def encrypting(port: int, admitted: bytes = THEIRS[0]) -> AsyncIterator[ZmqTransport]:
+    """Node a's transport on *port*, which has `OURS` and knows b by *admitted*."""
+    async with open_transport(port, 3.0, OURS[1]) as bus:
+        bus.allow({admitted: "b"})
         assert bus.bind([LOOPBACK]) == ()
         yield bus
 
 
-def locked(port: int, *keys: bytes) -> PeerEnd:
-    return PeerEnd("a", LOOPBACK, port, None, keys)
+def locked(port: int, *keys: bytes) -> PeerEndpoint:
+    return PeerEndpoint("a", LOOPBACK, port, None, keys)
 
 
 async def test_with_keys_peers_hear_each_other_and_know_who_asks() -> None:
     port = free_port()
-    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+    async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
         with b.open(locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.CONNECTED
+            assert await next_link(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
             a.publish(b"u", b"hello")
             assert await next_message(peer) == [b"u", b"hello"]
-        assert a.strangers == 0
+        assert a.rejected_connections == 0
 
 
 async def test_who_has_no_peers_key_is_turned_away_counted_and_told_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
-    async with encrypting(port) as a, open_bus(free_port(), 3.0, OTHER[1]) as b:
+    async with encrypting(port) as a, open_transport(free_port(), 3.0, OTHER[1]) as b:
         with b.open(locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.KEY_REFUSED
-        assert a.strangers == 1
+            assert await next_link(peer) is ConnectionState.KEY_REFUSED
+        assert a.rejected_connections == 1
         assert a.receive() is None
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert lines == ["turned away a connection from 127.0.0.1: not a peer's public key"]
@@ -206,12 +211,12 @@ async def test_who_has_no_peers_key_is_turned_away_counted_and_told_so(
 
 async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed() -> None:
     port = free_port()
-    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+    async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
         with b.open(locked(port, OTHER[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.NO_HANDSHAKE
+            assert await next_link(peer) is ConnectionState.NO_HANDSHAKE
             with trio.fail_after(SOON):
-                while not a.strangers:
+                while not a.rejected_connections:
                     await trio.lowlevel.checkpoint()
             assert (a.receive(), peer.receive()) == (None, None)
 
@@ -220,10 +225,13 @@ async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed(
 async def test_encryption_on_one_side_only_connects_nobody(encrypts: str) -> None:
     port = free_port()
     they = encrypting(port) if encrypts == "they" else publishing(port)
-    async with they as a, open_bus(free_port(), 3.0, THEIRS[1] if encrypts == "we" else None) as b:
+    async with (
+        they as a,
+        open_transport(free_port(), 3.0, THEIRS[1] if encrypts == "we" else None) as b,
+    ):
         with b.open(end(port) if encrypts == "they" else locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.NO_HANDSHAKE
+            assert await next_link(peer) is ConnectionState.NO_HANDSHAKE
             assert (a.receive(), peer.receive()) == (None, None)
 
 
@@ -234,12 +242,12 @@ async def test_of_two_keys_the_one_in_force_is_found(
     monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
     port = free_port()
     keys = (OURS[0], OTHER[0])[:: -1 if order else 1]
-    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
+    async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
         with b.open(locked(port, *keys)) as peer:
             peer.subscribe(b"u")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(peer.readable, inf)
-                while await next_link(peer) is not Link.CONNECTED:
+                while await next_link(peer) is not ConnectionState.CONNECTED:
                     pass
                 assert (await next_request(a)).frame == b"\x01u"
                 nursery.cancel_scope.cancel()
@@ -248,24 +256,24 @@ async def test_of_two_keys_the_one_in_force_is_found(
 async def test_a_peer_that_changes_its_key_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
     port = free_port()
-    async with open_bus(free_port(), 3.0, THEIRS[1]) as b, trio.open_nursery() as nursery:
+    async with open_transport(free_port(), 3.0, THEIRS[1]) as b, trio.open_nursery() as nursery:
         with b.open(locked(port, OURS[0], OTHER[0])) as peer:
             peer.subscribe(b"u")
             nursery.start_soon(peer.readable, inf)
             for _, secret in (OURS, OTHER, OURS):
-                async with open_bus(port, 3.0, secret) as a:
-                    a.admit({THEIRS[0]: "b"})
+                async with open_transport(port, 3.0, secret) as a:
+                    a.allow({THEIRS[0]: "b"})
                     assert a.bind([LOOPBACK]) == ()
-                    while await next_link(peer) is not Link.CONNECTED:
+                    while await next_link(peer) is not ConnectionState.CONNECTED:
                         pass
             nursery.cancel_scope.cancel()
 
 
 async def test_a_bus_never_makes_up_for_missing_keys_by_not_encrypting() -> None:
-    async with open_bus(free_port(), 3.0, OURS[1]) as bus:
+    async with open_transport(free_port(), 3.0, OURS[1]) as bus:
         with pytest.raises(ValueError, match="one side"), bus.open(end(1)):
             pass
-    async with open_bus(free_port(), 3.0) as bus:
+    async with open_transport(free_port(), 3.0) as bus:
         with pytest.raises(ValueError, match="one side"), bus.open(locked(1, OURS[0])):
             pass
 
@@ -278,7 +286,7 @@ async def test_who_connects_and_says_nothing_or_nonsense_is_counted(
         for _ in range(3):
             socket.create_connection(("127.0.0.1", port)).close()
         with trio.fail_after(SOON):
-            while a.strangers < 3:
+            while a.rejected_connections < 3:
                 await trio.lowlevel.checkpoint()
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(lines) == 1
@@ -290,13 +298,13 @@ async def test_a_peer_admitted_later_is_heard_although_it_was_turned_away(
 ) -> None:
     monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
-        a.admit({})
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
+        a.allow({})
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.TURNED_AWAY
-            a.admit({LOOPBACK: "b"})
-            assert await next_link(peer) is Link.CONNECTED
+            assert await next_link(peer) is ConnectionState.TURNED_AWAY
+            a.allow({LOOPBACK: "b"})
+            assert await next_link(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
 
 
@@ -305,7 +313,7 @@ async def test_a_message_too_large_ends_the_connection_only_for_a_moment(
 ) -> None:
     monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
             await next_request(a)
@@ -316,10 +324,10 @@ async def test_a_message_too_large_ends_the_connection_only_for_a_moment(
                     messages.append(await next_message(peer))
 
                 nursery.start_soon(hear)
-                assert await next_link(peer) is Link.CONNECTED
+                assert await next_link(peer) is ConnectionState.CONNECTED
                 a.publish(b"u", bytes(MAX_MESSAGE + 1))
-                assert await next_link(peer) is Link.DISCONNECTED
-                assert await next_link(peer) is Link.CONNECTED
+                assert await next_link(peer) is ConnectionState.DISCONNECTED
+                assert await next_link(peer) is ConnectionState.CONNECTED
                 while (await next_request(a)).frame != b"\x01u":
                     pass
                 a.publish(b"u", b"again")
@@ -340,19 +348,19 @@ async def test_a_request_too_large_or_of_several_parts_harms_nobody() -> None:
 
 async def test_a_peer_that_is_no_longer_admitted_is_cut_off_and_others_come_back() -> None:
     port = free_port()
-    async with encrypting(port) as a, open_bus(free_port(), 3.0, THEIRS[1]) as b:
-        a.admit({THEIRS[0]: "b", OTHER[0]: "c"})
-        async with open_bus(free_port(), 3.0, OTHER[1]) as c:
+    async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
+        a.allow({THEIRS[0]: "b", OTHER[0]: "c"})
+        async with open_transport(free_port(), 3.0, OTHER[1]) as c:
             with b.open(locked(port, OURS[0])) as peer, c.open(locked(port, OURS[0])) as other:
                 for one in (peer, other):
                     one.subscribe(b"u")
                     assert (await next_request(a)).frame == b"\x01u"
-                    assert await next_link(one) is Link.CONNECTED
-                a.admit({OTHER[0]: "c"})
+                    assert await next_link(one) is ConnectionState.CONNECTED
+                a.allow({OTHER[0]: "c"})
                 a.publish(b"u", b"secret")
-                while await next_link(peer) is not Link.KEY_REFUSED:
+                while await next_link(peer) is not ConnectionState.KEY_REFUSED:
                     pass
-                while await next_link(other) is not Link.CONNECTED:
+                while await next_link(other) is not ConnectionState.CONNECTED:
                     pass
                 other.receive()  # who does not listen does not subscribe again
                 while await next_request(a) != ("c", b"\x01u"):
@@ -367,8 +375,8 @@ def memory() -> int:
 
 async def test_a_subscriber_that_never_reads_costs_a_queue_and_others_nothing() -> None:
     port, size, before = free_port(), 4096, memory()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
-        a.admit({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
+        a.allow({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
         with stranger(port, "127.0.0.2") as sloth, b.open(end(port)) as peer:
             sloth.setsockopt(zmq.RCVHWM, 1)
             for one in (sloth, peer):
@@ -399,19 +407,19 @@ async def test_a_peer_that_subscribes_without_end_is_cut_off_and_named(
 ) -> None:
     port = free_port()
     async with publishing(port) as a:
-        a.admit({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
+        a.allow({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
         with stranger(port, "127.0.0.2") as good, stranger(port, "127.0.0.1", zmq.XSUB) as raw:
             good.subscribe(b"u")
             assert await next_request(a) == ("c", b"\x01u")
-            nursery.start_soon(Wakeup(good).readable)  # who does not listen is not heard again
-            for number in range(10 * MOST_TOPICS):
+            nursery.start_soon(ZmqReadable(good).readable)  # who does not listen is not heard again
+            for number in range(10 * MAX_TOPICS):
                 raw.send(b"\x01%d" % number)
             heard = []
             while (request := await next_request(a)) != ("c", b"\x01u"):
                 heard.append(request)
             await until_turned_away(raw)
             nursery.cancel_scope.cancel()
-    assert sum(peer == "b" for peer, _ in heard) == MOST_TOPICS
+    assert sum(peer == "b" for peer, _ in heard) == MAX_TOPICS
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert lines == ["peer b: subscribed to more than 100 topics: turned away for 60 s"]
 
@@ -421,11 +429,11 @@ async def test_without_descriptors_the_old_socket_stays_and_it_is_tried_again(
 ) -> None:
     monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
-        a.admit({})
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
+        a.allow({})
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.TURNED_AWAY
+            assert await next_link(peer) is ConnectionState.TURNED_AWAY
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
             try:
@@ -433,40 +441,40 @@ async def test_without_descriptors_the_old_socket_stays_and_it_is_tried_again(
                     await peer.link_change()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-            a.admit({LOOPBACK: "b"})
-            assert await next_link(peer) is Link.CONNECTED
+            a.allow({LOOPBACK: "b"})
+            assert await next_link(peer) is ConnectionState.CONNECTED
 
 
 async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: trio.Nursery) -> None:
     port = free_port()
-    async with open_bus(free_port(), 3.0) as b:
+    async with open_transport(free_port(), 3.0) as b:
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
             nursery.start_soon(peer.readable, inf)  # who does not listen does not subscribe again
-            assert await next_link(peer) is Link.DISCONNECTED
+            assert await next_link(peer) is ConnectionState.DISCONNECTED
             async with publishing(port):
-                assert await next_link(peer) is Link.CONNECTED
-            assert await next_link(peer) is Link.DISCONNECTED
+                assert await next_link(peer) is ConnectionState.CONNECTED
+            assert await next_link(peer) is ConnectionState.DISCONNECTED
             async with publishing(port) as again:
-                assert await next_link(peer) is Link.CONNECTED
+                assert await next_link(peer) is ConnectionState.CONNECTED
                 assert await next_request(again) == ("b", b"\x01u")
             nursery.cancel_scope.cancel()
 
 
 async def test_without_its_device_a_peer_is_not_sought_elsewhere() -> None:
     port = free_port()
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         with b.open(end(port, device="cr-none")) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is Link.DISCONNECTED
-            assert (a.receive(), a.strangers) == (None, 0)
+            assert await next_link(peer) is ConnectionState.DISCONNECTED
+            assert (a.receive(), a.rejected_connections) == (None, 0)
 
 
 async def test_binding_again_is_harmless_and_what_fails_is_told_in_words() -> None:
     taken = free_port()
     elsewhere, link_local = socket.inet_aton("192.0.2.1"), b"\xfe\x80" + bytes(13) + b"\x01"
     with socket.create_server(("127.0.0.2", taken)):
-        async with open_bus(taken, 3.0) as bus:
+        async with open_transport(taken, 3.0) as bus:
             assert bus.bind([LOOPBACK, link_local]) == ()
             assert bus.bind([LOOPBACK]) == ()
             problems = bus.bind([LOOPBACK, elsewhere, socket.inet_aton("127.0.0.2")])
@@ -484,7 +492,7 @@ async def test_binding_again_is_harmless_and_what_fails_is_told_in_words() -> No
 
 async def test_an_address_whose_port_gets_free_is_bound_at_the_next_try() -> None:
     port = free_port()
-    async with open_bus(port, 3.0) as bus:
+    async with open_transport(port, 3.0) as bus:
         with socket.create_server(("127.0.0.1", port)):
             assert len(bus.bind([LOOPBACK])) == 1
         assert bus.bind([LOOPBACK]) == ()
@@ -492,7 +500,7 @@ async def test_an_address_whose_port_gets_free_is_bound_at_the_next_try() -> Non
 
 async def test_last_words_leave_before_the_bus_closes() -> None:
     port = free_port()
-    async with open_bus(free_port(), 3.0) as b:
+    async with open_transport(free_port(), 3.0) as b:
         with b.open(end(port)) as peer:
             peer.subscribe(b"u")
             async with publishing(port) as a:
@@ -516,20 +524,20 @@ def test_addresses_are_read_as_zeromq_tells_them(told: str, address: bytes) -> N
 
 async def test_the_tasks_share_routes_over_real_sockets() -> None:
     port = free_port()
-    news_in, news = trio.open_memory_channel[PeerNews](10)
-    async with publishing(port) as a, open_bus(free_port(), 3.0) as b:
-        speaker = Speaker(a, Publisher("a", 1, 1.0, trio.current_time()))
-        session = PeerSession("a", "a", "b", TERMS, trio.current_time())
-        listener = Listener(b, end(port), session, news_in.send)
+    news_in, news = trio.open_memory_channel[PeerUpdate](10)
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
+        speaker = PublisherTask(a, Publisher("a", 1, 1.0, trio.current_time()))
+        session = PeerSession("a", "a", "b", LIMITS, trio.current_time())
+        listener = PeerReceiver(b, end(port), session, news_in.send)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(speaker.run)
             nursery.start_soon(listener.run)
             speaker.say(clients(*range(900)), ())
             speaker.synced()
-            assert await news.receive() == Replaced("a", "a", clients(*range(900)))
+            assert await news.receive() == RoutesReplaced("a", "a", clients(*range(900)))
             assert session.state is PeerState.UP
             speaker.say(clients(1000), ())
-            assert await news.receive() == Learned("a", "a", clients(1000), ())
+            assert await news.receive() == RoutesChanged("a", "a", clients(1000), ())
             speaker.goodbye(restarting=False)
-            assert await news.receive() == Lost("a", "it said goodbye")
+            assert await news.receive() == PeerLost("a", "it said goodbye")
             nursery.cancel_scope.cancel()

@@ -25,7 +25,7 @@ class PeerState(enum.StrEnum):
 
 
 @attrs.frozen
-class Learned:
+class RoutesChanged:
     """Changes to what *peer* advertises; ``node`` is the name it announces.
 
     Withdraw first: a prefix that is in both is advertised.
@@ -38,7 +38,7 @@ class Learned:
 
 
 @attrs.frozen
-class Replaced:
+class RoutesReplaced:
     """All that *peer* advertises, in place of everything known of it before."""
 
     peer: str
@@ -47,18 +47,18 @@ class Replaced:
 
 
 @attrs.frozen
-class Lost:
+class PeerLost:
     """Everything of *peer* is to be withdrawn, also what an earlier run of ours installed."""
 
     peer: str
     why: str
 
 
-PeerNews = Learned | Replaced | Lost
+PeerUpdate = RoutesChanged | RoutesReplaced | PeerLost
 
 
 @attrs.frozen
-class Moved:
+class StateChange:
     """A change of state worth a line in the log. ``old`` is ``new`` for a peer newly refused."""
 
     peer: str
@@ -68,17 +68,17 @@ class Moved:
 
 
 @attrs.frozen
-class Outcome:
+class SessionActions:
     """What follows from one event, to be carried out in the order of the fields."""
 
-    moved: Moved | None = None
+    moved: StateChange | None = None
     unsubscribe: tuple[bytes, ...] = ()
     subscribe: tuple[bytes, ...] = ()
-    news: tuple[PeerNews, ...] = ()
+    news: tuple[PeerUpdate, ...] = ()
 
 
 @attrs.frozen
-class Terms:
+class PeerLimits:
     """What is asked of every peer. Times in seconds."""
 
     hold_time: float

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cuberouted.model import Advertisement, Kind, Prefix
-from cuberouted.sharing.session import PeerSession, Terms
+from cuberouted.peering.events import PeerLimits
+from cuberouted.peering.session import PeerSession
 
-TERMS = Terms(hold_time=3.0, restart_time=30.0, max_advertisements=1000)
+LIMITS = PeerLimits(hold_time=3.0, restart_time=30.0, max_advertisements=1000)
 
 
 def client(number: int, version: int = 1) -> Advertisement:
@@ -28,7 +29,7 @@ def nonces() -> Callable[[], bytes]:
 
 def session(
     name: str | None = "B",
-    terms: Terms = TERMS,
+    terms: PeerLimits = LIMITS,
     taken: Callable[[str], bool] = lambda _: False,
 ) -> PeerSession:
     """The session of peer "b" at node "A"."""

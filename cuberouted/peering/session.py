@@ -9,43 +9,50 @@ Drain what has come in with `receive` before `timer` judges a silence.
 
 from __future__ import annotations
 
+import enum
 import functools
 import math
 import secrets
 from collections.abc import Callable
 
-from cuberouted.sharing.feed import PeerFeed
-from cuberouted.sharing.messages import (
-    NONCE_BYTES,
-    AnyMessage,
-    Goodbye,
-    IncompatibleVersionError,
-)
-from cuberouted.sharing.news import (
-    Learned,
-    Lost,
-    Moved,
-    Outcome,
-    PeerNews,
+from cuberouted.peering.adj_rib_in import AdjRibIn
+from cuberouted.peering.events import (
+    PeerLimits,
+    PeerLost,
     PeerState,
     PeerStatus,
-    Replaced,
-    Terms,
+    PeerUpdate,
+    SessionActions,
+    StateChange,
 )
-from cuberouted.sharing.states import DOWN, NEXT, RESTARTING, UP, Sign
+from cuberouted.peering.messages import NONCE_BYTES, AnyMessage, Goodbye, IncompatibleVersionError
 
-__all__ = [
-    "Learned",
-    "Lost",
-    "Moved",
-    "Outcome",
-    "PeerNews",
-    "PeerSession",
-    "PeerState",
-    "PeerStatus",
-    "Replaced",
-    "Terms",
-]
+DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
+
+
+class PeerEvent(enum.StrEnum):
+    """What an event means for the state."""
+
+    BEHIND = "heard, and its table is not complete or not current"
+    CURRENT = "heard, and its table is complete and current"
+    LEAVING = "said that it restarts"
+    GONE = "said goodbye"
+    SILENT = "not heard for too long"
+    REFUSED = "not whom it should be"
+    FOREIGN = "speaks another version"
+
+
+NEXT = {
+    **{(state, PeerEvent.BEHIND): SYNCING for state in PeerState},
+    **{(state, PeerEvent.CURRENT): UP for state in (SYNCING, UP, RESTARTING)},
+    **{(state, PeerEvent.LEAVING): RESTARTING for state in PeerState},
+    **{(state, PeerEvent.GONE): DOWN for state in PeerState},
+    **{(state, PeerEvent.SILENT): DOWN for state in PeerState},
+    **{(state, PeerEvent.REFUSED): DOWN for state in PeerState},
+    **{(state, PeerEvent.FOREIGN): INCOMPATIBLE for state in PeerState},
+}
+"""A peer that was down or incompatible has no table, so CURRENT in those states is our bug."""
+
 
 random_nonce = functools.partial(secrets.token_bytes, NONCE_BYTES)
 
@@ -63,7 +70,7 @@ class PeerSession:
         peer: str,
         name: str | None,
         own_name: str,
-        terms: Terms,
+        terms: PeerLimits,
         now: float,
         taken: Callable[[str], bool] = lambda _: False,
         nonce: Callable[[], bytes] = random_nonce,
@@ -76,8 +83,8 @@ class PeerSession:
         self._name = name
         self._own_name = own_name
         self._taken = taken
-        self._terms = terms
-        self._feed = PeerFeed(peer, terms, nonce)
+        self._limits = terms
+        self._feed = AdjRibIn(peer, terms, nonce)
         self._detail = "not heard yet"
         self._link = ""
         self._malformed = 0
@@ -104,7 +111,7 @@ class PeerSession:
         """What the last event was, in words."""
         return self._detail
 
-    def receive(self, topic: bytes, message: AnyMessage, now: float) -> Outcome:
+    def receive(self, topic: bytes, message: AnyMessage, now: float) -> SessionActions:
         """Take in a message that came on *topic*."""
         self.node, self._heard_at = message.node, now
         if message.node != self._accepted:
@@ -125,23 +132,23 @@ class PeerSession:
         if self.state is DOWN:
             self._detail = f"its message could not be read: {why}"
 
-    def incompatible(self, error: IncompatibleVersionError, now: float) -> Outcome:
+    def incompatible(self, error: IncompatibleVersionError, now: float) -> SessionActions:
         """It spoke another major version: its routes cannot be kept up, so they go."""
         self._refused += 1
         self._accepted, self.node, self._heard_at = None, error.node, now
-        return self._lose(Sign.FOREIGN, str(error))
+        return self._lose(PeerEvent.FOREIGN, str(error))
 
-    def timer(self, now: float) -> Outcome:
+    def timer(self, now: float) -> SessionActions:
         """Judge what is due at *now*; call again while `deadline` is not later."""
         if now >= self._silent_at:
-            return self._lose(Sign.SILENT, self._why_silent())
+            return self._lose(PeerEvent.SILENT, self._why_silent())
         if now >= self._stale_at:
             return self._drop_stale()
         if now >= self._feed.request.retry_at:
             return self._ask(now)
-        return Outcome()
+        return SessionActions()
 
-    def was_deaf(self, now: float) -> None:
+    def clock_stalled(self, now: float) -> None:
         """Until *now* we were stopped ourselves: silence is measured from here."""
         self._listening_since = now
 
@@ -153,9 +160,9 @@ class PeerSession:
         """There is no connection; *why* in words. The peer has hold_time to be heard again."""
         self._link = why
 
-    def reconfigure(self, terms: Terms) -> None:
+    def reconfigure(self, terms: PeerLimits) -> None:
         """Judge by other *terms* from now on."""
-        self._terms = terms
+        self._limits = terms
         self._feed.reconfigure(terms)
 
     def status(self) -> PeerStatus:
@@ -184,61 +191,63 @@ class PeerSession:
             return f"announces {node!r}, as another peer already does"
         return None
 
-    def _refuse(self, why: str) -> Outcome:
+    def _refuse(self, why: str) -> SessionActions:
         self._refused += 1
         self._accepted = None
-        outcome = self._lose(Sign.REFUSED, why)
+        outcome = self._lose(PeerEvent.REFUSED, why)
         first, self._refusing = not self._refusing, True
         if outcome.moved is None and first:  # a peer that was down is not down for that reason
-            return Outcome(Moved(self.peer, DOWN, DOWN, why), news=outcome.news)
+            return SessionActions(StateChange(self.peer, DOWN, DOWN, why), news=outcome.news)
         return outcome
 
     # What follows.
 
-    def _settle(self, news: tuple[PeerNews, ...], now: float) -> Outcome:
+    def _settle(self, news: tuple[PeerUpdate, ...], now: float) -> SessionActions:
         """The state and the question that follow from a message taken in."""
         request = self._feed.request
         if self._feed.current:
-            moved = self._move(Sign.CURRENT, self._feed.why)
-            return Outcome(moved, _topics(request.cancel()), news=news)
-        moved = self._move(Sign.BEHIND, self._feed.why)
+            moved = self._move(PeerEvent.CURRENT, self._feed.why)
+            return SessionActions(moved, _topics(request.cancel()), news=news)
+        moved = self._move(PeerEvent.BEHIND, self._feed.why)
         if not self._feed.to_ask:
-            return Outcome(moved, _topics(request.cancel()), news=news)
+            return SessionActions(moved, _topics(request.cancel()), news=news)
         if request.topic is not None:
-            return Outcome(moved, news=news)
-        return Outcome(moved, subscribe=(request.ask(now),), news=news)
+            return SessionActions(moved, news=news)
+        return SessionActions(moved, subscribe=(request.ask(now),), news=news)
 
-    def _leave(self, goodbye: Goodbye, now: float) -> Outcome:
+    def _leave(self, goodbye: Goodbye, now: float) -> SessionActions:
         if not goodbye.restarting:
-            return self._lose(Sign.GONE, "it said goodbye")
+            return self._lose(PeerEvent.GONE, "it said goodbye")
         self._leaving_since = now
         topic = self._feed.request.cancel()
-        return Outcome(self._move(Sign.LEAVING, "it said that it restarts"), _topics(topic))
+        return SessionActions(
+            self._move(PeerEvent.LEAVING, "it said that it restarts"), _topics(topic)
+        )
 
-    def _ask(self, now: float) -> Outcome:
+    def _ask(self, now: float) -> SessionActions:
         old = self._feed.request.topic
-        return Outcome(None, _topics(old), (self._feed.request.ask(now),))
+        return SessionActions(None, _topics(old), (self._feed.request.ask(now),))
 
-    def _drop_stale(self) -> Outcome:
+    def _drop_stale(self) -> SessionActions:
         """Its old routes have waited long enough; the peer itself is heard."""
         self._holds = False
         self._feed.clear()
-        why = f"no snapshot since its restart {self._terms.restart_time:g} s ago"
-        return Outcome(news=(Lost(self.peer, why),))
+        why = f"no snapshot since its restart {self._limits.restart_time:g} s ago"
+        return SessionActions(news=(PeerLost(self.peer, why),))
 
-    def _lose(self, sign: Sign, why: str) -> Outcome:
+    def _lose(self, sign: PeerEvent, why: str) -> SessionActions:
         """Forget all it said."""
-        news = (Lost(self.peer, why),) if self._holds else ()
+        news = (PeerLost(self.peer, why),) if self._holds else ()
         self._holds = False
         self._leaving_since = math.inf
         topic = self._feed.forget()
-        return Outcome(self._move(sign, why), _topics(topic), news=news)
+        return SessionActions(self._move(sign, why), _topics(topic), news=news)
 
-    def _move(self, sign: Sign, why: str) -> Moved | None:
+    def _move(self, sign: PeerEvent, why: str) -> StateChange | None:
         """The one door: every change of state goes through here."""
         old, self.state = self.state, NEXT[self.state, sign]
         self._detail = why
-        return None if self.state is old else Moved(self.peer, old, self.state, why)
+        return None if self.state is old else StateChange(self.peer, old, self.state, why)
 
     # When.
 
@@ -246,19 +255,19 @@ class PeerSession:
     def _silent_at(self) -> float:
         if self.state is DOWN and not self._holds:
             return math.inf
-        heard = max(self._heard_at, self._listening_since) + self._terms.hold_time
+        heard = max(self._heard_at, self._listening_since) + self._limits.hold_time
         if self.state is not RESTARTING:
             return heard
-        return max(heard, self._leaving_since + self._terms.restart_time)
+        return max(heard, self._leaving_since + self._limits.restart_time)
 
     @property
     def _stale_at(self) -> float:
-        return self._feed.stale_since + self._terms.restart_time if self._holds else math.inf
+        return self._feed.stale_since + self._limits.restart_time if self._holds else math.inf
 
     def _why_silent(self) -> str:
         if self.state is RESTARTING:
-            return f"it did not come back within {self._terms.restart_time:g} s"
-        return f"not heard for {self._terms.hold_time:g} s"
+            return f"it did not come back within {self._limits.restart_time:g} s"
+        return f"not heard for {self._limits.hold_time:g} s"
 
 
 def _topics(topic: bytes | None) -> tuple[bytes, ...]:

@@ -1,6 +1,6 @@
 """A network of buses in memory, for trio's MockClock.
 
-Each `FakeBus` keeps the promises of `cuberouted.sharing.port.Bus` that ZeroMQ keeps: a
+Each `FakeBus` keeps the promises of `cuberouted.sharing.port.Transport` that ZeroMQ keeps: a
 new connection repeats all subscriptions, messages of one publisher come in order, a
 subscriber that is too slow loses messages, and who is not admitted hears nothing.
 
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from cuberouted.sharing.port import BindProblem, Link, PeerEnd, Request
+from cuberouted.peering.transport import BindProblem, ConnectionState, PeerEndpoint, SubscriberFrame
 
 T = TypeVar("T")
 
@@ -36,16 +36,16 @@ class FakeNetwork:
     def __init__(self, delay: float = 0.001) -> None:
         self.delay = delay
         self.taken: dict[bytes, str] = {}
-        self._buses: dict[bytes, FakeBus] = {}
+        self._buses: dict[bytes, FakeTransport] = {}
         self._sockets: list[FakePeerSocket] = []
         self._cut: set[tuple[bytes, bytes]] = set()
 
-    def bus(self, address: bytes) -> FakeBus:
-        """The bus of the node at *address*; a second one takes the place of the first."""
+    def bus(self, address: bytes) -> FakeTransport:
+        """The transport of the node at *address*; a second one takes the place of the first."""
         old = self._buses.get(address)
         if old is not None:
             self.stop(address)
-        self._buses[address] = FakeBus(self, address)
+        self._buses[address] = FakeTransport(self, address)
         return self._buses[address]
 
     def stop(self, address: bytes) -> None:
@@ -98,8 +98,8 @@ class FakeNetwork:
         ends = publisher, subscriber
         return [s for s in self._sockets if (s.end.address, s.home.address) == ends]
 
-    def find(self, address: bytes) -> FakeBus | None:
-        """The bus that listens at *address* now."""
+    def find(self, address: bytes) -> FakeTransport | None:
+        """The transport that listens at *address* now."""
         bus = self._buses.get(address)
         return bus if bus is not None and bus.listening else None
 
@@ -110,7 +110,7 @@ class FakeNetwork:
         self._sockets = [s for s in self._sockets if s is not socket]
 
     def subscribers(self, address: bytes) -> list[FakePeerSocket]:
-        """Who is connected to the bus at *address*."""
+        """Who is connected to the transport at *address*."""
         return [s for s in self._sockets if s.end.address == address and s.connected]
 
 
@@ -151,28 +151,28 @@ class Inbox(Generic[T]):
                 await self._changed.wait()
 
 
-class FakeBus:
-    """One node's bus, made by `FakeNetwork.bus`."""
+class FakeTransport:
+    """One node's transport, made by `FakeNetwork.transport`."""
 
     def __init__(self, network: FakeNetwork, address: bytes) -> None:
         self.address = address
         self.network = network
         self.listening = False
         self.peers: dict[bytes, str] = {}
-        self.inbox: Inbox[Request] = Inbox()
-        self._strangers: set[bytes] = set()
+        self.inbox: Inbox[SubscriberFrame] = Inbox()
+        self._rejected: set[bytes] = set()
 
     @property
-    def strangers(self) -> int:
-        return len(self._strangers)
+    def rejected_connections(self) -> int:
+        return len(self._rejected)
 
-    def admit(self, peers: Mapping[bytes, str]) -> None:
+    def allow(self, peers: Mapping[bytes, str]) -> None:
         self.peers = dict(peers)
 
-    def admits(self, address: bytes) -> bool:
+    def allows(self, address: bytes) -> bool:
         if address in self.peers:
             return True
-        self._strangers.add(address)
+        self._rejected.add(address)
         return False
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
@@ -191,7 +191,7 @@ class FakeBus:
         for socket in self.network.subscribers(self.address):
             socket.deliver((topic, payload))
 
-    def receive(self) -> Request | None:
+    def receive(self) -> SubscriberFrame | None:
         return self.inbox.get()
 
     async def readable(self, deadline: float) -> None:
@@ -199,7 +199,7 @@ class FakeBus:
             await self.inbox.ready()
 
     @contextmanager
-    def open(self, end: PeerEnd) -> Iterator[FakePeerSocket]:
+    def open(self, end: PeerEndpoint) -> Iterator[FakePeerSocket]:
         socket = FakePeerSocket(self, end)
         self.network.attach(socket)
         try:
@@ -210,9 +210,9 @@ class FakeBus:
 
 
 class FakePeerSocket:
-    """What one peer's bus publishes, as heard by *home*."""
+    """What one peer's transport publishes, as heard by *home*."""
 
-    def __init__(self, home: FakeBus, end: PeerEnd) -> None:
+    def __init__(self, home: FakeTransport, end: PeerEndpoint) -> None:
         self.home = home
         self.end = end
         self.connected = False
@@ -221,7 +221,7 @@ class FakePeerSocket:
         self._latest: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_REPEATED)
         self._topics: set[bytes] = set()
         self._inbox: Inbox[Sequence[bytes]] = Inbox()
-        self._told: Link | None = None
+        self._told: ConnectionState | None = None
         self._ended = trio.Event()
 
     def subscribe(self, topic: bytes) -> None:
@@ -239,7 +239,7 @@ class FakePeerSocket:
         with trio.move_on_at(deadline):
             await self._inbox.ready()
 
-    async def link_change(self) -> Link:
+    async def link_change(self) -> ConnectionState:
         while True:
             if self.connected:
                 await self._ended.wait()
@@ -275,25 +275,25 @@ class FakePeerSocket:
     def _is_heard(self) -> bool:
         return self.home.network.passes(self.home.address, self.end.address)
 
-    def _connect(self) -> Link:
+    def _connect(self) -> ConnectionState:
         """One attempt, after telling of a connection that has ended."""
-        if self._told is Link.CONNECTED:
-            return Link.DISCONNECTED
+        if self._told is ConnectionState.CONNECTED:
+            return ConnectionState.DISCONNECTED
         remote = self.home.network.find(self.end.address)
         if remote is None or not (self._hears() and self._is_heard()):
-            return Link.DISCONNECTED
-        if not remote.admits(self.home.address):
-            return Link.TURNED_AWAY
+            return ConnectionState.DISCONNECTED
+        if not remote.allows(self.home.address):
+            return ConnectionState.TURNED_AWAY
         self.connected, self._ended = True, trio.Event()
         for topic in sorted(self._topics):
             self._tell(b"\x01" + topic)
         for frames in list(self._latest)[len(self._latest) - self.to_repeat :]:
             self._inbox.put(frames, self.home.network.delay)
         self.to_repeat = 0
-        return Link.CONNECTED
+        return ConnectionState.CONNECTED
 
     def _tell(self, frame: bytes) -> None:
         remote = self.home.network.find(self.end.address)
         if self.connected and remote is not None and self._is_heard():
             peer = remote.peers.get(self.home.address)
-            remote.inbox.put(Request(peer, frame), self.home.network.delay)
+            remote.inbox.put(SubscriberFrame(peer, frame), self.home.network.delay)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cuberouted.sharing.allowance import Allowance
+from cuberouted.util.allowance import Allowance
 
 
 def test_so_many_in_a_window_and_the_rest_counted() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Advertisement, Kind, Prefix
-from cuberouted.sharing.messages import (
+from cuberouted.peering.messages import (
     MAX_MESSAGE,
     AnyMessage,
     Goodbye,
@@ -24,7 +24,7 @@ from cuberouted.sharing.messages import (
     is_snapshot_topic,
     snapshot_topic,
 )
-from tests.unit.sharing.samples import client, clients
+from tests.unit.peering.samples import client, clients
 
 TOPIC = snapshot_topic(b"\x00\x01\x02\x03\x04\x05\x06\xff")
 NETWORK = Prefix.parse("fd00:1::/48")

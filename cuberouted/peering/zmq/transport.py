@@ -1,4 +1,4 @@
-"""Our publishing socket over ZeroMQ, and the way to the peers': the `Bus` of real life."""
+"""Our publishing socket over ZeroMQ, and the way to the peers': the `Transport` of real life."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 import zmq
 
-from cuberouted.sharing.doorkeeper import FAILED, ZAP_DOMAIN, Doorkeeper
-from cuberouted.sharing.port import BindProblem, PeerEnd, Request
-from cuberouted.sharing.standing import StandingTopics
-from cuberouted.sharing.subscriber import Subscriber, endpoint, heartbeats
-from cuberouted.sharing.wakeup import Wakeup
+from cuberouted.peering.transport import BindProblem, PeerEndpoint, SubscriberFrame
+from cuberouted.peering.zmq.subscriber import Subscriber, endpoint, heartbeats
+from cuberouted.peering.zmq.wait import ZmqReadable
+from cuberouted.peering.zmq.zap import FAILED, ZAP_DOMAIN, SubscriptionLimit, ZapAuthenticator
 
 SEND_QUEUE = 1000
 """Messages queued for one subscriber; a snapshot of 65,536 prefixes is at most 600."""
@@ -27,7 +26,7 @@ LINGER = 500
 REBIND_TRIES = 20
 """Milliseconds that we stand still, at most, to listen again; the next `bind` tries too."""
 
-_WORDS = {
+_BIND_ERRORS = {
     errno.EADDRINUSE: "the port is in use by another program",
     errno.EADDRNOTAVAIL: "this host does not have the address (now)",
     errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
@@ -35,17 +34,17 @@ _WORDS = {
 
 
 @asynccontextmanager
-async def open_bus(
+async def open_transport(
     port: int, hold_time: float, secret_key: bytes | None = None
-) -> AsyncIterator[ZmqBus]:
-    """A bus that will listen on *port*, for as long as the context lasts.
+) -> AsyncIterator[ZmqTransport]:
+    """A transport that will listen on *port*, for as long as the context lasts.
 
     *hold_time*, in seconds: how long a connection may be silent. *secret_key* (Z85): with
     one every connection is encrypted, or there is none.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    doorkeeper = Doorkeeper(context)
-    bus = ZmqBus(context, doorkeeper, port, hold_time, secret_key)
+    doorkeeper = ZapAuthenticator(context)
+    bus = ZmqTransport(context, doorkeeper, port, hold_time, secret_key)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(doorkeeper.serve)
@@ -59,13 +58,13 @@ async def open_bus(
             await trio.to_thread.run_sync(context.destroy, 0)
 
 
-class ZmqBus:
-    """See `port.Bus`. Made by `open_bus`."""
+class ZmqTransport:
+    """See `port.Transport`. Made by `open_bus`."""
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        doorkeeper: Doorkeeper,
+        doorkeeper: ZapAuthenticator,
         port: int,
         hold_time: float,
         secret_key: bytes | None,
@@ -76,19 +75,19 @@ class ZmqBus:
         self._hold_time = hold_time
         self._secret_key = secret_key
         self._bound: dict[bytes, bytes] = {}
-        self._topics = StandingTopics()
+        self._topics = SubscriptionLimit()
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
             self._socket.setsockopt(option, value)
         self.monitor = self._socket.get_monitor_socket(FAILED, "inproc://monitor-door")
-        self._wakeup = Wakeup(self._socket)
+        self._wakeup = ZmqReadable(self._socket)
 
     @property
-    def strangers(self) -> int:
-        """How many connections the doorkeeper turned away."""
-        return self._doorkeeper.strangers
+    def rejected_connections(self) -> int:
+        """How many connections the ZAP authenticator turned away."""
+        return self._doorkeeper.rejected_connections
 
-    def admit(self, peers: Mapping[bytes, str]) -> None:
+    def allow(self, peers: Mapping[bytes, str]) -> None:
         """Let in these, and cut off at once who is no longer among them."""
         fewer = self._doorkeeper.peers.items() - peers.items()
         self._doorkeeper.peers = dict(peers)
@@ -104,9 +103,9 @@ class ZmqBus:
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Queue this for every subscriber whose queue has room."""
         self._socket.send_multipart((topic, payload), zmq.NOBLOCK)
-        self._wakeup.nudge_if_readable()
+        self._wakeup.recheck_if_readable()
 
-    def receive(self) -> Request | None:
+    def receive(self) -> SubscriberFrame | None:
         """The next frame from a subscriber, or None."""
         try:
             # One frame at a time: of a message in several parts some may be withheld.
@@ -116,17 +115,17 @@ class ZmqBus:
         sender, said = self._sender(frame), frame.bytes
         if self._topics.heard(said, sender) and sender is not None:
             self._topics.forget(sender)
-            self._doorkeeper.banish(sender)
+            self._doorkeeper.ban(sender)
             self._end_connections()
-            return Request(None, said)
-        return Request(sender, said)
+            return SubscriberFrame(None, said)
+        return SubscriberFrame(sender, said)
 
     async def readable(self, deadline: float) -> None:
         """Wait until a subscriber has sent something, or *deadline*."""
         await self._wakeup.readable(deadline)
 
     @contextmanager
-    def open(self, end: PeerEnd) -> Iterator[Subscriber]:
+    def open(self, end: PeerEndpoint) -> Iterator[Subscriber]:
         """A subscriber that connects to *end*.
 
         Raises:
@@ -150,7 +149,7 @@ class ZmqBus:
         try:
             self._socket.bind(endpoint(address, self._port))
         except zmq.ZMQError as error:
-            why = _WORDS.get(error.errno or 0, zmq.strerror(error.errno or 0))
+            why = _BIND_ERRORS.get(error.errno or 0, zmq.strerror(error.errno or 0))
             return BindProblem(address, f"cannot listen on {endpoint(address, self._port)}: {why}")
         self._bound[address] = bytes(self._socket.getsockopt(zmq.LAST_ENDPOINT))
         return None
@@ -167,12 +166,12 @@ class ZmqBus:
             time.sleep(0.001)  # ZeroMQ's own thread closes the old listener any moment
 
     def _sender(self, frame: zmq.Frame) -> str | None:
-        """Who sent *frame*: the key that the doorkeeper gave, if it still admits that peer."""
+        """Key of the peer that sent *frame*, if the ZAP authenticator still allows it."""
         try:
             key = str(frame.get("User-Id"))
         except zmq.ZMQError:  # made up by ZeroMQ when a connection ended
             return None
-        return key if self._doorkeeper.admits(key) else None
+        return key if self._doorkeeper.allows(key) else None
 
     def _options(self) -> dict[int, int | bytes]:
         curve: dict[int, int | bytes] = {}
