@@ -11,7 +11,7 @@ from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import printable_name
 from cuberouted.peering.events import PeerState
-from cuberouted.routing.claims import Claim
+from cuberouted.routing.rib import RibRoute
 
 MOST_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
@@ -21,14 +21,14 @@ def answers(daemon: Daemon) -> Answers:
     """Each question with the function that answers it, as things stand at that moment."""
     return {
         "status": lambda: status(daemon),
-        "clients": lambda: report.clients(daemon.node.rib.bests()),
+        "clients": lambda: report.clients(daemon.node.rib.best_routes()),
         "owners": lambda: owners(daemon),
     }
 
 
 def status(daemon: Daemon) -> report.Status:
     """This node, its OpenVPN, its peers."""
-    now, fib = trio.current_time(), daemon.node.router.fib
+    now, fib = trio.current_time(), daemon.node.kernel_sync.fib
     return report.Status(
         node=daemon.config.node,
         uptime=round(now - daemon.started_at, 1),
@@ -49,7 +49,7 @@ def owners(daemon: Daemon) -> report.Owners:
     now, rib = trio.current_time(), daemon.node.rib
     known = {
         str(prefix): report.owner(best, now - since)
-        for prefix, since in daemon.node.router.fib.installed_since().items()
+        for prefix, since in daemon.node.kernel_sync.fib.installed_since().items()
         if (best := rib.best(prefix)) is not None
     }
     return report.Owners(daemon.config.node, known)
@@ -66,7 +66,7 @@ def waiting_for(daemon: Daemon) -> str:
         *(f"peer {_peer_name(peer)} ({peer.session.state.value})" for peer in peers),
     ]
     clients = sum(openvpn.clients for openvpn in openvpns)
-    installed = daemon.node.router.fib.installed_count
+    installed = daemon.node.kernel_sync.fib.installed_count
     served = f"{report.counted(clients, 'client')}, {report.counted(installed, 'route')}"
     return f"{served}; waiting for {', '.join(missing)}" if missing else served
 
@@ -106,15 +106,15 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield f"waiting for interface {', '.join(missing)}"
     yield from daemon.node.surroundings.mistakes
     yield from (problem.why for problem in daemon.bind_problems)
-    conflicts = daemon.node.router.fib.conflicts()
+    conflicts = daemon.node.kernel_sync.fib.conflicts()
     for prefix in sorted(conflicts)[:MOST_PROBLEMS]:
         yield f"route {prefix}: {conflicts[prefix]}"
-    for contested, (best, other) in enumerate(daemon.node.rib.contested()):
+    for contested, (best, other) in enumerate(daemon.node.rib.address_conflicts()):
         if contested < MOST_PROBLEMS:
             yield _contest(best, other)
 
 
-def _contest(best: Claim, other: Claim) -> str:
+def _contest(best: RibRoute, other: RibRoute) -> str:
     prefix = report.address(best.advertisement.prefix)
     return (
         f"{prefix} has two clients: {printable_name(best.advertisement.name)} at {best.node} and"

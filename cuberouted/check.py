@@ -13,7 +13,7 @@ import attrs
 
 from cuberouted.config import Config, OpenVPNConfig
 from cuberouted.model import Prefix, format_address
-from cuberouted.routing.values import Link
+from cuberouted.routing.types import Link
 from cuberouted.surroundings import Surroundings, interfaces, sharing_a_tunnel
 
 CREDENTIALS = Path("/run/credentials")

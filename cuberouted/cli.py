@@ -161,7 +161,7 @@ def dump_routes(where: Where, as_json: bool) -> None:
 def flush(where: Where) -> None:
     """Remove every route, nexthop and rule that cuberouted owns (daemon stopped)."""
     from cuberouted.maintenance import flush_routes
-    from cuberouted.routing.capability import missing_capability
+    from cuberouted.routing.linux.capability import missing_capability
 
     config = loaded(where.config)
     missing = missing_capability()
@@ -223,7 +223,7 @@ def in_kernel(
     function: Callable[[*Arguments], Awaitable[control.T]], *args: *Arguments
 ) -> control.T:
     """What *function* finds in the kernel, or does there; where it cannot, we end."""
-    from cuberouted.routing.port import KernelError
+    from cuberouted.routing.kernel_api import KernelError
 
     try:
         return trio.run(function, *args)

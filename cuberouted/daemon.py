@@ -25,8 +25,8 @@ from cuberouted.peering.events import PeerLimits, PeerLost
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
-from cuberouted.routing.port import KernelPort
-from cuberouted.routing.removal import remove_all
+from cuberouted.routing.flush import flush
+from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.surroundings import Surroundings
 from cuberouted.util.tasks import CancellableTask
 
@@ -47,7 +47,7 @@ class Edges:
     ``wall_clock`` tells Unix seconds; ``random_bytes`` gives as many as it is asked for.
     """
 
-    kernel: KernelPort
+    kernel: KernelApi
     bus: Transport
     dialer: Dialer
     wall_clock: Callable[[], float]
@@ -126,7 +126,7 @@ class Daemon:
             nursery.cancel_scope.cancel()
         if not keep:
             with trio.CancelScope(shield=True):
-                await remove_all(self._edges.kernel)
+                await flush(self._edges.kernel)
 
     @property
     def rejected_connections(self) -> int:

@@ -16,8 +16,8 @@ from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.control import ControlError, is_served
 from cuberouted.model import Prefix, format_address
-from cuberouted.routing.capability import missing_capability
-from cuberouted.routing.kernel import open_kernel
+from cuberouted.routing.linux.capability import missing_capability
+from cuberouted.routing.linux.kernel import open_kernel
 from cuberouted.surroundings import Surroundings, data_interfaces, survey
 
 SOCKETS = Path("/proc/net")

@@ -1,6 +1,6 @@
 """Watches the kernel: whether our routes are still there, and what the links mean for us.
 
-A shell. Notices are hints, a look is the truth: each hint brings a look soon, a storm of
+A shell. KernelEvents are hints, a look is the truth: each hint brings a look soon, a storm of
 them one look a second.
 """
 
@@ -14,9 +14,9 @@ import trio
 from cuberouted.config import Config
 from cuberouted.model import Prefix
 from cuberouted.node import Node
-from cuberouted.routing.gathering import MAIN_TABLE
-from cuberouted.routing.port import KernelError, KernelPort
-from cuberouted.routing.values import ForeignRoute, Notices
+from cuberouted.routing.kernel_api import KernelApi, KernelError
+from cuberouted.routing.linux.monitor import MAIN_TABLE
+from cuberouted.routing.types import ForeignRoute, KernelEvents
 from cuberouted.surroundings import (
     Surroundings,
     configured_servers,
@@ -43,7 +43,7 @@ class Lookout:
     def __init__(
         self,
         config: Config,
-        kernel: KernelPort,
+        kernel: KernelApi,
         node: Node,
         on_surroundings: Callable[[Surroundings], None],
     ) -> None:
@@ -66,7 +66,7 @@ class Lookout:
         """
         await self._kernel.set_rules(present=True)
         surroundings = await self._survey()
-        adopted = await self._node.router.adopt(surroundings.paths, surroundings.sources)
+        adopted = await self._node.kernel_sync.adopt(surroundings.nexthops, surroundings.sources)
         await self._node.begin(surroundings, configured_servers(self.config), adopted)
         await self._tell(surroundings, Surroundings())
 
@@ -88,7 +88,7 @@ class Lookout:
             await self._kernel.set_rules(present=True)
             surroundings = await self._survey()
             await self._take_in(surroundings)
-            await self._node.router.rescan(surroundings.paths, surroundings.sources)
+            await self._node.kernel_sync.rescan(surroundings.nexthops, surroundings.sources)
         except KernelError as error:
             if self._log_limit.due("look", trio.current_time()) is not None:
                 log.warning("kernel: %s; trying again", error)
@@ -119,33 +119,33 @@ class Lookout:
                 log.error("%s", mistake)
         if surroundings.policy.allowed != before.policy.allowed:
             log.info("allowed networks: %s", ", ".join(map(str, surroundings.policy.allowed)))
-            await self._node.router.look_for_foreign(self._concerns_us)
+            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
 
     async def _heed(self) -> None:
         while True:
             try:
-                await self._heed_notices(await self._kernel.notices())
+                await self._heed_notices(await self._kernel.events())
             except KernelError as error:
                 if self._log_limit.due("notices", trio.current_time()) is not None:
                     log.warning("kernel: %s; looking again", error)
                 self.hint()
                 await trio.sleep(LONGEST_PAUSE)
 
-    async def _heed_notices(self, notices: Notices) -> None:
+    async def _heed_notices(self, notices: KernelEvents) -> None:
         if notices.lost:
-            await self._node.router.look_for_foreign(self._concerns_us)
+            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
         if notices.links or notices.ours or notices.lost or self._moves_networks(notices):
             self.hint()
-        await self._node.router.heed(
-            [r for r in notices.appeared if self._stands_beside_ours(r)],
-            [r for r in notices.vanished if self._stands_beside_ours(r)],
+        await self._node.kernel_sync.foreign_changed(
+            [r for r in notices.added if self._stands_beside_ours(r)],
+            [r for r in notices.deleted if self._stands_beside_ours(r)],
         )
 
-    def _moves_networks(self, notices: Notices) -> bool:
+    def _moves_networks(self, notices: KernelEvents) -> bool:
         """Whether what the main table leads to the data interface may have changed."""
         return any(
             route.table == MAIN_TABLE and not route.prefix.is_host
-            for route in (*notices.appeared, *notices.vanished)
+            for route in (*notices.added, *notices.deleted)
         )
 
     def _stands_beside_ours(self, route: ForeignRoute) -> bool:

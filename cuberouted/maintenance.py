@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cuberouted.config import Config
 from cuberouted.report import Owners, Routes, routes
-from cuberouted.routing.kernel import open_kernel
-from cuberouted.routing.removal import remove_all
+from cuberouted.routing.flush import flush
+from cuberouted.routing.linux.kernel import open_kernel
 
 
 async def read_routes(config: Config, owners: Owners | None) -> Routes:
@@ -21,4 +21,4 @@ async def flush_routes(config: Config) -> int:
     async with open_kernel(
         config.route_table, config.route_metric, config.route_protocol
     ) as kernel:
-        return await remove_all(kernel)
+        return await flush(kernel)

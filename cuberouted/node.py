@@ -17,11 +17,10 @@ import trio
 from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import PeerLost, PeerUpdate, RoutesChanged, RoutesReplaced
-from cuberouted.routing.claims import Claim, Origin, Source
+from cuberouted.routing.kernel_api import KernelApi
+from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.nexthops import Target
-from cuberouted.routing.port import KernelPort
-from cuberouted.routing.rib import Outcome, Rib
-from cuberouted.routing.router import Router
+from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
 from cuberouted.surroundings import Surroundings, local_name, server_claims
 from cuberouted.util.ratelimit import LogRateLimit
 
@@ -45,14 +44,14 @@ class Node:
     ``say`` tells the peers of our own claims. ``tell_superseded`` tells the watcher of an
     OpenVPN process which of its sessions have been superseded. ``instances``: our OpenVPN
     processes; only where there are several, local clients need routes. ``on_stale``: see
-    `Router`.
+    `KernelSync`.
     """
 
     def __init__(
         self,
         name: str,
         instances: Sequence[str],
-        kernel: KernelPort,
+        kernel: KernelApi,
         metric: int,
         say: Say,
         tell_superseded: TellSuperseded,
@@ -61,7 +60,7 @@ class Node:
         self.instances = tuple(instances)
         self.surroundings = Surroundings()
         self.rib = Rib(name, self.surroundings.policy)
-        self.router = Router(kernel, metric, self.target, on_stale)
+        self.kernel_sync = KernelSync(kernel, metric, self.target, on_stale)
         self._say = say
         self._tell_superseded = tell_superseded
         self._told: dict[str, frozenset[SupersededSession]] = {}
@@ -88,10 +87,10 @@ class Node:
         node cuts the client that has just come here off.
         """
         for claims, withdrawn in _slices(news.claims, news.withdrawn):
-            await self._settle(self.rib.hold(news.instance, claims, withdrawn))
+            await self._settle(self.rib.update_local(news.instance, claims, withdrawn))
             await trio.lowlevel.checkpoint()
         adopted = Source(Origin.PEER, local_name(news.instance))
-        if news.complete and self.rib.said_by(adopted):
+        if news.complete and self.rib.adj_rib_in(adopted):
             await self._forget(adopted)  # what an earlier run of ours led to its device
 
     async def peer_news(self, news: PeerUpdate) -> None:
@@ -99,12 +98,12 @@ class Node:
         source = Source(Origin.PEER, news.peer)
         match news:
             case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
-                await self._settle(self.rib.learn(source, node, advertise, withdraw))
+                await self._settle(self.rib.update_peer(source, node, advertise, withdraw))
             case RoutesReplaced(node=node, advertisements=advertisements):
                 await self._replace(source, node, advertisements)
             case PeerLost():
                 # its routes go by one message, 20,000 claims one by one
-                async with self.router.without(source.name):
+                async with self.kernel_sync.withdraw_first(source.name):
                     await self._forget(source)
 
     async def begin(
@@ -117,12 +116,14 @@ class Node:
 
         All is known before anything is done, or routes that are right would go and come back.
         """
-        outcome = self._surround(surroundings).joined(self._configure(servers))
+        outcome = self._surround(surroundings).merged(self._configure(servers))
         for target, prefixes in adopted.items():
             kind = Kind.SERVER if target.to_server else Kind.CLIENT
             source = Source(Origin.PEER, target.name)
-            outcome = outcome.joined(self.rib.adopt(source, kind, prefixes))
-        outcome.moved.update(dict.fromkeys(self.router.fib.everything()))  # what nobody adopts goes
+            outcome = outcome.merged(self.rib.adopt(source, kind, prefixes))
+        outcome.changed_prefixes.update(
+            dict.fromkeys(self.kernel_sync.fib.prefixes())
+        )  # what nobody adopts goes
         await self._settle(outcome)
 
     async def look_around(self, surroundings: Surroundings, servers: Mapping[Prefix, str]) -> None:
@@ -131,60 +132,60 @@ class Node:
         *servers*: data addresses and the peers that the configuration gives them to; they
         are routed whether or not those peers' daemons run.
         """
-        await self._settle(self._surround(surroundings).joined(self._configure(servers)))
+        await self._settle(self._surround(surroundings).merged(self._configure(servers)))
 
-    def _surround(self, surroundings: Surroundings) -> Outcome:
+    def _surround(self, surroundings: Surroundings) -> RibChange:
         before, self.surroundings = self.surroundings, surroundings
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         if surroundings.policy != before.policy:
             outcome = self.rib.apply_policy(surroundings.policy)
         claims = server_claims(self.rib.node, surroundings.own_data)
         gone = before.own_data - surroundings.own_data
-        return outcome.joined(self.rib.hold(OURSELVES, claims, gone))
+        return outcome.merged(self.rib.update_local(OURSELVES, claims, gone))
 
-    def _configure(self, servers: Mapping[Prefix, str]) -> Outcome:
+    def _configure(self, servers: Mapping[Prefix, str]) -> RibChange:
         wanted = {prefix: Source(Origin.CONFIGURED, peer) for prefix, peer in servers.items()}
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         for source in self.rib.sources(Origin.CONFIGURED):
-            gone = [p for p in self.rib.said_by(source) if wanted.get(p) != source]
-            outcome = outcome.joined(self.rib.learn(source, source.name, (), gone))
+            gone = [p for p in self.rib.adj_rib_in(source) if wanted.get(p) != source]
+            outcome = outcome.merged(self.rib.update_peer(source, source.name, (), gone))
         for prefix, source in wanted.items():
-            outcome = outcome.joined(self.rib.adopt(source, Kind.SERVER, [prefix]))
+            outcome = outcome.merged(self.rib.adopt(source, Kind.SERVER, [prefix]))
         return outcome
 
     async def set_instances(self, instances: Sequence[str]) -> None:
         """These are our OpenVPN processes now: where there is a second, clients need routes."""
         if tuple(instances) != self.instances:
             self.instances = tuple(instances)
-            await self.router.follow([prefix for prefix, _ in self.rib.bests()])
+            await self.kernel_sync.sync([prefix for prefix, _ in self.rib.best_routes()])
 
     async def forget_instance(self, instance: str) -> None:
         """This OpenVPN process is no longer in the configuration."""
-        held = tuple(self.rib.said_by(Source(Origin.LOCAL, instance)))
+        held = tuple(self.rib.adj_rib_in(Source(Origin.LOCAL, instance)))
         await self.local_news(SessionUpdate(instance, (), held, complete=True))
 
     async def _replace(
         self, source: Source, node: str, advertisements: Sequence[Advertisement]
     ) -> None:
         for advertise in _batched(advertisements):
-            await self._settle(self.rib.learn(source, node, advertise))
+            await self._settle(self.rib.update_peer(source, node, advertise))
             await trio.lowlevel.checkpoint()
         said = {advertisement.prefix for advertisement in advertisements}
-        await self._withdraw(source, [p for p in self.rib.said_by(source) if p not in said])
+        await self._withdraw(source, [p for p in self.rib.adj_rib_in(source) if p not in said])
 
     async def _forget(self, source: Source) -> None:
-        await self._withdraw(source, list(self.rib.said_by(source)))
+        await self._withdraw(source, list(self.rib.adj_rib_in(source)))
 
     async def _withdraw(self, source: Source, prefixes: Sequence[Prefix]) -> None:
         # the router is told all at once: it removes a whole peer by one message
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         for withdrawn in _batched(prefixes):
-            outcome = outcome.joined(self.rib.learn(source, source.name, (), withdrawn))
+            outcome = outcome.merged(self.rib.update_peer(source, source.name, (), withdrawn))
             await trio.lowlevel.checkpoint()
         await self._settle(outcome)
 
-    async def _settle(self, outcome: Outcome) -> None:
-        await self.router.follow(outcome.moved)
+    async def _settle(self, outcome: RibChange) -> None:
+        await self.kernel_sync.sync(outcome.changed_prefixes)
         if outcome.advertise or outcome.withdraw:
             self._say(outcome.advertise, outcome.withdraw)
         self._report(outcome.refused)
@@ -194,7 +195,7 @@ class Node:
                 self._told[instance] = superseded
                 self._tell_superseded(instance, superseded)
 
-    def _report(self, refused: Sequence[tuple[Claim, str]]) -> None:
+    def _report(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
         for claim, why in refused:
             whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
             if claim.source.origin is Origin.PEER:

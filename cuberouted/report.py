@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cuberouted.model import Kind, Prefix, format_address, printable_name
-from cuberouted.routing.claims import ADOPTED_VERSION, Claim
-from cuberouted.routing.values import Installed, Link, Nexthop
+from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
+from cuberouted.routing.types import KernelState, Link, Nexthop
 
 
 class OpenVPNRow(msgspec.Struct):
@@ -125,7 +125,7 @@ class Owners(msgspec.Struct):
     owners: dict[str, Owner]
 
 
-def clients(bests: Iterable[tuple[Prefix, Claim]]) -> Clients:
+def clients(bests: Iterable[tuple[Prefix, RibRoute]]) -> Clients:
     """Every client and network that somebody has told of, sorted by address."""
     told = sorted(
         (prefix, claim)
@@ -136,7 +136,7 @@ def clients(bests: Iterable[tuple[Prefix, Claim]]) -> Clients:
     return Clients([_client_row(prefix, claim) for prefix, claim in told])
 
 
-def _client_row(prefix: Prefix, claim: Claim) -> ClientRow:
+def _client_row(prefix: Prefix, claim: RibRoute) -> ClientRow:
     said = claim.advertisement
     return ClientRow(
         address=address(prefix),
@@ -148,7 +148,7 @@ def _client_row(prefix: Prefix, claim: Claim) -> ClientRow:
     )
 
 
-def routes(installed: Installed, links: Iterable[Link], owners: Owners | None) -> Routes:
+def routes(installed: KernelState, links: Iterable[Link], owners: Owners | None) -> Routes:
     """Every route of ours in the kernel, sorted by destination."""
     names = {link.index: link.name for link in links}
     rows = [
@@ -178,7 +178,7 @@ def _route_row(
     )
 
 
-def owner(claim: Claim, age: float) -> Owner:
+def owner(claim: RibRoute, age: float) -> Owner:
     """What the daemon tells of a route that follows *claim*."""
     said = claim.advertisement
     return Owner(claim.node, said.kind.value, printable_name(said.name), age)

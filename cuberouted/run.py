@@ -23,9 +23,9 @@ from cuberouted.control import ControlError, UnwritableError, listening, serve
 from cuberouted.daemon import Daemon, Edges, ReloadError
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
-from cuberouted.routing.capability import missing_capability
-from cuberouted.routing.kernel import open_kernel
-from cuberouted.routing.port import KernelError
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.linux.capability import missing_capability
+from cuberouted.routing.linux.kernel import open_kernel
 from cuberouted.systemd import Notifier
 
 log = logging.getLogger(__name__)

@@ -12,15 +12,15 @@ import attrs
 
 from cuberouted.config import Config, PeerConfig
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId, format_address
-from cuberouted.routing.paths import (
+from cuberouted.routing.neighbours import (
     Neighbour,
-    Path,
-    learned_networks,
-    paths,
+    ResolvedNexthop,
+    connected_networks,
     preferred_sources,
+    resolve,
 )
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.values import Link
+from cuberouted.routing.types import Link
 
 NO_SESSION = SessionId(cid=-1, since=0)
 
@@ -38,7 +38,7 @@ class Surroundings:
     """
 
     policy: Policy = attrs.field(factory=Policy)
-    paths: Mapping[tuple[str, int], Path] = attrs.field(factory=dict)
+    nexthops: Mapping[tuple[str, int], ResolvedNexthop] = attrs.field(factory=dict)
     sources: Sequence[tuple[Prefix, bytes]] = ()
     networks: Mapping[str, tuple[Prefix, ...]] = attrs.field(factory=dict)
     listen: frozenset[bytes] = frozenset()
@@ -60,7 +60,7 @@ def survey(
     networks = dict(before.networks) | {
         link.name: learned
         for link in data
-        if (learned := learned_networks(link, through.get(link.name, ())))
+        if (learned := connected_networks(link, through.get(link.name, ())))
     }
     allowed = config.allowed_networks
     if allowed is None:
@@ -74,7 +74,7 @@ def survey(
             management=frozenset(peer.mgmt_ip for peer in config.peers),
             servers=configured_servers(config),
         ),
-        paths=paths(neighbours(config, mistaken), by_name),
+        nexthops=resolve(neighbours(config, mistaken), by_name),
         sources=sources,
         networks=networks,
         listen=_listen(config, by_name),

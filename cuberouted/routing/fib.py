@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from cuberouted.model import Prefix
+from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Nexthops, Target
-from cuberouted.routing.paths import Path
-from cuberouted.routing.values import (
+from cuberouted.routing.types import (
     Change,
+    ChangeError,
     ForeignRoute,
-    Installed,
+    KernelState,
     Nexthop,
-    Refusal,
+    Op,
     Route,
-    Verb,
 )
 
 ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
@@ -46,10 +46,10 @@ class Fib:
 
     # -- what is told --
 
-    def scanned(
+    def resync(
         self,
-        found: Installed,
-        paths: Mapping[tuple[str, int], Path],
+        found: KernelState,
+        paths: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
         now: float,
     ) -> list[Change]:
@@ -64,8 +64,8 @@ class Fib:
         self._since = {prefix: self._since.get(prefix, now) for prefix in found.routes}
         self._refused.clear()
         self.stale = False
-        self.nexthops.scanned(found.nexthops, paths)
-        return [Change(Verb.DELETE, stray) for stray in found.strays]
+        self.nexthops.resync(found.nexthops, paths)
+        return [Change(Op.DELETE, stray) for stray in found.strays]
 
     def adopted(self) -> dict[Target, list[Prefix]]:
         """The installed routes by whom their nexthop stands for."""
@@ -76,21 +76,23 @@ class Fib:
                 routes.setdefault(owners[route.nexthop], []).append(route.prefix)
         return routes
 
-    def foreign(self, appeared: Iterable[ForeignRoute], vanished: Iterable[ForeignRoute]) -> None:
+    def foreign_changed(
+        self, added: Iterable[ForeignRoute], deleted: Iterable[ForeignRoute]
+    ) -> None:
         """Routes of others in our table, inside the networks that concern us."""
-        for route in vanished:
+        for route in deleted:
             beside = self._foreign.get(route.prefix, {})
             beside.pop((route.metric, route.protocol), None)
             if not beside:
                 self._foreign.pop(route.prefix, None)
-        for route in appeared:
+        for route in added:
             self._foreign.setdefault(route.prefix, {})[route.metric, route.protocol] = route
 
     def forget_foreign(self) -> None:
         """A new list of foreign routes follows."""
         self._foreign.clear()
 
-    def want(
+    def set_desired(
         self, prefixes: Iterable[Prefix], target_of: Callable[[Prefix], Target | None]
     ) -> None:
         """Where these prefixes should lead from now on."""
@@ -100,10 +102,10 @@ class Fib:
             if old == new:
                 continue
             if old is not None:
-                self.nexthops.leave(old)
+                self.nexthops.unref(old)
                 del desired[prefix]
             if new is not None:
-                self.nexthops.use(new)
+                self.nexthops.ref(new)
                 desired[prefix] = new
 
     # -- what is to be done --
@@ -122,21 +124,21 @@ class Fib:
                 continue
             # the kernel removes what is left on a nexthop together with it
             if have is not None and (wanted is not None or have.nexthop not in going):
-                routes.append(Change(Verb.DELETE, have))
+                routes.append(Change(Op.DELETE, have))
             if wanted is not None:
-                routes.append(Change(Verb.ADD, wanted))
-        return [*plan.new, *routes, *(Change(Verb.DELETE, nexthop) for nexthop in plan.unused)]
+                routes.append(Change(Op.ADD, wanted))
+        return [*plan.new, *routes, *(Change(Op.DELETE, nexthop) for nexthop in plan.unused)]
 
-    def concerns(self, prefix: Prefix) -> bool:
+    def tracks(self, prefix: Prefix) -> bool:
         """Whether *prefix* is wanted or installed."""
         return prefix in self._desired or prefix in self._installed
 
-    def everything(self) -> set[Prefix]:
+    def prefixes(self) -> set[Prefix]:
         """Every prefix that is wanted or installed."""
         return {*self._desired, *self._installed}
 
-    def done(
-        self, changes: Sequence[Change], refusals: Iterable[Refusal], now: float
+    def acknowledge(
+        self, changes: Sequence[Change], refusals: Iterable[ChangeError], now: float
     ) -> set[Prefix]:
         """What became of *changes* at *now*. Returns the prefixes to ask `changes` about again.
 
@@ -189,15 +191,15 @@ class Fib:
         return own
 
     def _succeeded(self, change: Change, now: float) -> None:
-        verb, what = change
+        op, what = change
         if isinstance(what, Route):
-            self._route_changed(verb, what, now)
+            self._route_changed(op, what, now)
         elif isinstance(what, Nexthop):
-            self._nexthop_changed(verb, what)
+            self._nexthop_changed(op, what)
 
-    def _route_changed(self, verb: Verb, route: Route, now: float) -> None:
+    def _route_changed(self, op: Op, route: Route, now: float) -> None:
         prefix = route.prefix
-        if verb is Verb.DELETE:
+        if op is Op.DELETE:
             self._installed.pop(prefix, None)
             self._since.pop(prefix, None)
         else:
@@ -205,25 +207,25 @@ class Fib:
             self._since[prefix] = now
             self._refused.pop(prefix, None)
 
-    def _nexthop_changed(self, verb: Verb, nexthop: Nexthop) -> None:
-        self.nexthops.changed(verb, nexthop)
-        if verb is Verb.DELETE:
+    def _nexthop_changed(self, op: Op, nexthop: Nexthop) -> None:
+        self.nexthops.changed(op, nexthop)
+        if op is Op.DELETE:
             self._installed = {
                 p: route for p, route in self._installed.items() if route.nexthop != nexthop.id
             }
             self._since = {p: at for p, at in self._since.items() if p in self._installed}
 
-    def _failed(self, refusal: Refusal, now: float) -> set[Prefix]:
+    def _failed(self, refusal: ChangeError, now: float) -> set[Prefix]:
         change, what = refusal.change, refusal.change.what
-        if change.verb is Verb.DELETE and refusal.errno in ALREADY_GONE:
+        if change.op is Op.DELETE and refusal.errno in ALREADY_GONE:
             self._succeeded(change, now)
             return set()
-        if change.verb is Verb.ADD and refusal.errno == errno.EEXIST:
+        if change.op is Op.ADD and refusal.errno == errno.EEXIST:
             if isinstance(what, Route):
                 self._refused[what.prefix] = f"a route of somebody else has metric {self.metric}"
                 return set()
             if isinstance(what, Nexthop):
-                targets = self.nexthops.taken(what.id)
+                targets = self.nexthops.id_conflict(what.id)
                 return {prefix for prefix, t in self._desired.items() if t in targets}
         self.stale = True
         return set()

@@ -7,6 +7,7 @@ that a new policy can be applied to claims that already stand.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -21,27 +22,88 @@ from cuberouted.model import (
     SessionId,
     SupersededSession,
 )
-from cuberouted.routing.claims import (
-    ADOPTED_VERSION,
-    Claim,
-    Origin,
-    Source,
-    is_client,
-    precedence,
-    supersedes,
-)
 from cuberouted.routing.policy import Policy
 
-REMEMBERED_VERSIONS = 4 * 65536
+ADOPTED_VERSION = 0
+"""Nobody says 0 on the wire: any real claim beats what was only found in the kernel."""
+
+
+class Origin(enum.StrEnum):
+    """How we know."""
+
+    LOCAL = "local"  # a session of an OpenVPN process of ours
+    PEER = "peer"  # a peer has told us, or its route was found in the kernel at our start
+    CONFIGURED = "configured"  # a peer's data_ip in our configuration
+
+
+class Source(NamedTuple):
+    """Where a claim comes from. ``name`` is the OpenVPN process or the peer."""
+
+    origin: Origin
+    name: str
+
+
+class RibRoute(NamedTuple):
+    """An advertisement and whose it is. ``node`` is the name that the claimant announces."""
+
+    source: Source
+    node: str
+    advertisement: Advertisement
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client is connected to this host."""
+        return self.source.origin is Origin.LOCAL
+
+
+def precedence(claim: RibRoute) -> tuple[int, str, str, str]:
+    """Sorts the claims on one prefix, best first.
+
+    The highest version wins; on a tie the lexicographically lower node name, so that all
+    nodes agree without asking. What follows decides only between sources on one node.
+
+    Source: RFC 7432 section 15 (MAC mobility), applied to client addresses.
+    """
+    return (
+        -claim.advertisement.version,
+        claim.node,
+        claim.source.origin.value,
+        claim.source.name,
+    )
+
+
+def is_client(claim: RibRoute) -> bool:
+    """Whether somebody has said that this is a client (an adopted route is nobody's word)."""
+    said = claim.advertisement
+    return said.kind is Kind.CLIENT and said.version != ADOPTED_VERSION
+
+
+def supersedes(best: RibRoute, ours: RibRoute) -> bool:
+    """Whether *best* proves that the client behind *ours* has connected elsewhere since.
+
+    Only a confirmed claim proves it: OpenVPN announces a client also when a script then
+    refuses it. A tie proves nothing, and where the names differ two servers have given one
+    address to two clients: nobody is dropped for that.
+    """
+    newer, older = best.advertisement, ours.advertisement
+    return (
+        newer.confirmed
+        and newer.version > older.version
+        and newer.kind is older.kind is Kind.CLIENT
+        and newer.name == older.name
+    )
+
+
+MAX_REMEMBERED_VERSIONS = 4 * 65536
 """Prefixes whose highest version is remembered after every claim has gone; the oldest go first."""
 
 
-MOST_DISPLACED = 64
+MAX_PREVIOUS_SESSIONS = 64
 """Sessions that are remembered of those which had a prefix before an unconfirmed one; the
 oldest go first."""
 
 
-class Outcome(NamedTuple):
+class RibChange(NamedTuple):
     """What a change to the RIB has changed.
 
     ``moved``: prefixes whose best claim is another one now, in the order in which that came
@@ -49,19 +111,19 @@ class Outcome(NamedTuple):
     ``refused``: what the policy did not believe, and why.
     """
 
-    moved: dict[Prefix, None]
+    changed_prefixes: dict[Prefix, None]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
-    refused: list[tuple[Claim, str]]
+    refused: list[tuple[RibRoute, str]]
 
     @classmethod
-    def nothing(cls) -> Outcome:
+    def nothing(cls) -> RibChange:
         """An outcome to be filled."""
         return cls({}, [], [], [])
 
-    def joined(self, later: Outcome) -> Outcome:
+    def merged(self, later: RibChange) -> RibChange:
         """This, to which *later* has been added: a copy for each of many would be quadratic."""
-        self.moved.update(later.moved)
+        self.changed_prefixes.update(later.changed_prefixes)
         self.advertise.extend(later.advertise)
         self.withdraw.extend(later.withdraw)
         self.refused.extend(later.refused)
@@ -74,8 +136,8 @@ class Rib:
 
     node: str
     policy: Policy
-    _said: dict[Source, dict[Prefix, Claim]] = attrs.field(factory=dict, init=False)
-    _claims: dict[Prefix, tuple[Claim, ...]] = attrs.field(factory=dict, init=False)
+    _said: dict[Source, dict[Prefix, RibRoute]] = attrs.field(factory=dict, init=False)
+    _claims: dict[Prefix, tuple[RibRoute, ...]] = attrs.field(factory=dict, init=False)
     _local: dict[str, dict[Prefix, LocalRoute]] = attrs.field(factory=dict, init=False)
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
     _superseded: dict[str, dict[Prefix, SupersededSession]] = attrs.field(factory=dict, init=False)
@@ -86,16 +148,16 @@ class Rib:
 
     # -- what is known --
 
-    def best(self, prefix: Prefix) -> Claim | None:
+    def best(self, prefix: Prefix) -> RibRoute | None:
         """The claim to believe."""
         claims = self._claims.get(prefix)
         return claims[0] if claims else None
 
-    def bests(self) -> Iterator[tuple[Prefix, Claim]]:
+    def best_routes(self) -> Iterator[tuple[Prefix, RibRoute]]:
         """Every prefix with the claim to believe."""
         return ((prefix, claims[0]) for prefix, claims in self._claims.items())
 
-    def said_by(self, source: Source) -> Mapping[Prefix, Claim]:
+    def adj_rib_in(self, source: Source) -> Mapping[Prefix, RibRoute]:
         """All that *source* claims, also what the policy refuses."""
         return self._said.get(source, {})
 
@@ -107,7 +169,7 @@ class Rib:
         """Sessions of our OpenVPN process *instance* whose client has connected elsewhere."""
         return frozenset(self._superseded.get(instance, {}).values())
 
-    def contested(self) -> Iterator[tuple[Claim, Claim]]:
+    def address_conflicts(self) -> Iterator[tuple[RibRoute, RibRoute]]:
         """The best claim and another, of different common names: overlapping pools."""
         for claims in self._claims.values():
             if len(claims) > 1:
@@ -120,45 +182,45 @@ class Rib:
 
     # -- what is told --
 
-    def learn(
+    def update_peer(
         self,
         source: Source,
         node: str,
         advertise: Iterable[Advertisement],
         withdraw: Iterable[Prefix] = (),
-    ) -> Outcome:
+    ) -> RibChange:
         """*source* claims these prefixes, and those no longer."""
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         said = self._said.setdefault(source, {})
         for prefix in withdraw:
             self._drop(prefix, source, said, outcome)
         for advertisement in advertise:
             prefix = advertisement.prefix
-            said[prefix] = claim = Claim(source, node, advertisement)
+            said[prefix] = claim = RibRoute(source, node, advertisement)
             self._judge(prefix, source, claim, outcome)
         return outcome
 
-    def adopt(self, source: Source, kind: Kind, prefixes: Iterable[Prefix]) -> Outcome:
+    def adopt(self, source: Source, kind: Kind, prefixes: Iterable[Prefix]) -> RibChange:
         """*prefixes* lead to *source* until somebody says better.
 
         For a peer's data address in our configuration, and for the routes that the kernel
         still held when we started.
         """
-        return self.learn(
+        return self.update_peer(
             source,
             source.name,
             (Advertisement(p, kind, b"", ADOPTED_VERSION, confirmed=False) for p in prefixes),
         )
 
-    def hold(
+    def update_local(
         self, instance: str, claims: Iterable[LocalRoute], withdrawn: Iterable[Prefix] = ()
-    ) -> Outcome:
+    ) -> RibChange:
         """Our OpenVPN process *instance* has these sessions, and those no longer."""
         source = Source(Origin.LOCAL, instance)
         held = self._local.setdefault(instance, {})
         said = self._said.setdefault(source, {})
         self._superseded.setdefault(instance, {})
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         for prefix in withdrawn:
             held.pop(prefix, None)
             self._displaced.pop((instance, prefix), None)
@@ -169,14 +231,14 @@ class Rib:
             self._displace(source, held.get(prefix), claim)
             held[prefix] = claim
             advertisement = Advertisement(prefix, kind, name, version, claim.confirmed)
-            said[prefix] = new = Claim(source, self.node, advertisement)
+            said[prefix] = new = RibRoute(source, self.node, advertisement)
             self._judge(prefix, source, new, outcome)
         return outcome
 
-    def apply_policy(self, policy: Policy) -> Outcome:
+    def apply_policy(self, policy: Policy) -> RibChange:
         """From now on *policy* says what is believed, also of what stands."""
         self.policy = policy
-        outcome = Outcome.nothing()
+        outcome = RibChange.nothing()
         for source, said in self._said.items():
             for prefix, claim in said.items():
                 self._judge(prefix, source, claim, outcome)
@@ -213,16 +275,16 @@ class Rib:
         elif known is not None and known.session != claim.session:
             displaced = self._displaced.setdefault(where, {})
             displaced[known.session] = self._said[source][claim.prefix].advertisement.version
-            if len(displaced) > MOST_DISPLACED:
+            if len(displaced) > MAX_PREVIOUS_SESSIONS:
                 del displaced[next(iter(displaced))]
 
     def _drop(
-        self, prefix: Prefix, source: Source, said: dict[Prefix, Claim], outcome: Outcome
+        self, prefix: Prefix, source: Source, said: dict[Prefix, RibRoute], outcome: RibChange
     ) -> None:
         if said.pop(prefix, None) is not None:
             self._rank(prefix, source, None, outcome)
 
-    def _judge(self, prefix: Prefix, source: Source, claim: Claim, outcome: Outcome) -> None:
+    def _judge(self, prefix: Prefix, source: Source, claim: RibRoute, outcome: RibChange) -> None:
         version = claim.advertisement.version
         why = self.policy.refusal(prefix, "" if source.origin is Origin.LOCAL else source.name)
         # what was adopted is the administrator's word, or was believed before our restart
@@ -237,10 +299,12 @@ class Rib:
         if version <= self._highest.get(prefix, -1):
             return
         self._highest[prefix] = version
-        if len(self._highest) > REMEMBERED_VERSIONS:
+        if len(self._highest) > MAX_REMEMBERED_VERSIONS:
             del self._highest[next(iter(self._highest))]
 
-    def _rank(self, prefix: Prefix, source: Source, claim: Claim | None, outcome: Outcome) -> None:
+    def _rank(
+        self, prefix: Prefix, source: Source, claim: RibRoute | None, outcome: RibChange
+    ) -> None:
         """Put *claim* in the place of what *source* claimed before, and tell what that changed."""
         old = self._claims.get(prefix, ())
         others = [c for c in old if c.source != source] if old else []
@@ -254,12 +318,12 @@ class Rib:
         else:
             del self._claims[prefix]
         if not old or not new or old[0] != new[0]:
-            outcome.moved[prefix] = None
+            outcome.changed_prefixes[prefix] = None
         if source.origin is Origin.LOCAL or any(c.is_local for c in old):
             self._advertise(prefix, new, outcome)
             self._supersede(prefix, new)
 
-    def _advertise(self, prefix: Prefix, claims: tuple[Claim, ...], outcome: Outcome) -> None:
+    def _advertise(self, prefix: Prefix, claims: tuple[RibRoute, ...], outcome: RibChange) -> None:
         ours = next((c.advertisement for c in claims if c.is_local), None)
         if ours == self._advertised.get(prefix):
             return
@@ -270,7 +334,7 @@ class Rib:
             self._advertised[prefix] = ours
             outcome.advertise.append(ours)
 
-    def _supersede(self, prefix: Prefix, claims: tuple[Claim, ...]) -> None:
+    def _supersede(self, prefix: Prefix, claims: tuple[RibRoute, ...]) -> None:
         for instance, held in self._local.items():
             lost = self._superseded[instance]
             lost.pop(prefix, None)

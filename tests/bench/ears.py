@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from cuberouted.model import Prefix
-from cuberouted.routing.netlink import messages
-from cuberouted.routing.routemsg import (
+from cuberouted.routing.linux.netlink import messages
+from cuberouted.routing.linux.routemsg import (
     RTM_DELNEXTHOP,
     RTM_DELROUTE,
     RTM_NEWROUTE,
     RouteWriter,
     read_route,
 )
-from cuberouted.routing.values import StrayRoute
+from cuberouted.routing.types import StrayRoute
 from tests.bench.priority import hear_at_once
 from tests.lab.host import Host
 from tests.lab.waiting import wait_for

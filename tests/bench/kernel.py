@@ -13,10 +13,10 @@ from socket import AF_INET, AF_INET6
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.kernel import Kernel, open_kernel
+from cuberouted.routing.linux.kernel import Kernel, open_kernel
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.values import Change, Nexthop, Route, Verb
-from tests.lab.real_world import RealWorld
+from cuberouted.routing.types import Change, Nexthop, Op, Route
+from tests.lab.kernel_driver import RealWorld
 
 ROUTES = 20_000
 ROUNDS = 5
@@ -70,16 +70,16 @@ async def measure(kernel: Kernel, figures: Figures, label: str, via: Nexthop, be
     routes = [
         Route(Prefix.host((begin + n).to_bytes(size)), via.id, None) for n in range(1, ROUTES + 1)
     ]
-    adds = [Change(Verb.ADD, route) for route in routes]
-    deletes = [Change(Verb.DELETE, route) for route in routes]
-    assert await kernel.apply([Change(Verb.ADD, via)]) == ()
+    adds = [Change(Op.ADD, route) for route in routes]
+    deletes = [Change(Op.DELETE, route) for route in routes]
+    assert await kernel.apply([Change(Op.ADD, via)]) == ()
     await figures.measure(f"{label}: add", lambda: kernel.apply(adds))
     await figures.measure(f"{label}: dump ours", kernel.dump)
     await figures.measure(f"{label}: refused (there already)", lambda: kernel.apply(adds))
     await figures.measure(f"{label}: delete one by one", lambda: kernel.apply(deletes))
     assert await kernel.apply(adds) == ()
     await figures.measure(
-        f"{label}: delete by nexthop", lambda: kernel.apply([Change(Verb.DELETE, via)])
+        f"{label}: delete by nexthop", lambda: kernel.apply([Change(Op.DELETE, via)])
     )
     assert (await kernel.dump()).routes == {}
 

@@ -56,7 +56,7 @@ def main(path: str) -> int:
     from cuberouted.node import Node
     from cuberouted.openvpn.connection import ManagementConnection
     from cuberouted.peering.zmq.transport import ZmqTransport
-    from cuberouted.routing.kernel import Kernel
+    from cuberouted.routing.linux.kernel import Kernel
     from cuberouted.routing.rib import Rib
     from cuberouted.run import run_daemon
 
@@ -93,8 +93,8 @@ def main(path: str) -> int:
         setattr(owner, name, deed)
 
     traced(ManagementConnection, "_ask", b"ask", lambda args: args[1] is not None)
-    traced(Rib, "hold", b"hold", lambda args: len(args[2]))
-    traced(Rib, "learn", b"learn", lambda _: 1)
+    traced(Rib, "update_local", b"update_local", lambda args: len(args[2]))
+    traced(Rib, "update_peer", b"update_peer", lambda _: 1)
     traced(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
     traced_task(Node, "local_news", b"news", lambda args: len(args[1].claims))
     traced_task(Node, "peer_news", b"heard", lambda _: 1)

@@ -11,29 +11,29 @@ from collections.abc import Callable, Sequence
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.values import (
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import (
     Change,
+    ChangeError,
     ForeignRoute,
-    Installed,
+    KernelEvents,
+    KernelState,
     Link,
     Nexthop,
-    Notices,
-    Refusal,
+    Op,
     Route,
     StrayRoute,
-    Verb,
 )
-from tests.fakes.kernel_world import Entry, FakeWorld, Place, foreign
-from tests.kernel_world import MAIN
+from tests.fakes.kernel_driver import MAIN
+from tests.fakes.kernel_state import Entry, FakeKernelState, Place, foreign
 
 RULE_PRIORITY = 5657
 BATCH = 256
 """Changes after which other tasks have their turn."""
 
 
-class FakeKernel(FakeWorld):
-    """A `KernelPort`, and its own `World`.
+class FakeKernel(FakeKernelState):
+    """A `KernelApi`, and its own `KernelDriver`.
 
     ``broken``: while it is set, every question and every `apply` raises it.
     """
@@ -41,20 +41,20 @@ class FakeKernel(FakeWorld):
     broken: KernelError | None = None
 
     async def links(self) -> tuple[Link, ...]:
-        """See `KernelPort`."""
+        """See `KernelApi`."""
         await self._attend()
         return tuple(
             Link(device.index, name, device.running, device.point_to_point, (*device.addresses,))
             for name, device in self.devices.items()
         )
 
-    async def dump(self) -> Installed:
-        """See `KernelPort`."""
+    async def dump(self) -> KernelState:
+        """See `KernelApi`."""
         await self._attend()
         return self.installed
 
     @property
-    def installed(self) -> Installed:
+    def installed(self) -> KernelState:
         """What `dump` would find."""
         routes, strays = {}, []
         for place, entry in self.routes.items():
@@ -65,10 +65,10 @@ class FakeKernel(FakeWorld):
             else:
                 strays.append(StrayRoute(place.prefix, place.table, place.metric))
         nexthops = {i: n for i, (n, protocol) in self.nexthops.items() if protocol == self.protocol}
-        return Installed(nexthops, routes, tuple(strays))
+        return KernelState(nexthops, routes, tuple(strays))
 
-    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
-        """See `KernelPort`."""
+    async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
+        """See `KernelApi`."""
         refused = []
         for start in range(0, len(changes), BATCH):
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -76,11 +76,11 @@ class FakeKernel(FakeWorld):
             for change in changes[start : start + BATCH]:
                 number = self._make(change)
                 if number:
-                    refused.append(Refusal(change, number, ""))
+                    refused.append(ChangeError(change, number, ""))
         return tuple(refused)
 
     async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
-        """See `KernelPort`."""
+        """See `KernelApi`."""
         await self._attend()
         return tuple(
             foreign(place, entry)
@@ -90,7 +90,7 @@ class FakeKernel(FakeWorld):
         )
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
-        """See `KernelPort`."""
+        """See `KernelApi`."""
         await self._attend()
         found = [
             place.prefix
@@ -100,14 +100,14 @@ class FakeKernel(FakeWorld):
         return tuple(dict.fromkeys(found))
 
     async def set_rules(self, present: bool) -> None:
-        """See `KernelPort`."""
+        """See `KernelApi`."""
         await self._attend()
         self.rule_list = [rule for rule in self.rule_list if rule[2] != self.protocol]
         if present and self.table != MAIN:
             self.rule_list += [(RULE_PRIORITY, self.table, self.protocol)] * 2
 
-    async def notices(self) -> Notices:
-        """See `KernelPort`."""
+    async def events(self) -> KernelEvents:
+        """See `KernelApi`."""
         await trio.lowlevel.checkpoint()
         await self.told.wait()
         return self.tell_all()
@@ -122,15 +122,15 @@ class FakeKernel(FakeWorld):
 
     def _make(self, change: Change) -> int:
         match change:
-            case Change(Verb.DELETE, Nexthop() as nexthop):
+            case Change(Op.DELETE, Nexthop() as nexthop):
                 return self._delete_nexthop(nexthop)
-            case Change(verb, Nexthop() as nexthop):
-                return self._write_nexthop(nexthop, replace=verb is Verb.REPLACE)
-            case Change(Verb.ADD, Route() as route):
+            case Change(op, Nexthop() as nexthop):
+                return self._write_nexthop(nexthop, replace=op is Op.REPLACE)
+            case Change(Op.ADD, Route() as route):
                 return self._add_route(route)
-            case Change(Verb.DELETE, Route(prefix=prefix)):
+            case Change(Op.DELETE, Route(prefix=prefix)):
                 return self._delete_route(Place(prefix, self.table, self.metric))
-            case Change(Verb.DELETE, StrayRoute(prefix=prefix, table=table, metric=metric)):
+            case Change(Op.DELETE, StrayRoute(prefix=prefix, table=table, metric=metric)):
                 return self._delete_route(Place(prefix, table, metric))
         raise KeyError(change)
 

@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 import trio
 
+from tests.fakes.kernel_driver import MAIN
 from tests.fakes.server import RecordingKernel, Server, section_of
 from tests.fakes.transport import FakeNetwork
-from tests.kernel_world import MAIN
 
 __all__ = ["Mesh", "RecordingKernel", "Server", "section_of"]
 

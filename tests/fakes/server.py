@@ -15,12 +15,12 @@ from cuberouted.control import Answers
 from cuberouted.daemon import Daemon, Edges
 from cuberouted.model import Prefix, format_address
 from cuberouted.peering.session import PeerSession
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.values import Change, Nexthop, Refusal, Route, Verb
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import Change, ChangeError, Nexthop, Op, Route
 from tests.fakes.kernel import FakeKernel
+from tests.fakes.kernel_driver import MAIN
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.transport import FakeTransport
-from tests.kernel_world import MAIN
 
 if TYPE_CHECKING:
     from tests.fakes.mesh import Mesh
@@ -45,8 +45,8 @@ class RecordingKernel(FakeKernel):
         super().__init__(table, METRIC, PROTOCOL)
         self.done: list[Done] = []
 
-    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
-        """See `KernelPort`."""
+    async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
+        """See `KernelApi`."""
         refused = await super().apply(changes)
         failed = {refusal.change for refusal in refused}
         now = trio.current_time()
@@ -59,9 +59,9 @@ class RecordingKernel(FakeKernel):
         names = {device.index: name for name, device in self.devices.items()}
         for _, change in self.done:
             match change:
-                case Change(Verb.ADD | Verb.REPLACE, Nexthop(id=id_, device=device)):
+                case Change(Op.ADD | Op.REPLACE, Nexthop(id=id_, device=device)):
                     nexthops[id_] = device
-                case Change(Verb.ADD, Route(prefix=led, nexthop=id_)) if led == prefix:
+                case Change(Op.ADD, Route(prefix=led, nexthop=id_)) if led == prefix:
                     found.append(names[nexthops[id_]])
         return found
 

@@ -28,12 +28,11 @@ from cuberouted.peering.events import PeerLimits, RoutesChanged, RoutesReplaced
 from cuberouted.peering.messages import IncompatibleVersionError, MessageError, decode
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.zmq.zap import MAX_TOPICS, SubscriptionLimit
-from cuberouted.routing import linkmsg, netlink, routemsg
-from cuberouted.routing.claims import Origin, Source
-from cuberouted.routing.gathering import Gathering
-from cuberouted.routing.netlink import NetlinkError
+from cuberouted.routing.linux import linkmsg, netlink, routemsg
+from cuberouted.routing.linux.monitor import EventBuffer
+from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Rib
+from cuberouted.routing.rib import Origin, Rib, Source
 
 LONGEST = 16384
 LIMIT = 50
@@ -90,12 +89,12 @@ def wire(data: bytes) -> None:
         for news in outcome.news:
             match news:
                 case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
-                    rib.learn(source, node, advertise, withdraw)
+                    rib.update_peer(source, node, advertise, withdraw)
                 case RoutesReplaced(node=node, advertisements=advertisements):
-                    rib.learn(source, node, advertisements, list(rib.said_by(source)))
+                    rib.update_peer(source, node, advertisements, list(rib.adj_rib_in(source)))
         session.timer(now + 0.5)
         assert session.status().advertisements <= LIMIT
-    report.clients(rib.bests())
+    report.clients(rib.best_routes())
 
 
 def _framed(data: bytes) -> Iterator[bytes]:
@@ -128,11 +127,11 @@ def control(data: bytes) -> None:
 
 def kernel(data: bytes) -> None:
     """Netlink: answers to our questions, and notices."""
-    Gathering(254, 50, 201).take(data)
+    EventBuffer(254, 50, 201).take(data)
     with contextlib.suppress(NetlinkError):
         for message in netlink.messages(data):
             for read in (
-                netlink.verdict,
+                netlink.read_ack,
                 linkmsg.read_link,
                 linkmsg.read_address,
                 linkmsg.read_rule,

@@ -110,7 +110,7 @@ class Demo:
         self.show(self.a, "dump-routes", only=two.name)
         stream = ping.Stream(one.host, two.data)
         stream.reply_after(time.time())
-        vanished = time.time()
+        deleted = time.time()
         two.roam(self.c)
         self.where[two] = self.c
         connected = self.c.openvpn.said_at(f"[{two.name}] {CONNECTED}")
@@ -118,7 +118,7 @@ class Demo:
         stream.end()
         self.tell.say("After:")
         self.show(self.a, "dump-routes", only=two.name)
-        self.tell.measured(connected - vanished, "from vanishing to connected with vpnsrvC")
+        self.tell.measured(connected - deleted, "from vanishing to connected with vpnsrvC")
         self.tell.measured(reached - connected, "from there to the first answered ping of host1's")
         self.tell.measured(
             self.dropped_at(self.b, two) - connected,

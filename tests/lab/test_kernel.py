@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing import sockets
-from cuberouted.routing.kernel import Kernel, open_kernel
-from cuberouted.routing.values import Change, ForeignRoute, Nexthop, Refusal, Route
-from tests.conformance_kernel import (
+from cuberouted.routing.linux import sockets
+from cuberouted.routing.linux.kernel import Kernel, open_kernel
+from cuberouted.routing.types import Change, ChangeError, ForeignRoute, Nexthop, Route
+from tests.fakes.conformance import (
     CHECKS,
     HOST4,
     METRIC,
@@ -31,8 +31,8 @@ from tests.conformance_kernel import (
     until,
     with_tunnel,
 )
-from tests.kernel_world import MAIN, STATIC
-from tests.lab.real_world import RealWorld
+from tests.fakes.kernel_driver import MAIN, STATIC
+from tests.lab.kernel_driver import RealWorld
 
 MANY = 20_000
 
@@ -85,7 +85,7 @@ async def test_twenty_thousand_changes_of_ours_leave_room_for_others_notices(
             assert await kernel.apply([replace(via._replace(device=second)), delete(via)]) == ()
             assert (await kernel.dump()).routes == {}
         notices = await heard(kernel, world, "tun0")
-        assert (notices.lost, notices.ours, notices.appeared) == (False, False, ())
+        assert (notices.lost, notices.ours, notices.added) == (False, False, ())
 
 
 async def test_a_link_that_takes_twenty_thousand_routes_along_loses_no_notice(
@@ -110,11 +110,11 @@ async def test_notices_that_overflow_are_told_as_lost(
         await until(kernel, lambda n: n.lost or n.links)
         for n in range(20):
             world.add_route(f"10.9.0.{n}/32", "tun0", 20)
-        assert (await kernel.notices()).lost
+        assert (await kernel.events()).lost
         # what was left in the buffer is forgotten: else it would still be full, and deaf
         for n in range(20):
             world.remove_route(f"10.9.0.{n}/32", 20)
-            gone = (await kernel.notices()).vanished
+            gone = (await kernel.events()).deleted
             assert gone == (ForeignRoute(Prefix.parse(f"10.9.0.{n}"), MAIN, 20, STATIC, device),)
 
 
@@ -141,7 +141,7 @@ async def test_the_kernel_says_why_it_refuses(world: RealWorld) -> None:
         world.add_tunnel("tun0")
         change = add(Route(Prefix.parse(HOST4), VIA4, None))
         assert await kernel.apply([change]) == (
-            Refusal(change, errno.EINVAL, "Nexthop id does not exist"),
+            ChangeError(change, errno.EINVAL, "Nexthop id does not exist"),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.claims import Origin, Source
+from cuberouted.routing.rib import Origin, Source
 from tests.fakes.openvpn_listing import Client
 from tests.simulation.plan import DevicePlan
 from tests.simulation.world import Node, World
@@ -114,7 +114,7 @@ def make_room(node: Node, plan: DevicePlan) -> None:
 
 def claims(node: Node, name: bytes) -> bool:
     """Whether *name* is listed there, or the daemon there says so still."""
-    said = node.server.daemon.node.rib.said_by(Source(Origin.LOCAL, ""))
+    said = node.server.daemon.node.rib.adj_rib_in(Source(Origin.LOCAL, ""))
     return any(n == name for _, n in node.lists()) or any(
         claim.advertisement.name == name for claim in said.values()
     )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.values import Change, Route, Verb
-from tests.fakes.kernel_world import Place
+from cuberouted.routing.types import Change, Op, Route
+from tests.fakes.kernel_state import Place
 from tests.fakes.openvpn_listing import Client
 from tests.simulation.devices import Device
 from tests.simulation.kernel import Lost
@@ -74,11 +74,11 @@ class Guard:
         """One `apply` of *node*."""
         world = self.world
         for change in made:
-            world.note(f"{node.name}: {change.verb.value} {_shown(change)}")
+            world.note(f"{node.name}: {change.op.value} {_shown(change)}")
         if touched:
             world.fail(f"{node.name} has changed a foreign route: {touched[0]}")
-        for verb, what in made:
-            if verb is Verb.ADD and isinstance(what, Route) and not node.allows(what.prefix):
+        for op, what in made:
+            if op is Op.ADD and isinstance(what, Route) and not node.allows(what.prefix):
                 world.fail(f"{node.name} has installed {what.prefix}, which is not allowed")
         for prefix, device in lost.items():
             self._check_loss(node, prefix, device)
@@ -108,7 +108,7 @@ class Guard:
 
     def _check_local(self, node: Node) -> None:
         """No route for a prefix whose best claim is local."""
-        router = node.server.daemon.node.router
+        router = node.server.daemon.node.kernel_sync
         busy = router._lock._lock.locked() or router._moved
         if not node.running or busy or not self.world.calm.holds(("kernel", node.name)):
             return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cuberouted.model import Prefix
-from cuberouted.routing.values import Change, Nexthop, Refusal, Route, StrayRoute, Verb
-from tests.fakes.kernel_world import Entry, Place
+from cuberouted.routing.types import Change, ChangeError, Nexthop, Op, Route, StrayRoute
+from tests.fakes.kernel_state import Entry, Place
 from tests.fakes.server import RecordingKernel
 
 Lost = Mapping[Prefix, int]
@@ -25,8 +25,8 @@ class SimulatedKernel(RecordingKernel):
         self._touched: list[Place] = []
         self._vanished: dict[Prefix, int] = {}
 
-    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
-        """See `KernelPort`."""
+    async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
+        """See `KernelApi`."""
         self._vanished, self._touched = {}, []
         refused = await super().apply(changes)
         failed = {refusal.change for refusal in refused}
@@ -44,7 +44,7 @@ class SimulatedKernel(RecordingKernel):
         number = super()._make(change)
         if foreign is not None and self.routes.get(foreign[0]) != foreign[1]:
             self._touched.append(foreign[0])
-        if change.verb is Verb.DELETE:
+        if change.op is Op.DELETE:
             self._vanished |= {p: d for p, d in before.items() if not self._has(p)}
         elif isinstance(change.what, Route) and not number:
             self._vanished.pop(change.what.prefix, None)
@@ -56,7 +56,7 @@ class SimulatedKernel(RecordingKernel):
     def _that_go_by(self, change: Change) -> dict[Prefix, int]:
         """The routes that may go by *change*."""
         what = change.what
-        if change.verb is not Verb.DELETE or isinstance(what, StrayRoute):
+        if change.op is not Op.DELETE or isinstance(what, StrayRoute):
             return {}
         if isinstance(what, Route):
             entry = self.routes.get(Place(what.prefix, self.table, self.metric))

@@ -25,13 +25,12 @@ from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver
 from cuberouted.peering.transport import PeerSocket
 from cuberouted.routing import rib
-from cuberouted.routing.claims import Claim, Origin, Source
+from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Rib
-from cuberouted.routing.router import Router
-from cuberouted.routing.values import Route
+from cuberouted.routing.rib import Origin, Rib, RibRoute, Source
+from cuberouted.routing.types import Route
 from tests.fakes.kernel import FakeKernel
-from tests.fakes.kernel_world import Place
+from tests.fakes.kernel_state import Place
 
 
 class Mutation(NamedTuple):
@@ -71,7 +70,7 @@ def hold_timer() -> None:
 def versions() -> None:
     """the version comparison is reversed."""
 
-    def reversed_(claim: Claim) -> tuple[int, str, str, str]:
+    def reversed_(claim: RibRoute) -> tuple[int, str, str, str]:
         return -right(claim)[0], *right(claim)[1:]
 
     right = _put(rib, "precedence", reversed_)
@@ -91,7 +90,7 @@ def listing() -> None:
 def unconfirmed() -> None:
     """an unconfirmed claim drops a session."""
 
-    def supersedes(best: Claim, ours: Claim) -> bool:
+    def supersedes(best: RibRoute, ours: RibRoute) -> bool:
         said = msgspec.structs.replace(best.advertisement, confirmed=True)
         return bool(right(best._replace(advertisement=said), ours))
 
@@ -108,11 +107,11 @@ def gap() -> None:
 def adoption() -> None:
     """adoption is skipped."""
 
-    async def adopt(self: Router, *args: Any) -> object:
+    async def adopt(self: KernelSync, *args: Any) -> object:
         await right(self, *args)
         return {}
 
-    right = _put(Router, "adopt", adopt)
+    right = _put(KernelSync, "adopt", adopt)
 
 
 @mutation("nodes")
@@ -198,7 +197,7 @@ def damping() -> None:
 def names() -> None:
     """a session is dropped for one of another name at its address."""
 
-    def supersedes(best: Claim, ours: Claim) -> bool:
+    def supersedes(best: RibRoute, ours: RibRoute) -> bool:
         said = msgspec.structs.replace(best.advertisement, name=ours.advertisement.name)
         return bool(right(best._replace(advertisement=said), ours))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cuberouted.model import Prefix
-from tests.fakes.kernel_world import Place
+from tests.fakes.kernel_state import Place
 from tests.fakes.server import METRIC
 from tests.simulation.world import Node, World
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cuberouted.model import format_address
 from cuberouted.report import Status
-from cuberouted.routing.values import Installed, Verb
+from cuberouted.routing.types import KernelState, Op
 
 HOST1, HOST2, HOST3 = "10.100.100.11", "10.100.100.12", "10.100.100.13"
 AT_ONCE = 0.1
-NOTHING = Installed(nexthops={}, routes={}, strays=())
+NOTHING = KernelState(nexthops={}, routes={}, strays=())
 
 
 async def started(mesh, names="ABC", *settings):
@@ -19,7 +19,7 @@ async def started(mesh, names="ABC", *settings):
 
 
 def deletions(server, since):
-    return [d for d in server.kernel.done if d.at >= since and d.change.verb is Verb.DELETE]
+    return [d for d in server.kernel.done if d.at >= since and d.change.op is Op.DELETE]
 
 
 def status(server) -> Status:

@@ -26,7 +26,7 @@ from cuberouted.report import (
     RouteCounts,
     Status,
 )
-from cuberouted.routing.port import KernelError
+from cuberouted.routing.kernel_api import KernelError
 
 # nobody's protocol number: this host's kernel surely has nothing of it
 SAMPLE = """\

@@ -10,8 +10,8 @@ import trio
 from cuberouted.answers import waiting_for
 from cuberouted.daemon import REBIND_AFTER
 from cuberouted.peering.transport import BindProblem
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.values import Route, Verb
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import Op, Route
 from tests.fakes.server import section_of
 from tests.unit.meshes import (
     AT_ONCE,
@@ -91,8 +91,8 @@ async def test_after_a_crash_the_routes_are_adopted_and_none_that_is_right_is_to
     await mesh.until(lambda: b.clients == {HOST1: "A", HOST3: "C"})
     await mesh.until(mesh.is_up)
     changed = [done.change for done in b.kernel.done if done.at >= began]
-    assert [(c.verb, str(c.what.prefix)) for c in changed if isinstance(c.what, Route)] == [
-        (Verb.DELETE, f"{HOST2}/32")
+    assert [(c.op, str(c.what.prefix)) for c in changed if isinstance(c.what, Route)] == [
+        (Op.DELETE, f"{HOST2}/32")
     ]
     assert len(changed) == 1
     assert a.clients == {HOST3: "C", "10.100.100.20": "B"}

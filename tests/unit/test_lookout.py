@@ -9,10 +9,10 @@ from cuberouted.lookout import LONGEST_PAUSE, REGULAR, Lookout
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.node import Node
 from cuberouted.peering.events import RoutesChanged
-from cuberouted.routing.port import KernelError
+from cuberouted.routing.kernel_api import KernelError
 from cuberouted.surroundings import Surroundings
 from tests.fakes.kernel import FakeKernel
-from tests.kernel_world import MAIN
+from tests.fakes.kernel_driver import MAIN
 from tests.unit.config.samples import THREE_SERVERS, config
 
 DATA_B = "data_ip = 10.100.100.102\n"
@@ -29,11 +29,11 @@ class OddKernel(FakeKernel):
     deaf = False
     """Cannot tell anything."""
 
-    async def notices(self):
+    async def events(self):
         if self.deaf:
             await trio.lowlevel.checkpoint()
             raise KernelError("cannot hear")
-        return await super().notices()
+        return await super().events()
 
     async def dump(self):
         self.dumps += 1
@@ -178,21 +178,21 @@ async def test_a_route_of_somebody_else_in_our_place_is_left_alone_until_it_goes
     scene.kernel.steal_route(str(HOST1), "tun2", METRIC)
     await scene.settled()
     assert scene.routes == {HOST2: "tun1"}
-    assert scene.node.router.fib.conflicts().keys() == {HOST1}
+    assert scene.node.kernel_sync.fib.conflicts().keys() == {HOST1}
     scene.kernel.remove_route(str(HOST1), METRIC)
     await scene.settled()
     assert scene.routes == {HOST1: "tun1", HOST2: "tun1"}
-    assert scene.node.router.fib.conflicts() == {}
+    assert scene.node.kernel_sync.fib.conflicts() == {}
 
 
 async def test_a_route_that_shadows_ours_is_a_conflict_only_in_our_networks(scene, autojump_clock):
     scene.kernel.add_route(str(HOST1), "tun2", metric=1)
     scene.kernel.add_route("172.16.0.1/32", "tun2", metric=1)
     await scene.settled()
-    assert scene.node.router.fib.conflicts().keys() == {HOST1}
+    assert scene.node.kernel_sync.fib.conflicts().keys() == {HOST1}
     scene.kernel.remove_route(str(HOST1), metric=1)
     await scene.settled()
-    assert scene.node.router.fib.conflicts() == {}
+    assert scene.node.kernel_sync.fib.conflicts() == {}
 
 
 async def test_routes_of_another_table_do_not_shadow_ours(nursery, autojump_clock):
@@ -200,10 +200,10 @@ async def test_routes_of_another_table_do_not_shadow_ours(nursery, autojump_cloc
     await scene.start(nursery)
     scene.kernel.add_route(str(HOST1), "tun2", metric=1)
     await scene.settled()
-    assert scene.node.router.fib.conflicts() == {}
+    assert scene.node.kernel_sync.fib.conflicts() == {}
     scene.kernel.add_route(str(HOST1), "tun2", metric=1, table=100)
     await scene.settled()
-    assert scene.node.router.fib.conflicts().keys() == {HOST1}
+    assert scene.node.kernel_sync.fib.conflicts().keys() == {HOST1}
 
 
 async def test_what_was_missed_is_found_when_notices_were_lost(scene, autojump_clock):
@@ -212,7 +212,7 @@ async def test_what_was_missed_is_found_when_notices_were_lost(scene, autojump_c
     scene.kernel.lose_notices()
     await scene.settled()
     assert HOST2 in scene.routes
-    assert scene.node.router.fib.conflicts().keys() == {HOST1}
+    assert scene.node.kernel_sync.fib.conflicts().keys() == {HOST1}
 
 
 async def test_what_nobody_tells_of_is_right_again_after_a_minute(scene, autojump_clock):
@@ -290,7 +290,7 @@ async def test_the_first_look_adopts_and_changes_nothing(scene, nursery, autojum
     later = Node("A", [""], scene.kernel, METRIC, lambda *_: None, lambda *_: None, lambda: None)
     await Lookout(CONFIG, scene.kernel, later, lambda _: None).start()
     assert scene.kernel.installed == before
-    assert {prefix for prefix, _ in later.rib.bests()} >= {HOST1, HOST2}
+    assert {prefix for prefix, _ in later.rib.best_routes()} >= {HOST1, HOST2}
 
 
 async def test_what_leads_to_nobody_we_know_goes_with_the_first_look(

@@ -14,7 +14,7 @@ from cuberouted.peering.events import PeerLost, RoutesChanged, RoutesReplaced
 from cuberouted.routing.nexthops import Target
 from cuberouted.surroundings import Surroundings, configured_servers, survey
 from tests.fakes.kernel import FakeKernel
-from tests.kernel_world import MAIN
+from tests.fakes.kernel_driver import MAIN
 from tests.unit.config.samples import LINKS, THREE_SERVERS, config, link
 
 V4 = socket.AF_INET
@@ -75,7 +75,7 @@ class Scene:
     async def begin(self):
         links = await self.kernel.links()
         surroundings = survey(CONFIG, links, {}, Surroundings())
-        adopted = await self.node.router.adopt(surroundings.paths, surroundings.sources)
+        adopted = await self.node.kernel_sync.adopt(surroundings.nexthops, surroundings.sources)
         await self.node.begin(surroundings, SERVERS, adopted)
         self.told.clear()
         self.routes_when_told.clear()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cuberouted import report
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.report import OpenVPNRow, Owner, Owners, PeerRow, RouteCounts, Status
-from cuberouted.routing.claims import ADOPTED_VERSION, Claim, Origin, Source
-from cuberouted.routing.values import Installed, Link, Nexthop, Route
+from cuberouted.routing.rib import ADOPTED_VERSION, Origin, RibRoute, Source
+from cuberouted.routing.types import KernelState, Link, Nexthop, Route
 
 B = Source(Origin.PEER, "B")
 HERE = Source(Origin.LOCAL, "")
@@ -21,7 +21,7 @@ NOON = 1_795_262_400 * 1_000_000
 
 def claim(prefix, name=b"host1", kind=Kind.CLIENT, version=NOON, source=B):
     said = Advertisement(Prefix.parse(prefix), kind, name, version, confirmed=True)
-    return said.prefix, Claim(source, "A" if source is HERE else "vpnsrvB", said)
+    return said.prefix, RibRoute(source, "A" if source is HERE else "vpnsrvB", said)
 
 
 # -- status --
@@ -113,7 +113,7 @@ LINKS = [Link(5, "tun1", True, True, ()), Link(6, "eth1", True, False, ())]
 HOST12, HOST13, HOST2, NETWORK = map(
     Prefix.parse, ("10.9.0.12", "10.9.0.13", "10.9.0.2", "fd00:1::/64")
 )
-INSTALLED = Installed(
+INSTALLED = KernelState(
     nexthops={
         1: Nexthop(1, socket.AF_INET, 5, None),
         2: Nexthop(2, socket.AF_INET6, 6, Prefix.parse("fd00::5").address),

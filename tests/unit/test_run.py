@@ -15,7 +15,7 @@ import pytest
 
 from cuberouted.control import ask, is_served
 from cuberouted.report import Status
-from cuberouted.routing.capability import missing_capability
+from cuberouted.routing.linux.capability import missing_capability
 from cuberouted.run import JournalFormatter
 
 needs_privilege = pytest.mark.skipif(

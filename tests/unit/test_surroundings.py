@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from cuberouted.model import Kind, Prefix
-from cuberouted.routing.paths import Path
+from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.surroundings import (
     NO_SESSION,
     Surroundings,
@@ -83,23 +83,23 @@ def test_nobody_may_claim_our_addresses_the_peers_or_another_server_s():
 
 def test_peers_are_where_their_interfaces_are_and_what_is_missing_is_told():
     found = look()
-    assert found.paths["B", V4] == Path(V4, TUN1.index, None)
-    assert found.paths["C", V6] == Path(V6, TUN2.index, None)
+    assert found.nexthops["B", V4] == ResolvedNexthop(V4, TUN1.index, None)
+    assert found.nexthops["C", V6] == ResolvedNexthop(V6, TUN2.index, None)
     assert found.missing == ()
     down = look(links=(ETH0, TUN1, link("tun2", running=False)))
-    assert down.paths.keys() == {("B", V4), ("B", V6)}
+    assert down.nexthops.keys() == {("B", V4), ("B", V6)}
     assert down.missing == ("tun0", "tun2")
 
 
 def test_a_second_peer_behind_one_tunnel_gets_no_routes_and_is_told_so():
     text = THREE_SERVERS.replace("tun2", "tun1")
     found = look(text)
-    assert {name for name, _ in found.paths} == {"B"}
+    assert {name for name, _ in found.nexthops} == {"B"}
     (mistake,) = found.mistakes
     assert mistake.startswith("peer C: the point-to-point interface tun1 leads to peer B already;")
     shared = link("tun1", "10.200.200.1/16", point_to_point=False)
     ethernet = look(text, links=(TUN0, shared))
-    assert {name for name, _ in ethernet.paths} == {"B", "C"}
+    assert {name for name, _ in ethernet.nexthops} == {"B", "C"}
     assert ethernet.mistakes == ()
 
 
@@ -144,7 +144,7 @@ def test_only_where_there_are_several_openvpns_their_devices_are_led_to():
     assert [n.name for n in neighbours(two)] == ["B", "C", "openvpn udp", "openvpn tcp"]
     tun9 = link("tun9", "10.101.0.1/24")
     found = survey(two, (*LINKS, tun9), {}, Surroundings())
-    assert found.paths["openvpn tcp", V4] == Path(V4, tun9.index, None)
+    assert found.nexthops["openvpn tcp", V4] == ResolvedNexthop(V4, tun9.index, None)
     assert written(found.policy.allowed) == ["10.100.100.0/24", "fd00:1::/64", "10.101.0.0/24"]
     assert found.data_addresses == {"tun0": "10.100.100.101", "tun9": "10.101.0.1"}
     assert data_interfaces(two) == ("tun0", "tun9")

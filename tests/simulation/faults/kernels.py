@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import trio
 
 from cuberouted.model import Prefix, format_address
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.values import Change, Nexthop, Verb
-from tests.fakes.kernel_world import Place
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import Change, Nexthop, Op
+from tests.fakes.kernel_state import Place
 from tests.fakes.server import METRIC, PROTOCOL
 from tests.simulation.faults.networks import is_cut
 from tests.simulation.faults.registry import aftermath, between, fault, one_of, two_nodes
@@ -190,7 +190,7 @@ async def kernel_refuses(world: World) -> bool:
     number, share = world.dice.choice(REFUSALS), world.dice.choice((0.1, 0.5, 1.0))
 
     def refuses(change: Change) -> int:
-        if change.verb is Verb.DELETE and number == errno.EEXIST:
+        if change.op is Op.DELETE and number == errno.EEXIST:
             return 0
         if isinstance(change.what, Nexthop) and share == 1.0 and number == errno.EEXIST:
             return 0  # every id in the world is in use: not worth a promise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cuberouted.config import Config, parse
 from cuberouted.model import Prefix
-from cuberouted.routing.values import Address, Link
+from cuberouted.routing.types import Address, Link
 
 BASE = "node = A\ndata_interface = tun0\n"
 TWO_SERVERS = "mgmt_interface = tun1\nremote_mgmt_ip = 10.200.200.5\n"

@@ -133,7 +133,7 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
 ]
 
 
-def joined(events: Iterable[Event]) -> list[Event]:
+def merged(events: Iterable[Event]) -> list[Event]:
     """The events, with neighbouring rows in one."""
     whole: list[Event] = []
     for event in events:
@@ -149,7 +149,7 @@ def events_of(asked: Sequence[Command], chunks: Iterable[bytes]) -> list[Event]:
     management = ManagementProtocol()
     for command in asked:
         management.send(command)
-    return joined(event for chunk in chunks for event in management.receive(chunk))
+    return merged(event for chunk in chunks for event in management.receive(chunk))
 
 
 @pytest.mark.parametrize(("asked", "data", "expected"), CASES)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from cuberouted.routing.port import KernelError, KernelPort
-from tests.conformance_kernel import CHECKS, METRIC, PROTOCOL, TABLES, Check
+from cuberouted.routing.kernel_api import KernelApi, KernelError
+from tests.fakes.conformance import CHECKS, METRIC, PROTOCOL, TABLES, Check
 from tests.fakes.kernel import FakeKernel
-from tests.kernel_world import MAIN, World
+from tests.fakes.kernel_driver import MAIN, KernelDriver
 
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_kernel_keeps_its_promise(check: Check, table: int) -> None:
     kernel = FakeKernel(table, METRIC, PROTOCOL)
-    port: KernelPort = kernel
-    world: World = kernel
+    port: KernelApi = kernel
+    world: KernelDriver = kernel
     await check(port, world, table)
 
 
@@ -32,5 +32,5 @@ async def test_lost_notices_are_told_as_lost() -> None:
     kernel = FakeKernel(MAIN, METRIC, PROTOCOL)
     kernel.add_tunnel("tun0")
     kernel.lose_notices()
-    notices = await kernel.notices()
+    notices = await kernel.events()
     assert (notices.links, notices.lost) == (False, True)

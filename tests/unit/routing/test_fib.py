@@ -7,27 +7,27 @@ from hypothesis import strategies as st
 
 from cuberouted.model import Prefix
 from cuberouted.routing.fib import Fib
+from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Target
-from cuberouted.routing.paths import Path
-from cuberouted.routing.values import (
+from cuberouted.routing.types import (
     Change,
+    ChangeError,
     ForeignRoute,
-    Installed,
+    KernelState,
     Nexthop,
-    Refusal,
+    Op,
     Route,
     StrayRoute,
-    Verb,
 )
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 CLIENTS_B, SERVERS_B = Target("B", V4, to_server=False), Target("B", V4, to_server=True)
 CLIENTS_C = Target("C", V4, to_server=False)
-TUN1, TUN2 = Path(V4, 5, None), Path(V4, 6, None)
-PATHS: dict[tuple[str, int], Path] = {
+TUN1, TUN2 = ResolvedNexthop(V4, 5, None), ResolvedNexthop(V4, 6, None)
+PATHS: dict[tuple[str, int], ResolvedNexthop] = {
     ("B", V4): TUN1,
     ("C", V4): TUN2,
-    ("B", V6): Path(V6, 5, None),
+    ("B", V6): ResolvedNexthop(V6, 5, None),
 }
 HOST1, HOST2, SERVER = map(Prefix.parse, ("10.1.0.1", "10.1.0.2", "10.1.0.254"))
 OURS = Prefix.parse("10.1.0.99").address
@@ -47,35 +47,35 @@ class KernelModel:
         for change in changes:
             self.log.append(change)
             match change:
-                case Change(Verb.ADD, Nexthop() as nexthop):
+                case Change(Op.ADD, Nexthop() as nexthop):
                     assert nexthop.id not in self.nexthops
                     self.nexthops[nexthop.id] = nexthop
-                case Change(Verb.REPLACE, Nexthop() as nexthop):
+                case Change(Op.REPLACE, Nexthop() as nexthop):
                     assert self.nexthops[nexthop.id].family == nexthop.family
                     self.nexthops[nexthop.id] = nexthop
-                case Change(Verb.DELETE, Nexthop(id=gone)):
+                case Change(Op.DELETE, Nexthop(id=gone)):
                     del self.nexthops[gone]
                     self.routes = {p: r for p, r in self.routes.items() if r.nexthop != gone}
-                case Change(Verb.ADD, Route() as route):
+                case Change(Op.ADD, Route() as route):
                     assert route.prefix not in self.routes
                     assert route.nexthop in self.nexthops
                     self.routes[route.prefix] = route
-                case Change(Verb.DELETE, Route() as route):
+                case Change(Op.DELETE, Route() as route):
                     assert self.routes.pop(route.prefix) == route
 
     def follow(self, wanted):
-        self.fib.want(wanted, wanted.get)
+        self.fib.set_desired(wanted, wanted.get)
         changes = self.fib.changes(wanted)
         self.apply(changes)
-        assert not self.fib.done(changes, [], NOW)
+        assert not self.fib.acknowledge(changes, [], NOW)
         return changes
 
     def rescan(self, paths=PATHS, sources=SOURCES):
-        found = Installed(dict(self.nexthops), dict(self.routes))
-        self.apply(self.fib.scanned(found, paths, sources, NOW))
-        changes = self.fib.changes(self.fib.everything())
+        found = KernelState(dict(self.nexthops), dict(self.routes))
+        self.apply(self.fib.resync(found, paths, sources, NOW))
+        changes = self.fib.changes(self.fib.prefixes())
         self.apply(changes)
-        self.fib.done(changes, [], NOW)
+        self.fib.acknowledge(changes, [], NOW)
         return changes
 
     def leads(self):
@@ -84,7 +84,7 @@ class KernelModel:
 
 def new_fib():
     fib = Fib(METRIC)
-    assert fib.scanned(Installed({}, {}), PATHS, SOURCES, NOW) == []
+    assert fib.resync(KernelState({}, {}), PATHS, SOURCES, NOW) == []
     return fib
 
 
@@ -115,7 +115,7 @@ def test_the_loss_of_a_peer_is_one_message_however_many_clients_it_has(kernel):
     clients = [Prefix.host(bytes((10, 1, 1, n))) for n in range(200)]
     kernel.follow(dict.fromkeys(clients, CLIENTS_B) | {SERVER: SERVERS_B})
     [change] = kernel.follow(dict.fromkeys(clients, None))
-    assert change.verb is Verb.DELETE
+    assert change.op is Op.DELETE
     assert isinstance(change.what, Nexthop)
     assert kernel.leads() == {SERVER: TUN1.device}
     assert kernel.rescan() == []
@@ -129,14 +129,14 @@ def test_a_client_that_roams_from_a_peer_that_is_then_lost_keeps_its_new_route(k
 
 def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
-    [change] = kernel.rescan(PATHS | {("B", V4): Path(V4, 9, None)})
-    assert change.verb is Verb.REPLACE
+    [change] = kernel.rescan(PATHS | {("B", V4): ResolvedNexthop(V4, 9, None)})
+    assert change.op is Op.REPLACE
     assert kernel.leads() == {HOST1: 9, HOST2: 9}
 
 
 def test_a_path_of_another_family_is_another_nexthop(kernel):
     kernel.follow({HOST1: CLIENTS_B})
-    kernel.rescan(PATHS | {("B", V4): Path(V6, 9, bytes(16))})
+    kernel.rescan(PATHS | {("B", V4): ResolvedNexthop(V6, 9, bytes(16))})
     assert kernel.leads() == {HOST1: 9}
 
 
@@ -152,10 +152,10 @@ def test_only_a_servers_own_route_leads_to_a_neighbour_that_is_shunned(kernel, f
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
     kernel.follow(wanted)
     before = kernel.leads()
-    fib.nexthops.shun("B")
+    fib.nexthops.suppress("B")
     kernel.follow({})
     assert kernel.leads() == {HOST2: TUN2.device, SERVER: TUN1.device}
-    fib.nexthops.allow("B")
+    fib.nexthops.unsuppress("B")
     kernel.follow(wanted)
     assert kernel.leads() == before
 
@@ -180,29 +180,29 @@ def test_a_source_address_that_has_come_is_put_into_the_routes(kernel):
 def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
     restarted = Fib(METRIC)
-    restarted.scanned(Installed(kernel.nexthops, kernel.routes), PATHS, SOURCES, NOW)
+    restarted.resync(KernelState(kernel.nexthops, kernel.routes), PATHS, SOURCES, NOW)
     assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
-    restarted.want(wanted, wanted.get)
-    assert restarted.changes(restarted.everything()) == []
+    restarted.set_desired(wanted, wanted.get)
+    assert restarted.changes(restarted.prefixes()) == []
 
 
 def test_routes_towards_nobody_we_know_are_removed(kernel, fib):
     stranger = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
     stray = StrayRoute(HOST2, table=7, metric=3)
-    found = Installed({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
-    assert fib.scanned(found, PATHS, SOURCES, NOW) == [Change(Verb.DELETE, stray)]
+    found = KernelState({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
+    assert fib.resync(found, PATHS, SOURCES, NOW) == [Change(Op.DELETE, stray)]
     assert fib.adopted() == {}
-    assert fib.changes(fib.everything()) == [Change(Verb.DELETE, stranger)]
+    assert fib.changes(fib.prefixes()) == [Change(Op.DELETE, stranger)]
 
 
 def refuse(fib, changes, number, what):
-    refusals = [Refusal(c, number, "") for c in changes if isinstance(c.what, what)]
-    return fib.done(changes, refusals, NOW)
+    refusals = [ChangeError(c, number, "") for c in changes if isinstance(c.what, what)]
+    return fib.acknowledge(changes, refusals, NOW)
 
 
 def asked(fib, wanted):
-    fib.want(wanted, wanted.get)
+    fib.set_desired(wanted, wanted.get)
     return fib.changes(wanted)
 
 
@@ -211,26 +211,28 @@ def test_a_foreign_route_of_our_metric_is_a_conflict_until_it_has_gone(fib):
     assert refuse(fib, changes, errno.EEXIST, Route) == set()
     assert list(fib.conflicts()) == [HOST1]
     assert not fib.stale
-    assert [c.verb for c in fib.changes([HOST1])] == [Verb.ADD]
-    fib.done(fib.changes([HOST1]), [], NOW)
+    assert [c.op for c in fib.changes([HOST1])] == [Op.ADD]
+    fib.acknowledge(fib.changes([HOST1]), [], NOW)
     assert not fib.conflicts()
 
 
 @pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])
 def test_a_foreign_route_of_lower_metric_shadows_ours(fib, metric, shadowed):
     other = ForeignRoute(HOST1, 254, metric, 4, 3)
-    fib.done(asked(fib, {HOST1: CLIENTS_B}), [], NOW)
-    fib.foreign([other], [])
+    fib.acknowledge(asked(fib, {HOST1: CLIENTS_B}), [], NOW)
+    fib.foreign_changed([other], [])
     assert (HOST1 in fib.conflicts()) is shadowed
-    fib.foreign([], [other])
+    fib.foreign_changed([], [other])
     assert not fib.conflicts()
 
 
 def test_a_nexthop_id_in_use_sends_us_to_the_next(fib):
     changes = asked(fib, {HOST1: CLIENTS_B})
-    assert fib.done(changes, [Refusal(c, errno.EEXIST, "") for c in changes[:1]], NOW) == {HOST1}
+    assert fib.acknowledge(
+        changes, [ChangeError(c, errno.EEXIST, "") for c in changes[:1]], NOW
+    ) == {HOST1}
     again = fib.changes([HOST1])
-    assert again[0] == Change(Verb.ADD, Nexthop(FIRST_NEXTHOP_ID + 2, V4, TUN1.device, None))
+    assert again[0] == Change(Op.ADD, Nexthop(FIRST_NEXTHOP_ID + 2, V4, TUN1.device, None))
     assert again[-1].what.nexthop == FIRST_NEXTHOP_ID + 2
 
 
@@ -255,7 +257,9 @@ def test_what_is_gone_already_need_not_be_deleted(kernel, fib):
 
 targets = st.sampled_from([None, CLIENTS_B, CLIENTS_C, SERVERS_B])
 tables = st.dictionaries(st.sampled_from([HOST1, HOST2, SERVER]), targets)
-worlds = st.sampled_from([PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): Path(V4, 8, None)}])
+worlds = st.sampled_from(
+    [PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): ResolvedNexthop(V4, 8, None)}]
+)
 
 
 @given(st.lists(st.tuples(tables, worlds)))

@@ -13,10 +13,10 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-unt
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]
 
 from cuberouted.model import Prefix
-from cuberouted.routing import linkmsg, netlink
-from cuberouted.routing.linkmsg import AddressRow, LinkRow, Rule
-from cuberouted.routing.netlink import Message, NetlinkError
-from cuberouted.routing.values import Address, Link
+from cuberouted.routing.linux import linkmsg, netlink
+from cuberouted.routing.linux.linkmsg import AddressRow, LinkRow, Rule
+from cuberouted.routing.linux.netlink import NetlinkError, NetlinkMessage
+from cuberouted.routing.types import Address, Link
 
 UP, POINT_TO_POINT, LOWER_UP = 0x1, 0x10, 0x10000
 TENTATIVE, OPTIMISTIC = 0x40, 0x04
@@ -27,17 +27,19 @@ def packed(text: str) -> bytes:
     return Prefix.parse(text).address
 
 
-def address(length: int, *attributes: bytes, flags: int = 0, family: int | None = None) -> Message:
+def address(
+    length: int, *attributes: bytes, flags: int = 0, family: int | None = None
+) -> NetlinkMessage:
     size = len(attributes[0]) - 4
     family = family or (socket.AF_INET if size == 4 else socket.AF_INET6)
     body = struct.pack("=4BI", family, length, flags & 0xFF, 0, 3) + b"".join(attributes)
-    return Message(netlink.RTM_NEWADDR, 0, 1, 0, body)
+    return NetlinkMessage(netlink.RTM_NEWADDR, 0, 1, 0, body)
 
 
 def test_a_link_is_read() -> None:
     body = struct.pack("=BxHiII", 0, 65534, 3, UP | LOWER_UP, 0)
     body += netlink.attribute(IFLA_IFNAME, b"tun0\0\0\0\0")
-    row = linkmsg.read_link(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
+    row = linkmsg.read_link(NetlinkMessage(netlink.RTM_NEWLINK, 0, 1, 0, body))
     assert row == LinkRow(3, "tun0", UP | LOWER_UP)
 
 
@@ -54,7 +56,7 @@ def test_a_link_runs_when_up_with_a_carrier(
     flags: int, running: bool, point_to_point: bool
 ) -> None:
     here = Address(packed("10.9.0.1"), Prefix.parse("10.9.0.0/24"))
-    [link] = linkmsg.joined([LinkRow(3, "tun0", flags)], [AddressRow(3, here), AddressRow(4, here)])
+    [link] = linkmsg.merged([LinkRow(3, "tun0", flags)], [AddressRow(3, here), AddressRow(4, here)])
     assert link == Link(3, "tun0", running, point_to_point, (here,))
 
 
@@ -109,7 +111,7 @@ READERS = (linkmsg.read_link, linkmsg.read_address, linkmsg.read_rule)
 def test_what_is_too_short_cannot_be_read(body: bytes) -> None:
     for read in READERS:
         with pytest.raises(NetlinkError):
-            read(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
+            read(NetlinkMessage(netlink.RTM_NEWLINK, 0, 1, 0, body))
 
 
 @given(
@@ -118,11 +120,11 @@ def test_what_is_too_short_cannot_be_read(body: bytes) -> None:
     st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=20)), max_size=4),
 )
 def test_garbage_is_read_or_refused(
-    read: Callable[[Message], object], header: bytes, attributes: list[tuple[int, bytes]]
+    read: Callable[[NetlinkMessage], object], header: bytes, attributes: list[tuple[int, bytes]]
 ) -> None:
     body = header + b"".join(netlink.attribute(kind, value) for kind, value in attributes)
     with contextlib.suppress(NetlinkError):
-        read(Message(netlink.RTM_NEWLINK, 0, 1, 0, body))
+        read(NetlinkMessage(netlink.RTM_NEWLINK, 0, 1, 0, body))
 
 
 def by_pyroute2(kind: type, data: bytes):

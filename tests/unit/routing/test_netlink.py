@@ -15,10 +15,16 @@ from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # type: ignore[import-unt
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]
 
 from cuberouted.model import Prefix
-from cuberouted.routing import netlink, routemsg
-from cuberouted.routing.netlink import NLMSG_DONE, NLMSG_ERROR, Message, NetlinkError, Verdict
-from cuberouted.routing.routemsg import RTM_DELROUTE, RTM_NEWROUTE, RouteRow, RouteWriter
-from cuberouted.routing.values import Nexthop, Route, StrayRoute
+from cuberouted.routing.linux import netlink, routemsg
+from cuberouted.routing.linux.netlink import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Ack,
+    NetlinkError,
+    NetlinkMessage,
+)
+from cuberouted.routing.linux.routemsg import RTM_DELROUTE, RTM_NEWROUTE, KernelRoute, RouteWriter
+from cuberouted.routing.types import Nexthop, Route, StrayRoute
 
 METRIC, PROTOCOL, VIA = 50, 201, 250_565_700
 TABLES = (254, 1000, 4_000_000_000)
@@ -106,7 +112,7 @@ def test_what_was_written_is_read(prefix: Prefix, table: int, sourced: bool) -> 
     source = prefix.address if sourced else None
     packed = RouteWriter(table, METRIC, PROTOCOL).add(7, Route(prefix, VIA, source))
     [message] = netlink.messages(packed)
-    assert routemsg.read_route(message.body) == RouteRow(
+    assert routemsg.read_route(message.body) == KernelRoute(
         prefix, table, METRIC, PROTOCOL, 1, False, VIA, None, source
     )
 
@@ -124,7 +130,7 @@ def test_a_route_that_pyroute2_wrote_is_read() -> None:
     ]
     message.encode()
     [framed] = netlink.messages(bytes(message.data))
-    assert routemsg.read_route(framed.body) == RouteRow(
+    assert routemsg.read_route(framed.body) == KernelRoute(
         Prefix.parse("10.9.4.0/24"), 77, 20, 186, 6, True, 0, 3, bytes((10, 9, 4, 2))
     )
 
@@ -167,8 +173,8 @@ def test_a_nexthop_is_named_with_an_empty_header() -> None:
     nexthop = Nexthop(VIA, socket.AF_INET, 3, None)
     [delete] = netlink.messages(routemsg.delete_nexthop(7, nexthop))
     [get] = netlink.messages(routemsg.get_nexthop(8, VIA))
-    assert delete == Message(105, REQUEST, 7, 0, body)
-    assert get == Message(106, REQUEST, 8, 0, body)
+    assert delete == NetlinkMessage(105, REQUEST, 7, 0, body)
+    assert get == NetlinkMessage(106, REQUEST, 8, 0, body)
 
 
 def test_a_dump_of_routes_is_narrowed_in_the_request() -> None:
@@ -187,43 +193,43 @@ def words(text_: bytes) -> bytes:
     ("message", "expected"),
     [
         # an acknowledgement repeats our header, and with it nothing else
-        (Message(NLMSG_ERROR, 0x100, 5, 1, struct.pack("=i", 0) + bytes(16)), Verdict(5, 0, "")),
+        (NetlinkMessage(NLMSG_ERROR, 0x100, 5, 1, struct.pack("=i", 0) + bytes(16)), Ack(5, 0, "")),
         (
-            Message(
+            NetlinkMessage(
                 NLMSG_ERROR, 0x300, 5, 1, struct.pack("=i", -22) + bytes(16) + words(b"No such id")
             ),
-            Verdict(5, errno.EINVAL, "No such id"),
+            Ack(5, errno.EINVAL, "No such id"),
         ),
         # one that is not capped repeats all of our request, here of 18 bytes
         (
-            Message(
+            NetlinkMessage(
                 NLMSG_ERROR,
                 0x200,
                 5,
                 1,
                 struct.pack("=iI", -17, 18) + bytes(16) + words(b"taken"),
             ),
-            Verdict(5, errno.EEXIST, "taken"),
+            Ack(5, errno.EEXIST, "taken"),
         ),
-        (Message(NLMSG_DONE, 0x2, 6, 1, struct.pack("=i", 0)), Verdict(6, 0, "")),
+        (NetlinkMessage(NLMSG_DONE, 0x2, 6, 1, struct.pack("=i", 0)), Ack(6, 0, "")),
         (
-            Message(NLMSG_DONE, 0x202, 6, 1, struct.pack("=i", -2) + words(b"no table")),
-            Verdict(6, errno.ENOENT, "no table"),
+            NetlinkMessage(NLMSG_DONE, 0x202, 6, 1, struct.pack("=i", -2) + words(b"no table")),
+            Ack(6, errno.ENOENT, "no table"),
         ),
     ],
 )
-def test_a_verdict_is_read_with_the_kernels_words(message: Message, expected: Verdict) -> None:
-    assert netlink.verdict(message) == expected
+def test_a_verdict_is_read_with_the_kernels_words(message: NetlinkMessage, expected: Ack) -> None:
+    assert netlink.read_ack(message) == expected
 
 
 def test_a_verdict_without_words_is_told_in_those_of_its_errno() -> None:
-    assert Verdict(1, errno.EEXIST, "").said == "File exists"
-    assert Verdict(1, errno.EEXIST, "taken").said == "taken"
+    assert Ack(1, errno.EEXIST, "").said == "File exists"
+    assert Ack(1, errno.EEXIST, "taken").said == "taken"
 
 
 def test_several_messages_are_read_in_order() -> None:
     parts = [netlink.frame(n, 16 + n, n, bytes(4 * n)) for n in range(5)]
-    expected = [Message(16 + n, n, n, 0, bytes(4 * n)) for n in range(5)]
+    expected = [NetlinkMessage(16 + n, n, n, 0, bytes(4 * n)) for n in range(5)]
     assert list(netlink.messages(b"".join(parts))) == expected
 
 
@@ -259,10 +265,12 @@ def test_a_malformed_nexthop_is_no_nexthop(body: bytes) -> None:
         routemsg.read_nexthop(body)
 
 
-@pytest.mark.parametrize("message", [Message(2, 0x300, 1, 0, bytes(3)), Message(2, 0, 1, 0, b"")])
-def test_a_malformed_verdict_is_no_verdict(message: Message) -> None:
+@pytest.mark.parametrize(
+    "message", [NetlinkMessage(2, 0x300, 1, 0, bytes(3)), NetlinkMessage(2, 0, 1, 0, b"")]
+)
+def test_a_malformed_verdict_is_no_verdict(message: NetlinkMessage) -> None:
     with pytest.raises(NetlinkError):
-        netlink.verdict(message)
+        netlink.read_ack(message)
 
 
 @given(st.binary(max_size=300))
@@ -277,7 +285,7 @@ def test_garbage_is_read_to_its_end_or_refused(data: bytes) -> None:
 @given(st.lists(st.binary(min_size=4, max_size=40), max_size=8), st.integers(0, 200))
 def test_a_message_cut_short_is_refused_or_shorter(bodies: list[bytes], cut: int) -> None:
     whole = b"".join(netlink.frame(1, RTM_NEWROUTE, 0, body[: len(body) & ~3]) for body in bodies)
-    given_: list[Message] = []
+    given_: list[NetlinkMessage] = []
     with contextlib.suppress(NetlinkError):
         given_.extend(netlink.messages(whole[:cut]))
     assert given_ == list(netlink.messages(whole))[: len(given_)]
@@ -285,5 +293,5 @@ def test_a_message_cut_short_is_refused_or_shorter(bodies: list[bytes], cut: int
 
 def _read_all(data: bytes) -> None:
     for message in netlink.messages(data):
-        netlink.verdict(message)
+        netlink.read_ack(message)
         routemsg.read_route(message.body)

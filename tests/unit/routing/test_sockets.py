@@ -10,18 +10,24 @@ import pytest
 import trio
 import trio.testing
 
-from cuberouted.routing import netlink
-from cuberouted.routing.netlink import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Message, Verdict
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.sockets import ROUNDS, Requests
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.linux import netlink
+from cuberouted.routing.linux.netlink import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Ack,
+    NetlinkMessage,
+)
+from cuberouted.routing.linux.sockets import MAX_DUMP_TRIES, NetlinkSocket
 
 ROW = 24
 
 
-class Scripted(Requests):
+class Scripted(NetlinkSocket):
     """Answers from a script instead of the kernel; each part is what one receive gives."""
 
-    def __init__(self, *script: list[Message]) -> None:
+    def __init__(self, *script: list[NetlinkMessage]) -> None:
         super().__init__()
         self.close()
         self.sent: list[bytes] = []
@@ -30,25 +36,25 @@ class Scripted(Requests):
     def _send(self, data: bytes) -> None:
         self.sent.append(data)
 
-    def _receive(self) -> list[Message]:
+    def _receive(self) -> list[NetlinkMessage]:
         if not self._script:
             raise KernelError("the kernel's answer was lost")
         return self._script.pop(0)
 
 
-def row(seq: int, body: bytes, flags: int = 0) -> Message:
-    return Message(ROW, flags, seq, 0, body)
+def row(seq: int, body: bytes, flags: int = 0) -> NetlinkMessage:
+    return NetlinkMessage(ROW, flags, seq, 0, body)
 
 
-def done(seq: int, code: int = 0, flags: int = 0) -> Message:
-    return Message(NLMSG_DONE, flags, seq, 0, struct.pack("=i", -code))
+def done(seq: int, code: int = 0, flags: int = 0) -> NetlinkMessage:
+    return NetlinkMessage(NLMSG_DONE, flags, seq, 0, struct.pack("=i", -code))
 
 
-def refusal(seq: int, code: int) -> Message:
-    return Message(NLMSG_ERROR, 0x100, seq, 0, struct.pack("=i", -code) + bytes(16))
+def refusal(seq: int, code: int) -> NetlinkMessage:
+    return NetlinkMessage(NLMSG_ERROR, 0x100, seq, 0, struct.pack("=i", -code) + bytes(16))
 
 
-async def dumped(requests: Requests) -> list[bytes]:
+async def dumped(requests: NetlinkSocket) -> list[bytes]:
     return await requests.dump(lambda seq: bytes([seq]), lambda message: message.body or None)
 
 
@@ -78,14 +84,14 @@ async def test_an_interrupted_dump_is_asked_for_again(
 async def test_a_dump_that_is_always_interrupted_is_given_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    requests = Scripted(*[[done(n + 1, flags=NLM_F_DUMP_INTR)] for n in range(ROUNDS)])
+    requests = Scripted(*[[done(n + 1, flags=NLM_F_DUMP_INTR)] for n in range(MAX_DUMP_TRIES)])
     with pytest.raises(KernelError, match="changed while it was read"):
         await dumped(requests)
-    assert len(requests.sent) == ROUNDS
+    assert len(requests.sent) == MAX_DUMP_TRIES
 
 
 @pytest.mark.parametrize("end", [done(1, errno.ENOENT), refusal(1, errno.ENOENT)])
-async def test_a_refused_dump_tells_the_errno(end: Message) -> None:
+async def test_a_refused_dump_tells_the_errno(end: NetlinkMessage) -> None:
     with pytest.raises(KernelError, match="No such file or directory") as caught:
         await dumped(Scripted([row(1, b"a")], [end]))
     assert caught.value.errno == errno.ENOENT
@@ -95,7 +101,7 @@ async def test_a_cancelled_dump_is_read_to_its_end() -> None:
     requests = Scripted([row(1, b"a")], [row(1, b"b")], [done(1)], [row(2, b"c"), done(2)])
     with trio.CancelScope() as scope:
 
-        def read(message: Message) -> bytes:
+        def read(message: NetlinkMessage) -> bytes:
             scope.cancel()
             return message.body
 
@@ -105,7 +111,7 @@ async def test_a_cancelled_dump_is_read_to_its_end() -> None:
 
 
 async def test_a_dump_whose_reader_fails_is_read_to_its_end() -> None:
-    def read(message: Message) -> bytes:
+    def read(message: NetlinkMessage) -> bytes:
         raise ValueError(message.body)
 
     requests = Scripted([row(1, b"a")], [done(1)], [row(2, b"c"), done(2)])
@@ -119,19 +125,19 @@ async def test_changes_end_with_a_fence_whose_answer_is_the_last() -> None:
         [refusal(77, errno.EPERM), refusal(2, errno.EEXIST)],
         [refusal(3, errno.ESRCH), refusal(4, 0)],
     )
-    seqs = requests.numbers(3)
+    seqs = requests.next_seqs(3)
     assert requests.change([b"one", b"two", b"three"], seqs) == [
-        Verdict(2, errno.EEXIST, ""),
-        Verdict(3, errno.ESRCH, ""),
+        Ack(2, errno.EEXIST, ""),
+        Ack(3, errno.ESRCH, ""),
     ]
-    assert requests.sent == [b"onetwothree" + netlink.fence(4)]
+    assert requests.sent == [b"onetwothree" + netlink.ack_barrier(4)]
 
 
 async def test_a_lost_answer_is_an_error_and_no_wait() -> None:
     requests = Scripted([refusal(1, errno.EEXIST)])
     with pytest.raises(KernelError, match="lost"):
-        requests.change([b"one"], requests.numbers(1))
-    with closing(Requests()) as real, pytest.raises(KernelError, match="answer was lost"):
+        requests.change([b"one"], requests.next_seqs(1))
+    with closing(NetlinkSocket()) as real, pytest.raises(KernelError, match="answer was lost"):
         real.ask(lambda seq: netlink.frame(seq, netlink.NLMSG_NOOP, 0, b""))
     with pytest.raises(KernelError, match="cannot ask the kernel"):
         real.ask(lambda seq: netlink.frame(seq, netlink.NLMSG_NOOP, 0, b""))
@@ -139,6 +145,6 @@ async def test_a_lost_answer_is_an_error_and_no_wait() -> None:
 
 async def test_numbers_begin_anew_before_they_run_out() -> None:
     requests = Scripted()
-    assert requests.numbers(2**31 - 3) == range(1, 2**31 - 2)
-    assert requests.numbers(2) == range(2**31 - 2, 2**31)
-    assert requests.numbers(2) == range(1, 3)
+    assert requests.next_seqs(2**31 - 3) == range(1, 2**31 - 2)
+    assert requests.next_seqs(2) == range(2**31 - 2, 2**31)
+    assert requests.next_seqs(2) == range(1, 3)

@@ -10,13 +10,13 @@ import pytest
 import trio
 
 from cuberouted.model import Prefix
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.kernel_sync import CHUNK_PREFIXES, MAX_LOGGED_CONFLICTS, KernelSync
+from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
-from cuberouted.routing.paths import Path
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.router import MOST_LINES, SLICE, Router
-from cuberouted.routing.values import Installed, Refusal, Route
+from cuberouted.routing.types import ChangeError, KernelState, Route
 from tests.fakes.kernel import FakeKernel
-from tests.kernel_world import MAIN
+from tests.fakes.kernel_driver import MAIN
 
 V4 = socket.AF_INET
 METRIC, PROTOCOL = 50, 201
@@ -39,7 +39,7 @@ class OddKernel(FakeKernel):
             await trio.sleep(self.seconds)
         refused = [c for c in changes if self.refusing and isinstance(c.what, Route)]
         more = await super().apply([c for c in changes if c not in refused])
-        return (*more, *(Refusal(change, errno.EPERM, "") for change in refused))
+        return (*more, *(ChangeError(change, errno.EPERM, "") for change in refused))
 
 
 class Scene:
@@ -49,28 +49,30 @@ class Scene:
         self.kernel = OddKernel(MAIN, METRIC, PROTOCOL)
         devices = {name: self.kernel.add_tunnel(f"to-{name}") for name in "BC"}
         self.names = {index: name for name, index in devices.items()}
-        self.paths = {(name, V4): Path(V4, index, None) for name, index in devices.items()}
+        self.paths = {
+            (name, V4): ResolvedNexthop(V4, index, None) for name, index in devices.items()
+        }
         self.wanted = {}
         self.stale = 0
-        self.router = self.new_router()
+        self.kernel_sync = self.new_router()
 
     def new_router(self):
-        return Router(self.kernel, METRIC, self.wanted.get, self.on_stale)
+        return KernelSync(self.kernel, METRIC, self.wanted.get, self.on_stale)
 
     def on_stale(self):
         self.stale += 1
 
     async def lead(self, targets):
         self.wanted.update(targets)
-        await self.router.follow(targets)
+        await self.kernel_sync.sync(targets)
 
     async def forget(self, *prefixes):
         for prefix in prefixes:
             del self.wanted[prefix]
-        await self.router.follow(prefixes)
+        await self.kernel_sync.sync(prefixes)
 
     async def rescan(self):
-        await self.router.rescan(self.paths, ())
+        await self.kernel_sync.rescan(self.paths, ())
 
     @property
     def routes(self):
@@ -91,7 +93,7 @@ async def test_routes_are_there_when_follow_returns(scene):
     await scene.lead({host(1): TO_C})
     assert scene.routes == {host(1): "C", host(2): "C"}
     await scene.forget(host(1), host(2))
-    assert scene.kernel.installed == Installed({}, {}, ())
+    assert scene.kernel.installed == KernelState({}, {}, ())
     assert scene.stale == 0
 
 
@@ -141,7 +143,7 @@ async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(sce
 
 async def test_a_client_of_our_own_waits_for_no_other_task(scene):
     with trio.testing.assert_no_checkpoints():
-        await scene.router.follow([host(1)])
+        await scene.kernel_sync.sync([host(1)])
 
 
 async def test_other_tasks_have_their_turn_during_a_large_change(scene):
@@ -155,15 +157,15 @@ async def test_other_tasks_have_their_turn_during_a_large_change(scene):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
-        await scene.lead(dict.fromkeys(map(host, range(3 * SLICE)), TO_B))
+        await scene.lead(dict.fromkeys(map(host, range(3 * CHUNK_PREFIXES)), TO_B))
         nursery.cancel_scope.cancel()
-    assert len(scene.routes) == 3 * SLICE
+    assert len(scene.routes) == 3 * CHUNK_PREFIXES
     assert turns >= 3
 
 
 async def test_a_neighbour_s_routes_go_at_once_while_its_claims_take_their_time(scene):
     await scene.lead({host(1): TO_B, host(2): TO_B, host(3): TO_C, host(4): TO_SERVER_B})
-    async with scene.router.without("B"):
+    async with scene.kernel_sync.withdraw_first("B"):
         assert scene.routes == {host(3): "C", host(4): "B"}
         await scene.rescan()
         await scene.lead({host(2): TO_C, host(5): TO_B})
@@ -188,7 +190,7 @@ async def test_routes_of_an_earlier_run_are_adopted_and_left_as_they_are(scene):
     before = scene.kernel.installed
     later = scene.new_router()
     assert await later.adopt(scene.paths, ()) == {TO_B: [host(1)], TO_C: [host(2)]}
-    await later.follow([host(1), host(2)])
+    await later.sync([host(1), host(2)])
     assert scene.kernel.installed == before
 
 
@@ -196,7 +198,7 @@ async def test_a_stray_of_ours_goes_with_the_first_scan(scene):
     scene.kernel.add_route("10.9.0.1/32", "to-B", metric=99, protocol=PROTOCOL)
     assert scene.kernel.installed.strays
     await scene.rescan()
-    assert scene.kernel.installed == Installed({}, {}, ())
+    assert scene.kernel.installed == KernelState({}, {}, ())
 
 
 async def test_a_route_of_somebody_else_is_told_once_and_ours_goes_in_when_it_has_gone(
@@ -209,10 +211,10 @@ async def test_a_route_of_somebody_else_is_told_once_and_ours_goes_in_when_it_ha
     assert scene.routes == {host(2): "B"}
     told = "10.100.0.1/32: a route of somebody else has metric 50; that one is left alone"
     assert [record.message for record in caplog.records] == [f"route {told}"]
-    await scene.kernel.notices()
+    await scene.kernel.events()
     scene.kernel.remove_route(str(host(1)), metric=METRIC)
-    notices = await scene.kernel.notices()
-    await scene.router.heed(notices.appeared, notices.vanished)
+    notices = await scene.kernel.events()
+    await scene.kernel_sync.foreign_changed(notices.added, notices.deleted)
     assert scene.routes == {host(1): "B", host(2): "B"}
     assert caplog.records[-1].message == "routes: all conflicts are over"
 
@@ -221,12 +223,12 @@ async def test_foreign_routes_that_shadow_ours_are_found_and_summed_up(scene, ca
     await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
     for number in range(20):
         scene.kernel.add_route(str(host(number)), "to-C", metric=10)
-    await scene.router.look_for_foreign(lambda _: True)
-    assert len(scene.router.fib.conflicts()) == 20
-    assert len(caplog.records) == MOST_LINES + 1
-    assert caplog.records[-1].message == f"routes: {20 - MOST_LINES} more conflicts"
-    await scene.router.look_for_foreign(lambda _: False)
-    assert scene.router.fib.conflicts() == {}
+    await scene.kernel_sync.rescan_foreign(lambda _: True)
+    assert len(scene.kernel_sync.fib.conflicts()) == 20
+    assert len(caplog.records) == MAX_LOGGED_CONFLICTS + 1
+    assert caplog.records[-1].message == f"routes: {20 - MAX_LOGGED_CONFLICTS} more conflicts"
+    await scene.kernel_sync.rescan_foreign(lambda _: False)
+    assert scene.kernel_sync.fib.conflicts() == {}
 
 
 async def test_a_nexthop_id_in_use_sends_us_to_the_next(scene):

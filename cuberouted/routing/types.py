@@ -77,7 +77,7 @@ class ForeignRoute(NamedTuple):
 
 
 @attrs.frozen
-class Installed:
+class KernelState:
     """What one dump found of ours."""
 
     nexthops: Mapping[int, Nexthop]
@@ -85,7 +85,7 @@ class Installed:
     strays: tuple[StrayRoute, ...] = ()
 
 
-class Verb(enum.StrEnum):
+class Op(enum.StrEnum):
     """What to do. ADD never replaces (NLM_F_EXCL); REPLACE is for nexthops alone."""
 
     ADD = "add"
@@ -96,11 +96,11 @@ class Verb(enum.StrEnum):
 class Change(NamedTuple):
     """One thing to do in the kernel."""
 
-    verb: Verb
+    op: Op
     what: Nexthop | Route | StrayRoute
 
 
-class Refusal(NamedTuple):
+class ChangeError(NamedTuple):
     """A change that the kernel refused. ``why`` is the kernel's extended message, or empty."""
 
     change: Change
@@ -109,7 +109,7 @@ class Refusal(NamedTuple):
 
 
 @attrs.frozen
-class Notices:
+class KernelEvents:
     """What the kernel has told since it was last asked, our own changes left out.
 
     ``links``: a link or an address changed. ``ours``: a route, nexthop or rule that bears
@@ -120,10 +120,10 @@ class Notices:
     links: bool = False
     ours: bool = False
     lost: bool = False
-    appeared: tuple[ForeignRoute, ...] = ()
-    vanished: tuple[ForeignRoute, ...] = ()
+    added: tuple[ForeignRoute, ...] = ()
+    deleted: tuple[ForeignRoute, ...] = ()
 
 
-def described(what: Nexthop | Route | StrayRoute) -> str:
+def describe(what: Nexthop | Route | StrayRoute) -> str:
     """What a change is about, for people."""
     return f"nexthop {what.id}" if isinstance(what, Nexthop) else f"route {what.prefix}"

@@ -1,7 +1,7 @@
 """What every kernel must do that the daemon is given, the real one and the fake.
 
 Each check has a kernel that keeps routes in *table*, with METRIC and PROTOCOL, and holds
-none yet; and its world. Source: `port.KernelPort`.
+none yet; and its world. Source: `port.KernelApi`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from socket import AF_INET, AF_INET6, inet_pton
 import trio
 
 from cuberouted.model import Prefix
+from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.port import KernelPort
-from cuberouted.routing.values import (
+from cuberouted.routing.types import (
     Address,
     Change,
+    ChangeError,
     ForeignRoute,
+    KernelEvents,
     Link,
     Nexthop,
-    Notices,
-    Refusal,
+    Op,
     Route,
     StrayRoute,
-    Verb,
 )
-from tests.kernel_world import MAIN, STATIC, World
+from tests.fakes.kernel_driver import MAIN, STATIC, KernelDriver
 
 METRIC, PROTOCOL = 50, 201
 
@@ -36,7 +36,7 @@ TABLES = (MAIN, 1000)
 
 ELSEWHERE = 1001
 
-Check = Callable[[KernelPort, World, int], Awaitable[None]]
+Check = Callable[[KernelApi, KernelDriver, int], Awaitable[None]]
 
 VIA4, VIA6 = FIRST_NEXTHOP_ID, FIRST_NEXTHOP_ID + 2
 HOST4, HOST6 = "10.9.0.1/32", "fd09::1/128"
@@ -45,15 +45,15 @@ PATIENCE = 5.0
 
 
 def add(what: Nexthop | Route) -> Change:
-    return Change(Verb.ADD, what)
+    return Change(Op.ADD, what)
 
 
 def replace(what: Nexthop) -> Change:
-    return Change(Verb.REPLACE, what)
+    return Change(Op.REPLACE, what)
 
 
 def delete(what: Nexthop | Route | StrayRoute) -> Change:
-    return Change(Verb.DELETE, what)
+    return Change(Op.DELETE, what)
 
 
 def route(prefix: str, nexthop: int, source: str | None = None) -> Route:
@@ -61,37 +61,37 @@ def route(prefix: str, nexthop: int, source: str | None = None) -> Route:
     return Route(Prefix.parse(prefix), nexthop, packed)
 
 
-def errors(refusals: tuple[Refusal, ...]) -> list[str]:
+def errors(refusals: tuple[ChangeError, ...]) -> list[str]:
     return [errno.errorcode[refusal.errno] for refusal in refusals]
 
 
-async def heard(kernel: KernelPort, world: World, device: str) -> Notices:
+async def heard(kernel: KernelApi, world: KernelDriver, device: str) -> KernelEvents:
     """All that the kernel has told so far: what comes before a route that is added now."""
     mark = "203.0.113.9/32"
     world.add_route(mark, device, 7)
     world.remove_route(mark, 7)
-    came: list[Notices] = []
+    came: list[KernelEvents] = []
     with trio.fail_after(PATIENCE):
-        while not any(route.prefix == Prefix.parse(mark) for n in came for route in n.vanished):
-            came.append(await kernel.notices())
-    return Notices(
+        while not any(route.prefix == Prefix.parse(mark) for n in came for route in n.deleted):
+            came.append(await kernel.events())
+    return KernelEvents(
         links=any(n.links for n in came),
         ours=any(n.ours for n in came),
         lost=any(n.lost for n in came),
-        appeared=tuple(r for n in came for r in n.appeared if r.prefix != Prefix.parse(mark)),
-        vanished=tuple(r for n in came for r in n.vanished if r.prefix != Prefix.parse(mark)),
+        added=tuple(r for n in came for r in n.added if r.prefix != Prefix.parse(mark)),
+        deleted=tuple(r for n in came for r in n.deleted if r.prefix != Prefix.parse(mark)),
     )
 
 
-async def until(kernel: KernelPort, told: Callable[[Notices], object]) -> Notices:
+async def until(kernel: KernelApi, told: Callable[[KernelEvents], object]) -> KernelEvents:
     """The first notices that tell what *told* looks for."""
     with trio.fail_after(PATIENCE):
-        while not told(notices := await kernel.notices()):
+        while not told(notices := await kernel.events()):
             pass
     return notices
 
 
-async def with_tunnel(kernel: KernelPort, world: World) -> tuple[Nexthop, Nexthop]:
+async def with_tunnel(kernel: KernelApi, world: KernelDriver) -> tuple[Nexthop, Nexthop]:
     """A tunnel tun0, and a nexthop of each family through it."""
     device = world.add_tunnel("tun0")
     via = Nexthop(VIA4, AF_INET, device, None), Nexthop(VIA6, AF_INET6, device, None)
@@ -103,7 +103,7 @@ async def with_tunnel(kernel: KernelPort, world: World) -> tuple[Nexthop, Nextho
 
 
 async def links_tell_their_kind_state_and_addresses(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     tun, eth = world.add_tunnel("tun0"), world.add_ethernet("eth7")
     world.add_address("tun0", "10.9.0.101/24")
@@ -118,7 +118,7 @@ async def links_tell_their_kind_state_and_addresses(
 
 
 async def a_link_runs_while_it_is_up_and_has_a_carrier(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     async def running() -> list[bool]:
         return [link.running for link in await kernel.links() if link.name == "tun0"]
@@ -135,7 +135,7 @@ async def a_link_runs_while_it_is_up_and_has_a_carrier(
 
 
 async def a_change_of_links_or_addresses_is_told(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     world.add_tunnel("tun0")
     await until(kernel, lambda n: n.links)
@@ -150,7 +150,7 @@ async def a_change_of_links_or_addresses_is_told(
 # -- changes, and how they are refused --
 
 
-async def what_is_added_is_found(kernel: KernelPort, world: World, table: int) -> None:
+async def what_is_added_is_found(kernel: KernelApi, world: KernelDriver, table: int) -> None:
     world.add_ethernet("eth7")
     device = world.add_tunnel("tun0")
     eth = next(link.index for link in await kernel.links() if link.name == "eth7")
@@ -177,7 +177,7 @@ async def what_is_added_is_found(kernel: KernelPort, world: World, table: int) -
     assert found.strays == ()
 
 
-async def what_is_deleted_is_gone(kernel: KernelPort, world: World, table: int) -> None:
+async def what_is_deleted_is_gone(kernel: KernelApi, world: KernelDriver, table: int) -> None:
     via = await with_tunnel(kernel, world)
     routes = [route(HOST4, VIA4), route("10.9.0.2/32", VIA4), route(HOST6, VIA6)]
     assert await kernel.apply([*map(add, routes)]) == ()
@@ -188,7 +188,7 @@ async def what_is_deleted_is_gone(kernel: KernelPort, world: World, table: int) 
 
 
 async def a_refused_change_stops_none_of_the_others(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await with_tunnel(kernel, world)
     first, second = route("10.9.0.1/32", VIA4), route("10.9.0.2/32", VIA4)
@@ -200,7 +200,7 @@ async def a_refused_change_stops_none_of_the_others(
 
 
 async def a_route_needs_its_nexthop_and_its_source(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await with_tunnel(kernel, world)
     changes = [
@@ -214,7 +214,9 @@ async def a_route_needs_its_nexthop_and_its_source(
     assert (await kernel.dump()).routes == {}
 
 
-async def a_nexthop_needs_a_running_device(kernel: KernelPort, world: World, table: int) -> None:
+async def a_nexthop_needs_a_running_device(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     down, dark = world.add_tunnel("tun0"), world.add_tunnel("tun1")
     world.set_up("tun0", False)
     world.set_carrier("tun1", False)
@@ -224,7 +226,9 @@ async def a_nexthop_needs_a_running_device(kernel: KernelPort, world: World, tab
     assert (await kernel.dump()).nexthops == {}
 
 
-async def what_is_not_there_cannot_be_deleted(kernel: KernelPort, world: World, table: int) -> None:
+async def what_is_not_there_cannot_be_deleted(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     device = world.add_tunnel("tun0")
     gone = [
         delete(route(HOST4, VIA4)),
@@ -237,7 +241,9 @@ async def what_is_not_there_cannot_be_deleted(kernel: KernelPort, world: World, 
     assert errors(refusals) == ["ESRCH", "ESRCH", "ESRCH", "ENOENT", "ENOENT"]
 
 
-async def a_replaced_nexthop_moves_its_routes(kernel: KernelPort, world: World, table: int) -> None:
+async def a_replaced_nexthop_moves_its_routes(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     via, _ = await with_tunnel(kernel, world)
     moved = via._replace(device=world.add_tunnel("tun1"))
     there = route(HOST4, VIA4)
@@ -247,7 +253,9 @@ async def a_replaced_nexthop_moves_its_routes(kernel: KernelPort, world: World, 
     assert found.routes == {there.prefix: there}
 
 
-async def many_changes_are_made_in_order(kernel: KernelPort, world: World, table: int) -> None:
+async def many_changes_are_made_in_order(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     via, _ = await with_tunnel(kernel, world)
     routes = [Route(Prefix.host((0x0A090000 + n).to_bytes(4)), VIA4, None) for n in range(1, 1200)]
     again = [add(r) for r in routes[::3]]
@@ -263,7 +271,9 @@ async def many_changes_are_made_in_order(kernel: KernelPort, world: World, table
 # -- what is not ours --
 
 
-async def foreign_routes_are_never_taken(kernel: KernelPort, world: World, table: int) -> None:
+async def foreign_routes_are_never_taken(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     await with_tunnel(kernel, world)
     for prefix, via in ((HOST4, VIA4), (HOST6, VIA6)):
         world.add_route(prefix, "tun0", METRIC, table=table)
@@ -277,7 +287,7 @@ async def foreign_routes_are_never_taken(kernel: KernelPort, world: World, table
 
 
 async def ours_goes_in_beside_a_foreign_route_of_another_metric(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await with_tunnel(kernel, world)
     for prefix, via in ((HOST4, VIA4), (HOST6, VIA6)):
@@ -291,7 +301,9 @@ async def ours_goes_in_beside_a_foreign_route_of_another_metric(
         assert sorted(r.metric for r in left) == [20, 70]
 
 
-async def foreign_nexthops_are_never_taken(kernel: KernelPort, world: World, table: int) -> None:
+async def foreign_nexthops_are_never_taken(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     device = world.add_tunnel("tun0")
     world.add_nexthop(VIA4, "tun0", STATIC)
     ours = Nexthop(VIA4, AF_INET, device, None)
@@ -300,7 +312,9 @@ async def foreign_nexthops_are_never_taken(kernel: KernelPort, world: World, tab
     assert (await kernel.dump()).nexthops == {}
 
 
-async def foreign_routes_tell_where_they_lead(kernel: KernelPort, world: World, table: int) -> None:
+async def foreign_routes_tell_where_they_lead(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     tun, _ = await with_tunnel(kernel, world)
     world.add_route("10.9.0.0/16", "tun0", 20, table=table)
     world.add_route(HOST6, "tun0", 30, 186, table=table)
@@ -315,13 +329,13 @@ async def foreign_routes_tell_where_they_lead(kernel: KernelPort, world: World, 
 
 
 async def an_empty_table_has_no_foreign_routes(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     assert await kernel.foreign_routes(lambda _: True) == ()
 
 
 async def routes_through_a_device_are_those_of_the_main_table(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     device = world.add_tunnel("tun0")
     other = world.add_tunnel("tun1")
@@ -338,7 +352,9 @@ async def routes_through_a_device_are_those_of_the_main_table(
     assert await kernel.routes_through(4242) == ()
 
 
-async def strays_are_found_and_can_be_deleted(kernel: KernelPort, world: World, table: int) -> None:
+async def strays_are_found_and_can_be_deleted(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     world.add_tunnel("tun0")
     places = [
         (HOST4, table, 70),
@@ -363,7 +379,7 @@ async def strays_are_found_and_can_be_deleted(kernel: KernelPort, world: World, 
 
 
 async def a_link_that_goes_down_takes_nexthops_and_routes(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     for take in (lambda: world.set_up("tun0", False), lambda: world.remove_link("tun0")):
         await with_tunnel(kernel, world)
@@ -378,7 +394,7 @@ async def a_link_that_goes_down_takes_nexthops_and_routes(
 
 
 async def a_lost_carrier_takes_nexthops_and_routes(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await with_tunnel(kernel, world)
     assert await kernel.apply([add(route(HOST4, VIA4)), add(route(HOST6, VIA6))]) == ()
@@ -390,7 +406,7 @@ async def a_lost_carrier_takes_nexthops_and_routes(
 
 
 async def an_address_that_goes_takes_the_ipv4_routes_that_prefer_it(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await with_tunnel(kernel, world)
     for address in ("10.9.0.101/24", "fd09::101/64"):
@@ -414,7 +430,7 @@ async def an_address_that_goes_takes_the_ipv4_routes_that_prefer_it(
 # -- notices --
 
 
-async def our_own_changes_are_not_told(kernel: KernelPort, world: World, table: int) -> None:
+async def our_own_changes_are_not_told(kernel: KernelApi, world: KernelDriver, table: int) -> None:
     via = await with_tunnel(kernel, world)
     await heard(kernel, world, "tun0")
     eth = world.add_tunnel("tun1")
@@ -422,10 +438,12 @@ async def our_own_changes_are_not_told(kernel: KernelPort, world: World, table: 
     await kernel.apply([*map(add, routes), replace(via[1]._replace(device=eth))])
     await kernel.apply([delete(routes[2]), *map(delete, via)])
     notices = await heard(kernel, world, "tun0")
-    assert (notices.ours, notices.appeared, notices.vanished) == (False, (), ())
+    assert (notices.ours, notices.added, notices.deleted) == (False, (), ())
 
 
-async def what_others_do_to_ours_is_told(kernel: KernelPort, world: World, table: int) -> None:
+async def what_others_do_to_ours_is_told(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     deeds: list[Callable[[], None]] = [
         lambda: world.remove_route(HOST4, METRIC, PROTOCOL, table),
         lambda: world.remove_route(HOST6, METRIC, PROTOCOL, table),
@@ -445,7 +463,7 @@ async def what_others_do_to_ours_is_told(kernel: KernelPort, world: World, table
 
 
 async def foreign_routes_that_come_and_go_are_told(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     device = world.add_tunnel("tun0")
     await heard(kernel, world, "tun0")
@@ -454,31 +472,33 @@ async def foreign_routes_that_come_and_go_are_told(
     world.add_route("10.8.0.0/16", "tun0", 20, table=ELSEWHERE)
     here4 = ForeignRoute(Prefix.parse(HOST4), table, 20, STATIC, device)
     here6 = ForeignRoute(Prefix.parse(HOST6), table, 20, STATIC, device)
-    assert (await heard(kernel, world, "tun0")).appeared == (here4, here6)
+    assert (await heard(kernel, world, "tun0")).added == (here4, here6)
     world.remove_route(HOST4, 20, table=table)
     world.remove_route(HOST6, 20, table=table)
-    assert (await heard(kernel, world, "tun0")).vanished == (here4, here6)
+    assert (await heard(kernel, world, "tun0")).deleted == (here4, here6)
 
 
-async def the_last_word_on_a_route_counts(kernel: KernelPort, world: World, table: int) -> None:
+async def the_last_word_on_a_route_counts(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
     device = world.add_tunnel("tun0")
     await heard(kernel, world, "tun0")
     world.add_route(HOST4, "tun0", 20, table=table)
     world.remove_route(HOST4, 20, table=table)
     world.add_route(HOST4, "tun0", 20, table=table)
-    notices = await kernel.notices()
-    assert notices.appeared == (ForeignRoute(Prefix.parse(HOST4), table, 20, STATIC, device),)
-    assert notices.vanished == ()
+    notices = await kernel.events()
+    assert notices.added == (ForeignRoute(Prefix.parse(HOST4), table, 20, STATIC, device),)
+    assert notices.deleted == ()
 
 
-async def nothing_is_lost_by_cancelling(kernel: KernelPort, world: World, table: int) -> None:
+async def nothing_is_lost_by_cancelling(kernel: KernelApi, world: KernelDriver, table: int) -> None:
     via, _ = await with_tunnel(kernel, world)
     routes = [Route(Prefix.host((0x0A090000 + n).to_bytes(4)), VIA4, None) for n in range(1, 1200)]
     await heard(kernel, world, "tun0")
     for patience in range(5):
         with trio.CancelScope() as scope:
             scope.cancel()
-            await kernel.notices()
+            await kernel.events()
         async with trio.open_nursery() as nursery:  # cancelled after so many of its waits
             nursery.start_soon(kernel.apply, [*map(add, routes)])
             nursery.start_soon(kernel.dump)
@@ -492,14 +512,14 @@ async def nothing_is_lost_by_cancelling(kernel: KernelPort, world: World, table:
         assert found.routes.keys() == {route.prefix for route in routes}  # begun is done
         assert await kernel.apply([*map(delete, routes)]) == ()
     world.add_route(HOST4, "tun0", 20, table=table)
-    await until(kernel, lambda n: n.appeared)
+    await until(kernel, lambda n: n.added)
 
 
 # -- rules --
 
 
 async def rules_lead_to_our_table_and_only_ours_go(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     world.add_rule(5657, 4321)
     for _ in range(2):
@@ -512,7 +532,7 @@ async def rules_lead_to_our_table_and_only_ours_go(
 
 
 async def rules_that_somebody_deletes_are_told(
-    kernel: KernelPort, world: World, table: int
+    kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
     await kernel.set_rules(True)
     if table != MAIN:

@@ -11,7 +11,7 @@ STATIC = 4
 MAIN = 254
 
 
-class World(Protocol):
+class KernelDriver(Protocol):
     """A kernel's surroundings. Prefixes and addresses are text; nobody here is cuberouted."""
 
     def add_tunnel(self, name: str) -> int:

@@ -5,11 +5,19 @@ import errno
 import pytest
 
 from cuberouted.model import Prefix
-from cuberouted.routing.port import KernelError
-from cuberouted.routing.removal import removal, remove_all
-from cuberouted.routing.values import Change, Installed, Nexthop, Refusal, Route, StrayRoute, Verb
+from cuberouted.routing.flush import flush, flush_changes
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import (
+    Change,
+    ChangeError,
+    KernelState,
+    Nexthop,
+    Op,
+    Route,
+    StrayRoute,
+)
 from tests.fakes.kernel import FakeKernel
-from tests.kernel_world import STATIC
+from tests.fakes.kernel_driver import STATIC
 
 TABLE, METRIC, PROTOCOL = 100, 50, 201
 
@@ -20,7 +28,7 @@ class RefusingKernel(FakeKernel):
     reason = errno.EPERM
 
     async def apply(self, changes):
-        return tuple(Refusal(change, self.reason, "") for change in changes)
+        return tuple(ChangeError(change, self.reason, "") for change in changes)
 
 
 async def filled(kernel):
@@ -28,7 +36,7 @@ async def filled(kernel):
     tun1 = kernel.add_tunnel("tun1")
     nexthop = Nexthop(1000, 2, tun1, None)
     one, other = (Route(Prefix.parse(f"10.9.0.{number}"), 1000, None) for number in (1, 2))
-    changes = [Change(Verb.ADD, nexthop), Change(Verb.ADD, one), Change(Verb.ADD, other)]
+    changes = [Change(Op.ADD, nexthop), Change(Op.ADD, one), Change(Op.ADD, other)]
     await FakeKernel.apply(kernel, changes)
     kernel.add_route("10.9.0.3/32", "tun1", 7, protocol=PROTOCOL)
     kernel.add_route("10.9.0.4/32", "tun1", METRIC, protocol=STATIC, table=TABLE)
@@ -38,11 +46,11 @@ async def filled(kernel):
 
 async def test_all_that_is_ours_is_removed_and_nothing_else():
     kernel = await filled(FakeKernel(TABLE, METRIC, PROTOCOL))
-    assert await remove_all(kernel) == 3
-    assert kernel.installed == Installed({}, {}, ())
+    assert await flush(kernel) == 3
+    assert kernel.installed == KernelState({}, {}, ())
     assert kernel.rules() == []
     assert len(await kernel.foreign_routes(lambda _: True)) == 1
-    assert await remove_all(kernel) == 0
+    assert await flush(kernel) == 0
 
 
 async def test_what_cannot_be_removed_is_told():
@@ -50,14 +58,14 @@ async def test_what_cannot_be_removed_is_told():
     with pytest.raises(
         KernelError, match="nexthop 1000 and 1 more cannot be removed: Operation not"
     ):
-        await remove_all(kernel)
+        await flush(kernel)
     assert kernel.rules() == []
 
 
 async def test_what_went_by_itself_is_no_mistake():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
     kernel.reason = errno.ENOENT
-    assert await remove_all(kernel) == 3
+    assert await flush(kernel) == 3
 
 
 def test_a_nexthop_takes_its_routes_along():
@@ -66,5 +74,5 @@ def test_a_nexthop_takes_its_routes_along():
         Route(Prefix.parse(f"10.9.0.{n}"), id_, None) for n, id_ in ((1, 1000), (2, 12))
     )
     stray = StrayRoute(Prefix.parse("10.9.0.3"), 7, 3)
-    found = Installed({1000: nexthop}, {its_own.prefix: its_own, orphan.prefix: orphan}, (stray,))
-    assert removal(found) == [Change(Verb.DELETE, what) for what in (nexthop, orphan, stray)]
+    found = KernelState({1000: nexthop}, {its_own.prefix: its_own, orphan.prefix: orphan}, (stray,))
+    assert flush_changes(found) == [Change(Op.DELETE, what) for what in (nexthop, orphan, stray)]

@@ -12,7 +12,7 @@ from socket import AF_INET, AF_INET6
 from typing import NamedTuple
 
 from cuberouted.model import Prefix
-from cuberouted.routing.netlink import (
+from cuberouted.routing.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
@@ -27,7 +27,7 @@ from cuberouted.routing.netlink import (
     number,
     number_attribute,
 )
-from cuberouted.routing.values import Nexthop, Route, StrayRoute
+from cuberouted.routing.types import Nexthop, Route, StrayRoute
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
@@ -46,7 +46,7 @@ _ADDRESS_BYTES: dict[int, int] = {AF_INET: 4, AF_INET6: 16}
 _FAMILY = {4: AF_INET, 16: AF_INET6}
 
 
-class RouteRow(NamedTuple):
+class KernelRoute(NamedTuple):
     """A route as the kernel shows it. ``nexthop`` 0: by no nexthop object."""
 
     prefix: Prefix
@@ -71,7 +71,7 @@ def protocol_of(body: bytes) -> int:
     return body[_PROTOCOL_AT]
 
 
-def read_route(body: bytes) -> RouteRow:
+def read_route(body: bytes) -> KernelRoute:
     """The route in the body of an RTM_NEWROUTE or RTM_DELROUTE.
 
     Raises:
@@ -85,7 +85,7 @@ def read_route(body: bytes) -> RouteRow:
     address = get(RTA_DST) or bytes(size)
     if len(address) != size or length > size * 8 or not size:
         raise NetlinkError(f"family {family}: a route to {len(address)} bytes / {length}")
-    return RouteRow(
+    return KernelRoute(
         Prefix(address, length),
         number(get(RTA_TABLE), table),
         number(get(RTA_PRIORITY)),

@@ -16,19 +16,19 @@ from typing import TypeVar
 
 import trio
 
-from cuberouted.routing import echofilter
-from cuberouted.routing.gathering import Gathering
-from cuberouted.routing.netlink import (
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.linux import bpf
+from cuberouted.routing.linux.monitor import EventBuffer
+from cuberouted.routing.linux.netlink import (
     NLM_F_DUMP_INTR,
     NLMSG_DONE,
     NLMSG_ERROR,
-    Message,
-    Verdict,
-    fence,
+    Ack,
+    NetlinkMessage,
+    ack_barrier,
     messages,
-    verdict,
+    read_ack,
 )
-from cuberouted.routing.port import KernelError
 
 _SOL_NETLINK = 270  # linux/netlink.h and asm/socket.h; Python has no names for these
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 1, 10, 11, 12
@@ -40,19 +40,19 @@ _KERNEL = 0  # the port that the kernel sends from
 RECEIVE = 1 << 16
 """Bytes a receive; the kernel's parts of a dump are half of it."""
 
-ANSWERS = 1 << 21
+REPLY_BUFFER = 1 << 21
 """Buffer for answers, in bytes. All refusals of one send must fit, or some are lost."""
 
-NOTICES = 1 << 25
+EVENT_BUFFER = 1 << 25
 """Buffer for notices, in bytes: some 30,000 routes that somebody changes at once."""
 
-MOST_NOTICES = 1000
+MAX_EVENTS = 1000
 """Taken before other tasks have their turn: about ten milliseconds of work."""
 
-MOST_FORGOTTEN = 1_000_000
+MAX_DISCARDED = 1_000_000
 """Dropped after an overflow, before we let somebody be who changes routes without end."""
 
-ROUNDS = 8
+MAX_DUMP_TRIES = 8
 """How often a dump is asked for before we say that the tables never stand still."""
 
 T = TypeVar("T")
@@ -62,11 +62,11 @@ class _OverflowedError(Exception):
     """The kernel had more to tell than the buffer holds."""
 
 
-class Requests:
+class NetlinkSocket:
     """Asks the kernel, and changes it. ``port`` marks the notices of what we changed."""
 
     def __init__(self) -> None:
-        self._socket = _opened(ANSWERS)
+        self._socket = _opened(REPLY_BUFFER)
         for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHK):
             _set(self._socket, option, 1)
         self.port: int = self._socket.getsockname()[0]
@@ -76,32 +76,32 @@ class Requests:
         """Let go of the socket."""
         self._socket.close()
 
-    def numbers(self, count: int) -> range:
+    def next_seqs(self, count: int) -> range:
         """Sequence numbers that no recent request has had."""
         if self._seq + count >= 1 << 31:
             self._seq = 0
         first, self._seq = self._seq + 1, self._seq + count
         return range(first, first + count)
 
-    def change(self, requests: Sequence[bytes], seqs: range) -> list[Verdict]:
+    def change(self, requests: Sequence[bytes], seqs: range) -> list[Ack]:
         """Send *requests*, numbered *seqs*, in one go. Returns the refusals among them.
 
         Raises:
           KernelError: the answer was lost, and with it what became of them.
         """
-        [end] = self.numbers(1)
-        self._send(b"".join([*requests, fence(end)]))
-        refused: list[Verdict] = []
+        [end] = self.next_seqs(1)
+        self._send(b"".join([*requests, ack_barrier(end)]))
+        refused: list[Ack] = []
         while True:
             for message in self._receive():
                 if message.kind == NLMSG_ERROR and message.seq == end:
                     return refused
                 if message.kind == NLMSG_ERROR and message.seq in seqs:
-                    refused.append(verdict(message))
+                    refused.append(read_ack(message))
 
-    def ask(self, request: Callable[[int], bytes]) -> Message:
+    def ask(self, request: Callable[[int], bytes]) -> NetlinkMessage:
         """The one message that answers this, which is an NLMSG_ERROR where it failed."""
-        [seq] = self.numbers(1)
+        [seq] = self.next_seqs(1)
         self._send(request(seq))
         while True:
             for message in self._receive():
@@ -109,24 +109,27 @@ class Requests:
                     return message
 
     async def dump(
-        self, request: Callable[[int], bytes], read: Callable[[Message], T | None]
+        self, request: Callable[[int], bytes], read: Callable[[NetlinkMessage], T | None]
     ) -> list[T]:
         """What *read* makes of each message of the dump, where it makes anything.
 
         Raises:
           KernelError: refused, or interrupted by changes time and again.
         """
-        for round_ in range(ROUNDS):
+        for round_ in range(MAX_DUMP_TRIES):
             await trio.sleep(round_ * 0.01)
             rows: list[T] = []
             if await self._dump_once(request, read, rows):
                 return rows
-        raise KernelError(f"a table changed while it was read, {ROUNDS} times in a row")
+        raise KernelError(f"a table changed while it was read, {MAX_DUMP_TRIES} times in a row")
 
     async def _dump_once(
-        self, request: Callable[[int], bytes], read: Callable[[Message], T | None], rows: list[T]
+        self,
+        request: Callable[[int], bytes],
+        read: Callable[[NetlinkMessage], T | None],
+        rows: list[T],
     ) -> bool:
-        [seq] = self.numbers(1)
+        [seq] = self.next_seqs(1)
         self._send(request(seq))
         intact, end = True, None
         try:
@@ -141,12 +144,12 @@ class Requests:
                 while end is None:
                     _, end = self._part(seq)
                     await trio.lowlevel.checkpoint()
-        result = verdict(end)
+        result = read_ack(end)
         if result.errno:
             raise KernelError(f"the kernel refused a dump: {result.said}", result.errno)
         return intact
 
-    def _part(self, seq: int) -> tuple[list[Message], Message | None]:
+    def _part(self, seq: int) -> tuple[list[NetlinkMessage], NetlinkMessage | None]:
         """The next messages of a dump, and the last of them if it ends the dump."""
         part = [message for message in self._receive() if message.seq == seq]
         ended = part and part[-1].kind in (NLMSG_DONE, NLMSG_ERROR)
@@ -160,7 +163,7 @@ class Requests:
                 f"cannot ask the kernel: {error.strerror}", error.errno or 0
             ) from error
 
-    def _receive(self) -> list[Message]:
+    def _receive(self) -> list[NetlinkMessage]:
         try:
             data, (sender, _) = self._socket.recvfrom(RECEIVE)
             return list(messages(data)) if sender == _KERNEL else []
@@ -170,12 +173,12 @@ class Requests:
             ) from error
 
 
-class Listener:
+class NetlinkMonitor:
     """Hears what changes in the kernel, but for what the socket *deaf_to* changes."""
 
     def __init__(self, deaf_to: int, protocol: int) -> None:
-        self._socket = _opened(NOTICES)
-        self._attach(echofilter.program(deaf_to, protocol))
+        self._socket = _opened(EVENT_BUFFER)
+        self._attach(bpf.own_changes_filter(deaf_to, protocol))
         for group in _GROUPS:
             _set(self._socket, _ADD_MEMBERSHIP, group)
 
@@ -183,11 +186,11 @@ class Listener:
         """Let go of the socket."""
         self._socket.close()
 
-    async def gather(self, gathering: Gathering) -> None:
+    async def gather(self, gathering: EventBuffer) -> None:
         """Waits for a notice, then gives *gathering* what has come."""
         await trio.lowlevel.wait_readable(self._socket)
         try:
-            for _ in range(MOST_NOTICES):
+            for _ in range(MAX_EVENTS):
                 data = self._receive()
                 if data is None:
                     return
@@ -200,11 +203,11 @@ class Listener:
         # once it has overflowed, the kernel drops all that is new, without a further word,
         # until the buffer is empty; so what is told as lost must end here
         with trio.CancelScope(shield=True):
-            for left in range(MOST_FORGOTTEN, 0, -1):
+            for left in range(MAX_DISCARDED, 0, -1):
                 with suppress(_OverflowedError):
                     if self._receive() is None:
                         return
-                if left % MOST_NOTICES == 0:
+                if left % MAX_EVENTS == 0:
                     await trio.lowlevel.checkpoint()
 
     def _receive(self) -> bytes | None:
@@ -220,7 +223,7 @@ class Listener:
 
     def _attach(self, program: bytes) -> None:
         steps = ctypes.create_string_buffer(program, len(program))
-        fprog = struct.pack("HP", len(program) // echofilter.STEP, ctypes.addressof(steps))
+        fprog = struct.pack("HP", len(program) // bpf.STEP, ctypes.addressof(steps))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cuberouted.model import Prefix
-from cuberouted.routing.values import Link
+from cuberouted.routing.types import Link
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
@@ -21,7 +21,7 @@ DEFAULT_ROUTES = frozenset(map(Prefix.parse, ("0.0.0.0/0", "0.0.0.0/1", "128.0.0
 """Never an allowed network by itself: a VPN client's `redirect-gateway` makes the halves."""
 
 
-class Path(NamedTuple):
+class ResolvedNexthop(NamedTuple):
     """How to reach a peer. ``family`` is the nexthop's own: IPv4 may go through IPv6."""
 
     family: int
@@ -40,15 +40,15 @@ class Neighbour(NamedTuple):
     address: bytes | None
 
 
-def paths(
+def resolve(
     neighbours: Iterable[Neighbour], links: Mapping[str, Link]
-) -> dict[tuple[str, int], Path]:
+) -> dict[tuple[str, int], ResolvedNexthop]:
     """(neighbour's name, family of the routes) -> path, of those that can be reached now.
 
     A neighbour on a broadcast link whose address is IPv4 has no path for IPv6 routes: the
     kernel does not know IPv6 routes through IPv4 gateways.
     """
-    found: dict[tuple[str, int], Path] = {}
+    found: dict[tuple[str, int], ResolvedNexthop] = {}
     for neighbour in neighbours:
         link = links.get(neighbour.device)
         if link is not None and link.running:
@@ -59,12 +59,12 @@ def paths(
     return found
 
 
-def _path(address: bytes | None, link: Link, family: int) -> Path | None:
+def _path(address: bytes | None, link: Link, family: int) -> ResolvedNexthop | None:
     if link.point_to_point or address is None:
-        return Path(family, link.index, None)
+        return ResolvedNexthop(family, link.index, None)
     own = socket.AF_INET if len(address) == 4 else socket.AF_INET6
     if own == family or own == socket.AF_INET6:
-        return Path(own, link.index, address)
+        return ResolvedNexthop(own, link.index, address)
     return None
 
 
@@ -82,7 +82,7 @@ def preferred_sources(devices: Iterable[Link]) -> tuple[tuple[Prefix, bytes], ..
     )
 
 
-def learned_networks(link: Link, through: Iterable[Prefix]) -> tuple[Prefix, ...]:
+def connected_networks(link: Link, through: Iterable[Prefix]) -> tuple[Prefix, ...]:
     """The client networks of a data interface: its own, and what is routed to it.
 
     In topology net30 the client subnet is only a route.

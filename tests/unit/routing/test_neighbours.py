@@ -5,8 +5,14 @@ import socket
 import pytest
 
 from cuberouted.model import Prefix
-from cuberouted.routing.paths import Neighbour, Path, learned_networks, paths, preferred_sources
-from cuberouted.routing.values import Address, Link
+from cuberouted.routing.neighbours import (
+    Neighbour,
+    ResolvedNexthop,
+    connected_networks,
+    preferred_sources,
+    resolve,
+)
+from cuberouted.routing.types import Address, Link
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 IP4, IP6 = Prefix.parse("10.200.200.5").address, Prefix.parse("fd00::5").address
@@ -24,24 +30,28 @@ def link(name="tun1", *addresses, running=True, point_to_point=True, index=7):
     ("peer", "point_to_point", "expected"),
     [
         # on a tunnel the device is all there is to say
-        (IP4, True, {V4: Path(V4, 7, None), V6: Path(V6, 7, None)}),
-        (IP6, True, {V4: Path(V4, 7, None), V6: Path(V6, 7, None)}),
-        (None, True, {V4: Path(V4, 7, None), V6: Path(V6, 7, None)}),
+        (IP4, True, {V4: ResolvedNexthop(V4, 7, None), V6: ResolvedNexthop(V6, 7, None)}),
+        (IP6, True, {V4: ResolvedNexthop(V4, 7, None), V6: ResolvedNexthop(V6, 7, None)}),
+        (None, True, {V4: ResolvedNexthop(V4, 7, None), V6: ResolvedNexthop(V6, 7, None)}),
         # elsewhere it is the address; the kernel knows IPv4 through IPv6, not the reverse
-        (IP4, False, {V4: Path(V4, 7, IP4)}),
-        (IP6, False, {V4: Path(V6, 7, IP6), V6: Path(V6, 7, IP6)}),
-        (None, False, {V4: Path(V4, 7, None), V6: Path(V6, 7, None)}),  # an OpenVPN's own tap
+        (IP4, False, {V4: ResolvedNexthop(V4, 7, IP4)}),
+        (IP6, False, {V4: ResolvedNexthop(V6, 7, IP6), V6: ResolvedNexthop(V6, 7, IP6)}),
+        (
+            None,
+            False,
+            {V4: ResolvedNexthop(V4, 7, None), V6: ResolvedNexthop(V6, 7, None)},
+        ),  # an OpenVPN's own tap
     ],
 )
 def test_a_peer_is_reached_through_its_device_or_its_address(peer, point_to_point, expected):
     links = {"tun1": link(point_to_point=point_to_point)}
-    found = paths([Neighbour("B", "tun1", peer)], links)
+    found = resolve([Neighbour("B", "tun1", peer)], links)
     assert found == {("B", family): path for family, path in expected.items()}
 
 
 @pytest.mark.parametrize("links", [{}, {"tun1": link(running=False)}, {"tun2": link("tun2")}])
 def test_a_peer_whose_device_is_away_or_down_is_not_reached(links):
-    assert paths([Neighbour("B", "tun1", IP4)], links) == {}
+    assert resolve([Neighbour("B", "tun1", IP4)], links) == {}
 
 
 def test_the_preferred_source_is_the_data_interface_s_own_address():
@@ -78,10 +88,10 @@ def test_the_clients_networks_are_the_interface_s_and_what_is_routed_to_it():
             "10.0.0.0/8",
         ),
     )
-    assert [str(network) for network in learned_networks(tun0, through)] == [
+    assert [str(network) for network in connected_networks(tun0, through)] == [
         "10.0.0.0/8",
         "10.100.100.0/24",
         "10.100.100.2/32",
         "fd00:1::/64",
     ]
-    assert learned_networks(link(), ()) == ()
+    assert connected_networks(link(), ()) == ()

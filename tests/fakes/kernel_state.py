@@ -1,4 +1,4 @@
-"""A kernel's tables in memory, and what the world does to them; see `World`.
+"""A kernel's tables in memory, and what the world does to them; see `KernelDriver`.
 
 It behaves as tests/conformance_kernel.py says; what that leaves open is the simplest that
 a test of the daemon may need.
@@ -15,8 +15,8 @@ import trio
 
 from cuberouted.model import Prefix
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.values import Address, ForeignRoute, Nexthop, Notices
-from tests.kernel_world import MAIN, STATIC
+from cuberouted.routing.types import Address, ForeignRoute, KernelEvents, Nexthop
+from tests.fakes.kernel_driver import MAIN, STATIC
 
 KERNEL = 2
 """RTPROT_KERNEL: the routes that come with an address."""
@@ -57,7 +57,7 @@ class Entry:
     source: bytes | None = None
 
 
-class FakeWorld:
+class FakeKernelState:
     """Links, nexthops (with their protocol), routes, rules; and what there is to tell of them."""
 
     def __init__(self, table: int, metric: int, protocol: int) -> None:
@@ -72,15 +72,15 @@ class FakeWorld:
         self._indexes = itertools.count(2)  # never used twice, as in the kernel
 
     def add_tunnel(self, name: str) -> int:
-        """See `World`."""
+        """See `KernelDriver`."""
         return self._add(name, point_to_point=True)
 
     def add_ethernet(self, name: str) -> int:
-        """See `World`."""
+        """See `KernelDriver`."""
         return self._add(name, point_to_point=False)
 
     def set_up(self, name: str, up: bool) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         device = self.devices[name]
         device.up = up
         if up:
@@ -92,7 +92,7 @@ class FakeWorld:
         self._tell(links=True)
 
     def set_carrier(self, name: str, on: bool) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         device = self.devices[name]
         device.carrier = on
         if not on:
@@ -100,20 +100,20 @@ class FakeWorld:
         self._tell(links=True)
 
     def remove_link(self, name: str) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         if name in self.devices:
             self.set_up(name, False)
             del self.devices[name]
 
     def add_address(self, name: str, address: str) -> None:
-        """See `World`. A point-to-point one is written `LOCAL peer OTHER/32`."""
+        """See `KernelDriver`. A point-to-point one is written `LOCAL peer OTHER/32`."""
         device = self.devices[name]
         device.addresses.append(_address(address))
         self._connect(device, device.addresses[-1:])
         self._tell(links=True)
 
     def remove_address(self, name: str, address: str) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         device, gone = self.devices[name], _address(address)
         device.addresses.remove(gone)
         if device.up:
@@ -125,7 +125,7 @@ class FakeWorld:
     def add_route(
         self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         place = Place(Prefix.parse(prefix), table, metric)
         assert place not in self.routes, f"there is a route at {place}"
         self._put(place, Entry(protocol, self.devices[name].index))
@@ -133,46 +133,46 @@ class FakeWorld:
     def remove_route(
         self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._remove(Place(Prefix.parse(prefix), table, metric), protocol)
 
     def steal_route(
         self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         place = Place(Prefix.parse(prefix), table, metric)
         if self.routes[place].protocol == self.protocol:
             self._tell(ours=True)
         self._put(place, Entry(protocol, self.devices[name].index))
 
     def add_nexthop(self, id_: int, name: str, protocol: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._put_nexthop(Nexthop(id_, AF_INET, self.devices[name].index, None), protocol)
 
     def steal_nexthop(self, id_: int, name: str, protocol: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._put_nexthop(Nexthop(id_, AF_INET, self.devices[name].index, None), protocol)
         self._tell(ours=id_ >= FIRST_NEXTHOP_ID)
 
     def remove_nexthop(self, id_: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         _, protocol = self.nexthops[id_]
         self.lose_nexthop(id_)
         self._tell(ours=protocol == self.protocol)
 
     def add_rule(self, priority: int, table: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self.rule_list.append((priority, table, 0))
 
     def remove_rules(self, priority: int, table: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         gone = [rule for rule in self.rule_list if rule[:2] == (priority, table)]
         self.rule_list = [rule for rule in self.rule_list if rule not in gone]
         if any(protocol == self.protocol for _, _, protocol in gone):
             self._tell(ours=True)
 
     def rules(self) -> Sequence[tuple[int, int]]:
-        """See `World`."""
+        """See `KernelDriver`."""
         return sorted((priority, table) for priority, table, _ in self.rule_list)
 
     def lose_notices(self) -> None:
@@ -186,14 +186,14 @@ class FakeWorld:
         del self.nexthops[id_]
         self._lose_routes(lambda route: route.nexthop == id_)
 
-    def tell_all(self) -> Notices:
+    def tell_all(self) -> KernelEvents:
         """What there is to tell; it is told then."""
-        notices = Notices(
+        notices = KernelEvents(
             links=self._links,
             ours=self._ours,
             lost=self._lost,
-            appeared=tuple(route for route, there in self._changed.items() if there),
-            vanished=tuple(route for route, there in self._changed.items() if not there),
+            added=tuple(route for route, there in self._changed.items() if there),
+            deleted=tuple(route for route, there in self._changed.items() if not there),
         )
         self._links = self._ours = self._lost = False
         self._changed.clear()

@@ -13,19 +13,19 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cuberouted.model import Prefix
-from cuberouted.routing.netlink import (
+from cuberouted.routing.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
     NLM_F_REQUEST,
-    Message,
     NetlinkError,
+    NetlinkMessage,
     attributes,
     frame,
     number,
     number_attribute,
 )
-from cuberouted.routing.values import Address, Link
+from cuberouted.routing.types import Address, Link
 
 RTM_GETLINK, RTM_GETADDR = 18, 22
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
@@ -97,7 +97,7 @@ def delete_rule(seq: int, rule: Rule) -> bytes:
     return _rule(seq, RTM_DELRULE, 0, rule)
 
 
-def read_link(message: Message) -> LinkRow:
+def read_link(message: NetlinkMessage) -> LinkRow:
     """The link that an RTM_NEWLINK tells of.
 
     Raises:
@@ -108,7 +108,7 @@ def read_link(message: Message) -> LinkRow:
     return LinkRow(index, name.rstrip(b"\0").decode("utf-8", "surrogateescape"), flags)
 
 
-def read_address(message: Message) -> AddressRow | None:
+def read_address(message: NetlinkMessage) -> AddressRow | None:
     """The address that an RTM_NEWADDR tells of; None for one that is no use yet.
 
     Raises:
@@ -127,7 +127,7 @@ def read_address(message: Message) -> AddressRow | None:
     return AddressRow(index, Address(local, _masked(other, length)))
 
 
-def read_rule(message: Message) -> Rule:
+def read_rule(message: NetlinkMessage) -> Rule:
     """The rule that an RTM_NEWRULE or RTM_DELRULE tells of.
 
     Raises:
@@ -139,7 +139,7 @@ def read_rule(message: Message) -> Rule:
     return Rule(family, number(get(FRA_PRIORITY)), number(get(FRA_TABLE), table), protocol)
 
 
-def joined(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
+def merged(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
     """Links with their addresses, each in the kernel's order."""
     by_device: dict[int, list[Address]] = {}
     for device, address in addresses:
@@ -169,7 +169,7 @@ def _rule(seq: int, kind: int, flags: int, rule: Rule) -> bytes:
     return frame(seq, kind, NLM_F_REQUEST | flags, body)
 
 
-def _head(layout: struct.Struct, message: Message) -> tuple[int, ...]:
+def _head(layout: struct.Struct, message: NetlinkMessage) -> tuple[int, ...]:
     if len(message.body) < layout.size:
         raise NetlinkError(f"a message of type {message.kind}: {len(message.body)} bytes")
     return layout.unpack_from(message.body)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cuberouted.model import Prefix
-from cuberouted.routing.values import (
+from cuberouted.routing.types import (
     Change,
+    ChangeError,
     ForeignRoute,
-    Installed,
+    KernelEvents,
+    KernelState,
     Link,
-    Notices,
-    Refusal,
 )
 
 
@@ -28,7 +28,7 @@ class KernelError(Exception):
         self.errno = errno
 
 
-class KernelPort(Protocol):
+class KernelApi(Protocol):
     """A kernel's routing, seen through one table, one metric and one protocol number.
 
     "Ours" is what bears the protocol number, and nothing else is ever changed. Every
@@ -40,11 +40,11 @@ class KernelPort(Protocol):
         """Every link, with the addresses that are ready for use."""
         ...
 
-    async def dump(self) -> Installed:
+    async def dump(self) -> KernelState:
         """All that is ours: nexthops, the routes of our form, and strays in any table."""
         ...
 
-    async def apply(self, changes: Sequence[Change]) -> tuple[Refusal, ...]:
+    async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
         """Makes *changes* in order, and tells those that the kernel refused.
 
         A refused one stops none of the others, nor does a cancellation: many changes take
@@ -78,7 +78,7 @@ class KernelPort(Protocol):
         """
         ...
 
-    async def notices(self) -> Notices:
+    async def events(self) -> KernelEvents:
         """Waits until the kernel tells something, and gives all that it has told.
 
         For one task. Our own changes are left out. A link that goes down or away takes

@@ -1,33 +1,33 @@
 """What the kernel tells unasked, gathered into one value.
 
-Pure: bytes in, `Notices` out. The socket's filter (`echofilter`) keeps most of what is
+Pure: bytes in, `KernelEvents` out. The socket's filter (`echofilter`) keeps most of what is
 left out here from coming at all.
 """
 
 from __future__ import annotations
 
-from cuberouted.routing.linkmsg import RTM_DELRULE, RTM_NEWRULE, read_rule
-from cuberouted.routing.netlink import (
+from cuberouted.routing.linux.linkmsg import RTM_DELRULE, RTM_NEWRULE, read_rule
+from cuberouted.routing.linux.netlink import (
     NLM_F_REPLACE,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
-    Message,
     NetlinkError,
+    NetlinkMessage,
     messages,
 )
-from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.routemsg import (
+from cuberouted.routing.linux.routemsg import (
     RTM_DELNEXTHOP,
     RTM_DELROUTE,
     RTM_NEWNEXTHOP,
     RTM_NEWROUTE,
-    RouteRow,
+    KernelRoute,
     read_nexthop,
     read_route,
 )
-from cuberouted.routing.values import ForeignRoute, Notices
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
+from cuberouted.routing.types import ForeignRoute, KernelEvents
 
 MAIN_TABLE = 254
 
@@ -37,8 +37,8 @@ _ROUTES = frozenset({RTM_NEWROUTE, RTM_DELROUTE})
 _RULES = frozenset({RTM_NEWRULE, RTM_DELRULE})
 
 
-class Gathering:
-    """Takes what the kernel tells, and gives it as one `Notices`.
+class EventBuffer:
+    """Takes what the kernel tells, and gives it as one `KernelEvents`.
 
     Of a route that came and went, or went and came, the last word counts.
     """
@@ -61,18 +61,18 @@ class Gathering:
         except NetlinkError:
             self._lost = True
 
-    def notices(self) -> Notices | None:
+    def events(self) -> KernelEvents | None:
         """All that was taken; None if nothing of it concerns us."""
-        notices = Notices(
+        notices = KernelEvents(
             links=self._links,
             ours=self._ours,
             lost=self._lost,
-            appeared=tuple(route for route, there in self._routes.items() if there),
-            vanished=tuple(route for route, there in self._routes.items() if not there),
+            added=tuple(route for route, there in self._routes.items() if there),
+            deleted=tuple(route for route, there in self._routes.items() if not there),
         )
-        return None if notices == Notices() else notices
+        return None if notices == KernelEvents() else notices
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: NetlinkMessage) -> None:
         if message.kind in _LINKS:
             self._links = True
         elif message.kind in _NEXTHOPS:
@@ -82,14 +82,14 @@ class Gathering:
         elif message.kind in _RULES and read_rule(message).protocol == self._protocol:
             self._ours = True
 
-    def _take_nexthop(self, message: Message) -> None:
+    def _take_nexthop(self, message: NetlinkMessage) -> None:
         nexthop, protocol = read_nexthop(message.body)
         # a replace does not respect owners: it may have been one of ours
         stolen = message.flags & NLM_F_REPLACE and nexthop.id >= FIRST_NEXTHOP_ID
         if protocol == self._protocol or stolen:
             self._ours = True
 
-    def _take_route(self, message: Message, row: RouteRow) -> None:
+    def _take_route(self, message: NetlinkMessage, row: KernelRoute) -> None:
         if row.protocol == self._protocol:
             self._ours = True
         elif row.table in self._tables and not row.cloned:
@@ -101,6 +101,6 @@ class Gathering:
             self._routes[route] = message.kind == RTM_NEWROUTE
 
 
-def foreign(row: RouteRow) -> ForeignRoute:
+def foreign(row: KernelRoute) -> ForeignRoute:
     """A row that is not ours, as the other rooms see it."""
     return ForeignRoute(row.prefix, row.table, row.metric, row.protocol, row.device)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.kernel_world import MAIN, STATIC
+from tests.fakes.kernel_driver import MAIN, STATIC
 from tests.lab.host import Host
 from tests.lab.waiting import wait_for
 
@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class RealWorld:
-    """Does what `World` says with iproute2, and with tun devices that it keeps open."""
+    """Does what `KernelDriver` says with iproute2, and with tun devices that it keeps open."""
 
     def __init__(self) -> None:
         self._host = Host("kernel")
@@ -58,11 +58,11 @@ class RealWorld:
             _set_namespace(there.fileno())
 
     def add_tunnel(self, name: str) -> int:
-        """See `World`."""
+        """See `KernelDriver`."""
         return self._add(name, _IFF_TUN)
 
     def add_ethernet(self, name: str) -> int:
-        """See `World`."""
+        """See `KernelDriver`."""
         return self._add(name, _IFF_TAP)
 
     def _add(self, name: str, kind: int) -> int:
@@ -76,45 +76,45 @@ class RealWorld:
         return index
 
     def set_up(self, name: str, up: bool) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"link set {name} {'up' if up else 'down'}")
 
     def set_carrier(self, name: str, on: bool) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         fcntl.ioctl(self._cables[name], _TUNSETCARRIER, struct.pack("i", on))
 
     def remove_link(self, name: str) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         cable = self._cables.pop(name, None)
         if cable is not None:
             os.close(cable)
 
     def add_address(self, name: str, address: str) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"address add {address} dev {name}")
         untested = ("ip", "-6", "address", "show", "dev", name, "tentative")
         wait_for("the address to be ready", lambda: not self._host.run(*untested))
 
     def remove_address(self, name: str, address: str) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"address del {address} dev {name}")
 
     def add_route(
         self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._route("add", prefix, f"dev {name}", metric, protocol, table)
 
     def remove_route(
         self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._route("del", prefix, "", metric, protocol, table)
 
     def steal_route(
         self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._route("replace", prefix, f"dev {name}", metric, protocol, table)
 
     def _route(
@@ -127,29 +127,29 @@ class RealWorld:
         )
 
     def add_nexthop(self, id_: int, name: str, protocol: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"nexthop add id {id_} dev {name} proto {protocol}")
 
     def steal_nexthop(self, id_: int, name: str, protocol: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"nexthop replace id {id_} dev {name} proto {protocol}")
 
     def remove_nexthop(self, id_: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"nexthop del id {id_}")
 
     def add_rule(self, priority: int, table: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         self._host.ip(f"rule add priority {priority} table {table}")
 
     def remove_rules(self, priority: int, table: int) -> None:
-        """See `World`."""
+        """See `KernelDriver`."""
         for family in ("-4", "-6"):
             rule = ("priority", str(priority), "table", str(table))
             self._host.run("ip", family, "rule", "del", *rule)
 
     def rules(self) -> Sequence[tuple[int, int]]:
-        """See `World`."""
+        """See `KernelDriver`."""
         rows = [
             row
             for family in ("-4", "-6")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from cuberouted.routing.routemsg import RTM_DELROUTE, RTM_F_CLONED, RTM_NEWROUTE
+from cuberouted.routing.linux.routemsg import RTM_DELROUTE, RTM_F_CLONED, RTM_NEWROUTE
 
 _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
 _IF_EQUAL, _IF_SET, _RETURN = 0x15, 0x45, 0x06
@@ -21,7 +21,7 @@ STEP = _INSTRUCTION.size
 """Bytes of one step of a program."""
 
 
-def program(port: int, protocol: int) -> bytes:
+def own_changes_filter(port: int, protocol: int) -> bytes:
     """The filter as an array of struct sock_filter.
 
     Dropped is what the socket *port* has caused, routes of the table local, cached

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cuberouted.routing.port import KernelError
+from cuberouted.routing.kernel_api import KernelError
 
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE = 1, 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
@@ -35,7 +35,7 @@ class NetlinkError(KernelError):
     """Bytes that are not the netlink message that they claim to be."""
 
 
-class Message(NamedTuple):
+class NetlinkMessage(NamedTuple):
     """One netlink message. ``port``: who asked for what it tells, 0 for the kernel itself."""
 
     kind: int
@@ -45,7 +45,7 @@ class Message(NamedTuple):
     body: bytes
 
 
-class Verdict(NamedTuple):
+class Ack(NamedTuple):
     """The kernel's answer to request ``seq``: 0 or an errno, and its words if it has any."""
 
     seq: int
@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
         return self.why or os.strerror(self.errno)
 
 
-def messages(data: bytes) -> Iterator[Message]:
+def messages(data: bytes) -> Iterator[NetlinkMessage]:
     """The messages in what one receive gave.
 
     Raises:
@@ -69,7 +69,7 @@ def messages(data: bytes) -> Iterator[Message]:
         length, kind, flags, seq, port = _HEADER.unpack_from(data, start)
         if length < _HEADER.size or length > size - start:
             raise NetlinkError(f"a message of {length} bytes, where {size - start} are left")
-        yield Message(kind, flags, seq, port, data[start + _HEADER.size : start + length])
+        yield NetlinkMessage(kind, flags, seq, port, data[start + _HEADER.size : start + length])
         start += (length + 3) & ~3
 
 
@@ -91,7 +91,7 @@ def attributes(body: bytes, start: int) -> dict[int, bytes]:
     return found
 
 
-def verdict(message: Message) -> Verdict:
+def read_ack(message: NetlinkMessage) -> Ack:
     """What an NLMSG_ERROR or NLMSG_DONE says. An acknowledgement is errno 0.
 
     Raises:
@@ -104,10 +104,10 @@ def verdict(message: Message) -> Verdict:
     if message.flags & NLM_F_ACK_TLVS:
         why = attributes(body, _words_at(message)).get(_ATTR_MSG, b"")
     code = -_ERROR.unpack_from(body)[0]
-    return Verdict(message.seq, code, why.rstrip(b"\0").decode("utf-8", "replace"))
+    return Ack(message.seq, code, why.rstrip(b"\0").decode("utf-8", "replace"))
 
 
-def _words_at(message: Message) -> int:
+def _words_at(message: NetlinkMessage) -> int:
     """Where the attributes of a verdict begin: after the code and what it repeats of ours."""
     if message.kind == NLMSG_DONE:
         return _ERROR.size
@@ -154,6 +154,6 @@ def number_attribute(kind: int, value: int) -> bytes:
     return _NUMBER_ATTRIBUTE.pack(_NUMBER_ATTRIBUTE.size, kind, value)
 
 
-def fence(seq: int) -> bytes:
+def ack_barrier(seq: int) -> bytes:
     """A message that does nothing but be acknowledged, once all before it has been done."""
     return frame(seq, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, b"")
