@@ -1,5 +1,5 @@
 """`python -m cuberouted`."""
 
-from cuberouted.cli import main
+from cuberouted.cli.main import main
 
 main(prog_name="cuberouted")

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.conformance_kernel")
+pytest.register_assert_rewrite("tests.fakes.conformance")

@@ -219,7 +219,7 @@ class ManagementConnection:
     def supersede(self, superseded: frozenset[SupersededSession]) -> None:
         """These sessions are superseded now, and no others. `tick` afterwards."""
         if self._inventory.supersede(superseded):
-            self._polling.hint()
+            self._polling.list_now()
 
     def receive(self, data: bytes, now: float) -> Actions:
         """What follows from these bytes.
@@ -279,7 +279,7 @@ class ManagementConnection:
     def _state(self, event: State, _now: float) -> None:
         if event.name == b"CONNECTED":
             self._away = None
-            self._polling.restarted()
+            self._polling.reset()
         elif event.name in (b"RECONNECTING", b"EXITING"):
             what = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
             self._away, self._step.outage = Health(OpenVPNState.WAITING, what), True
@@ -332,7 +332,7 @@ class ManagementConnection:
 
     def _dropped(self, event: Reply) -> None:
         if event.ok:
-            self._polling.hint()
+            self._polling.list_now()
         elif event.command.fallback is not None:
             self._send(event.command.fallback)
         else:
@@ -344,9 +344,9 @@ class ManagementConnection:
         """Tell what an event told; a listing confirms it, or finds out what it was."""
         self._tell(news)
         if news is None:
-            self._polling.hint()
+            self._polling.list_now()
         else:
-            self._polling.confirm(now)
+            self._polling.list_soon(now)
 
     def _tell(self, news: SessionUpdate | None) -> None:
         if news is not None:

@@ -62,21 +62,21 @@ class Polling:
     _count: int | None = attrs.field(default=None, init=False)
     _failures: int = attrs.field(default=0, init=False)
 
-    def hint(self) -> None:
+    def list_now(self) -> None:
         """Something changed, or may have: list as soon as listings' share of time allows.
 
         A hint that comes while a listing is under way asks for another one.
         """
         self._listing_at = -inf
 
-    def confirm(self, now: float) -> None:
+    def list_soon(self, now: float) -> None:
         """Something changed, and was acted on: list soon, but before that there is more to do."""
         self._listing_at = min(self._listing_at, now + CONFIRM_DELAY)
 
-    def restarted(self) -> None:
+    def reset(self) -> None:
         """OpenVPN has just started anew: list at once, whatever failed before."""
         self._not_before, self._failures = -inf, 0
-        self.hint()
+        self.list_now()
 
     def count_now(self) -> None:
         """Something may have changed, but is not worth a listing: count."""
@@ -112,11 +112,11 @@ class Polling:
             )
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:
-            self.hint()
+            self.list_now()
         if self._failures and self._open is Query.LISTING:
             again = self.poll_interval * 2 ** min(self._failures - 1, 16)
             self._not_before = max(self._not_before, now + min(again, self.status_interval))
-            self.hint()
+            self.list_now()
         self._open, self._count = None, count
 
     def silent(self, now: float) -> bool:

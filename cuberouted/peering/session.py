@@ -124,7 +124,7 @@ class PeerSession:
         self._leaving_since = math.inf
         news = self._feed.take(topic, message, now)
         self._holds = self._holds or bool(news)
-        return self._settle(news, now)
+        return self._apply(news, now)
 
     def malformed(self, why: str) -> None:
         """Count a message that could not be read: *why*. It does not count as heard."""
@@ -202,7 +202,7 @@ class PeerSession:
 
     # What follows.
 
-    def _settle(self, news: tuple[PeerUpdate, ...], now: float) -> SessionActions:
+    def _apply(self, news: tuple[PeerUpdate, ...], now: float) -> SessionActions:
         """The state and the question that follow from a message taken in."""
         request = self._feed.request
         if self._feed.current:

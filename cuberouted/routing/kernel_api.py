@@ -1,7 +1,7 @@
 """Everything that the daemon needs of a kernel, on one page.
 
 Two things satisfy it: `kernel.Kernel`, and the fake that the tests and the simulation
-run on. What it promises is tested on both (tests/conformance_kernel.py).
+run on. What it promises is tested on both (tests/fakes/conformance.py).
 """
 
 from __future__ import annotations

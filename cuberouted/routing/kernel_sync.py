@@ -56,7 +56,7 @@ class KernelSync:
     ) -> None:
         self._kernel = kernel
         self._target_of = target_of
-        self._on_stale = on_stale
+        self._on_out_of_sync = on_stale
         self._lock = FastPathLock()
         self._moved: dict[Prefix, None] = {}  # in order
         self._reported: set[Prefix] = set()
@@ -163,13 +163,13 @@ class KernelSync:
                 break
         self._report_conflicts()
         if self.fib.stale:
-            self._on_stale()
+            self._on_out_of_sync()
 
     def _lose_track(self, error: KernelError) -> None:
         # what became of the changes is not known: the next scan tells, and makes it right
         if self._log_limit.due("kernel", trio.current_time()) is not None:
             log.warning("kernel: %s; looking again", error)
-        self._on_stale()
+        self._on_out_of_sync()
 
     def _report_refusals(self, refusals: Iterable[ChangeError]) -> None:
         for number, group in itertools.groupby(refusals, key=lambda r: r.errno):

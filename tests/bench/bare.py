@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from tests.bench.standin import address
+from tests.bench.fake_management_server import address
 
 TABLE, PROTOCOL, METRIC, NEXTHOP = 254, 202, 60, 7
 A_SEND = 256

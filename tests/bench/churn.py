@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import attrs
 
 from cuberouted.model import Prefix
-from tests.bench.ears import ADDED, DELETED, Ear, Ears
 from tests.bench.figures import SPREAD, Table, distribution
 from tests.bench.mesh import Mesh
+from tests.bench.route_monitor import ADDED, DELETED, Ear, Ears
 from tests.bench.usage import Usage
 
 

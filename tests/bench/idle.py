@@ -6,9 +6,9 @@ import time
 
 import attrs
 
-from tests.bench.ears import ADDED, DELETED, Ears
 from tests.bench.figures import Table, median, ms
 from tests.bench.mesh import Mesh, Server
+from tests.bench.route_monitor import ADDED, DELETED, Ears
 from tests.bench.usage import Usage, private, resident
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 
 import attrs
 
-from tests.bench.ears import ADDED, NEXTHOP_DELETED, Ear, Ears
 from tests.bench.figures import Table, median, ms
 from tests.bench.mesh import Mesh, Server
+from tests.bench.route_monitor import ADDED, NEXTHOP_DELETED, Ear, Ears
 from tests.bench.traced import Mark, first, marks
 from tests.lab.host import Host
 from tests.lab.network import cut, mend

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench.ears import ADDED, Ears
 from tests.bench.figures import Table, median, percentile
 from tests.bench.mesh import Mesh, Server
+from tests.bench.route_monitor import ADDED, Ears
 from tests.bench.usage import Usage, private, resident
 from tests.lab.waiting import wait_for
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from tests.bench.ears import ADDED, DELETED
 from tests.bench.figures import SPREAD, Table, distribution, median, ms, ratio
+from tests.bench.route_monitor import ADDED, DELETED
 from tests.bench.sides import CONNECTED, GONE, Side, said_at, side_by_side, trace
 from tests.bench.traced import Mark, first, marks
 

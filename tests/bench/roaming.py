@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from tests.bench.ears import ADDED, DELETED, device_index
 from tests.bench.figures import SPREAD, Table, distribution
+from tests.bench.route_monitor import ADDED, DELETED, device_index
 from tests.bench.sides import CONNECTED, Side, said_at, side_by_side
 from tests.lab.client import Client
 from tests.lab.server import Server

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import attrs
 
 from tests.bench import bird
-from tests.bench.ears import Ears, device_index
 from tests.bench.mesh import TRACED
 from tests.bench.priority import servers_first
+from tests.bench.route_monitor import Ears, device_index
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.mesh import start_daemons, wait_routes

@@ -53,12 +53,12 @@ def first(found: Iterable[Mark], what: str, after: float) -> float:
 def main(path: str) -> int:
     """Runs the daemon: its exit status."""
     from cuberouted.config import load
-    from cuberouted.node import Node
+    from cuberouted.daemon.node import Node
+    from cuberouted.daemon.process import run_daemon
     from cuberouted.openvpn.connection import ManagementConnection
     from cuberouted.peering.zmq.transport import ZmqTransport
     from cuberouted.routing.linux.kernel import Kernel
     from cuberouted.routing.rib import Rib
-    from cuberouted.run import run_daemon
 
     memory = _room_for_marks()
     places = iter(range(0, len(memory), _RECORD.size))

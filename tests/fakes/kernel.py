@@ -1,6 +1,6 @@
 """A kernel in memory, for the daemon's tests and the simulation.
 
-It keeps the promises of tests/conformance_kernel.py, as the real one does.
+It keeps the promises of tests/fakes/conformance.py, as the real one does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A kernel's tables in memory, and what the world does to them; see `KernelDriver`.
 
-It behaves as tests/conformance_kernel.py says; what that leaves open is the simplest that
+It behaves as tests/fakes/conformance.py says; what that leaves open is the simplest that
 a test of the daemon may need.
 """
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from cuberouted.answers import answers
+from cuberouted.api.server import Handlers
 from cuberouted.config import Config, OpenVPNConfig, parse
-from cuberouted.control import Answers
-from cuberouted.daemon import Daemon, Edges
+from cuberouted.daemon.daemon import Daemon, Environment
+from cuberouted.daemon.snapshot import handlers
 from cuberouted.model import Prefix, format_address
 from cuberouted.peering.session import PeerSession
 from cuberouted.routing.kernel_api import KernelError
@@ -118,7 +118,9 @@ class Server:
         self.bus = self.mesh.network.bus(self.address)
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self._stopping, self.last_words = False, ""
-        edges = Edges(self.kernel, self.bus, self, self.wall_clock, self.mesh.random.randbytes)
+        edges = Environment(
+            self.kernel, self.bus, self, self.wall_clock, self.mesh.random.randbytes
+        )
         self.daemon = Daemon(config, edges)
         await self.mesh.nursery.start(self._run)
 
@@ -197,9 +199,9 @@ class Server:
         return {where: to for where, to in self.routes.items() if where not in servers}
 
     @property
-    def answers(self) -> Answers:
+    def handlers(self) -> Handlers:
         """What its control socket would answer."""
-        return answers(self.daemon)
+        return handlers(self.daemon)
 
     def session(self, peer: str) -> PeerSession:
         """What its daemon makes of *peer*."""

@@ -221,7 +221,7 @@ class FakePeerSocket:
         self._latest: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_REPEATED)
         self._topics: set[bytes] = set()
         self._inbox: Inbox[Sequence[bytes]] = Inbox()
-        self._told: ConnectionState | None = None
+        self._notified: ConnectionState | None = None
         self._ended = trio.Event()
 
     def subscribe(self, topic: bytes) -> None:
@@ -243,11 +243,11 @@ class FakePeerSocket:
         while True:
             if self.connected:
                 await self._ended.wait()
-            elif self._told is not None:
+            elif self._notified is not None:
                 await trio.sleep(RECONNECT)
             link = self._connect()
-            if link is not self._told:
-                self._told = link
+            if link is not self._notified:
+                self._notified = link
                 return link
 
     def deliver(self, frames: tuple[bytes, bytes]) -> None:
@@ -277,7 +277,7 @@ class FakePeerSocket:
 
     def _connect(self) -> ConnectionState:
         """One attempt, after telling of a connection that has ended."""
-        if self._told is ConnectionState.CONNECTED:
+        if self._notified is ConnectionState.CONNECTED:
             return ConnectionState.DISCONNECTED
         remote = self.home.network.find(self.end.address)
         if remote is None or not (self._hears() and self._is_heard()):

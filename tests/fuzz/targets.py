@@ -11,11 +11,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cuberouted import report
+from cuberouted.api import report
+from cuberouted.api.server import answer
 from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
-from cuberouted.control import answer
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping

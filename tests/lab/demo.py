@@ -13,12 +13,12 @@ from itertools import permutations
 from tests.lab import ping, routes
 from tests.lab.client import Client
 from tests.lab.configs import mesh
+from tests.lab.demo_output import DemoOutput
 from tests.lab.lab import Lab, LabError
 from tests.lab.mesh import connect, wanted
 from tests.lab.network import cut
 from tests.lab.process import EndedError
 from tests.lab.server import Server
-from tests.lab.telling import Teller
 from tests.lab.waiting import wait_for
 
 SERVERS = ("vpnsrvA", "vpnsrvB", "vpnsrvC")
@@ -45,7 +45,7 @@ PATIENCE = 30.0
 class Demo:
     """The story: five scenes, one after the other."""
 
-    def __init__(self, lab: Lab, teller: Teller) -> None:
+    def __init__(self, lab: Lab, teller: DemoOutput) -> None:
         self.lab = lab
         self.a, self.b, self.c = lab.servers
         self.tell = teller
@@ -178,7 +178,7 @@ class Demo:
 
 def main() -> int:
     """Tells the story: the exit status."""
-    teller = Teller()
+    teller = DemoOutput()
     began = time.monotonic()
     try:
         with Lab(SERVERS) as lab:

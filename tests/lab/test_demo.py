@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lab.cleanup_check import namespaces_under, processes_in
 from tests.lab.host import PROJECT
-from tests.lab.leftovers import namespaces_under, processes_in
 from tests.lab.waiting import wait_for
 
 DEMO = [sys.executable, "-m", "tests.lab.demo"]

@@ -12,9 +12,9 @@ import pytest
 
 from tests.lab import lab as lab_module
 from tests.lab import ping, routes
+from tests.lab.cleanup_check import namespaces_under, processes_in
 from tests.lab.host import PROJECT
 from tests.lab.lab import Lab, LabError
-from tests.lab.leftovers import namespaces_under, processes_in
 from tests.lab.openvpn import Options
 from tests.lab.waiting import wait_for
 

@@ -53,7 +53,7 @@ class Device:
             networks=tuple(text.encode() for text in plan.networks),
         )
         self.node, self.session = node, openvpn.clients[cid]
-        self.since = self.world.calm.now
+        self.since = self.world.disturbances.now
         self.kept_away = False
         self.world.note(f"{plan.label} connects to {node.name} as {cid}, informed {self.informed}")
 
@@ -62,7 +62,7 @@ class Device:
         self.world.note(f"{self.plan.label} is refused by {node.name}")
         node.openvpn.connect(self.plan.name, self.plan.address.encode(), refused=True)
         for prefix in self.prefixes:  # routes follow until a listing shows otherwise
-            self.world.calm.disturb(("prefix", prefix), REFUTED)
+            self.world.disturbances.disturb(("prefix", prefix), REFUTED)
 
     def vanish(self) -> None:
         """It is gone, and nobody is told; OpenVPN finds out in the end."""
@@ -123,11 +123,11 @@ def claims(node: Node, name: bytes) -> bool:
 def is_informed(node: Node, name: bytes) -> bool:
     """Whether a session that begins here now is known to be newer than all of its name."""
     world = node.world
-    if not (node.running and world.calm.holds(("claims", node.name))):
+    if not (node.running and world.disturbances.holds(("claims", node.name))):
         return False
     rivals = [other for other in node.others if claims(other, name)]
     return all(
         other.running
-        and world.calm.holds(("claims", other.name), ("routes", node.name, other.name))
+        and world.disturbances.holds(("claims", other.name), ("routes", node.name, other.name))
         for other in rivals
     )

@@ -51,7 +51,7 @@ class Guard:
 
     def look(self) -> None:
         """One look: who is where, and whether routes for what is here are gone."""
-        now = self.world.calm.now
+        now = self.world.disturbances.now
         holders: dict[Prefix, list[str]] = {}
         for node in self.world.nodes:
             names: list[bytes] = [client.name for client in node.openvpn.clients.values()]
@@ -91,14 +91,14 @@ class Guard:
         if peer is None or not self._is_right(prefix, peer):
             return
         undisturbed = ("routes", node.name, to), ("kernel", node.name), ("prefix", prefix)
-        if self.world.calm.holds(*undisturbed):
+        if self.world.disturbances.holds(*undisturbed):
             self.world.fail(f"{node.name} has deleted its route for {prefix}, which is on {to}")
 
     def _is_right(self, prefix: Prefix, peer: Node) -> bool:
         if prefix == Prefix.parse(peer.server.data_address):
             return True
         at, since = self._held.get(prefix, ((), 0.0))
-        steady = at == (peer.name,) and self.world.calm.now > since + self.steady
+        steady = at == (peer.name,) and self.world.disturbances.now > since + self.steady
         return steady and self.world.holders(prefix) == [peer]
 
     @property
@@ -110,7 +110,7 @@ class Guard:
         """No route for a prefix whose best claim is local."""
         router = node.server.daemon.node.kernel_sync
         busy = router._lock._lock.locked() or router._moved
-        if not node.running or busy or not self.world.calm.holds(("kernel", node.name)):
+        if not node.running or busy or not self.world.disturbances.holds(("kernel", node.name)):
             return
         rib = node.server.daemon.node.rib
         for prefix in node.kernel.installed.routes:
@@ -150,21 +150,21 @@ class Guard:
         # may be of before a restart, which forgets them; and one `kill` may hit two
         if last < now < last + FIRST_WAIT - KILL_TIME and last > node.came_at + KILL_TIME:
             self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
-        self._dropped[key] = now - self.world.calm.stalled_within(6)
+        self._dropped[key] = now - self.world.disturbances.stalled_within(6)
 
     def _check_live(self, node: Node, device: Device) -> None:
         """A live client is dropped only for a newer session of its name, or after a fault."""
         world, name = self.world, device.plan.name
         if any(n == name for other in node.others for _, n in other.lists()):
-            seen = self.world.calm.now
+            seen = self.world.disturbances.now
         else:
             seen = max((self._named.get((o.name, name), -1e9) for o in node.others), default=-1e9)
         peers = [("routes", node.name, other.name) for other in node.others]
-        if self.world.calm.now > seen + self.steady and world.calm.holds(*peers):
+        if self.world.disturbances.now > seen + self.steady and world.disturbances.holds(*peers):
             world.fail(f"{node.name} has dropped {device.plan.label}, which is nowhere else")
-        undisturbed = world.calm.since(("claims", node.name)) < device.since
+        undisturbed = world.disturbances.since(("claims", node.name)) < device.since
         # `kill` is by name: it may hit one that came while it waited for a slow OpenVPN
-        crossed = world.calm.now < device.since + 3 * node.openvpn.lag
+        crossed = world.disturbances.now < device.since + 3 * node.openvpn.lag
         # IPv6 addresses and networks are known by listings, so late where those take long
         late = len(device.prefixes) > 1 and any(o.openvpn.lag for o in node.others)
         alone = sum(other.plan.name == name for other in self.devices) == 1

@@ -14,8 +14,8 @@ import attrs
 import msgspec
 import trio
 
+from cuberouted.daemon.node import Node
 from cuberouted.model import LocalRoute
-from cuberouted.node import Node
 from cuberouted.openvpn.damping import KillDamping
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.adj_rib_out import Publisher

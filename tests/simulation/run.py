@@ -133,7 +133,7 @@ class Run:
             await self._schedule(nursery)
             world.note("no more faults")
             world.over.set()
-        await self._settle()
+        await self._apply()
         await self._check()
         for _ in range(3):
             await self._roam()
@@ -190,7 +190,7 @@ class Run:
 
     # -- the end --
 
-    async def _settle(self) -> None:
+    async def _apply(self) -> None:
         plan = self.plan
         patience = MOST_PATIENCE * plan.hold_time
         longest = max(REGULAR, patience, plan.restart_time, plan.status_interval) + 10

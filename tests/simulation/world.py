@@ -13,7 +13,7 @@ from cuberouted.model import Prefix
 from tests.fakes.mesh import Mesh
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.server import Server, section_of
-from tests.simulation.calm import Calm
+from tests.simulation.disturbances import Disturbances
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
 
@@ -91,13 +91,13 @@ class World:
         self.nursery = nursery
         self.dice = random.Random(f"faults {plan.seed}")
         self.mesh = SimulatedMesh(nursery, plan.seed)
-        self.calm = Calm()
+        self.disturbances = Disturbances()
         self.happened: Counter[str] = Counter()
         self.failure = ""
         self.failed = trio.Event()
         self.over = trio.Event()
         self.busy: set[Hashable] = set()
-        self._say = say
+        self._announce = say
         self.nodes = [Node(self, node) for node in plan.nodes]
         for node in self.nodes:
             node.server.sections = [self._section(other) for other in node.others]
@@ -115,7 +115,7 @@ class World:
 
     def note(self, text: str) -> None:
         """A line for the trace."""
-        self._say(f"{trio.current_time():10.4f} {text}")
+        self._announce(f"{trio.current_time():10.4f} {text}")
 
     def fail(self, why: str) -> None:
         """A promise is broken."""
@@ -133,9 +133,9 @@ class World:
         await node.answering()
         self.note(f"start {node.name}")
         node.came_at = trio.current_time()
-        self.calm.disturb(("restarted", node.name), ONCE_IN)
+        self.disturbances.disturb(("restarted", node.name), ONCE_IN)
         # until its first listing is complete it tells nobody of its clients
-        self.calm.disturb(("claims", node.name), 2 * self.plan.hold_time)
+        self.disturbances.disturb(("claims", node.name), 2 * self.plan.hold_time)
         await node.server.start()
         node.running = True
 
@@ -144,11 +144,11 @@ class World:
         self.note(f"stop {node.name}")
         node.running, node.said_goodbye = False, node.plan.keep
         for other in () if node.plan.keep else node.others:
-            self.calm.disturb(("routes", node.name, other.name), self.plan.restart_time)
+            self.disturbances.disturb(("routes", node.name, other.name), self.plan.restart_time)
         await node.answering()
         await node.server.stop()
         left = node.kernel.installed
-        expected = node.plan.keep or not self.calm.holds(("kernel", node.name))
+        expected = node.plan.keep or not self.disturbances.holds(("kernel", node.name))
         if (left.routes or left.nexthops) and not expected:
             self.fail(f"{node.name} has left routes behind: {left}")
 

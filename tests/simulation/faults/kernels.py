@@ -30,7 +30,7 @@ def _kernel_of(node: Node) -> list[Hashable]:
 @contextmanager
 def _meddled(world: World, node: Node, what: str) -> Iterator[None]:
     world.note(f"kernel {node.name}: {what}")
-    with world.calm.disturbed(REGULAR, *_kernel_of(node)):
+    with world.disturbances.disturbed(REGULAR, *_kernel_of(node)):
         yield
     world.note(f"kernel {node.name}: {what}, over")
 
@@ -55,7 +55,7 @@ async def link_down(world: World) -> bool:
     network, ends = world.mesh.network, (a.server.address, b.server.address)
     with (
         _meddled(world, a, f"{device} is down, {carrier=}"),
-        world.calm.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(aftermath(world), *between(a, b)),
     ):
         network.partition(*ends)
         change(device, False)
@@ -75,7 +75,7 @@ async def tunnel_made_anew(world: World) -> bool:
     network, ends = world.mesh.network, (a.server.address, b.server.address)
     with (
         _meddled(world, a, f"{device} is made anew"),
-        world.calm.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(aftermath(world), *between(a, b)),
     ):
         network.partition(*ends)
         a.kernel.remove_link(device)
@@ -96,7 +96,7 @@ async def data_interface_away(world: World) -> bool:
     address = Prefix.parse(node.server.data_address)
     with (
         _meddled(world, node, "tun0 is made anew"),
-        world.calm.disturbed(aftermath(world), ("prefix", address)),
+        world.disturbances.disturbed(aftermath(world), ("prefix", address)),
     ):
         node.kernel.remove_link("tun0")
         await trio.sleep(world.dice.choice((0.01, 1, 10)))

@@ -33,7 +33,7 @@ async def _cut(world: World, *, one_way: bool) -> bool:
         return False
     world.note(f"cut {a.name} {'->' if one_way else '<->'} {b.name}")
     network, ends = world.mesh.network, (a.server.address, b.server.address)
-    with world.calm.disturbed(aftermath(world), *between(a, b)):
+    with world.disturbances.disturbed(aftermath(world), *between(a, b)):
         (network.block if one_way else network.partition)(*ends)
         await trio.sleep(world.dice.choice((0.2, 1, 5)) * world.plan.hold_time)
         network.heal(*ends)
@@ -47,7 +47,7 @@ async def messages_lost(world: World) -> bool:
     a, b = two_nodes(world)
     count = world.dice.choice((1, 1, 2, 5, 20))
     world.note(f"{count} messages {a.name} -> {b.name} will be lost")
-    with world.calm.disturbed(aftermath(world), ("routes", b.name, a.name)):
+    with world.disturbances.disturbed(aftermath(world), ("routes", b.name, a.name)):
         world.mesh.network.lose(a.server.address, b.server.address, count)
         await trio.sleep(world.plan.hold_time)
     return True
@@ -60,7 +60,7 @@ async def connection_lost(world: World) -> bool:
     network, ends = world.mesh.network, (a.server.address, b.server.address)
     lost, repeated = world.dice.random() < 0.5, world.dice.randint(0, 5)
     world.note(f"connection of {a.name} and {b.name} ends, {lost=}, {repeated=}")
-    with world.calm.disturbed(aftermath(world), *between(a, b)):
+    with world.disturbances.disturbed(aftermath(world), *between(a, b)):
         if lost:
             network.drop_in_flight(*ends)
         network.repeat(*ends, repeated)
@@ -78,7 +78,7 @@ async def slow_network(world: World) -> bool:
     network.delay = world.dice.choice((0.02, 0.2, 2.0))
     world.note(f"everything takes {network.delay} s")
     keys = [key for a in world.nodes for b in a.others for key in between(a, b)]
-    with world.calm.disturbed(aftermath(world) + 2, *keys):
+    with world.disturbances.disturbed(aftermath(world) + 2, *keys):
         await trio.sleep(world.dice.uniform(1, 30))
         network.delay = 0.001
     world.note("the network is fast again")

@@ -27,9 +27,9 @@ async def quick_crash(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
-    again = not world.calm.holds(("restarted", node.name))
+    again = not world.disturbances.holds(("restarted", node.name))
     keys: list[Hashable] = heard_of(node) if again else [("claims", node.name)]
-    with world.calm.disturbed(aftermath(world), *keys):
+    with world.disturbances.disturbed(aftermath(world), *keys):
         await world.crash(node)
         await trio.sleep(world.dice.uniform(0, quick(world)))
         await start(world, node)
@@ -42,7 +42,7 @@ async def long_crash(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         await world.crash(node)
         await trio.sleep(world.dice.uniform(quick(world), 40))
         await start(world, node)
@@ -55,11 +55,11 @@ async def planned_restart(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
-    again = not world.calm.holds(("restarted", node.name))
+    again = not world.disturbances.holds(("restarted", node.name))
     keys: list[Hashable] = [("claims", node.name)]
     if again or not node.plan.keep:
         keys = heard_of(node)
-    with world.calm.disturbed(aftermath(world), *keys):
+    with world.disturbances.disturbed(aftermath(world), *keys):
         await world.stop(node)
         await trio.sleep(world.dice.uniform(0, world.plan.restart_time - 2))
         await start(world, node)
@@ -72,7 +72,7 @@ async def gone_for_good(world: World) -> bool:
     node = _running(world)
     if node is None or sum(other.running for other in world.nodes) < 3:
         return False
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         await (world.crash if world.dice.random() < 0.5 else world.stop)(node)
         node.gone = True
         await world.over.wait()
@@ -110,7 +110,7 @@ async def stall(world: World) -> bool:
     seconds = world.dice.choice((0.5, 2, 10, 60))
     world.note(f"everything stops for {seconds} s")
     clock.jump(seconds)
-    world.calm.stall(seconds)
+    world.disturbances.stall(seconds)
     return True
 
 
@@ -118,5 +118,5 @@ async def start(world: World, node: Node) -> None:
     """Start it; it has not heard the goodbyes of those who are away."""
     for other in node.others:
         if other.said_goodbye and not other.running:
-            world.calm.disturb(("routes", node.name, other.name), aftermath(world))
+            world.disturbances.disturb(("routes", node.name, other.name), aftermath(world))
     await world.start(node)

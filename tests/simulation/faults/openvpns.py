@@ -20,7 +20,7 @@ def _out_of_order(world: World, node: Node, what: str) -> Iterator[None]:
     """Nobody can connect meanwhile."""
     world.note(f"OpenVPN {node.name}: {what}")
     node.serving = False
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         yield
     node.serving = True
     world.note(f"OpenVPN {node.name}: well again")
@@ -59,7 +59,7 @@ async def openvpn_hangs_up(world: World) -> bool:
     if node is None:
         return False
     world.note(f"OpenVPN {node.name}: hangs up")
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         node.openvpn.hang_up()
         await trio.lowlevel.checkpoint()
     return True
@@ -85,7 +85,7 @@ async def openvpn_is_slow(world: World) -> bool:
     if node is None or node.openvpn.lag != node.plan.lag:
         return False
     world.note(f"OpenVPN {node.name}: slow")
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         node.openvpn.lag = world.dice.uniform(0.1, 3)
         await trio.sleep(world.dice.uniform(1, 30))
         node.openvpn.lag = node.plan.lag
@@ -99,7 +99,7 @@ async def openvpn_cuts_listings_short(world: World) -> bool:
     if node is None or node.openvpn.cut_after is not None:
         return False
     world.note(f"OpenVPN {node.name}: cuts listings short")
-    with world.calm.disturbed(aftermath(world), *heard_of(node)):
+    with world.disturbances.disturbed(aftermath(world), *heard_of(node)):
         node.openvpn.cut_after = world.dice.randint(0, 12)
         node.openvpn.hang_up_in_listing = world.dice.random() < 0.3
         await trio.sleep(world.dice.uniform(0.5, 30))

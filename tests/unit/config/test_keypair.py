@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cuberouted.cli import main
+from cuberouted.cli.main import main
 from cuberouted.config import ConfigError, keypair, parse
 
 CONFIG = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200.200.5\n"

@@ -46,15 +46,15 @@ def test_a_hint_calls_for_a_listing_at_once_and_a_lesser_one_for_a_count(polling
     polling.count_now()
     assert polling.ask(100.1) is COUNT
     polling.answered(100.1, 3, listed=False)
-    polling.hint()
+    polling.list_now()
     assert polling.ask(100.1) is LISTING
 
 
 def test_what_was_acted_on_is_confirmed_a_little_later_however_often_it_comes(
     polling: Polling,
 ) -> None:
-    polling.confirm(100.5)
-    polling.confirm(100.5 + CONFIRM_DELAY / 2)
+    polling.list_soon(100.5)
+    polling.list_soon(100.5 + CONFIRM_DELAY / 2)
     assert polling.ask(100.5 + CONFIRM_DELAY / 2) is None
     assert polling.next_wakeup(100.5 + CONFIRM_DELAY / 2) == 100.5 + CONFIRM_DELAY
     assert polling.ask(100.5 + CONFIRM_DELAY) is LISTING
@@ -63,10 +63,10 @@ def test_what_was_acted_on_is_confirmed_a_little_later_however_often_it_comes(
 def test_one_question_is_open_at_a_time_and_hints_meanwhile_make_one_more(
     polling: Polling,
 ) -> None:
-    polling.hint()
+    polling.list_now()
     assert polling.ask(100.1) is LISTING
-    polling.hint()
-    polling.hint()
+    polling.list_now()
+    polling.list_now()
     assert polling.ask(100.1) is None
     polling.answered(100.1, 3, listed=True)
     assert polling.ask(100.1) is LISTING
@@ -77,7 +77,7 @@ def test_one_question_is_open_at_a_time_and_hints_meanwhile_make_one_more(
 def test_listings_take_a_tenth_of_openvpns_time_however_many_hints_come(polling: Polling) -> None:
     now, busy = 101.0, 0.0
     while now < 201.0:
-        polling.hint()
+        polling.list_now()
         question = polling.ask(now)
         if question is None:
             now = polling.next_wakeup(now)
@@ -91,15 +91,15 @@ def test_listings_take_a_tenth_of_openvpns_time_however_many_hints_come(polling:
 def test_an_openvpn_that_stopped_for_a_minute_in_a_listing_is_listed_again_soon(
     polling: Polling,
 ) -> None:
-    polling.hint()
+    polling.list_now()
     assert polling.ask(101.0) is LISTING
     polling.answered(161.0, 3, listed=True)
-    polling.hint()
+    polling.list_now()
     assert polling.ask(161.0 + polling.status_interval) is LISTING
 
 
 def test_a_listing_that_fails_is_asked_for_again_later_and_later(polling: Polling) -> None:
-    polling.hint()
+    polling.list_now()
     asked_at: list[float] = []
     now = 100.0
     while len(asked_at) < 8:
@@ -117,7 +117,7 @@ def test_an_openvpn_that_has_just_started_is_listed_whatever_failed_before(
     polling: Polling,
 ) -> None:
     for _ in range(5):
-        polling.restarted()
+        polling.reset()
         assert polling.ask(101.0) is LISTING
         polling.answered(101.0, 0, listed=False)
 

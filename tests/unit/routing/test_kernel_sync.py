@@ -57,9 +57,9 @@ class Scene:
         self.kernel_sync = self.new_router()
 
     def new_router(self):
-        return KernelSync(self.kernel, METRIC, self.wanted.get, self.on_stale)
+        return KernelSync(self.kernel, METRIC, self.wanted.get, self.on_out_of_sync)
 
-    def on_stale(self):
+    def on_out_of_sync(self):
         self.stale += 1
 
     async def lead(self, targets):

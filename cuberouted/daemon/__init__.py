@@ -1,0 +1,1 @@
+"""The daemon: where OpenVPN, peers and routes meet, and the process around them."""

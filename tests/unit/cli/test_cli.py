@@ -1,0 +1,279 @@
+"""The commands as users type them; the daemon behind them is a control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner
+
+from cuberouted import __version__
+from cuberouted.api.report import (
+    ClientRow,
+    Clients,
+    OpenVPNRow,
+    PeerRow,
+    RouteCounts,
+    RouteInfos,
+    Status,
+)
+from cuberouted.api.server import listening, serve
+from cuberouted.cli.main import NOT_RUNNING, NOT_WELL, WRONG_USAGE, main, run_in_kernel
+from cuberouted.routing.kernel_api import KernelError
+
+# nobody's protocol number: this host's kernel surely has nothing of it
+SAMPLE = """\
+node = A
+data_interface = nosuch0
+mgmt_interface = nosuch1
+remote_mgmt_ip = 10.200.200.5
+route_protocol = 251
+"""
+WELL = Status(
+    node="A",
+    uptime=1.0,
+    openvpn=[OpenVPNRow("openvpn", "connected", "2.6.14", 1)],
+    peers=[PeerRow("B", "up", 1, 0.1)],
+    routes=RouteCounts(1, 1, 0),
+)
+ILL = Status(
+    node="A",
+    uptime=1.0,
+    openvpn=[OpenVPNRow("openvpn", "waiting", None, 0, "Connection refused")],
+    peers=[PeerRow("B", "down", 0, None, "not heard yet")],
+    routes=RouteCounts(0, 0, 0),
+)
+CLIENTS = Clients(
+    [ClientRow("10.9.0.1", "B", "host1", "client", "2026-11-21T12:00:00Z", local=False)]
+)
+
+
+@attrs.frozen
+class Place:
+    """A configuration in a directory of its own, and the socket that it names."""
+
+    config: Path
+    socket: Path
+
+    def run(self, *arguments):
+        return CliRunner().invoke(main, ["-c", str(self.config), *arguments])
+
+    @contextmanager
+    def daemon(self, status=WELL):
+        """Somebody who answers on the control socket."""
+        ready = threading.Event()
+        found: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+        answers = {
+            "status": lambda: status,
+            "clients": lambda: CLIENTS,
+            "owners": lambda: RouteInfos("A", {}),
+        }
+
+        async def answer():
+            with listening(self.socket) as listener, trio.CancelScope() as scope:
+                found.append((trio.lowlevel.current_trio_token(), scope))
+                ready.set()
+                await serve(listener, answers)
+
+        thread = threading.Thread(target=trio.run, args=(answer,))
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield
+        finally:
+            ((token, scope),) = found
+            token.run_sync_soon(scope.cancel)
+            thread.join()
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path / "c.conf", tmp_path / "control.sock")
+    place.config.write_text(f"{SAMPLE}control_socket = {place.socket}\n")
+    return place
+
+
+# -- help --
+
+
+def test_without_a_command_help_is_shown():
+    done = CliRunner().invoke(main, [])
+    assert done.exit_code == 0
+    assert "Exit status: 0 fine;" in done.stdout
+    for command in ("check", "status", "clients", "dump-routes", "flush", "keygen"):
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
+def test_every_command_has_help_that_fits_a_terminal(command):
+    for option in ("-h", "--help"):
+        done = CliRunner().invoke(main, [*command, option])
+        assert done.exit_code == 0
+        assert done.stdout.startswith("Usage:")
+        assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_the_version_is_told():
+    for option in ("-V", "--version"):
+        done = CliRunner().invoke(main, [option], prog_name="cuberouted")
+        assert (done.exit_code, done.stdout) == (0, f"cuberouted {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["stats"], ["status", "--jsn"], ["status", "more"], ["keygen", "x"], ["--nope"]]
+)
+def test_wrong_usage_is_told_with_status_2(arguments):
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == WRONG_USAGE
+    assert "Usage:" in done.stderr
+
+
+# -- the configuration --
+
+
+@pytest.mark.parametrize("command", ["check", "status", "clients", "dump-routes", "flush"])
+def test_every_command_tells_all_that_is_wrong_with_the_configuration(place, command):
+    place.config.write_text("nodes = A\nhold_time = soon\n")
+    done = place.run(command)
+    assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"{place.config}: ")
+    assert any(line.startswith(f"{place.config}:1: nodes: ") for line in lines)
+    assert any(line.startswith(f"{place.config}:2: hold_time: ") for line in lines)
+
+
+@pytest.mark.parametrize("command", [["status"], ["check", "/nosuch.conf"], ["/nosuch.conf"]])
+def test_a_configuration_that_is_not_there_is_told(command):
+    done = CliRunner().invoke(main, ["-c", "/nosuch.conf", *command])
+    assert done.exit_code == WRONG_USAGE
+    assert done.stderr == "/nosuch.conf: cannot be read: No such file or directory\n"
+
+
+def test_a_file_is_the_daemon_s_configuration_with_or_without_a_slash(place, monkeypatch):
+    place.config.write_text("nonsense\n")
+    monkeypatch.chdir(place.config.parent)
+    for name in (str(place.config), "./c.conf", "c.conf"):
+        done = CliRunner().invoke(main, [name])
+        assert done.exit_code == WRONG_USAGE
+        assert "c.conf:1: " in done.stderr
+
+
+# -- status and clients --
+
+
+@pytest.mark.parametrize(("status", "code"), [(WELL, 0), (ILL, NOT_WELL)])
+def test_status_tells_how_all_is_also_by_its_exit_status(place, status, code):
+    with place.daemon(status):
+        done = place.run("status")
+        assert done.exit_code == code
+        assert f"A: running for 1.0 s, {status.openvpn[0].clients} client" in done.stdout
+        as_json = place.run("status", "--json")
+    assert as_json.exit_code == code
+    assert json.loads(as_json.stdout)["peers"][0]["state"] == status.peers[0].state
+
+
+def test_clients_are_told(place):
+    with place.daemon():
+        assert "10.9.0.1" in place.run("clients").stdout
+        found = json.loads(place.run("clients", "--json").stdout)
+    assert found == {
+        "clients": [
+            {
+                "address": "10.9.0.1",
+                "node": "B",
+                "name": "host1",
+                "kind": "client",
+                "since": "2026-11-21T12:00:00Z",
+                "local": False,
+            }
+        ]
+    }
+
+
+def test_the_socket_may_be_named_without_any_configuration(place):
+    with place.daemon():
+        arguments = ["-c", "/nosuch.conf", "--socket", str(place.socket), "status"]
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "clients"])
+def test_without_a_daemon_the_exit_status_is_3(place, command):
+    done = place.run(command)
+    assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
+    assert done.stderr == f"{place.socket}: no cuberouted is running here\n"
+
+
+def test_a_daemon_that_answers_nonsense_is_told(place):
+    with place.daemon(status=CLIENTS):
+        done = place.run("status")
+    assert done.exit_code == NOT_WELL
+    assert "an answer that makes no sense" in done.stderr
+
+
+# -- what looks into this host's kernel --
+
+
+def test_routes_are_dumped_with_and_without_a_daemon(place):
+    with place.daemon():
+        done = place.run("dump-routes", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"node": "A", "routes": []}
+    done = place.run("dump-routes", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"node": None, "routes": []}
+    assert done.stderr == (
+        f"{place.socket}: no cuberouted is running here; node, kind, name and age are left empty\n"
+    )
+    assert place.run("dump-routes").stdout.split()[0] == "DESTINATION"
+
+
+def test_flush_beside_a_running_daemon_is_refused(place):
+    with place.daemon():
+        done = place.run("flush")
+    assert done.exit_code == NOT_WELL
+    assert done.stderr == f"{place.socket}: cuberouted is running; stop it first\n"
+
+
+def test_flush_where_nothing_is_ours_removes_nothing(place):
+    done = place.run("flush")
+    assert (done.exit_code, done.stdout) == (0, "0 routes removed\n")
+
+
+def test_what_the_kernel_does_not_answer_is_told_without_a_traceback(capsys):
+    async def look():
+        raise KernelError("out of memory")
+
+    with pytest.raises(SystemExit) as ended:
+        run_in_kernel(look)
+    assert ended.value.code == NOT_WELL
+    assert capsys.readouterr().err == "kernel: out of memory\n"
+
+
+def test_check_tells_what_it_finds_of_the_file_that_it_is_given(place):
+    done = place.run("check")
+    found = [line.split()[:2] for line in done.stdout.splitlines() if line]
+    assert ["wait", "nosuch0:"] in found
+    assert done.exit_code == (NOT_WELL if ["problem", "privileges:"] in found else 0)
+    assert CliRunner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_check_tells_who_is_not_root_so(place):
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory, "c.conf")
+        config.write_text(place.config.read_text())
+        Path(directory).chmod(0o755)
+        os.seteuid(65534)
+        try:
+            done = CliRunner().invoke(main, ["check", str(config)])
+        finally:
+            os.seteuid(0)
+    assert done.exit_code == NOT_WELL
+    assert "CAP_NET_ADMIN is missing: run as root" in done.stdout

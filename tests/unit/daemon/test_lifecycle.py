@@ -1,0 +1,248 @@
+"""Daemons end, crash and start again; what is around them fails and comes back."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import trio
+
+from cuberouted.daemon.daemon import REBIND_INTERVAL
+from cuberouted.daemon.snapshot import status_line
+from cuberouted.peering.transport import BindProblem
+from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.types import Op, Route
+from tests.fakes.server import section_of
+from tests.unit.daemon.meshes import (
+    AT_ONCE,
+    HOST1,
+    HOST2,
+    HOST3,
+    NOTHING,
+    deletions,
+    started,
+    states,
+    status,
+    two_server_form,
+)
+
+
+async def test_a_daemon_that_ends_leaves_nothing_behind_here_or_there(mesh, autojump_clock):
+    a, b, c = await started(mesh)
+    a.connect("host1", HOST1)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: (b.clients, c.clients) == ({HOST1: "A"}, {HOST1: "A", HOST2: "B"}))
+    await b.stop()
+    assert b.kernel.installed == NOTHING
+    assert await mesh.until(lambda: "B" not in {*a.routes.values(), *c.routes.values()}) < AT_ONCE
+    assert c.clients == {HOST1: "A"}
+
+
+async def test_routes_that_the_kernel_does_not_let_go_are_its_last_words(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    a.kernel.broken = KernelError("out of memory", errno.ENOMEM)
+    await a.stop()
+    assert a.last_words == "out of memory"
+    assert a.clients == {HOST2: "B"}
+
+
+async def test_with_on_exit_keep_a_restart_changes_no_route_anywhere(mesh, autojump_clock):
+    a, b, c = await started(mesh, "ABC", "on_exit = keep")
+    a.connect("host1", HOST1)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: (b.clients, c.clients) == ({HOST1: "A"}, {HOST1: "A", HOST2: "B"}))
+    before, began = [server.routes for server in mesh.servers], trio.current_time()
+    await b.stop()
+    await mesh.until(lambda: states(a)["B"] == "restarting")
+    await trio.sleep(10)
+    assert [server.routes for server in mesh.servers] == before
+    await b.start()
+    await mesh.until(mesh.is_up)
+    assert [server.routes for server in mesh.servers] == before
+    assert [d for s in mesh.servers for d in deletions(s, began)] == []
+
+
+async def test_a_restart_that_never_ends_is_given_up(mesh, autojump_clock):
+    a, b, _ = await started(mesh, "ABC", "on_exit = keep", "restart_time = 20 s")
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    await b.stop()
+    assert await mesh.until(lambda: a.clients == {}) == pytest.approx(20, abs=AT_ONCE)
+
+
+async def test_after_a_crash_the_routes_are_adopted_and_none_that_is_right_is_touched(
+    mesh, autojump_clock
+):
+    a, b, c = await started(mesh)
+    a.connect("host1", HOST1)
+    gone = a.connect("host2", HOST2)
+    c.connect("host3", HOST3)
+    await mesh.until(lambda: b.clients == {HOST1: "A", HOST2: "A", HOST3: "C"})
+    b.connect("here", "10.100.100.20")
+    before = b.kernel.installed
+    await b.crash()
+    assert b.kernel.installed == before
+    a.openvpn.disconnect(gone)
+    began = trio.current_time()
+    await b.start()
+    assert b.kernel.installed == before
+    await mesh.until(lambda: b.clients == {HOST1: "A", HOST3: "C"})
+    await mesh.until(mesh.is_up)
+    changed = [done.change for done in b.kernel.done if done.at >= began]
+    assert [(c.op, str(c.what.prefix)) for c in changed if isinstance(c.what, Route)] == [
+        (Op.DELETE, f"{HOST2}/32")
+    ]
+    assert len(changed) == 1
+    assert a.clients == {HOST3: "C", "10.100.100.20": "B"}
+
+
+async def test_adopted_routes_of_a_peer_that_is_away_go_after_the_hold_time(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    await b.crash()
+    await a.crash()
+    await b.start()
+    began = trio.current_time()
+    await mesh.until(lambda: b.clients == {})
+    assert trio.current_time() - began == pytest.approx(b.config.hold_time, abs=AT_ONCE)
+
+
+async def test_adopted_routes_of_a_peer_that_is_no_longer_configured_go_at_once(
+    mesh, autojump_clock
+):
+    a, b, c = await started(mesh)
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    await b.crash()
+    b.sections = [section_of(c)]
+    await b.start()
+    assert await mesh.until(lambda: "A" not in b.routes.values()) < AT_ONCE
+
+
+async def test_a_crashed_server_s_routes_go_after_the_hold_time(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    await a.crash()
+    assert await mesh.until(lambda: b.routes.get(HOST1) is None) <= b.config.hold_time + AT_ONCE
+
+
+async def test_a_partition_withdraws_and_its_end_brings_back(mesh, autojump_clock):
+    a, b, c = await started(mesh)
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == c.clients == {HOST1: "A"})
+    mesh.network.partition(a.address, b.address)
+    await mesh.until(lambda: b.clients == {})
+    assert (c.clients, states(b)) == ({HOST1: "A"}, {"A": "down", "C": "up"})
+    mesh.network.heal(a.address, b.address)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+
+
+async def test_nobody_waits_longer_than_the_hold_time_for_a_node_without_its_openvpn(
+    mesh, autojump_clock
+):
+    a, b = mesh.add("A"), mesh.add("B")
+    a.openvpn.fall_silent()
+    await a.start()
+    await b.start()
+    await mesh.until(lambda: states(b) == {"A": "syncing"})
+    assert await mesh.until(mesh.is_up) == pytest.approx(a.config.hold_time, abs=1)
+    assert b.clients == {}
+    a.connect("host1", HOST1, quiet=True)
+    a.openvpn.wake_up()
+    assert await mesh.until(lambda: b.clients == {HOST1: "A"}) < AT_ONCE
+
+
+async def test_clients_of_an_openvpn_that_has_gone_are_kept_for_the_hold_time(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    a.openvpn.stop()
+    took = await mesh.until(lambda: b.clients == {})
+    assert took == pytest.approx(a.config.hold_time, abs=AT_ONCE)
+    assert not status(a).well
+    a.openvpn.start()
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    assert status(a).well
+
+
+async def test_a_daemon_may_be_there_before_its_interfaces(mesh, autojump_clock):
+    a, b = mesh.add("A"), mesh.add("B")
+    for name in ("tun0", "to-B"):
+        a.kernel.remove_link(name)
+    await a.start()
+    await b.start()
+    b.connect("host1", HOST1)
+    await trio.sleep(5)
+    assert a.routes == {}
+    assert status(a).problems == ["waiting for interface tun0, to-B"]
+    assert status_line(a.daemon) == "0 clients, 0 routes; waiting for tun0, to-B"
+    a.kernel.add_tunnel("to-B")
+    a.kernel.add_address("to-B", "10.200.200.1 peer 10.200.200.2/32")
+    a.kernel.add_tunnel("tun0")
+    a.kernel.add_address("tun0", "10.100.100.101/24")
+    await mesh.until(lambda: a.routes == {HOST1: "B", "10.100.100.102": "B"})
+    await mesh.until(mesh.is_up)
+    await mesh.until(lambda: not status(a).problems)
+    assert status_line(a.daemon) == "0 clients, 2 routes"
+
+
+# -- what may be wrong around it --
+
+
+async def test_an_address_that_cannot_be_listened_on_is_shown_and_tried_again(
+    mesh, autojump_clock, caplog
+):
+    a, b = mesh.add("A"), mesh.add("B")
+    mesh.network.taken[a.address] = "cannot listen on tcp://10.200.200.1:5657: the port is in use"
+    await a.start()
+    await b.start()
+    await trio.sleep(20 * REBIND_INTERVAL)
+    assert status(a).problems == [mesh.network.taken[a.address]]
+    assert a.daemon.bind_problems == (BindProblem(a.address, mesh.network.taken[a.address]),)
+    assert states(b) == {"A": "down"}
+    told = [record for record in caplog.records if "in use; trying again" in record.message]
+    assert len(told) == 1
+    del mesh.network.taken[a.address]
+    assert await mesh.until(lambda: status(a).problems == []) <= REBIND_INTERVAL + AT_ONCE
+    await mesh.until(mesh.is_up)
+
+
+async def test_a_kernel_that_cannot_be_read_at_the_start_ends_the_daemon(mesh, autojump_clock):
+    a = mesh.add("A")
+    mesh.add("B")
+    a.kernel.broken = KernelError("no buffer space")
+    with pytest.raises(KernelError, match="no buffer space"):
+        await a.start()
+
+
+async def test_a_kernel_that_fails_later_ends_nothing(mesh, autojump_clock, caplog):
+    a, b, _ = await started(mesh)
+    a.kernel.broken = KernelError("no buffer space")
+    for number in range(3):
+        b.connect(f"host{number}", f"10.100.100.{number + 1}")
+        await trio.sleep(1)
+    await trio.sleep(100)
+    assert states(a) == {"B": "up", "C": "up"}
+    told = [record for record in caplog.records if "no buffer space" in record.message]
+    assert 0 < len(told) < 10
+    a.kernel.broken = None
+    await mesh.until(lambda: len(a.clients) == 3)
+
+
+async def test_a_peer_with_our_own_name_is_refused_and_both_names_are_shown(mesh, autojump_clock):
+    a, b = mesh.add("A"), mesh.add("B")
+    for server, other in ((a, b), (b, a)):
+        server.sections = two_server_form(other)
+    b.name = "A"
+    b.connect("host1", HOST1)
+    await a.start()
+    await b.start()
+    await trio.sleep(5)
+    assert a.routes == {}
+    (peer,) = status(a).peers
+    assert (peer.name, peer.state, peer.detail) == ("A", "down", "announces our own name, 'A'")

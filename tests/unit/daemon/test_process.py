@@ -1,0 +1,170 @@
+"""The daemon as a real process, on this host's kernel; it has nothing to do here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cuberouted.api.report import Status
+from cuberouted.api.server import ask, is_served
+from cuberouted.daemon.process import JournalFormatter
+from cuberouted.routing.linux.capability import missing_capability
+
+needs_privilege = pytest.mark.skipif(
+    missing_capability() is not None, reason="the daemon needs CAP_NET_ADMIN"
+)
+PATIENCE = 20.0
+
+# nobody's protocol number, and no interface: there is nothing that it could change
+SAMPLE = """\
+node = A
+data_interface = nosuch0
+openvpn_mgmt_socket = {directory}/openvpn.sock
+control_socket = {directory}/control.sock
+route_protocol = 251
+[peer B]
+mgmt_interface = nosuch1
+mgmt_ip = 10.200.200.5
+"""
+
+
+class Process:
+    """A daemon, and the systemd that started it."""
+
+    def __init__(self, directory: Path, *prefix: str, **environment: str) -> None:
+        self.config = directory / "c.conf"
+        self.config.write_text(SAMPLE.format(directory=directory))
+        self.control = directory / "control.sock"
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.settimeout(PATIENCE)
+        self._notify.bind(str(directory / "notify"))
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "cuberouted", str(self.config)],
+            env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), **environment},
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, words: str) -> None:
+        """Wait until systemd is told this."""
+        while self._notify.recv(4096).decode() != words:
+            pass
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit status, and what it logged; it has to end by itself."""
+        _, log = self._process.communicate(timeout=PATIENCE)
+        return self._process.returncode, log
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._notify.close()
+
+
+@pytest.fixture
+def process(tmp_path):
+    process = Process(tmp_path)
+    yield process
+    process.close()
+
+
+@needs_privilege
+def test_a_daemon_tells_systemd_how_it_is_and_ends_well(process):
+    process.wait_for("READY=1")
+    missing = "nosuch0, nosuch1, openvpn (waiting), peer B (down)"
+    process.wait_for(f"STATUS=0 clients, 0 routes; waiting for {missing}")
+    process.wait_for("WATCHDOG=1")
+    assert ask(process.control, "status", Status).node == "A"
+    process.signal(signal.SIGTERM)
+    process.wait_for("STOPPING=1")
+    status, log = process.ended()
+    assert status == 0, log
+    assert "node A: serving" in log
+    assert "SIGTERM: ending" in log
+    assert not process.control.exists()
+
+
+@needs_privilege
+def test_a_reload_takes_over_what_is_right_and_refuses_what_is_not(process):
+    process.wait_for("READY=1")
+    right = process.config.read_text()
+    for text in (right.replace("251", "252"), "nonsense\n" + right, right + "[peer C]\n"):
+        process.config.write_text(text)
+        process.signal(signal.SIGHUP)
+        process.wait_for("READY=1")
+    more = "[peer C]\nmgmt_interface = nosuch2\nmgmt_ip = 10.200.201.5\n"
+    process.config.write_text(f"log_level = debug\n{right}{more}")
+    process.signal(signal.SIGHUP)
+    process.wait_for("READY=1")
+    peers = ask(process.control, "status", Status).peers
+    assert [peer.name for peer in peers] == ["B", "C"]
+    process.signal(signal.SIGINT)
+    status, log = process.ended()
+    assert status == 0, log
+    assert "reload refused: route_protocol: a change needs a restart" in log
+    assert f"reload refused: {process.config}:1: " in log
+    assert "c.conf: reloaded" in log
+
+
+@needs_privilege
+def test_a_second_daemon_on_one_control_socket_is_refused(process):
+    process.wait_for("READY=1")
+    command = [sys.executable, "-m", "cuberouted", str(process.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        f"{process.control}: a cuberouted runs already; give this one another control_socket"
+    )
+    assert is_served(process.control)
+
+
+UNPRIVILEGED = ("setpriv", "--bounding-set=-net_admin") if os.geteuid() == 0 else ()
+
+
+@pytest.mark.skipif(
+    UNPRIVILEGED != () and shutil.which("setpriv") is None, reason="setpriv is not installed"
+)
+def test_without_the_privilege_nothing_is_touched_and_the_reason_is_told(tmp_path):
+    process = Process(tmp_path, *UNPRIVILEGED, JOURNAL_STREAM="8:1")
+    try:
+        status, log = process.ended()
+    finally:
+        process.close()
+    assert status == 1
+    assert log == "<3>CAP_NET_ADMIN is missing: run as root, or by the systemd unit\n"
+    assert not process.control.exists()
+
+
+@pytest.mark.parametrize(
+    ("level", "mark"),
+    [
+        (logging.DEBUG, "<7>"),
+        (logging.INFO, "<6>"),
+        (logging.WARNING, "<4>"),
+        (logging.ERROR, "<3>"),
+        (logging.CRITICAL, "<2>"),
+        (35, "<6>"),
+    ],
+)
+def test_every_line_in_the_journal_has_its_priority(level, mark):
+    try:
+        int("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("x", level, "x.py", 1, "it %s", ("fails",), sys.exc_info())
+    lines = JournalFormatter().format(record).splitlines()
+    assert lines[0] == f"{mark}it fails"
+    assert len(lines) > 3
+    assert all(line.startswith(mark) for line in lines)
