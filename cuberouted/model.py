@@ -107,7 +107,8 @@ class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     A msgspec struct rather than an attrs class, so that the wire's codec reads and
     writes it without a copy. ``name`` is the common name as OpenVPN has it: any bytes
     but control characters. ``version`` orders the claims on one prefix (`rib.better`).
-    ``confirmed``: the node's own complete listing has shown the session.
+    ``confirmed``: the node's own complete listing has shown the session. ``since``: when the
+    session began, in Unix seconds of that node's clock, for people; 0 where there is no session.
     """
 
     prefix: Prefix
@@ -115,6 +116,7 @@ class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: Annotated[bytes, msgspec.Meta(max_length=512)]
     version: Annotated[int, msgspec.Meta(ge=1, lt=MAX_VERSION)]
     confirmed: bool
+    since: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
 
 
 class SessionId(NamedTuple):

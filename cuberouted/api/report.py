@@ -143,7 +143,7 @@ def _client_row(prefix: Prefix, claim: RibRoute) -> ClientRow:
         node=claim.node,
         name=printable_name(said.name),
         kind=said.kind.value,
-        since=iso_time(said.version / 1_000_000),
+        since=iso_time(said.since),
         local=claim.is_local,
     )
 

@@ -178,7 +178,7 @@ class Daemon:
         wanted = {peer.label: peer for peer in config.peers}
         for label, peer in list(self.peers.items()):
             if wanted.get(label) != peer.config:
-                await peer.task.end()
+                await peer.task.cancel()
                 del self.peers[label]
             if label not in wanted:
                 await self.node.update_peer(PeerLost(label, "no longer in the configuration"))
@@ -186,7 +186,7 @@ class Daemon:
     async def _end_openvpns(self, config: Config) -> None:
         for name, openvpn in list(self.openvpns.items()):
             if openvpn.config not in config.openvpns:
-                await openvpn.task.end()
+                await openvpn.task.cancel()
                 del self.openvpns[name]
                 await self.node.forget_instance(name)
         await self.node.set_instances([openvpn.name for openvpn in config.openvpns])

@@ -89,7 +89,7 @@ class KernelMonitor:
             await self._take_in(surroundings)
             await self._node.kernel_sync.rescan(surroundings.nexthops, surroundings.sources)
         except KernelError as error:
-            if self._log_limit.due("look", trio.current_time()) is not None:
+            if self._log_limit.allow("look", trio.current_time()) is not None:
                 log.warning("kernel: %s; trying again", error)
             self.request_scan()
 
@@ -125,7 +125,7 @@ class KernelMonitor:
             try:
                 await self._handle_events(await self._kernel.events())
             except KernelError as error:
-                if self._log_limit.due("notices", trio.current_time()) is not None:
+                if self._log_limit.allow("notices", trio.current_time()) is not None:
                     log.warning("kernel: %s; looking again", error)
                 self.request_scan()
                 await trio.sleep(MAX_SCAN_INTERVAL)

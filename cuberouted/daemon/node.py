@@ -204,7 +204,7 @@ class Node:
             whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
             if claim.source.origin is Origin.PEER:
                 self.refused[claim.source.name] += 1
-            quiet = self._log_limit.due(whose, trio.current_time())
+            quiet = self._log_limit.allow(whose, trio.current_time())
             if quiet is not None:
                 log.warning(
                     "%s: %s refused: %s%s",

@@ -192,8 +192,8 @@ CHUNK_BYTES = 64 * 1024
 
 _HEAD = 1200
 """More than the head of any message takes: a node name of 255 characters, four bytes each."""
-_ADVERTISEMENT = 56
-"""More than an advertisement takes besides its name: address 18, kind 8, version 9, the framing."""
+_ADVERTISEMENT = 65
+"""Upper bound of an encoded advertisement without its name, in bytes."""
 _PREFIX = 24
 
 

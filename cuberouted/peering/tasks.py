@@ -18,8 +18,7 @@ from cuberouted.peering.messages import (
 )
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.transport import ConnectionState, PeerEndpoint, PeerSocket, Transport
-from cuberouted.util.allowance import Allowance
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 TIME_SLICE = 0.02
 """Seconds of requests after which everything else gets its turn."""
@@ -88,8 +87,8 @@ class PeerReceiver:
         self._transport = bus
         self._end = end
         self._on_news = on_news
-        self._dropped = LogRateLimit()
-        self._moves = Allowance(30, 60)
+        self._dropped_limit = LogRateLimit()
+        self._state_limit = LogRateLimit(burst=30)
 
     async def run(self) -> None:
         """Listen for ever. Cancel it to part with the peer; that tells no news."""
@@ -147,10 +146,10 @@ class PeerReceiver:
         return outcome
 
     def _complain(self, why: str, now: float) -> None:
-        kept_quiet = self._dropped.due("", now)
-        if kept_quiet is not None:
-            more = _more(kept_quiet)
-            log.warning("peer %s: dropped a message: %s%s", self.session.peer, why, more)
+        suppressed = self._dropped_limit.allow("", now)
+        if suppressed is not None:
+            note = suppressed_note(suppressed)
+            log.warning("peer %s: dropped a message: %s%s", self.session.peer, why, note)
 
     async def _carry_out(self, outcome: SessionActions, socket: PeerSocket) -> None:
         if outcome.moved is not None:
@@ -163,16 +162,13 @@ class PeerReceiver:
             await self._on_news(news)
 
     def _log(self, moved: StateChange) -> None:
-        if not self._moves.take(trio.current_time()):
+        suppressed = self._state_limit.allow("", trio.current_time())
+        if suppressed is None:
             return
         level = logging.INFO if moved.new in _WELL else logging.WARNING
         old, new = moved.old.value, moved.new.value
-        more = _more(self._moves.tally())
+        more = suppressed_note(suppressed)
         log.log(level, "peer %s: %s -> %s, %s%s", moved.peer, old, new, moved.why, more)
 
 
 _WELL = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})
-
-
-def _more(kept_quiet: int) -> str:
-    return f" ({kept_quiet} more before this)" if kept_quiet else ""

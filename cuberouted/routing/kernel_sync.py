@@ -167,14 +167,14 @@ class KernelSync:
 
     def _lose_track(self, error: KernelError) -> None:
         # what became of the changes is not known: the next scan tells, and makes it right
-        if self._log_limit.due("kernel", trio.current_time()) is not None:
+        if self._log_limit.allow("kernel", trio.current_time()) is not None:
             log.warning("kernel: %s; looking again", error)
         self._on_out_of_sync()
 
     def _report_refusals(self, refusals: Iterable[ChangeError]) -> None:
         for number, group in itertools.groupby(refusals, key=lambda r: r.errno):
             first, *more = group
-            quiet = self._log_limit.due(f"refused {number}", trio.current_time())
+            quiet = self._log_limit.allow(f"refused {number}", trio.current_time())
             if number not in EXPECTED_ERRORS and quiet is not None:
                 log.warning(
                     "kernel: cannot %s %s%s: %s; trying again",

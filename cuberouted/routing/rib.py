@@ -230,7 +230,9 @@ class Rib:
             version = self._version(source, held.get(prefix), claim)
             self._displace(source, held.get(prefix), claim)
             held[prefix] = claim
-            advertisement = Advertisement(prefix, kind, name, version, claim.confirmed)
+            advertisement = Advertisement(
+                prefix, kind, name, version, claim.confirmed, claim.session.since
+            )
             said[prefix] = new = RibRoute(source, self.node, advertisement)
             self._judge(prefix, source, new, outcome)
         return outcome

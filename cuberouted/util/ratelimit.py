@@ -1,30 +1,54 @@
-"""How often the same thing is said: pure."""
+"""Limits how often a log line on the same subject is written. Pure: the time is passed in."""
 
 from __future__ import annotations
 
 import attrs
 
-INTERVAL = 60.0
-"""Seconds between two log lines on the same subject."""
-
 MAX_SUBJECTS = 1024
-"""Subjects that are remembered; beyond that all are forgotten, and one line more is written."""
+"""Subjects that are remembered. When one more comes, all are forgotten."""
+
+
+@attrs.define
+class _Window:
+    start: float
+    lines: int = 0
+    suppressed: int = 0
 
 
 @attrs.define
 class LogRateLimit:
-    """Says yes once a minute for each subject, and counts what it kept quiet."""
+    """Allows ``burst`` lines a subject within ``interval`` seconds of the first of them.
 
-    _last: dict[str, float] = attrs.field(factory=dict, init=False)
-    _quiet: dict[str, int] = attrs.field(factory=dict, init=False)
+    Source: BIRD's rate limit of log messages (lib/tbf.h) has the same purpose.
+    """
 
-    def due(self, subject: str, now: float) -> int | None:
-        """None: keep quiet. A number: speak; so many were kept quiet since the last time."""
-        if now - self._last.get(subject, float("-inf")) < INTERVAL:
-            self._quiet[subject] = self._quiet.get(subject, 0) + 1
+    burst: int = 1
+    interval: float = 60.0
+    _windows: dict[str, _Window] = attrs.field(factory=dict, init=False)
+
+    def allow(self, subject: str, now: float) -> int | None:
+        """Ask to log a line about *subject* at *now* (monotonic seconds).
+
+        Return the number of lines suppressed since the last one logged, or None if this
+        one must be suppressed too.
+        """
+        window = self._windows.get(subject)
+        if window is None:
+            if len(self._windows) >= MAX_SUBJECTS:
+                self._windows.clear()
+            window = self._windows[subject] = _Window(now)
+        elif now - window.start >= self.interval:
+            window.start, window.lines = now, 0
+        if window.lines >= self.burst:
+            window.suppressed += 1
             return None
-        if len(self._last) >= MAX_SUBJECTS:
-            self._last.clear()
-            self._quiet.clear()
-        self._last[subject] = now
-        return self._quiet.pop(subject, 0)
+        window.lines += 1
+        suppressed, window.suppressed = window.suppressed, 0
+        return suppressed
+
+
+def suppressed_note(count: int) -> str:
+    """The end of a log line: how many lines like it were not logged. Empty for none."""
+    if not count:
+        return ""
+    return f" ({count} similar message{'' if count == 1 else 's'} suppressed)"

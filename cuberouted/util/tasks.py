@@ -1,4 +1,4 @@
-"""A task that comes and goes while others stay."""
+"""A task that can be cancelled and waited for while its nursery goes on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import trio
 
 @attrs.frozen
 class CancellableTask:
-    """One such task: its scope, and whether it has ended."""
+    """The cancel scope of one task, and an event that is set once the task has ended."""
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run *task* until it is ended."""
+        """Run *task* until it ends or is cancelled by `cancel`. Start this in a nursery, once."""
         try:
             with self.scope:
                 await task()
         finally:
             self.ended.set()
 
-    async def end(self) -> None:
-        """Cancel it, and wait until it has ended."""
+    async def cancel(self) -> None:
+        """Cancel the task and wait until it has ended."""
         self.scope.cancel()
         await self.ended.wait()

@@ -84,7 +84,7 @@ def test_a_stranger_on_the_tunnel_is_refused_by_its_address(lab: Lab) -> None:
     stranger = attack(b, a, "eavesdropper", STRANGER)
     stranger.says("heard 0")
     assert a.daemon.ask("status")["rejected_connections"] > 0
-    assert f"turned away a connection from {STRANGER}" in a.daemon.process.log
+    assert f"rejected a connection from {STRANGER}" in a.daemon.process.log
     wait_routes(lab, where)
 
 

@@ -21,7 +21,7 @@ from zmq.utils import z85
 
 from cuberouted.model import format_address
 from cuberouted.peering.zmq.wait import ZmqReadable
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 MAX_TOPICS = 100
 """A peer needs two, and for a moment two more for each connection that it lost."""
@@ -139,10 +139,9 @@ class ZapAuthenticator:
 
     def _turned_away(self, whom: str) -> None:
         self.rejected_connections += 1
-        quiet = self._log_limit.due(whom, trio.current_time())
+        quiet = self._log_limit.allow(whom, trio.current_time())
         if quiet is not None:
-            more = f" ({quiet} more before this)" if quiet else ""
-            log.warning("turned away %s%s", whom, more)
+            log.warning("rejected %s%s", whom, suppressed_note(quiet))
 
 
 def _takes_one(monitor: zmq.Socket[bytes]) -> bool:

@@ -19,8 +19,8 @@ HERE = Source(Origin.LOCAL, "")
 NOON = 1_795_262_400 * 1_000_000
 
 
-def claim(prefix, name=b"host1", kind=Kind.CLIENT, version=NOON, source=B):
-    said = Advertisement(Prefix.parse(prefix), kind, name, version, confirmed=True)
+def claim(prefix, name=b"host1", kind=Kind.CLIENT, version=NOON, source=B, since=NOON // 1_000_000):
+    said = Advertisement(Prefix.parse(prefix), kind, name, version, True, since)
     return said.prefix, RibRoute(source, "A" if source is HERE else "vpnsrvB", said)
 
 
@@ -84,9 +84,15 @@ def test_clients_and_networks_are_listed_in_the_order_of_their_addresses():
     ]
 
 
-@given(st.binary(max_size=64), st.integers(1, MAX_VERSION - 1))
-def test_whatever_a_client_is_called_and_since_it_can_be_told(name, version):
-    row = claim("10.9.0.1", name=name, version=version)
+def test_since_is_the_sessions_start_also_where_its_version_is_ahead_of_the_clock():
+    version = NOON + 3_600_000_000  # it came from a server whose clock is an hour ahead
+    (row,) = report.clients([claim("10.9.0.1", version=version)]).clients
+    assert row.since == "2026-11-21T12:00:00Z"
+
+
+@given(st.binary(max_size=64), st.integers(0, MAX_VERSION - 1))
+def test_whatever_a_client_is_called_and_since_it_can_be_told(name, since):
+    row = claim("10.9.0.1", name=name, since=since)
     (client,) = report.clients([row]).clients
     assert client.name.isprintable()
     assert len(client.since) == len("2026-11-21T12:00:00Z")

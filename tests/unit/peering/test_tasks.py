@@ -236,7 +236,7 @@ async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
     over = "over limit: 1499 prefixes, max_advertisements = 1000"
     assert lines == [
         f"peer A: dropped a message: {over}",
-        f"peer A: dropped a message: {over} (59 more before this)",
+        f"peer A: dropped a message: {over} (59 similar messages suppressed)",
     ]
 
 

@@ -163,7 +163,7 @@ async def test_a_stranger_is_turned_away_counted_and_logged_once(
             assert await next_request(a) == ("b", b"\x01u")
         assert a.rejected_connections == 3
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert lines == ["turned away a connection from 127.0.0.3: not a peer's mgmt_ip"]
+    assert lines == ["rejected a connection from 127.0.0.3: not a peer's mgmt_ip"]
 
 
 OURS, THEIRS, OTHER = (generate() for _ in range(3))
@@ -206,7 +206,7 @@ async def test_who_has_no_peers_key_is_turned_away_counted_and_told_so(
         assert a.rejected_connections == 1
         assert a.receive() is None
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert lines == ["turned away a connection from 127.0.0.1: not a peer's public key"]
+    assert lines == ["rejected a connection from 127.0.0.1: not a peer's public key"]
 
 
 async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed() -> None:

@@ -12,8 +12,8 @@ ELSEWHERE = Prefix.parse("10.55.0.1")
 ANYTHING = Policy(allowed=(Prefix.parse("10.100.100.0/24"),))
 
 
-def said(prefix=HOST1, version=1_000, name=b"host1", confirmed=True, kind=Kind.CLIENT):
-    return Advertisement(prefix, kind, name, version, confirmed)
+def said(prefix=HOST1, version=1_000, name=b"host1", confirmed=True, kind=Kind.CLIENT, since=0):
+    return Advertisement(prefix, kind, name, version, confirmed, since)
 
 
 def session(prefix=HOST1, since=1, cid=0, name=b"host1", announced=False, confirmed=True):
@@ -82,7 +82,7 @@ def test_a_policy_that_narrows_takes_our_own_advertisements_back(rib):
 def test_a_session_that_announces_itself_is_newer_than_all_that_was_heard(rib):
     update_peer(rib, B, said(version=5_000_000))
     [told] = rib.update_local("", [session(since=3, announced=True, confirmed=False)]).advertise
-    assert told == said(version=5_000_001, confirmed=False)
+    assert told == said(version=5_000_001, confirmed=False, since=3)
     assert where(rib) == "vpnsrvA"
 
 
@@ -104,7 +104,7 @@ def test_a_session_once_known_keeps_its_version(rib):
     rib.update_local("", [session(since=3, announced=True, confirmed=False)])
     update_peer(rib, B, said(version=9_000_000))
     [told] = rib.update_local("", [session(since=3, announced=True, confirmed=True)]).advertise
-    assert told == said(version=3_000_000, confirmed=True)
+    assert told == said(version=3_000_000, since=3)
 
 
 def test_the_same_client_id_after_an_openvpn_restart_is_another_session(rib):
@@ -120,7 +120,7 @@ def test_a_session_that_a_refused_client_displaced_keeps_its_version(rib):
     for since in (10, 11):
         rib.update_local("", [session(since=since, announced=True, confirmed=False)])
     [told] = rib.update_local("", [session(since=3, announced=True)]).advertise
-    assert told == said(version=3_000_000, confirmed=True)
+    assert told == said(version=3_000_000, since=3)
     assert where(rib) == "vpnsrvB"
 
 

@@ -1,27 +1,40 @@
 from __future__ import annotations
 
-from cuberouted.util.ratelimit import INTERVAL, MAX_SUBJECTS, LogRateLimit
+from cuberouted.util.ratelimit import MAX_SUBJECTS, LogRateLimit, suppressed_note
 
 
-def test_the_same_thing_is_said_once_a_minute_with_what_was_kept_quiet():
-    seldom = LogRateLimit()
-    times = [0.0, 0.1, INTERVAL - 0.1, INTERVAL, INTERVAL + 1, 2 * INTERVAL, 9 * INTERVAL]
-    assert [seldom.due("a", now) for now in times] == [0, None, None, 2, None, 1, 0]
+def test_one_line_a_minute_with_the_number_of_suppressed_ones():
+    limit = LogRateLimit()
+    times = [0.0, 0.1, 59.9, 60.0, 61.0, 120.0, 540.0]
+    assert [limit.allow("a", now) for now in times] == [0, None, None, 2, None, 1, 0]
 
 
-def test_subjects_do_not_silence_each_other():
-    seldom = LogRateLimit()
-    assert [seldom.due(subject, 1.0) for subject in "abab"] == [0, 0, None, None]
+def test_a_burst_is_allowed_and_what_is_beyond_it_counted():
+    limit = LogRateLimit(burst=2, interval=60)
+    assert [limit.allow("a", now) for now in (5, 6, 7, 64.9)] == [0, 0, None, None]
+    assert [limit.allow("a", now) for now in (65, 66, 67)] == [2, 0, None]
 
 
-def test_the_first_time_is_said_whatever_the_clock_shows():
-    assert LogRateLimit().due("a", -1e9) == 0
+def test_subjects_are_limited_each_by_itself():
+    limit = LogRateLimit()
+    assert [limit.allow(subject, 1.0) for subject in "abab"] == [0, 0, None, None]
 
 
-def test_a_flood_of_subjects_does_not_fill_the_memory():
-    seldom = LogRateLimit()
+def test_the_first_line_is_allowed_whatever_the_clock_shows():
+    assert LogRateLimit().allow("a", -1e9) == 0
+
+
+def test_the_number_of_remembered_subjects_is_bounded():
+    limit = LogRateLimit()
     for number in range(10 * MAX_SUBJECTS):
-        assert seldom.due(f"subject {number}", 0.0) == 0
-        seldom.due(f"subject {number}", 0.0)
-    assert len(seldom._last) <= MAX_SUBJECTS
-    assert len(seldom._quiet) <= MAX_SUBJECTS
+        assert limit.allow(f"subject {number}", 0.0) == 0
+        limit.allow(f"subject {number}", 0.0)
+    assert len(limit._windows) <= MAX_SUBJECTS
+
+
+def test_the_note_is_empty_where_nothing_was_suppressed():
+    assert [suppressed_note(count) for count in (0, 1, 2)] == [
+        "",
+        " (1 similar message suppressed)",
+        " (2 similar messages suppressed)",
+    ]
