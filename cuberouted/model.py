@@ -17,6 +17,10 @@ import msgspec
 MAX_VERSION = 2**62
 """Versions stay below this, so that a signed 64-bit integer holds every one with room to spare."""
 
+MAX_ADVERTISEMENTS = 2**20
+"""Prefixes that one peer may advertise at most, whatever the configuration allows. The queues
+of the transport are sized for a snapshot of this many."""
+
 
 class Prefix(NamedTuple):
     """An IPv4 or IPv6 network; a host is a /32 or /128.

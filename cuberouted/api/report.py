@@ -51,7 +51,7 @@ class RouteCounts(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """`cuberouted status --json`. ``rejected_connections``: connections that were turned away."""
+    """`cuberouted status --json`. ``rejected_connections``: connections that were rejected."""
 
     node: str
     uptime: float

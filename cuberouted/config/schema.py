@@ -18,7 +18,7 @@ import attrs
 
 from cuberouted.config import converters
 from cuberouted.config.converters import duration, number
-from cuberouted.model import Prefix
+from cuberouted.model import MAX_ADVERTISEMENTS, Prefix
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -140,7 +140,9 @@ class NodeKeys:
     control_socket: Path = key(
         converters.socket_path, Path("/run/cuberouted/control.sock"), "where the commands ask"
     )
-    max_advertisements: int = key(number(1, 2**24), 65536, "prefixes that one peer may advertise")
+    max_advertisements: int = key(
+        number(1, MAX_ADVERTISEMENTS), 65536, "prefixes that one peer may advertise"
+    )
     log_level: str = key(
         converters.choice({word: word for word in ("debug", "info", "warning", "error")}),
         "info",

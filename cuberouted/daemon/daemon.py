@@ -48,7 +48,7 @@ class Environment:
     """
 
     kernel: KernelApi
-    bus: Transport
+    transport: Transport
     dialer: Dialer
     wall_clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
@@ -82,7 +82,7 @@ class Daemon:
             [openvpn.name for openvpn in config.openvpns],
             edges.kernel,
             config.route_metric,
-            say=lambda advertise, withdraw: self._publisher_task.say(advertise, withdraw),
+            say=lambda advertise, withdraw: self._publisher_task.announce(advertise, withdraw),
             tell_superseded=self._notify_superseded,
             on_stale=lambda: self._kernel_monitor.request_scan(),
         )
@@ -97,7 +97,7 @@ class Daemon:
             config.heartbeat_interval,
             self.started_at,
         )
-        self._publisher_task = PublisherTask(edges.bus, self._publisher)
+        self._publisher_task = PublisherTask(edges.transport, self._publisher)
         self._kernel_monitor = KernelMonitor(config, edges.kernel, self.node, self._host_changed)
         self._listed: set[str] = set()
         self._all_listed = trio.Event()
@@ -130,8 +130,8 @@ class Daemon:
 
     @property
     def rejected_connections(self) -> int:
-        """How many connections were turned away."""
-        return self._environment.bus.rejected_connections
+        """How many connections were rejected."""
+        return self._environment.transport.rejected_connections
 
     def stop(self) -> None:
         """End in good order, as ``on_exit`` says."""
@@ -165,7 +165,7 @@ class Daemon:
     def _start_missing(self, config: Config) -> None:
         if self._nursery is None or self._stopping.is_set():
             return  # reloaded before the start: `run` will do it; or at the end
-        self._environment.bus.allow(config.allowed_peers())
+        self._environment.transport.allow(config.allowed_peers())
         self._addresses_changed.set()
         for peer in config.peers:
             if peer.label not in self.peers:
@@ -199,9 +199,6 @@ class Daemon:
             self.config.node,
             self._limits(),
             trio.current_time(),
-            taken=lambda name: any(
-                peer.session.node == name for key, peer in self.peers.items() if key != label
-            ),
             nonce=lambda: self._environment.random_bytes(8),
         )
         self.peers[label] = peer = Peer(config, session)
@@ -209,13 +206,15 @@ class Daemon:
 
     async def _follow_peer(self, peer: Peer) -> None:
         config = peer.config
-        end = PeerEndpoint(
+        endpoint = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
-        where = format_address(end.address), end.port, end.device
-        log.info("peer %s: looking for it at %s port %d on %s", end.key, *where)
-        listener = PeerReceiver(self._environment.bus, end, peer.session, self.node.update_peer)
-        await peer.task.run(listener.run)
+        where = format_address(endpoint.address), endpoint.port, endpoint.device
+        log.info("peer %s: connecting to %s port %d on %s", endpoint.key, *where)
+        receiver = PeerReceiver(
+            self._environment.transport, endpoint, peer.session, self.node.update_peer
+        )
+        await peer.task.run(receiver.run)
 
     def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
         edges = self._environment
@@ -248,7 +247,7 @@ class Daemon:
         # without a listing the peers wait no longer than they would for a dead node
         with trio.move_on_after(self.config.hold_time):
             await self._all_listed.wait()
-        self._publisher_task.synced()
+        self._publisher_task.initial_sync_done()
 
     def _notify_superseded(self, instance: str, superseded: frozenset[SupersededSession]) -> None:
         if instance in self.openvpns:
@@ -261,7 +260,7 @@ class Daemon:
     async def _keep_listening(self) -> None:
         while True:
             self._addresses_changed = trio.Event()
-            problems = self._environment.bus.bind(self.node.host.listen)
+            problems = self._environment.transport.bind(self.node.host.listen)
             if problems != self.bind_problems:
                 for problem in problems:
                     log.warning("%s; trying again", problem.why)

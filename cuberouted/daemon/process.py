@@ -64,12 +64,14 @@ async def _serve(config: Config) -> None:
     with _control(config.control_socket) as control:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
-            open_transport(config.cube_routed_port, config.hold_time, config.secret_key) as bus,
+            open_transport(
+                config.cube_routed_port, config.hold_time, config.secret_key
+            ) as transport,
             trio.open_nursery() as nursery,
         ):
             dialer = ManagementDialer(lambda name: daemon.node.host.data_addresses.get(name))
             daemon = Daemon(
-                config, Environment(kernel, bus, dialer, time.time, secrets.token_bytes)
+                config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
             nursery.start_soon(_handle_signals, daemon, notifier)
             if control is not None:

@@ -88,15 +88,15 @@ def _peer_name(peer: Peer) -> str:
 
 def _peer_row(peer: Peer, now: float, prefixes_refused: Mapping[str, int]) -> report.PeerRow:
     known = peer.session.status()
-    heard = known.last_heard
+    received = known.last_received
     return report.PeerRow(
         name=_peer_name(peer),
         state=known.state.value,
         clients=known.clients,
-        last_heard=None if heard is None else round(now - heard, 3),
+        last_heard=None if received is None else round(now - received, 3),
         detail=known.detail,
         encrypted=bool(peer.config.public_keys),
-        refused=known.refused + prefixes_refused.get(known.peer, 0),
+        refused=known.dropped + prefixes_refused.get(known.peer, 0),
     )
 
 

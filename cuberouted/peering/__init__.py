@@ -1,1 +1,1 @@
-"""Everything that knows peers: what they are told, what they tell, whether they live."""
+"""Everything about peers: the routes advertised to and received from them, and their state."""

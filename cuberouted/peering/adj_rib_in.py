@@ -1,192 +1,232 @@
-"""How much of what a peer advertises has reached us, and what to ask for. Sans-IO.
+"""The routes received from one peer, and whether they are complete (BGP's adj-RIB-in).
 
-One rule throughout: a snapshot makes the table, updates of the same epoch keep it, and
-what is missing (a number skipped, another epoch) is asked for while the old routes stay.
+A snapshot makes the table, updates of the same epoch keep it current. After a gap in the
+sequence numbers, or in a new epoch, another snapshot is needed; the old routes are kept
+until it is complete. Sans-IO.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.peering.events import PeerLimits, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.peering.messages import Heartbeat, SnapshotPart, Update, snapshot_topic
 
+T = TypeVar("T")
+
 
 class OverLimitError(Exception):
-    """A peer advertises more than it may; the table is as it was."""
+    """A peer advertises more than max_advertisements. The table is unchanged."""
 
 
 class AdvertisementTable:
-    """The advertisements of one peer at (epoch, seq); epoch None: never had any."""
+    """Advertisements of one peer, by prefix, as of (epoch, seq). Epoch None: no snapshot yet."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, epoch: int | None = None, seq: int = 0) -> None:
         self.limit = limit
-        self.epoch: int | None = None
-        self.seq = 0
-        self._held: dict[Prefix, Advertisement] = {}
+        self.epoch = epoch
+        self.seq = seq
+        self._by_prefix: dict[Prefix, Advertisement] = {}
+        # Counted as they come and go, because a status is asked for every second.
+        self._ipv4_clients = self._ipv6_clients = 0
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._by_prefix)
 
     @property
     def clients(self) -> int:
-        """How many clients there are; one with an IPv4 and an IPv6 address counts once."""
-        families = Counter(p.family for p, a in self._held.items() if a.kind is Kind.CLIENT)
-        return max(families.values(), default=0)
+        """The number of clients; one with an IPv4 and an IPv6 address counts once."""
+        return max(self._ipv4_clients, self._ipv6_clients)
 
     def advertisements(self) -> tuple[Advertisement, ...]:
-        """All of them."""
-        return tuple(self._held.values())
+        """All advertisements."""
+        return tuple(self._by_prefix.values())
 
     def apply(self, update: Update) -> None:
-        """Take in *update*, of this table's epoch and a later seq.
+        """Apply *update*, which has this table's epoch and a later seq.
 
         Raises:
-          OverLimitError: the table would hold more than ``limit``.
+          OverLimitError: the table would exceed ``limit``. A table that already does, after
+            the limit was lowered, still accepts withdrawals and replacements.
         """
-        new = {advertisement.prefix: advertisement for advertisement in update.advertise}
-        gone = {p for p in update.withdraw if p in self._held and p not in new}
-        added = sum(prefix not in self._held for prefix in new)
-        self._check(len(self._held) + added - len(gone), added)
-        for prefix in gone:
-            del self._held[prefix]
-        self._held.update(new)
+        self._replace(update.advertise, update.withdraw)
         self.seq = update.seq
 
-    def replace(self, epoch: int, seq: int, advertisements: tuple[Advertisement, ...]) -> None:
-        """Hold these instead.
+    def add(self, advertisements: Iterable[Advertisement]) -> None:
+        """Add *advertisements*; each replaces an earlier one of its prefix.
 
         Raises:
-          OverLimitError: they are more than ``limit``.
+          OverLimitError: the table would exceed ``limit``.
         """
-        held = {advertisement.prefix: advertisement for advertisement in advertisements}
-        self._check(len(held), len(held))
-        self.epoch, self.seq, self._held = epoch, seq, held
+        self._replace(advertisements, ())
 
-    def clear(self) -> None:
-        """Hold nothing, of no epoch."""
-        self.epoch, self.seq, self._held = None, 0, {}
-
-    def _check(self, size: int, added: int) -> None:
+    def _replace(self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]) -> None:
+        table = self._by_prefix
+        new = {advertisement.prefix: advertisement for advertisement in advertise}
+        removed = {p for p in withdraw if p in table and p not in new}
+        added = sum(prefix not in table for prefix in new)
+        size = len(table) + added - len(removed)
         if added and size > self.limit:
             raise OverLimitError(f"over limit: {size} prefixes, max_advertisements = {self.limit}")
+        self._count(table.pop(prefix) for prefix in removed)
+        if added < len(new):
+            self._count(table[prefix] for prefix in new if prefix in table)
+        table.update(new)
+        self._count(new.values(), step=1)
+
+    def _count(self, advertisements: Iterable[Advertisement], step: int = -1) -> None:
+        for advertisement in advertisements:
+            if advertisement.kind is Kind.CLIENT:
+                if len(advertisement.prefix.address) == 4:
+                    self._ipv4_clients += step
+                else:
+                    self._ipv6_clients += step
 
 
 MAX_BACKOFF_FACTOR = 10
-"""How often the wait for progress may be multiplied, at most."""
+"""The retry interval of a snapshot request is multiplied by at most this."""
 
 
 class SnapshotRequest:
-    """At most one question at a time; ``topic`` is None while there is none.
+    """Requests one snapshot at a time and assembles its parts. ``topic``: None if not requesting.
 
-    *nonce*: gives fresh random bytes. *wait*: seconds without progress before asking again,
-    twice as long after each vain question.
+    *nonce*: returns fresh random bytes. *retry_interval*: seconds without progress until the
+    snapshot is requested anew; doubled after each request without an answer.
     """
 
-    def __init__(self, nonce: Callable[[], bytes], wait: float) -> None:
-        self.wait = wait
+    def __init__(self, nonce: Callable[[], bytes], retry_interval: float) -> None:
+        self.retry_interval = retry_interval
         self.topic: bytes | None = None
         self.retry_at = math.inf
         self._nonce = nonce
-        self._vain = 0
-        self._parts: list[SnapshotPart] = []
-        self._size = 0
+        self._unanswered = 0
+        self._first: SnapshotPart | None = None
+        self._next_index = 0
+        self._table = AdvertisementTable(0)
+        self._updated: set[Prefix] = set()
 
-    def ask(self, now: float) -> bytes:
-        """Ask, or ask anew; the topic to subscribe to. A topic asked on before is void."""
+    def start(self, now: float) -> bytes:
+        """Request a snapshot; return the topic to subscribe to. An earlier topic is void."""
         if self.topic is not None:
-            self._vain += 1
+            self._unanswered += 1
         self.topic = snapshot_topic(self._nonce())
-        self._drop()
-        self.retry_at = now + self._patience
+        self._discard()
+        self._restart_timer(now)
         return self.topic
 
     def cancel(self) -> bytes | None:
-        """Ask no more; the topic to unsubscribe from. Patience starts afresh."""
+        """End the request; return the topic to unsubscribe from."""
         topic, self.topic = self.topic, None
-        self._vain = 0
-        self._drop()
+        self._unanswered = 0
+        self._discard()
         self.retry_at = math.inf
         return topic
 
-    def take(
+    def add_part(
         self, topic: bytes, part: SnapshotPart, limit: int, now: float
-    ) -> tuple[Advertisement, ...] | None:
-        """The whole snapshot, if *part* completes it.
+    ) -> AdvertisementTable | None:
+        """Add *part*; return the table if it is the last one.
 
         Raises:
-          OverLimitError: there is more than *limit* of it; what came so far is dropped.
+          OverLimitError: the snapshot has more than *limit* prefixes; it is discarded.
         """
         if topic != self.topic or not self._continues(part):
             return None
-        self._parts.append(part)
-        self._size += len(part.advertisements)
-        self.retry_at = now + self._patience
-        if self._size > limit:
-            self._drop()
-            raise OverLimitError(f"over limit: its snapshot has more than {limit} prefixes")
-        if len(self._parts) < part.count:
+        if self._first is None:
+            self._first = part
+            self._table = AdvertisementTable(limit, part.epoch, part.seq)
+        self._next_index += 1
+        self._restart_timer(now)
+        advertisements: Iterable[Advertisement] = part.advertisements
+        if self._updated:  # what an update has changed meanwhile is newer than the snapshot
+            advertisements = [a for a in advertisements if a.prefix not in self._updated]
+        self._change_table(self._table.add, advertisements)
+        if self._next_index < part.count:
             return None
-        return tuple(a for p in self._parts for a in p.advertisements)
+        complete = self._table
+        self._discard()
+        return complete
 
-    @property
-    def _patience(self) -> float:
-        return self.wait * min(1 << self._vain, MAX_BACKOFF_FACTOR)
+    def add_update(self, update: Update) -> None:
+        """Apply *update*, which may come between the parts of a snapshot.
+
+        Raises:
+          OverLimitError: the snapshot would have too many prefixes; it is discarded.
+        """
+        table = self._table
+        if self._first is None or update.epoch != table.epoch or update.seq <= table.seq:
+            return
+        if update.seq != table.seq + 1 or len(self._updated) > 2 * table.limit:
+            self._discard()  # updates were lost, or a peer withdraws prefixes that it never had
+            return
+        self._change_table(table.apply, update)
+        self._updated.update(update.withdraw, (a.prefix for a in update.advertise))
 
     def _continues(self, part: SnapshotPart) -> bool:
         if part.index == 0:
-            self._drop()
-        first = self._parts[0] if self._parts else part
-        fits = (
-            part.index == len(self._parts)
-            and (first.epoch, first.seq, first.count) == (part.epoch, part.seq, part.count)
-            and (part.count == 1 or len(part.advertisements) > 0)  # bounds the parts by the limit
+            self._discard()
+        first = self._first or part
+        fits = part.index == self._next_index and (
+            (first.epoch, first.seq, first.count) == (part.epoch, part.seq, part.count)
         )
         if not fits:
-            self._drop()
+            self._discard()
         return fits
 
-    def _drop(self) -> None:
-        self._parts = []
-        self._size = 0
+    def _change_table(self, change: Callable[[T], None], argument: T) -> None:
+        try:
+            change(argument)
+        except OverLimitError:
+            self._discard()
+            raise
 
+    def _restart_timer(self, now: float) -> None:
+        self.retry_at = now + self.retry_interval * min(1 << self._unanswered, MAX_BACKOFF_FACTOR)
 
-Content = Update | Heartbeat | SnapshotPart
+    def _discard(self) -> None:
+        self._first = None
+        self._next_index = 0
+        self._table = AdvertisementTable(0)
+        self._updated = set()
 
 
 class AdjRibIn:
-    """The table of *peer*, and how far it can be trusted.
+    """The routes received from *peer*, and the request for a snapshot when they are incomplete.
 
-    ``why``: what is missing, in words. ``stale_since``: when the table's epoch was found
-    to be over (inf: it is not). ``over_limit``: messages lost to max_advertisements.
+    ``why``: what is missing, for people. ``stale_since``: when the peer began an epoch of which
+    there is no snapshot yet (inf: it did not). ``over_limit``: messages that were dropped
+    because of max_advertisements.
     """
 
-    def __init__(self, peer: str, terms: PeerLimits, nonce: Callable[[], bytes]) -> None:
+    def __init__(self, peer: str, limits: PeerLimits, nonce: Callable[[], bytes]) -> None:
         self.why = ""
         self.stale_since = math.inf
         self.over_limit = 0
-        self.table = AdvertisementTable(terms.max_advertisements)
-        self.request = SnapshotRequest(nonce, terms.hold_time)
+        self.table = AdvertisementTable(limits.max_advertisements)
+        self.request = SnapshotRequest(nonce, limits.hold_time)
         self._peer = peer
+        self._limit = limits.max_advertisements
         self._epoch: int | None = None
-        self._lacking = False
-        self._syncing = False
+        self._updates_lost = False
+        self._peer_syncing = False
 
     @property
-    def current(self) -> bool:
-        """Whether the table is all that the peer advertises."""
-        return self._epoch == self.table.epoch and not self._lacking
+    def in_sync(self) -> bool:
+        """Whether the table is everything that the peer advertises."""
+        return self._epoch == self.table.epoch and not self._updates_lost
 
     @property
-    def to_ask(self) -> bool:
-        """Whether a snapshot is missing and can be had."""
-        return not self.current and not self._syncing
+    def snapshot_needed(self) -> bool:
+        """Whether a snapshot is missing and the peer would answer a request for it."""
+        return not self.in_sync and not self._peer_syncing
 
-    def take(self, topic: bytes, message: Content, now: float) -> tuple[PeerUpdate, ...]:
-        """The news in *message*."""
+    def receive(
+        self, topic: bytes, message: Update | Heartbeat | SnapshotPart, now: float
+    ) -> tuple[PeerUpdate, ...]:
+        """Handle *message*, received on *topic*; return what changes in the RIB."""
         self._note_epoch(message.epoch, now)
         try:
             match message:
@@ -198,66 +238,67 @@ class AdjRibIn:
                     return self._part(topic, message, now)
         except OverLimitError as error:
             self.over_limit += 1
-            self._lack(str(error))
+            self._need_snapshot(str(error))
             return ()
 
     def clear(self) -> None:
-        """Forget the table; what the peer says from now on may start a new one."""
-        self.table.clear()
-        self._lacking = False
+        """Empty the table. The peer's next message may start a new one."""
+        self.table = AdvertisementTable(self._limit)
+        self._updates_lost = False
         self.stale_since = math.inf
 
-    def forget(self) -> bytes | None:
-        """Forget everything, ask for nothing; the topic to unsubscribe from."""
+    def reset(self) -> bytes | None:
+        """Empty the table and end the request; return the topic to unsubscribe from."""
         self.clear()
         self._epoch = None
-        self._syncing = False
+        self._peer_syncing = False
         return self.request.cancel()
 
-    def reconfigure(self, terms: PeerLimits) -> None:
-        """Judge by other *terms* from now on."""
-        self.table.limit = terms.max_advertisements
-        self.request.wait = terms.hold_time
+    def reconfigure(self, limits: PeerLimits) -> None:
+        """Apply other *limits* from now on."""
+        self._limit = self.table.limit = limits.max_advertisements
+        self.request.retry_interval = limits.hold_time
 
     def _note_epoch(self, epoch: int, now: float) -> None:
         if epoch == self._epoch:
             return
         self._epoch = epoch
-        self._lacking = self._syncing = False
+        self._updates_lost = self._peer_syncing = False
         self.why = "waiting for its snapshot"
-        # A peer that restarts again and again does not earn its old routes more time.
+        # Repeated restarts do not extend the life of the old routes.
         self.stale_since = min(self.stale_since, now)
 
     def _update(self, update: Update) -> tuple[PeerUpdate, ...]:
-        self._syncing = False
+        self._peer_syncing = False
+        self.request.add_update(update)
         last = self.table.seq
         if update.epoch != self.table.epoch or update.seq <= last:
             return ()
         self.table.apply(update)
         if update.seq != last + 1:
-            self._lack(f"its updates {last + 1} to {update.seq - 1} were lost")
+            self._need_snapshot(f"updates {last + 1} to {update.seq - 1} were lost")
         return (RoutesChanged(self._peer, update.node, update.advertise, update.withdraw),)
 
     def _heartbeat(self, heartbeat: Heartbeat) -> tuple[PeerUpdate, ...]:
         if heartbeat.epoch != self.table.epoch:
-            self._syncing = heartbeat.syncing
+            self._peer_syncing = heartbeat.syncing
             if heartbeat.syncing:
-                self.why = "it does not know all its clients yet"
-        elif heartbeat.seq != self.table.seq and not self._lacking:
-            self._lack(f"its updates {self.table.seq + 1} to {heartbeat.seq} were lost")
+                self.why = "it has not listed all its clients yet"
+        elif heartbeat.seq != self.table.seq and not self._updates_lost:
+            self._need_snapshot(f"updates {self.table.seq + 1} to {heartbeat.seq} were lost")
         return ()
 
     def _part(self, topic: bytes, part: SnapshotPart, now: float) -> tuple[PeerUpdate, ...]:
-        self._syncing = False
-        whole = self.request.take(topic, part, self.table.limit, now)
-        if whole is None:
+        self._peer_syncing = False
+        complete = self.request.add_part(topic, part, self._limit, now)
+        if complete is None:
             return ()
-        self.table.replace(part.epoch, part.seq, whole)
-        self._lacking = False
+        self.table = complete
+        self._updates_lost = False
         self.stale_since = math.inf
-        self.why = f"complete, advertisements: {len(self.table)}"
+        self.why = f"snapshot complete, prefixes: {len(self.table)}"
         return (RoutesReplaced(self._peer, part.node, self.table.advertisements()),)
 
-    def _lack(self, why: str) -> None:
-        self._lacking = True
+    def _need_snapshot(self, why: str) -> None:
+        self._updates_lost = True
         self.why = why

@@ -1,8 +1,7 @@
-"""Our own voice: what we advertise, and what to say to whom and when.
+"""The routes advertised to the peers, and the messages that carry them (BGP's adj-RIB-out).
 
-Sans-IO. This file knows nothing of sockets: it is given what came in on the publishing
-socket, and returns (topic, payload) pairs to publish there, in order. ``now`` is in
-monotonic seconds.
+Sans-IO. `Publisher` is given the frames received on the publishing socket, and returns the
+messages to publish there, in order. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -10,129 +9,177 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import attrs
+
 from cuberouted.model import Advertisement, Prefix
-from cuberouted.peering import messages
+from cuberouted.peering.events import Outgoing, PeerActions
 from cuberouted.peering.messages import (
+    CHUNK_PREFIXES,
     UPDATES,
     Goodbye,
     Heartbeat,
     SnapshotPart,
     Update,
+    chunk_update,
+    count_parts,
     encode,
     is_snapshot_topic,
 )
 
-Outgoing = tuple[bytes, bytes]
-"""A topic and a payload, to be published as they are."""
-
-GREETING_PAUSE = 0.1
+MIN_GREETING_INTERVAL = 0.1
 """Seconds between two heartbeats that answer subscriptions."""
-SNAPSHOT_PAUSE = 1.0
-"""Seconds between two snapshots for the same peer."""
+MIN_SNAPSHOT_INTERVAL = 1.0
+"""Seconds between the starts of two snapshots for the same peer."""
+PARTS_PER_SLICE = 8
+"""Parts of a snapshot that one call of `Publisher.timer` returns: some 5 ms of work."""
+
+
+class _Snapshot:
+    """All advertisements at one seq. Each part is encoded once, when it is first needed."""
+
+    def __init__(
+        self, node: str, epoch: int, seq: int, advertisements: tuple[Advertisement, ...]
+    ) -> None:
+        self.count = count_parts(len(advertisements))
+        self._node = node
+        self._epoch = epoch
+        self._seq = seq
+        self._advertisements = advertisements
+        self._encoded: list[bytes] = []
+
+    def part(self, index: int) -> bytes:
+        while len(self._encoded) <= index:
+            self._encoded.append(self._encode(len(self._encoded)))
+        return self._encoded[index]
+
+    def _encode(self, index: int) -> bytes:
+        start = index * CHUNK_PREFIXES
+        return encode(
+            SnapshotPart(
+                node=self._node,
+                epoch=self._epoch,
+                seq=self._seq,
+                index=index,
+                count=self.count,
+                advertisements=self._advertisements[start : start + CHUNK_PREFIXES],
+            )
+        )
+
+
+@attrs.define
+class _Transfer:
+    """A snapshot requested by one peer on ``topic``. ``snapshot`` is None until it begins."""
+
+    topic: bytes
+    due_at: float
+    snapshot: _Snapshot | None = None
+    next_part: int = 0
 
 
 class Publisher:
-    """What this node says.
+    """Advertises this node's routes.
 
-    *epoch*: drawn at random at each start. Until `synced` the node does not know all its
-    own clients: it says so in its heartbeats, publishes no update, and leaves the
-    requests for snapshots waiting.
+    *epoch*: a random number, another at each start. Until `initial_sync_done` the node may
+    not know all its own clients: heartbeats say so, no update is published, and requests for
+    snapshots wait.
     """
 
     def __init__(self, node: str, epoch: int, heartbeat_interval: float, now: float) -> None:
-        self.ignored = 0
-        """Frames on the publishing socket that are none of a subscriber's business."""
+        self.ignored_frames = 0
+        """Frames received that are neither a subscription of a peer nor an unsubscription."""
         self._node = node
         self._epoch = epoch
         self._seq = 0
         self._interval = heartbeat_interval
-        self._held: dict[Prefix, Advertisement] = {}
-        self._encoded: list[bytes] | None = None
+        self._advertised: dict[Prefix, Advertisement] = {}
+        self._snapshot: _Snapshot | None = None  # None: changed since the last one
         self._syncing = True
-        self._silent = False
-        self._greeted_at = -math.inf
+        self._ended = False
+        self._last_heartbeat = -math.inf
         self._heartbeat_at = now
-        self._waiting: dict[str, bytes] = {}
-        self._answered_at: dict[str, float] = {}
+        self._transfers: dict[str, _Transfer] = {}
+        self._last_snapshot: dict[str, float] = {}
 
     @property
     def deadline(self) -> float:
-        """When `timer` has something to say unless something is said before."""
-        if self._silent:
+        """When `timer` is due; in the past while parts of a snapshot remain to be sent."""
+        if self._ended:
             return math.inf
-        return min([self._heartbeat_at, *(self._answer_at(peer) for peer in self._waiting)])
+        if self._syncing:
+            return self._heartbeat_at
+        return min([self._heartbeat_at, *(t.due_at for t in self._transfers.values())])
 
     @property
-    def advertisements(self) -> int:
-        """How many prefixes we advertise."""
-        return len(self._held)
+    def transfers(self) -> int:
+        """How many peers wait for a snapshot, or for the rest of one."""
+        return len(self._transfers)
 
-    def say(
+    def announce(
         self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix], now: float
-    ) -> list[Outgoing]:
-        """Advertise and withdraw. A prefix in both is advertised; what is no change is not said."""
-        stated = {advertisement.prefix: advertisement for advertisement in advertise}
-        new = {prefix: a for prefix, a in stated.items() if self._held.get(prefix) != a}
-        gone = [p for p in dict.fromkeys(withdraw) if p in self._held and p not in stated]
-        self._held.update(new)
-        for prefix in gone:
-            del self._held[prefix]
-        if new or gone:
-            self._encoded = None
-        if self._syncing or self._silent:
-            return []
-        return [self._update(a, w, now) for a, w in messages.chunk_update(new.values(), gone)]
+    ) -> PeerActions:
+        """Advertise and withdraw. A prefix in both is advertised; only changes are published."""
+        wanted = {advertisement.prefix: advertisement for advertisement in advertise}
+        new = {prefix: a for prefix, a in wanted.items() if self._advertised.get(prefix) != a}
+        removed = [p for p in dict.fromkeys(withdraw) if p in self._advertised and p not in wanted]
+        self._advertised.update(new)
+        for prefix in removed:
+            del self._advertised[prefix]
+        if new or removed:
+            self._snapshot = None
+        if self._syncing or self._ended:
+            return PeerActions()
+        updates = [self._update(a, w, now) for a, w in chunk_update(new.values(), removed)]
+        return PeerActions(publish=tuple(updates))
 
-    def synced(self, now: float) -> list[Outgoing]:
-        """All our own clients are known from now on: tell everybody, and answer who waits."""
+    def initial_sync_done(self, now: float) -> PeerActions:
+        """All our own clients are known from now on; requests that wait are answered."""
         self._syncing = False
         self._heartbeat_at = now
         return self.timer(now)
 
-    def request(self, frame: bytes, peer: str | None, now: float) -> None:
-        """Take in what a subscriber sent: *frame* begins with 1 (subscribe) or 0 (unsubscribe).
+    def receive(self, frame: bytes, peer: str | None, now: float) -> PeerActions:
+        """Handle *frame*: 1 (subscribe) or 0 (unsubscribe), then a topic. Answers are due later.
 
-        *peer* is the admitted subscriber's key, None where nobody vouches for it (ZeroMQ
-        makes up the unsubscriptions of a connection that has ended). What there is to
-        answer is due at `deadline`.
+        *peer*: the key of the authenticated sender. None: ZeroMQ made the frame up, to
+        unsubscribe what a closed connection had subscribed to.
         """
-        wanted, topic = frame[:1] == b"\x01", frame[1:]
-        if wanted and peer is not None and topic == UPDATES:
-            self._heartbeat_at = min(
-                self._heartbeat_at, max(now, self._greeted_at + GREETING_PAUSE)
-            )
-        elif wanted and peer is not None and is_snapshot_topic(topic):
-            self._waiting[peer] = topic
+        subscribe, topic = frame[:1] == b"\x01", frame[1:]
+        if subscribe and peer is not None and topic == UPDATES:
+            greeting_at = max(now, self._last_heartbeat + MIN_GREETING_INTERVAL)
+            self._heartbeat_at = min(self._heartbeat_at, greeting_at)
+        elif subscribe and peer is not None and is_snapshot_topic(topic):
+            last = self._last_snapshot.get(peer, -math.inf)
+            self._transfers[peer] = _Transfer(topic, max(now, last + MIN_SNAPSHOT_INTERVAL))
         elif frame[:1] == b"\x00":
-            self._forget(topic)
+            for key in [key for key, t in self._transfers.items() if t.topic == topic]:
+                del self._transfers[key]
         else:
-            self.ignored += 1
+            self.ignored_frames += 1
+        return PeerActions()
 
-    def timer(self, now: float) -> list[Outgoing]:
-        """What is due: a heartbeat, and at most one snapshot, so that the caller can yield."""
-        if self._silent:
-            return []
-        said = [self._heartbeat(now)] if now >= self._heartbeat_at else []
-        due = next((peer for peer in self._waiting if now >= self._answer_at(peer)), None)
-        return said if due is None else said + self._snapshot(due, now)
+    def timer(self, now: float) -> PeerActions:
+        """A heartbeat if one is due, and up to `PARTS_PER_SLICE` parts of one peer's snapshot."""
+        if self._ended:
+            return PeerActions()
+        publish = [self._heartbeat(now)] if now >= self._heartbeat_at else []
+        if not self._syncing:
+            due = next((peer for peer, t in self._transfers.items() if now >= t.due_at), None)
+            if due is not None:
+                publish += self._send_parts(due, now)
+        return PeerActions(publish=tuple(publish))
 
-    def goodbye(self, *, restarting: bool) -> list[Outgoing]:
-        """Our last words; nothing is said after them."""
-        if self._silent:
-            return []
-        self._silent = True
+    def goodbye(self, *, restarting: bool) -> PeerActions:
+        """Our last message. Nothing is published after it."""
+        if self._ended:
+            return PeerActions()
+        self._ended = True
         message = Goodbye(node=self._node, epoch=self._epoch, seq=self._seq, restarting=restarting)
-        return [(UPDATES, encode(message))]
+        return PeerActions(publish=(Outgoing(UPDATES, encode(message)),))
 
     def reconfigure(self, heartbeat_interval: float, now: float) -> None:
-        """Beat at another pace from now on."""
+        """Use another heartbeat interval from now on."""
         self._interval = heartbeat_interval
         self._heartbeat_at = min(self._heartbeat_at, now + heartbeat_interval)
-
-    def _answer_at(self, peer: str) -> float:
-        if self._syncing:
-            return math.inf
-        return self._answered_at.get(peer, -math.inf) + SNAPSHOT_PAUSE
 
     def _update(
         self, advertise: tuple[Advertisement, ...], withdraw: tuple[Prefix, ...], now: float
@@ -146,39 +193,33 @@ class Publisher:
             advertise=advertise,
             withdraw=withdraw,
         )
-        return UPDATES, encode(message)
+        return Outgoing(UPDATES, encode(message))
 
     def _heartbeat(self, now: float) -> Outgoing:
-        self._greeted_at = now
+        self._last_heartbeat = now
         self._heartbeat_at = now + self._interval
         message = Heartbeat(
             node=self._node, epoch=self._epoch, seq=self._seq, syncing=self._syncing
         )
-        return UPDATES, encode(message)
+        return Outgoing(UPDATES, encode(message))
 
-    def _snapshot(self, peer: str, now: float) -> list[Outgoing]:
-        self._answered_at[peer] = now
-        topic = self._waiting.pop(peer)
-        if self._encoded is None:  # the same bytes for every peer that asks at this seq
-            self._encoded = self._encode_snapshot()
-        return [(topic, payload) for payload in self._encoded]
-
-    def _encode_snapshot(self) -> list[bytes]:
-        cut = messages.chunk_snapshot(self._held.values())
+    def _send_parts(self, peer: str, now: float) -> list[Outgoing]:
+        transfer = self._transfers.pop(peer)
+        if transfer.snapshot is None:
+            self._last_snapshot[peer] = now
+            transfer.snapshot = self._current_snapshot()
+        snapshot, first = transfer.snapshot, transfer.next_part
+        transfer.next_part = min(first + PARTS_PER_SLICE, snapshot.count)
+        if transfer.next_part < snapshot.count:
+            self._transfers[peer] = transfer  # behind all others: each peer gets its turn
         return [
-            encode(
-                SnapshotPart(
-                    node=self._node,
-                    epoch=self._epoch,
-                    seq=self._seq,
-                    index=index,
-                    count=len(cut),
-                    advertisements=part,
-                )
-            )
-            for index, part in enumerate(cut)
+            Outgoing(transfer.topic, snapshot.part(index))
+            for index in range(first, transfer.next_part)
         ]
 
-    def _forget(self, topic: bytes) -> None:
-        for peer in [peer for peer, asked in self._waiting.items() if asked == topic]:
-            del self._waiting[peer]
+    def _current_snapshot(self) -> _Snapshot:
+        if self._snapshot is None:
+            self._snapshot = _Snapshot(
+                self._node, self._epoch, self._seq, tuple(self._advertised.values())
+            )
+        return self._snapshot

@@ -1,8 +1,12 @@
-"""What the sharing room tells: news of a peer's routes, its state, its status. Values only."""
+"""What the state machines of this package return: route updates, state changes, actions, status.
+
+Values only.
+"""
 
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import attrs
 
@@ -10,11 +14,11 @@ from cuberouted.model import Advertisement, Prefix
 
 
 class PeerState(enum.StrEnum):
-    """What we make of a peer.
+    """The state of a peer.
 
-    DOWN: not heard, or refused. SYNCING: heard, but what we know of its routes is not
-    complete, or not current. UP: all is known. RESTARTING: it said that it would be back.
-    INCOMPATIBLE: it speaks another protocol version.
+    DOWN: nothing received within hold_time, or refused. SYNCING: messages arrive, but our
+    adj-RIB-in is incomplete or outdated. UP: our adj-RIB-in is complete. RESTARTING: the peer
+    announced a restart. INCOMPATIBLE: the peer uses another protocol version.
     """
 
     DOWN = "down"
@@ -28,7 +32,7 @@ class PeerState(enum.StrEnum):
 class RoutesChanged:
     """Changes to what *peer* advertises; ``node`` is the name it announces.
 
-    Withdraw first: a prefix that is in both is advertised.
+    Withdraw first: a prefix in both is advertised.
     """
 
     peer: str
@@ -39,7 +43,7 @@ class RoutesChanged:
 
 @attrs.frozen
 class RoutesReplaced:
-    """All that *peer* advertises, in place of everything known of it before."""
+    """Everything that *peer* advertises. Routes of it that are not in here are withdrawn."""
 
     peer: str
     node: str
@@ -48,7 +52,7 @@ class RoutesReplaced:
 
 @attrs.frozen
 class PeerLost:
-    """Everything of *peer* is to be withdrawn, also what an earlier run of ours installed."""
+    """All routes of *peer* are withdrawn, adopted routes of an earlier run included."""
 
     peer: str
     why: str
@@ -59,7 +63,7 @@ PeerUpdate = RoutesChanged | RoutesReplaced | PeerLost
 
 @attrs.frozen
 class StateChange:
-    """A change of state worth a line in the log. ``old`` is ``new`` for a peer newly refused."""
+    """A change of state to log. ``old`` equals ``new`` where a peer that was down is refused."""
 
     peer: str
     old: PeerState
@@ -67,19 +71,31 @@ class StateChange:
     why: str
 
 
-@attrs.frozen
-class SessionActions:
-    """What follows from one event, to be carried out in the order of the fields."""
+class Outgoing(NamedTuple):
+    """A message to publish as it is."""
 
-    moved: StateChange | None = None
+    topic: bytes
+    payload: bytes
+
+
+@attrs.frozen
+class PeerActions:
+    """What a state machine wants done, in the order of the fields.
+
+    ``unsubscribe`` and ``subscribe``: topics at the peer. ``publish``: messages of our own
+    publishing socket. ``updates``: for the RIB.
+    """
+
+    state_change: StateChange | None = None
     unsubscribe: tuple[bytes, ...] = ()
     subscribe: tuple[bytes, ...] = ()
-    news: tuple[PeerUpdate, ...] = ()
+    publish: tuple[Outgoing, ...] = ()
+    updates: tuple[PeerUpdate, ...] = ()
 
 
 @attrs.frozen
 class PeerLimits:
-    """What is asked of every peer. Times in seconds."""
+    """Timers (seconds) and limits that apply to every peer."""
 
     hold_time: float
     restart_time: float
@@ -88,20 +104,20 @@ class PeerLimits:
 
 @attrs.frozen
 class PeerStatus:
-    """One peer, for people.
+    """A snapshot of one peer, for the status command and for tests.
 
-    ``peer``: its key; ``configured``: the name the configuration gives it, or None;
-    ``node``: the name it announces, or None before it was heard. ``last_heard``: monotonic
-    seconds, or None. ``refused``: messages that were not used. ``detail``: why it is not
-    up, in plain words; empty where there is nothing to say.
+    ``peer``: its key; ``configured``: the name that the configuration gives it, or None;
+    ``node``: the name it announces, or None before its first message. ``last_received``:
+    monotonic seconds, or None. ``dropped``: messages that were not used. ``detail``: why the
+    peer is not up; empty if there is nothing to report.
     """
 
     peer: str
     node: str | None
     configured: str | None
     state: PeerState
-    last_heard: float | None
+    last_received: float | None
     advertisements: int
     clients: int
-    refused: int
+    dropped: int
     detail: str

@@ -1,42 +1,49 @@
-"""What nodes say to each other, and how it is written.
+"""The messages that nodes exchange, and their encoding.
 
-Two frames: a topic, and a msgpack array that begins with the message's tag, the protocol
-version and the sender's node name. That head stays as it is in every version to come, so
-that a node can always tell who speaks a version that it does not. Fields that a later
-minor version appends are ignored.
+A message has two frames: a topic, and a msgpack array that begins with the message's tag, the
+protocol version and the sender's node name. That head is the same in every version, so that
+a node can always name a peer whose version it does not support. Fields that a later minor
+version appends are ignored.
 
-Pure: bytes in, values out. Everything that a peer sent is checked here, once; behind this
-door a message is what its type says.
+Updates, heartbeats and goodbyes are published on the topic ``u``. Snapshots follow the
+ZeroMQ guide's Clone pattern, on one socket instead of three: a subscriber asks for a snapshot
+by subscribing to a topic with a fresh nonce, receives it there, and applies the updates with
+a higher sequence number that arrive meanwhile.
+
+Pure: bytes in, values out. `decode` validates everything that a peer sent; no other module
+checks it again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 
-from cuberouted.model import Advertisement, Prefix
+from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Prefix
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 256 * 1024
-"""Bytes of one message; ours are cut at a quarter of that (`parts`)."""
+"""Bytes of a message that is accepted."""
 
 UPDATES = b"u"
 SNAPSHOT = b"s/"
 NONCE_BYTES = 8
-"""Every snapshot topic has the same length, because ZeroMQ matches subscriptions by prefix."""
+"""The same for every snapshot topic, because ZeroMQ matches subscriptions by prefix."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 NodeName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
-"""As a configuration takes it (`config.converters.name`): it is logged and shown as it stands."""
+"""The same rule as for names in the configuration: a name is logged and shown unescaped."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """The head of every message.
 
-    ``epoch`` is drawn at random when a node starts; ``seq`` counts its updates from 1, so
-    it is the last update's number in a message that is no update itself.
+    ``epoch``: a random number, chosen when the node starts. ``seq``: the number of the
+    update, counted from 1; in other messages the number of the last update before them.
     """
 
     version: int = PROTOCOL_VERSION
@@ -46,9 +53,9 @@ class Message(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Update(Message, frozen=True, array_like=True, kw_only=True, tag="u", gc=False):
-    """Changes, absolute: each advertisement replaces what was known of its prefix.
+    """Each advertisement replaces an earlier one of the same prefix.
 
-    A prefix that is in both is advertised.
+    A prefix in both ``advertise`` and ``withdraw`` is advertised.
     """
 
     advertise: tuple[Advertisement, ...] = ()
@@ -56,19 +63,19 @@ class Update(Message, frozen=True, array_like=True, kw_only=True, tag="u", gc=Fa
 
 
 class Heartbeat(Message, frozen=True, array_like=True, kw_only=True, tag="h"):
-    """Nothing new. ``syncing``: the node does not know all its own clients yet."""
+    """No change. ``syncing``: the node has not listed all its own clients yet."""
 
     syncing: bool
 
 
 class Goodbye(Message, frozen=True, array_like=True, kw_only=True, tag="g"):
-    """The node's last words. ``restarting``: its routes stay good for a while."""
+    """The node's last message. ``restarting``: its routes stay valid for restart_time."""
 
     restarting: bool
 
 
 class SnapshotPart(Message, frozen=True, array_like=True, kw_only=True, tag="s", gc=False):
-    """Part ``index`` (from 0) of ``count``: together, all that the node advertised at ``seq``."""
+    """Part ``index`` (from 0) of ``count``: together, all advertisements of the node at ``seq``."""
 
     index: Count
     count: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
@@ -79,18 +86,18 @@ AnyMessage = Update | Heartbeat | Goodbye | SnapshotPart
 
 
 class MessageError(Exception):
-    """What a peer sent cannot be used."""
+    """A message from a peer cannot be used."""
 
 
 class MalformedMessageError(MessageError):
-    """It is no message of this protocol."""
+    """Not a message of this protocol."""
 
 
 class IncompatibleVersionError(MessageError):
-    """It is of another major version: ``version`` and ``node`` are what it says."""
+    """A message of another major version: ``version`` and ``node`` are those in its head."""
 
     def __init__(self, version: int, node: str) -> None:
-        super().__init__(f"speaks protocol version {version}, we speak {PROTOCOL_VERSION}")
+        super().__init__(f"uses protocol version {version}, this node uses {PROTOCOL_VERSION}")
         self.version = version
         self.node = node
 
@@ -107,16 +114,16 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 def encode(message: AnyMessage) -> bytes:
-    """The second frame of *message*."""
+    """Encode *message* as the second frame, the payload."""
     return _encoder.encode(message)
 
 
 def decode(frames: Sequence[bytes]) -> AnyMessage:
-    """The message in *frames*: topic and payload.
+    """Decode and validate *frames*: topic and payload.
 
     Raises:
       IncompatibleVersionError: a message of another protocol version.
-      MalformedMessageError: anything else that is not as this module says.
+      MalformedMessageError: any other frames that are not a valid message.
     """
     if len(frames) != 2:
         raise MalformedMessageError(f"{len(frames)} frames, expected 2")
@@ -126,7 +133,7 @@ def decode(frames: Sequence[bytes]) -> AnyMessage:
     try:
         message = _decoder.decode(payload)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise _reason(payload, error) from None
+        raise _decode_error(payload, error) from None
     if message.version != PROTOCOL_VERSION:
         raise IncompatibleVersionError(message.version, message.node)
     _check_topic(topic, message)
@@ -134,8 +141,8 @@ def decode(frames: Sequence[bytes]) -> AnyMessage:
     return message
 
 
-def _reason(payload: bytes, error: Exception) -> MessageError:
-    """What to say of a payload that did not decode: another version, or nonsense."""
+def _decode_error(payload: bytes, error: Exception) -> MessageError:
+    """Tell a message of another version from a malformed one."""
     try:
         head = _head_decoder.decode(payload)
     except (ValueError, RecursionError):
@@ -146,19 +153,20 @@ def _reason(payload: bytes, error: Exception) -> MessageError:
 
 
 def _check_topic(topic: bytes, message: AnyMessage) -> None:
-    fits = is_snapshot_topic(topic) if isinstance(message, SnapshotPart) else topic == UPDATES
-    if not fits:
+    matches = is_snapshot_topic(topic) if isinstance(message, SnapshotPart) else topic == UPDATES
+    if not matches:
         raise MalformedMessageError(f"{type(message).__name__} on topic {topic[:40]!r}")
 
 
 def _check_prefixes(message: AnyMessage) -> None:
-    advertisements, prefixes = _contents(message)
+    advertisements, withdrawn = _contents(message)
     try:
         for advertisement in advertisements:
             address, length = advertisement.prefix
+            # a host prefix is always valid, and nearly all are hosts
             if (length != 32 or len(address) != 4) and (length != 128 or len(address) != 16):
                 advertisement.prefix.validated()
-        for prefix in prefixes:
+        for prefix in withdrawn:
             prefix.validated()
     except ValueError as error:
         raise MalformedMessageError(str(error)) from None
@@ -173,12 +181,12 @@ def _contents(message: AnyMessage) -> tuple[tuple[Advertisement, ...], tuple[Pre
 
 
 def snapshot_topic(nonce: bytes) -> bytes:
-    """The topic on which one snapshot is asked for and answered; *nonce*: `NONCE_BYTES` bytes."""
+    """The topic on which one snapshot is requested and sent; *nonce*: `NONCE_BYTES` bytes."""
     return SNAPSHOT + nonce.hex().encode()
 
 
 def is_snapshot_topic(topic: bytes) -> bool:
-    """Whether *topic* is one that `snapshot_topic` writes."""
+    """Whether *topic* is one that `snapshot_topic` returns."""
     digits = topic.removeprefix(SNAPSHOT)
     return (
         len(topic) == len(SNAPSHOT) + 2 * NONCE_BYTES
@@ -187,48 +195,28 @@ def is_snapshot_topic(topic: bytes) -> bool:
     )
 
 
-CHUNK_PREFIXES = 500
-CHUNK_BYTES = 64 * 1024
-
-_HEAD = 1200
-"""More than the head of any message takes: a node name of 255 characters, four bytes each."""
-_ADVERTISEMENT = 65
-"""Upper bound of an encoded advertisement without its name, in bytes."""
-_PREFIX = 24
+CHUNK_PREFIXES = 400
+"""Prefixes of one message. With names of 512 bytes, the longest allowed, it has 232,000 bytes."""
+MAX_SNAPSHOT_PARTS = math.ceil(MAX_ADVERTISEMENTS / CHUNK_PREFIXES)
+"""Parts of the largest snapshot that a peer may accept."""
 
 
-def chunk_snapshot(advertisements: Iterable[Advertisement]) -> list[tuple[Advertisement, ...]]:
-    """*advertisements* in parts of at most `MAX_ITEMS`, each below `MAX_BYTES` when encoded.
-
-    Nothing is one empty part: a node without clients has to say so.
-    """
-    return [advertise for advertise, _ in _cut(advertisements, ())] or [()]
+def count_parts(advertisements: int) -> int:
+    """The number of parts of a snapshot; at least 1, so that an empty one can be sent."""
+    return max(1, math.ceil(advertisements / CHUNK_PREFIXES))
 
 
 def chunk_update(
     advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]
-) -> list[tuple[tuple[Advertisement, ...], tuple[Prefix, ...]]]:
-    """The same for an update: pairs of what to advertise and what to withdraw; none for nothing."""
-    return list(_cut(advertise, withdraw))
-
-
-def _cut(
-    advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]
 ) -> Iterator[tuple[tuple[Advertisement, ...], tuple[Prefix, ...]]]:
-    gone: list[Prefix] = []
-    for prefix in withdraw:
-        if len(gone) == CHUNK_PREFIXES:
-            yield (), tuple(gone)
-            gone = []
-        gone.append(prefix)
-    held: list[Advertisement] = []
-    size = _HEAD + _PREFIX * len(gone)
-    for advertisement in advertise:
-        more = _ADVERTISEMENT + len(advertisement.name)
-        if len(held) + len(gone) == CHUNK_PREFIXES or size + more > CHUNK_BYTES:
-            yield tuple(held), tuple(gone)
-            held, gone, size = [], [], _HEAD
-        held.append(advertisement)
-        size += more
-    if held or gone:
-        yield tuple(held), tuple(gone)
+    """Cut an update into pairs (advertise, withdraw) of at most `CHUNK_PREFIXES` prefixes.
+
+    Withdrawals come first. Nothing is cut into no pairs.
+    """
+    advertisements, withdrawn = iter(advertise), iter(withdraw)
+    while True:
+        second = tuple(islice(withdrawn, CHUNK_PREFIXES))
+        first = tuple(islice(advertisements, CHUNK_PREFIXES - len(second)))
+        if not first and not second:
+            return
+        yield first, second

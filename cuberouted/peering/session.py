@@ -1,10 +1,8 @@
-"""What one peer has told us, and whether it is alive.
+"""The session with one peer: its state, its timers, and the routes received from it.
 
-Sans-IO: messages, the state of the connection and ``now`` (monotonic seconds) go in; an
-`Outcome` comes out: news for the RIB, topics to (un)subscribe, a change of state for the
-log. This file knows nothing of sockets.
-
-Drain what has come in with `receive` before `timer` judges a silence.
+Sans-IO: messages, the state of the connection and ``now`` (monotonic seconds) go in,
+`PeerActions` come out. Call `receive` for everything that has arrived before `timer`, which
+would otherwise mistake a busy process for a silent peer.
 """
 
 from __future__ import annotations
@@ -17,12 +15,12 @@ from collections.abc import Callable
 
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.events import (
+    PeerActions,
     PeerLimits,
     PeerLost,
     PeerState,
     PeerStatus,
     PeerUpdate,
-    SessionActions,
     StateChange,
 )
 from cuberouted.peering.messages import NONCE_BYTES, AnyMessage, Goodbye, IncompatibleVersionError
@@ -31,38 +29,39 @@ DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
 
 
 class PeerEvent(enum.StrEnum):
-    """What an event means for the state."""
+    """The events of the state machine (FSM)."""
 
-    BEHIND = "heard, and its table is not complete or not current"
-    CURRENT = "heard, and its table is complete and current"
-    LEAVING = "said that it restarts"
-    GONE = "said goodbye"
-    SILENT = "not heard for too long"
-    REFUSED = "not whom it should be"
-    FOREIGN = "speaks another version"
+    OUT_OF_SYNC = "a message came; the adj-RIB-in is incomplete or outdated"
+    IN_SYNC = "a message came; the adj-RIB-in is complete"
+    RESTART = "the peer announced that it restarts"
+    GOODBYE = "the peer ended"
+    HOLD_TIMER_EXPIRED = "no message came within hold_time, or restart_time after RESTART"
+    REFUSED = "the peer announces a name that it must not use"
+    WRONG_VERSION = "the peer uses another protocol version"
 
 
 NEXT = {
-    **{(state, PeerEvent.BEHIND): SYNCING for state in PeerState},
-    **{(state, PeerEvent.CURRENT): UP for state in (SYNCING, UP, RESTARTING)},
-    **{(state, PeerEvent.LEAVING): RESTARTING for state in PeerState},
-    **{(state, PeerEvent.GONE): DOWN for state in PeerState},
-    **{(state, PeerEvent.SILENT): DOWN for state in PeerState},
+    **{(state, PeerEvent.OUT_OF_SYNC): SYNCING for state in PeerState},
+    # A peer that is down or incompatible has no adj-RIB-in: IN_SYNC there would be a bug.
+    **{(state, PeerEvent.IN_SYNC): UP for state in (SYNCING, UP, RESTARTING)},
+    **{(state, PeerEvent.RESTART): RESTARTING for state in PeerState},
+    **{(state, PeerEvent.GOODBYE): DOWN for state in PeerState},
+    **{(state, PeerEvent.HOLD_TIMER_EXPIRED): DOWN for state in PeerState},
     **{(state, PeerEvent.REFUSED): DOWN for state in PeerState},
-    **{(state, PeerEvent.FOREIGN): INCOMPATIBLE for state in PeerState},
+    **{(state, PeerEvent.WRONG_VERSION): INCOMPATIBLE for state in PeerState},
 }
-"""A peer that was down or incompatible has no table, so CURRENT in those states is our bug."""
+"""The next state, by state and event."""
 
 
 random_nonce = functools.partial(secrets.token_bytes, NONCE_BYTES)
 
 
 class PeerSession:
-    """One peer.
+    """The session with one peer.
 
-    *peer*: its key in all that comes out. *name*: the node name that it has to announce;
-    None (the article's form): whatever it announces. *taken*: whether another peer
-    announces this name. *nonce*: gives `NONCE_BYTES` fresh random bytes.
+    *peer*: its key in everything that is returned. *name*: the node name that it has to
+    announce; None (two-server form of the configuration): any but ours. *nonce*: returns
+    `NONCE_BYTES` fresh random bytes.
     """
 
     def __init__(
@@ -70,204 +69,200 @@ class PeerSession:
         peer: str,
         name: str | None,
         own_name: str,
-        terms: PeerLimits,
+        limits: PeerLimits,
         now: float,
-        taken: Callable[[str], bool] = lambda _: False,
         nonce: Callable[[], bytes] = random_nonce,
     ) -> None:
         self.peer = peer
         self.node: str | None = None
-        """The name that it announces; None before it was heard."""
+        """The name that the peer announces; None before its first message."""
         self.state = DOWN
-        """What we make of the peer now."""
         self._name = name
         self._own_name = own_name
-        self._taken = taken
-        self._limits = terms
-        self._feed = AdjRibIn(peer, terms, nonce)
-        self._detail = "not heard yet"
-        self._link = ""
+        self._limits = limits
+        self._adj_rib_in = AdjRibIn(peer, limits, nonce)
+        self._detail = "nothing received yet"
+        self._connection_problem = ""
         self._malformed = 0
         self._refused = 0
-        self._accepted: str | None = None
-        self._refusing = False
-        self._holds = True  # an earlier run of ours may have left routes to this peer
-        self._listening_since = now
-        self._heard_at = -math.inf
-        self._leaving_since = math.inf
+        self._accepted_name: str | None = None
+        self._refusal_logged = False
+        # True at the start: an earlier run may have left routes to this peer in the kernel.
+        self._has_routes = True
+        self._hold_timer_start = now
+        self._last_received = -math.inf
+        self._restarting_since = math.inf
 
     @property
     def deadline(self) -> float:
-        """When `timer` has something to judge, unless something is heard before."""
-        return min(self._silent_at, self._stale_at, self._feed.request.retry_at)
+        """When `timer` is due unless a message is received before."""
+        return min(self._hold_timer_expires, self._stale_at, self._adj_rib_in.request.retry_at)
 
     @property
-    def refused(self) -> int:
-        """How many of its messages were not used."""
-        return self._malformed + self._refused + self._feed.over_limit
+    def dropped(self) -> int:
+        """How many messages of the peer were not used."""
+        return self._malformed + self._refused + self._adj_rib_in.over_limit
 
     @property
     def why(self) -> str:
-        """What the last event was, in words."""
+        """The reason for the last change, for people."""
         return self._detail
 
-    def receive(self, topic: bytes, message: AnyMessage, now: float) -> SessionActions:
-        """Take in a message that came on *topic*."""
-        self.node, self._heard_at = message.node, now
-        if message.node != self._accepted:
+    def receive(self, topic: bytes, message: AnyMessage, now: float) -> PeerActions:
+        """Handle *message*, received on *topic*."""
+        self.node, self._last_received = message.node, now
+        if message.node != self._accepted_name:
             refusal = self._why_refused(message.node)
             if refusal is not None:
                 return self._refuse(refusal)
-            self._accepted, self._refusing = message.node, False
+            self._accepted_name, self._refusal_logged = message.node, False
         if isinstance(message, Goodbye):
-            return self._leave(message, now)
-        self._leaving_since = math.inf
-        news = self._feed.take(topic, message, now)
-        self._holds = self._holds or bool(news)
-        return self._apply(news, now)
+            return self._goodbye(message, now)
+        self._restarting_since = math.inf
+        updates = self._adj_rib_in.receive(topic, message, now)
+        self._has_routes = self._has_routes or bool(updates)
+        return self._synchronize(updates, now)
 
     def malformed(self, why: str) -> None:
-        """Count a message that could not be read: *why*. It does not count as heard."""
+        """Count a message that could not be decoded. It does not restart the hold timer."""
         self._malformed += 1
         if self.state is DOWN:
-            self._detail = f"its message could not be read: {why}"
+            self._detail = f"malformed message: {why}"
 
-    def incompatible(self, error: IncompatibleVersionError, now: float) -> SessionActions:
-        """It spoke another major version: its routes cannot be kept up, so they go."""
+    def incompatible(self, error: IncompatibleVersionError, now: float) -> PeerActions:
+        """Handle a message of another major version: withdraw the peer's routes."""
         self._refused += 1
-        self._accepted, self.node, self._heard_at = None, error.node, now
-        return self._lose(PeerEvent.FOREIGN, str(error))
+        self._accepted_name, self.node, self._last_received = None, error.node, now
+        return self._lose(PeerEvent.WRONG_VERSION, str(error))
 
-    def timer(self, now: float) -> SessionActions:
-        """Judge what is due at *now*; call again while `deadline` is not later."""
-        if now >= self._silent_at:
-            return self._lose(PeerEvent.SILENT, self._why_silent())
+    def timer(self, now: float) -> PeerActions:
+        """Do what is due at *now*; call again while `deadline` is not later."""
+        if now >= self._hold_timer_expires:
+            return self._lose(PeerEvent.HOLD_TIMER_EXPIRED, self._why_expired())
         if now >= self._stale_at:
-            return self._drop_stale()
-        if now >= self._feed.request.retry_at:
-            return self._ask(now)
-        return SessionActions()
+            return self._drop_stale_routes()
+        if now >= self._adj_rib_in.request.retry_at:
+            return self._retry_request(now)
+        return PeerActions()
 
     def clock_stalled(self, now: float) -> None:
-        """Until *now* we were stopped ourselves: silence is measured from here."""
-        self._listening_since = now
+        """This process was not running until *now*; restart the hold timer."""
+        self._hold_timer_start = now
 
     def connected(self) -> None:
-        """The connection stands (again)."""
-        self._link = ""
+        """The connection to the peer is established."""
+        self._connection_problem = ""
 
     def disconnected(self, why: str) -> None:
-        """There is no connection; *why* in words. The peer has hold_time to be heard again."""
-        self._link = why
+        """There is no connection, because of *why*. The hold timer goes on."""
+        self._connection_problem = why
 
-    def reconfigure(self, terms: PeerLimits) -> None:
-        """Judge by other *terms* from now on."""
-        self._limits = terms
-        self._feed.reconfigure(terms)
+    def reconfigure(self, limits: PeerLimits) -> None:
+        """Apply other *limits* from now on."""
+        self._limits = limits
+        self._adj_rib_in.reconfigure(limits)
 
     def status(self) -> PeerStatus:
-        """The window for people and tests."""
-        words = ("" if self.state is UP else self._detail, self._link)
+        """The status of the peer at this moment."""
+        details = ("" if self.state is UP else self._detail, self._connection_problem)
         return PeerStatus(
             peer=self.peer,
             node=self.node,
             configured=self._name,
             state=self.state,
-            last_heard=None if self._heard_at == -math.inf else self._heard_at,
-            advertisements=len(self._feed.table),
-            clients=self._feed.table.clients,
-            refused=self.refused,
-            detail="; ".join(filter(None, words)),
+            last_received=None if self._last_received == -math.inf else self._last_received,
+            advertisements=len(self._adj_rib_in.table),
+            clients=self._adj_rib_in.table.clients,
+            dropped=self.dropped,
+            detail="; ".join(filter(None, details)),
         )
 
-    # Who it is.
+    # -- the peer's name --
 
     def _why_refused(self, node: str) -> str | None:
         if self._name is not None and node != self._name:
-            return f"announces {node!r}, but is configured as {self._name!r}"
+            return f"announces the name {node!r}, but is configured as {self._name!r}"
         if node == self._own_name:
-            return f"announces our own name, {node!r}"
-        if self._taken(node):
-            return f"announces {node!r}, as another peer already does"
+            return f"announces this node's own name, {node!r}"
         return None
 
-    def _refuse(self, why: str) -> SessionActions:
+    def _refuse(self, why: str) -> PeerActions:
         self._refused += 1
-        self._accepted = None
-        outcome = self._lose(PeerEvent.REFUSED, why)
-        first, self._refusing = not self._refusing, True
-        if outcome.moved is None and first:  # a peer that was down is not down for that reason
-            return SessionActions(StateChange(self.peer, DOWN, DOWN, why), news=outcome.news)
-        return outcome
+        self._accepted_name = None
+        actions = self._lose(PeerEvent.REFUSED, why)
+        first, self._refusal_logged = not self._refusal_logged, True
+        if actions.state_change is None and first:
+            # DOWN before and after, but now for a reason that an administrator has to know
+            return PeerActions(StateChange(self.peer, DOWN, DOWN, why), updates=actions.updates)
+        return actions
 
-    # What follows.
+    # -- changes of state --
 
-    def _apply(self, news: tuple[PeerUpdate, ...], now: float) -> SessionActions:
-        """The state and the question that follow from a message taken in."""
-        request = self._feed.request
-        if self._feed.current:
-            moved = self._move(PeerEvent.CURRENT, self._feed.why)
-            return SessionActions(moved, _topics(request.cancel()), news=news)
-        moved = self._move(PeerEvent.BEHIND, self._feed.why)
-        if not self._feed.to_ask:
-            return SessionActions(moved, _topics(request.cancel()), news=news)
+    def _synchronize(self, updates: tuple[PeerUpdate, ...], now: float) -> PeerActions:
+        """Start or end the request for a snapshot, as the adj-RIB-in needs it."""
+        rib, request = self._adj_rib_in, self._adj_rib_in.request
+        event = PeerEvent.IN_SYNC if rib.in_sync else PeerEvent.OUT_OF_SYNC
+        change = self._change_state(event, rib.why)
+        if not rib.snapshot_needed:
+            return PeerActions(change, _topics(request.cancel()), updates=updates)
         if request.topic is not None:
-            return SessionActions(moved, news=news)
-        return SessionActions(moved, subscribe=(request.ask(now),), news=news)
+            return PeerActions(change, updates=updates)
+        return PeerActions(change, subscribe=(request.start(now),), updates=updates)
 
-    def _leave(self, goodbye: Goodbye, now: float) -> SessionActions:
+    def _goodbye(self, goodbye: Goodbye, now: float) -> PeerActions:
         if not goodbye.restarting:
-            return self._lose(PeerEvent.GONE, "it said goodbye")
-        self._leaving_since = now
-        topic = self._feed.request.cancel()
-        return SessionActions(
-            self._move(PeerEvent.LEAVING, "it said that it restarts"), _topics(topic)
-        )
+            return self._lose(PeerEvent.GOODBYE, "it said goodbye")
+        self._restarting_since = now
+        topic = self._adj_rib_in.request.cancel()
+        change = self._change_state(PeerEvent.RESTART, "it announced a restart")
+        return PeerActions(change, _topics(topic))
 
-    def _ask(self, now: float) -> SessionActions:
-        old = self._feed.request.topic
-        return SessionActions(None, _topics(old), (self._feed.request.ask(now),))
+    def _retry_request(self, now: float) -> PeerActions:
+        old = self._adj_rib_in.request.topic
+        return PeerActions(None, _topics(old), (self._adj_rib_in.request.start(now),))
 
-    def _drop_stale(self) -> SessionActions:
-        """Its old routes have waited long enough; the peer itself is heard."""
-        self._holds = False
-        self._feed.clear()
+    def _drop_stale_routes(self) -> PeerActions:
+        """Withdraw the routes of the peer's last epoch. The peer itself is alive."""
+        self._has_routes = False
+        self._adj_rib_in.clear()
         why = f"no snapshot since its restart {self._limits.restart_time:g} s ago"
-        return SessionActions(news=(PeerLost(self.peer, why),))
+        return PeerActions(updates=(PeerLost(self.peer, why),))
 
-    def _lose(self, sign: PeerEvent, why: str) -> SessionActions:
-        """Forget all it said."""
-        news = (PeerLost(self.peer, why),) if self._holds else ()
-        self._holds = False
-        self._leaving_since = math.inf
-        topic = self._feed.forget()
-        return SessionActions(self._move(sign, why), _topics(topic), news=news)
+    def _lose(self, event: PeerEvent, why: str) -> PeerActions:
+        """Withdraw all routes of the peer."""
+        updates = (PeerLost(self.peer, why),) if self._has_routes else ()
+        self._has_routes = False
+        self._restarting_since = math.inf
+        topic = self._adj_rib_in.reset()
+        return PeerActions(self._change_state(event, why), _topics(topic), updates=updates)
 
-    def _move(self, sign: PeerEvent, why: str) -> StateChange | None:
-        """The one door: every change of state goes through here."""
-        old, self.state = self.state, NEXT[self.state, sign]
+    def _change_state(self, event: PeerEvent, why: str) -> StateChange | None:
+        """Apply *event*. The only place where ``state`` changes."""
+        old, self.state = self.state, NEXT[self.state, event]
         self._detail = why
         return None if self.state is old else StateChange(self.peer, old, self.state, why)
 
-    # When.
+    # -- timers --
 
     @property
-    def _silent_at(self) -> float:
-        if self.state is DOWN and not self._holds:
+    def _hold_timer_expires(self) -> float:
+        if self.state is DOWN and not self._has_routes:
             return math.inf
-        heard = max(self._heard_at, self._listening_since) + self._limits.hold_time
+        expires = max(self._last_received, self._hold_timer_start) + self._limits.hold_time
         if self.state is not RESTARTING:
-            return heard
-        return max(heard, self._leaving_since + self._limits.restart_time)
+            return expires
+        return max(expires, self._restarting_since + self._limits.restart_time)
 
     @property
     def _stale_at(self) -> float:
-        return self._feed.stale_since + self._limits.restart_time if self._holds else math.inf
+        if not self._has_routes:
+            return math.inf
+        return self._adj_rib_in.stale_since + self._limits.restart_time
 
-    def _why_silent(self) -> str:
+    def _why_expired(self) -> str:
         if self.state is RESTARTING:
             return f"it did not come back within {self._limits.restart_time:g} s"
-        return f"not heard for {self._limits.hold_time:g} s"
+        return f"nothing received for {self._limits.hold_time:g} s"
 
 
 def _topics(topic: bytes | None) -> tuple[bytes, ...]:

@@ -1,4 +1,4 @@
-"""The tasks that listen to one peer."""
+"""The tasks between the transport and the state machines: one publishes, one a peer receives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import trio
 
 from cuberouted.model import Advertisement, Prefix
-from cuberouted.peering.adj_rib_out import Outgoing, Publisher
-from cuberouted.peering.events import PeerState, PeerUpdate, SessionActions, StateChange
+from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.events import PeerActions, PeerState, PeerUpdate, StateChange
 from cuberouted.peering.messages import (
     UPDATES,
     IncompatibleVersionError,
@@ -20,155 +20,157 @@ from cuberouted.peering.session import PeerSession
 from cuberouted.peering.transport import ConnectionState, PeerEndpoint, PeerSocket, Transport
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
-TIME_SLICE = 0.02
-"""Seconds of requests after which everything else gets its turn."""
-
-
-class PublisherTask:
-    """Publishes on *transport* what *publisher* returns. Only `run` waits."""
-
-    def __init__(self, bus: Transport, publisher: Publisher) -> None:
-        self._transport = bus
-        self._publisher = publisher
-
-    async def run(self) -> None:
-        """Answer subscribers, and beat when nothing else was said; for ever."""
-        while True:
-            await self._transport.readable(self._publisher.deadline)
-            now = trio.current_time()
-            self._take_requests(now)
-            self._publish(self._publisher.timer(now))
-            await trio.lowlevel.checkpoint()
-
-    def _take_requests(self, now: float) -> None:
-        # no longer than a slice: who asks without end must not keep us from all else
-        while (
-            trio.current_time() < now + TIME_SLICE
-            and (request := self._transport.receive()) is not None
-        ):
-            self._publisher.request(request.frame, request.peer, now)
-
-    def say(self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]) -> None:
-        """Advertise and withdraw; a prefix in both is advertised."""
-        self._publish(self._publisher.say(advertise, withdraw, trio.current_time()))
-
-    def synced(self) -> None:
-        """A complete listing stands behind what we say from now on."""
-        self._publish(self._publisher.synced(trio.current_time()))
-
-    def goodbye(self, *, restarting: bool) -> None:
-        """Our last words."""
-        self._publish(self._publisher.goodbye(restarting=restarting))
-
-    def _publish(self, said: Iterable[Outgoing]) -> None:
-        for topic, payload in said:
-            self._transport.publish(topic, payload)
-
-
 log = logging.getLogger(__name__)
 
-TIME_SLICE = 0.02
-"""Seconds of work after which the other tasks get their turn."""
+TIME_SLICE = 0.01
+"""Seconds of work after which other tasks run."""
 DRAIN_TIME = 0.02
-"""Seconds that ZeroMQ's own thread has to hand over what has arrived, before a judgement."""
+"""Seconds that ZeroMQ's I/O thread gets to hand over messages before a timer is handled."""
 STALL = 0.1
-"""A timer this many seconds late means that this process did not run."""
+"""A timer that is this many seconds late means that this process was not running."""
 
 OnPeerUpdate = Callable[[PeerUpdate], Awaitable[None]]
 
 
+class PublisherTask:
+    """Runs *publisher* on *transport*'s publishing socket."""
+
+    def __init__(self, transport: Transport, publisher: Publisher) -> None:
+        self._transport = transport
+        self._publisher = publisher
+
+    async def run(self) -> None:
+        """Answer subscribers and send heartbeats, until cancelled."""
+        while True:
+            await self._transport.readable(self._publisher.deadline)
+            now = trio.current_time()
+            self._receive_frames(now)
+            self._publish(self._publisher.timer(now))
+            await trio.lowlevel.checkpoint()
+
+    def announce(self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]) -> None:
+        """Advertise and withdraw; a prefix in both is advertised."""
+        self._publish(self._publisher.announce(advertise, withdraw, trio.current_time()))
+
+    def initial_sync_done(self) -> None:
+        """All our own clients are known from now on."""
+        self._publish(self._publisher.initial_sync_done(trio.current_time()))
+
+    def goodbye(self, *, restarting: bool) -> None:
+        """Publish our last message."""
+        self._publish(self._publisher.goodbye(restarting=restarting))
+
+    def _receive_frames(self, now: float) -> None:
+        # at most one time slice, so that a flood of frames cannot keep other tasks from running
+        while (
+            trio.current_time() < now + TIME_SLICE
+            and (received := self._transport.receive()) is not None
+        ):
+            self._publish(self._publisher.receive(received.frame, received.peer, now))
+
+    def _publish(self, actions: PeerActions) -> None:
+        for topic, payload in actions.publish:
+            self._transport.publish(topic, payload)
+
+
 class PeerReceiver:
-    """Receives *session*'s peer on *transport*; awaits ``on_news(update)`` in order."""
+    """Receives from one peer for *session*; awaits ``on_update(update)`` for each, in order."""
 
     def __init__(
-        self, bus: Transport, end: PeerEndpoint, session: PeerSession, on_news: OnPeerUpdate
+        self,
+        transport: Transport,
+        endpoint: PeerEndpoint,
+        session: PeerSession,
+        on_update: OnPeerUpdate,
     ) -> None:
         self.session = session
-        self._transport = bus
-        self._end = end
-        self._on_news = on_news
+        self._transport = transport
+        self._endpoint = endpoint
+        self._on_update = on_update
         self._dropped_limit = LogRateLimit()
         self._state_limit = LogRateLimit(burst=30)
 
     async def run(self) -> None:
-        """Listen for ever. Cancel it to part with the peer; that tells no news."""
-        with self._transport.open(self._end) as socket:
+        """Run until cancelled. Cancelling emits no `PeerLost`."""
+        with self._transport.connect(self._endpoint) as socket:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_link, socket)
-                await self._listen(socket)
+                nursery.start_soon(self._watch_connection, socket)
+                await self._receive(socket)
 
-    async def _watch_link(self, socket: PeerSocket) -> None:
+    async def _watch_connection(self, socket: PeerSocket) -> None:
         while True:
-            link = await socket.link_change()
-            if link is ConnectionState.CONNECTED:
+            state = await socket.connection_change()
+            if state is ConnectionState.CONNECTED:
                 self.session.connected()
             else:
-                self.session.disconnected(link.value)
-            log.debug("peer %s: %s", self.session.peer, link.value or "connected")
+                self.session.disconnected(state.value)
+            log.debug("peer %s: %s", self.session.peer, state.value or "connected")
 
-    async def _listen(self, socket: PeerSocket) -> None:
+    async def _receive(self, socket: PeerSocket) -> None:
         socket.subscribe(UPDATES)
         while True:
             deadline = self.session.deadline
             await socket.readable(deadline)
             await self._drain(socket)
             if trio.current_time() >= self.session.deadline:
-                await self._judge(socket, deadline)
+                await self._check_timeouts(socket, deadline)
 
-    async def _judge(self, socket: PeerSocket, deadline: float) -> None:
+    async def _check_timeouts(self, socket: PeerSocket, deadline: float) -> None:
         if trio.current_time() > deadline + STALL:
             self.session.clock_stalled(trio.current_time())
+        # a message that has arrived restarts the hold timer, even if it has not been read yet
         await trio.sleep(DRAIN_TIME)
         await self._drain(socket)
-        await self._carry_out(self.session.timer(trio.current_time()), socket)
+        await self._do(self.session.timer(trio.current_time()), socket)
 
     async def _drain(self, socket: PeerSocket) -> None:
-        turn_ends = trio.current_time() + TIME_SLICE
+        slice_ends = trio.current_time() + TIME_SLICE
         while (frames := socket.receive()) is not None:
-            await self._carry_out(self._take(frames), socket)
-            if trio.current_time() >= turn_ends:
+            await self._do(self._handle(frames), socket)
+            if trio.current_time() >= slice_ends:
                 await trio.lowlevel.checkpoint()
-                turn_ends = trio.current_time() + TIME_SLICE
+                slice_ends = trio.current_time() + TIME_SLICE
         await trio.lowlevel.checkpoint()
 
-    def _take(self, frames: Sequence[bytes]) -> SessionActions:
-        now, before = trio.current_time(), self.session.refused
+    def _handle(self, frames: Sequence[bytes]) -> PeerActions:
+        now, dropped = trio.current_time(), self.session.dropped
         try:
-            outcome = self.session.receive(frames[0], decode(frames), now)
+            actions = self.session.receive(frames[0], decode(frames), now)
         except IncompatibleVersionError as error:
             return self.session.incompatible(error, now)
         except MalformedMessageError as error:
             self.session.malformed(str(error))
-            self._complain(str(error), now)
-            return SessionActions()
-        if self.session.refused != before:
-            self._complain(self.session.why, now)
-        return outcome
+            self._log_dropped(str(error), now)
+            return PeerActions()
+        if self.session.dropped != dropped:
+            self._log_dropped(self.session.why, now)
+        return actions
 
-    def _complain(self, why: str, now: float) -> None:
+    async def _do(self, actions: PeerActions, socket: PeerSocket) -> None:
+        if actions.state_change is not None:
+            self._log_change(actions.state_change)
+        for topic in actions.unsubscribe:
+            socket.unsubscribe(topic)
+        for topic in actions.subscribe:
+            socket.subscribe(topic)
+        for update in actions.updates:
+            await self._on_update(update)
+
+    def _log_dropped(self, why: str, now: float) -> None:
         suppressed = self._dropped_limit.allow("", now)
         if suppressed is not None:
             note = suppressed_note(suppressed)
             log.warning("peer %s: dropped a message: %s%s", self.session.peer, why, note)
 
-    async def _carry_out(self, outcome: SessionActions, socket: PeerSocket) -> None:
-        if outcome.moved is not None:
-            self._log(outcome.moved)
-        for topic in outcome.unsubscribe:
-            socket.unsubscribe(topic)
-        for topic in outcome.subscribe:
-            socket.subscribe(topic)
-        for news in outcome.news:
-            await self._on_news(news)
-
-    def _log(self, moved: StateChange) -> None:
+    def _log_change(self, change: StateChange) -> None:
         suppressed = self._state_limit.allow("", trio.current_time())
         if suppressed is None:
             return
-        level = logging.INFO if moved.new in _WELL else logging.WARNING
-        old, new = moved.old.value, moved.new.value
-        more = suppressed_note(suppressed)
-        log.log(level, "peer %s: %s -> %s, %s%s", moved.peer, old, new, moved.why, more)
+        level = logging.INFO if change.new in _EXPECTED_STATES else logging.WARNING
+        old, new = change.old.value, change.new.value
+        note = suppressed_note(suppressed)
+        log.log(level, "peer %s: %s -> %s, %s%s", change.peer, old, new, change.why, note)
 
 
-_WELL = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})
+_EXPECTED_STATES = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})
+"""States of normal operation, logged as INFO; others as WARNING."""

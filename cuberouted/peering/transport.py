@@ -1,8 +1,8 @@
-"""Everything that the sharing room needs of a network, on one page.
+"""The network as the rest of this package uses it: our publishing socket, and one for each peer.
 
-`transport.open_bus` gives it over ZeroMQ; tests and the simulation hand in a fake. All methods
-but the waiting ones return at once. Every wait may be cancelled without loss, and each is
-for one task at a time.
+`zmq.transport.open_transport` implements it over ZeroMQ; unit tests and the simulation use a
+fake. All methods but the ``async`` ones return at once. Every wait may be cancelled without
+loss, and each is for one task at a time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import attrs
 
 @attrs.frozen
 class PeerEndpoint:
-    """Where a peer is listened to.
+    """Where a peer publishes.
 
-    ``key``: the peer's key. ``address``: its management address, packed. ``device``: the
-    interface that leads there and the only one to be used, or None for any. ``public_keys``:
-    its keys in Z85, of which one is in force; none: nothing is encrypted.
+    ``key``: the peer's key. ``address``: its management address, packed. ``device``: the only
+    interface that may be used, or None for any. ``public_keys``: the peer's CURVE keys in
+    Z85, one of which is in use; empty: no encryption.
     """
 
     key: str
@@ -32,82 +32,83 @@ class PeerEndpoint:
 
 
 class ConnectionState(enum.Enum):
-    """The connection to a peer; the value says it in words."""
+    """The connection to a peer. The value is its description for people."""
 
     CONNECTED = ""
     DISCONNECTED = "no connection"
-    TURNED_AWAY = "it turns us away: our management address is not one of its peers'"
-    KEY_REFUSED = "it turns us away: our public key is not one of its peers'"
+    ADDRESS_REJECTED = "it rejects us: our management address is not one of its peers'"
+    KEY_REJECTED = "it rejects us: our public key is not one of its peers'"
     NO_HANDSHAKE = (
-        "no connection: what listens there does not have the key that public_key names,"
-        " or only one side encrypts"
+        "connected, but no handshake: the process that listens there does not have the key"
+        " that public_key names, or only one side encrypts, or it is not cuberouted"
     )
 
 
 class SubscriberFrame(NamedTuple):
-    """What came in on the publishing socket: ``peer`` is the admitted sender's key, or None."""
+    """A frame received on the publishing socket; ``peer``: the authenticated sender, or None."""
 
     peer: str | None
     frame: bytes
 
 
 class BindProblem(NamedTuple):
-    """An address (packed) on which we do not listen, and why, in words."""
+    """An address (packed) on which we cannot listen, and why, for people."""
 
     address: bytes
     why: str
 
 
 class PeerSocket(Protocol):
-    """What one peer publishes, of the topics subscribed to; lost connections are made anew."""
+    """Receives what one peer publishes. Lost connections are established again."""
 
     def subscribe(self, topic: bytes) -> None:
-        """Hear *topic*, also on every later connection."""
+        """Receive messages on *topic*, on later connections too."""
 
     def unsubscribe(self, topic: bytes) -> None:
-        """Hear it no more."""
+        """Stop receiving messages on *topic*."""
 
     def receive(self) -> Sequence[bytes] | None:
-        """The frames of the next message, or None: nothing has come."""
+        """The frames of the next message, or None if none has arrived."""
 
     async def readable(self, deadline: float) -> None:
-        """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
+        """Wait until `receive` may return a message, or until *deadline* (monotonic seconds)."""
 
-    async def link_change(self) -> ConnectionState:
-        """Wait until the connection is another than last told. Has to be awaited all the
-        time: some failures are mended here.
+    async def connection_change(self) -> ConnectionState:
+        """Wait until the state of the connection differs from the last one returned.
+
+        Some task has to wait here at all times: it repairs connections that ZeroMQ gives up.
         """
 
 
 class Transport(Protocol):
-    """Our publishing socket, and the way to the peers'."""
+    """Our publishing socket, and connections to the peers' publishing sockets."""
 
     @property
     def rejected_connections(self) -> int:
-        """How many connections were turned away."""
+        """How many connections to our socket were rejected."""
 
     def allow(self, peers: Mapping[bytes, str]) -> None:
-        """Let in these, under these keys, and nobody else; who was in and is not now goes.
+        """Accept connections of these peers only, and end those of any other.
 
-        They are told by the addresses (packed) that they connect from, or by their public
-        keys (Z85) on a transport that encrypts.
+        *peers*: the peers' keys, by the address (packed) from which they connect, or by their
+        public key (Z85) on a transport that encrypts.
         """
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        """Listen on these addresses (packed) too; what is wrong with those that failed.
+        """Listen on these addresses (packed) too; return the ones on which that failed.
 
-        Call it again with the same addresses as often as you like: when one has appeared,
-        or to try again. IPv6 link-local addresses are left out.
+        Addresses already bound are skipped, and so are IPv6 link-local ones. Call it again to
+        retry.
         """
 
     def publish(self, topic: bytes, payload: bytes) -> None:
-        """Say this to every subscriber of *topic*. Never blocks: who is too slow loses it."""
+        """Send a message to every subscriber of *topic* whose queue has room. Never blocks."""
 
     def receive(self) -> SubscriberFrame | None:
-        """The next thing that a subscriber sent, or None."""
+        """The next frame that a subscriber sent, or None."""
 
     async def readable(self, deadline: float) -> None:
-        """Wait until `receive` has something, or *deadline* (monotonic seconds) has come."""
+        """Wait until `receive` may return a frame, or until *deadline* (monotonic seconds)."""
 
-    def open(self, end: PeerEndpoint) -> AbstractContextManager[PeerSocket]:
-        """Connect to a peer. The context has to end before the transport does."""
+    def connect(self, endpoint: PeerEndpoint) -> AbstractContextManager[PeerSocket]:
+        """Connect to a peer. The context has to end before the transport is closed."""

@@ -88,7 +88,7 @@ class Server:
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
         self.openvpns: dict[str, FakeOpenVPN] = {}
-        self.bus: FakeTransport
+        self.transport: FakeTransport
         self.daemon: Daemon
         self.last_words = ""
         self._stopping = False
@@ -115,11 +115,11 @@ class Server:
     async def start(self) -> None:
         """Start its daemon; returns when that has adopted what the kernel holds."""
         config = self.config
-        self.bus = self.mesh.network.bus(self.address)
+        self.transport = self.mesh.network.transport(self.address)
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self._stopping, self.last_words = False, ""
         edges = Environment(
-            self.kernel, self.bus, self, self.wall_clock, self.mesh.random.randbytes
+            self.kernel, self.transport, self, self.wall_clock, self.mesh.random.randbytes
         )
         self.daemon = Daemon(config, edges)
         await self.mesh.nursery.start(self._run)

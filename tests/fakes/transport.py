@@ -1,10 +1,10 @@
-"""A network of buses in memory, for trio's MockClock.
+"""A network in memory with a transport for each node, for trio's MockClock.
 
-Each `FakeBus` keeps the promises of `cuberouted.sharing.port.Transport` that ZeroMQ keeps: a
-new connection repeats all subscriptions, messages of one publisher come in order, a
-subscriber that is too slow loses messages, and who is not admitted hears nothing.
+Each `FakeTransport` behaves as the one over ZeroMQ does: a new connection repeats all
+subscriptions, messages of one publisher arrive in order, a subscriber that is too slow loses
+messages, and a node that is not allowed receives nothing.
 
-The hooks of a test are on `FakeNetwork`.
+Tests inject faults through `FakeNetwork`.
 """
 
 from __future__ import annotations
@@ -22,86 +22,86 @@ from cuberouted.peering.transport import BindProblem, ConnectionState, PeerEndpo
 T = TypeVar("T")
 
 SEND_QUEUE = 1000
-RECONNECT = 0.1
-MOST_REPEATED = 8
+RECONNECT_DELAY = 0.1
+MAX_REPEATED = 8
 
 
 class FakeNetwork:
-    """Buses by their address (packed).
+    """Transports by their address (packed).
 
-    ``delay``: seconds that everything takes. ``taken``: addresses at which another program
-    has the port, and what is said of that.
+    ``delay``: seconds that each frame takes. ``port_in_use``: addresses at which another
+    program has the port, and the reason to report.
     """
 
     def __init__(self, delay: float = 0.001) -> None:
         self.delay = delay
-        self.taken: dict[bytes, str] = {}
-        self._buses: dict[bytes, FakeTransport] = {}
+        self.port_in_use: dict[bytes, str] = {}
+        self._transports: dict[bytes, FakeTransport] = {}
         self._sockets: list[FakePeerSocket] = []
         self._cut: set[tuple[bytes, bytes]] = set()
 
-    def bus(self, address: bytes) -> FakeTransport:
+    def transport(self, address: bytes) -> FakeTransport:
         """The transport of the node at *address*; a second one takes the place of the first."""
-        old = self._buses.get(address)
+        old = self._transports.get(address)
         if old is not None:
             self.stop(address)
-        self._buses[address] = FakeTransport(self, address)
-        return self._buses[address]
+        self._transports[address] = FakeTransport(self, address)
+        return self._transports[address]
 
     def stop(self, address: bytes) -> None:
-        """The process at *address* is gone: its connections end, and what it has yet to hear."""
-        del self._buses[address]
+        """End the process at *address*: its connections, and what is on the way to it."""
+        del self._transports[address]
         for socket in self._sockets:
-            if socket.end.address == address:
+            if socket.endpoint.address == address:
                 socket.disconnect()
         self._sockets = [s for s in self._sockets if s.home.address != address]
 
     def partition(self, a: bytes, b: bytes) -> None:
-        """Nothing passes between *a* and *b*, and nobody is told."""
+        """Drop everything between *a* and *b*. The connections stay, as with a cut cable."""
         self._cut |= {(a, b), (b, a)}
 
     def block(self, sender: bytes, receiver: bytes) -> None:
-        """Nothing passes from *sender* to *receiver*; the other way is open."""
+        """Drop everything from *sender* to *receiver*; the other direction works."""
         self._cut.add((sender, receiver))
 
     def heal(self, a: bytes, b: bytes) -> None:
-        """The path is back; connections are made anew."""
+        """Restore the path between *a* and *b*; the connections are made anew."""
         self._cut -= {(a, b), (b, a)}
         self.disconnect(a, b)
 
     def disconnect(self, a: bytes, b: bytes) -> None:
-        """The connections between *a* and *b* end; they come back after `RECONNECT`."""
+        """End the connections between *a* and *b*; they are made anew after `RECONNECT_DELAY`."""
         for socket in self._sockets:
-            if {socket.home.address, socket.end.address} == {a, b}:
+            if {socket.home.address, socket.endpoint.address} == {a, b}:
                 socket.disconnect()
 
     def lose(self, publisher: bytes, subscriber: bytes, count: int) -> None:
-        """The next *count* messages that *publisher* sends to *subscriber* are lost."""
+        """Drop the next *count* messages from *publisher* to *subscriber*."""
         for socket in self._between(publisher, subscriber):
             socket.to_lose = count
 
     def repeat(self, publisher: bytes, subscriber: bytes, count: int) -> None:
-        """Their next connection begins with the last *count* messages of the one before."""
+        """Begin their next connection with the last *count* messages of the one before."""
         for socket in self._between(publisher, subscriber):
             socket.to_repeat = count
 
     def drop_in_flight(self, publisher: bytes, subscriber: bytes) -> None:
-        """What is on its way from *publisher* to *subscriber* never arrives."""
+        """Drop the messages that are on the way from *publisher* to *subscriber*."""
         for socket in self._between(publisher, subscriber):
             socket.drop_in_flight()
 
     def passes(self, sender: bytes, receiver: bytes) -> bool:
-        """Whether the path from *sender* to *receiver* is whole."""
+        """Whether frames from *sender* reach *receiver*."""
         return (sender, receiver) not in self._cut
 
     def _between(self, publisher: bytes, subscriber: bytes) -> list[FakePeerSocket]:
-        ends = publisher, subscriber
-        return [s for s in self._sockets if (s.end.address, s.home.address) == ends]
+        pair = publisher, subscriber
+        return [s for s in self._sockets if (s.endpoint.address, s.home.address) == pair]
 
     def find(self, address: bytes) -> FakeTransport | None:
         """The transport that listens at *address* now."""
-        bus = self._buses.get(address)
-        return bus if bus is not None and bus.listening else None
+        transport = self._transports.get(address)
+        return transport if transport is not None and transport.listening else None
 
     def attach(self, socket: FakePeerSocket) -> None:
         self._sockets.append(socket)
@@ -110,12 +110,12 @@ class FakeNetwork:
         self._sockets = [s for s in self._sockets if s is not socket]
 
     def subscribers(self, address: bytes) -> list[FakePeerSocket]:
-        """Who is connected to the transport at *address*."""
-        return [s for s in self._sockets if s.end.address == address and s.connected]
+        """The sockets that are connected to the transport at *address*."""
+        return [s for s in self._sockets if s.endpoint.address == address and s.connected]
 
 
 class Inbox(Generic[T]):
-    """Things that arrive, each at its time, in order."""
+    """A queue whose items arrive after a delay, in order."""
 
     def __init__(self) -> None:
         self._items: deque[tuple[float, T]] = deque()
@@ -139,8 +139,8 @@ class Inbox(Generic[T]):
     def clear(self) -> None:
         self._items.clear()
 
-    def clear_later(self) -> None:
-        """Remove what has not arrived yet."""
+    def drop_in_flight(self) -> None:
+        """Remove the items that have not arrived yet."""
         now = trio.current_time()
         self._items = deque(item for item in self._items if item[0] <= now)
 
@@ -182,8 +182,8 @@ class FakeTransport:
     def _bind(self, address: bytes) -> BindProblem | None:
         if address != self.address:
             return BindProblem(address, "this host does not have the address (now)")
-        if address in self.network.taken and not self.listening:
-            return BindProblem(address, self.network.taken[address])
+        if address in self.network.port_in_use and not self.listening:
+            return BindProblem(address, self.network.port_in_use[address])
         self.listening = True
         return None
 
@@ -199,8 +199,8 @@ class FakeTransport:
             await self.inbox.ready()
 
     @contextmanager
-    def open(self, end: PeerEndpoint) -> Iterator[FakePeerSocket]:
-        socket = FakePeerSocket(self, end)
+    def connect(self, endpoint: PeerEndpoint) -> Iterator[FakePeerSocket]:
+        socket = FakePeerSocket(self, endpoint)
         self.network.attach(socket)
         try:
             yield socket
@@ -210,27 +210,27 @@ class FakeTransport:
 
 
 class FakePeerSocket:
-    """What one peer's transport publishes, as heard by *home*."""
+    """The socket of the transport *home* for the peer at *endpoint*."""
 
-    def __init__(self, home: FakeTransport, end: PeerEndpoint) -> None:
+    def __init__(self, home: FakeTransport, endpoint: PeerEndpoint) -> None:
         self.home = home
-        self.end = end
+        self.endpoint = endpoint
         self.connected = False
         self.to_lose = 0
         self.to_repeat = 0
-        self._latest: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_REPEATED)
+        self._latest: deque[tuple[bytes, bytes]] = deque(maxlen=MAX_REPEATED)
         self._topics: set[bytes] = set()
         self._inbox: Inbox[Sequence[bytes]] = Inbox()
-        self._notified: ConnectionState | None = None
+        self._returned_state: ConnectionState | None = None
         self._ended = trio.Event()
 
     def subscribe(self, topic: bytes) -> None:
         self._topics.add(topic)
-        self._tell(b"\x01" + topic)
+        self._send(b"\x01" + topic)
 
     def unsubscribe(self, topic: bytes) -> None:
         self._topics.discard(topic)
-        self._tell(b"\x00" + topic)
+        self._send(b"\x00" + topic)
 
     def receive(self) -> Sequence[bytes] | None:
         return self._inbox.get()
@@ -239,20 +239,20 @@ class FakePeerSocket:
         with trio.move_on_at(deadline):
             await self._inbox.ready()
 
-    async def link_change(self) -> ConnectionState:
+    async def connection_change(self) -> ConnectionState:
         while True:
             if self.connected:
                 await self._ended.wait()
-            elif self._notified is not None:
-                await trio.sleep(RECONNECT)
-            link = self._connect()
-            if link is not self._notified:
-                self._notified = link
-                return link
+            elif self._returned_state is not None:
+                await trio.sleep(RECONNECT_DELAY)
+            state = self._connect()
+            if state is not self._returned_state:
+                self._returned_state = state
+                return state
 
     def deliver(self, frames: tuple[bytes, bytes]) -> None:
-        """What the peer publishes, unless it is lost."""
-        if frames[0] not in self._topics or not self._hears():
+        """Deliver a message that the peer publishes, unless it is to be lost."""
+        if frames[0] not in self._topics or not self._path_in():
             return
         if self.to_lose or len(self._inbox) >= SEND_QUEUE:
             self.to_lose = max(0, self.to_lose - 1)
@@ -261,39 +261,39 @@ class FakePeerSocket:
         self._latest.append(frames)
 
     def disconnect(self) -> None:
-        """The connection ends. What has arrived can still be read."""
+        """End the connection. Messages that have arrived can still be received."""
         self.connected = False
         self._ended.set()
 
     def drop_in_flight(self) -> None:
-        """What has not arrived yet never does."""
-        self._inbox.clear_later()
+        """Drop the messages that have not arrived yet."""
+        self._inbox.drop_in_flight()
 
-    def _hears(self) -> bool:
-        return self.home.network.passes(self.end.address, self.home.address)
+    def _path_in(self) -> bool:
+        return self.home.network.passes(self.endpoint.address, self.home.address)
 
-    def _is_heard(self) -> bool:
-        return self.home.network.passes(self.home.address, self.end.address)
+    def _path_out(self) -> bool:
+        return self.home.network.passes(self.home.address, self.endpoint.address)
 
     def _connect(self) -> ConnectionState:
-        """One attempt, after telling of a connection that has ended."""
-        if self._notified is ConnectionState.CONNECTED:
+        """Try once to connect, after a lost connection has been reported."""
+        if self._returned_state is ConnectionState.CONNECTED:
             return ConnectionState.DISCONNECTED
-        remote = self.home.network.find(self.end.address)
-        if remote is None or not (self._hears() and self._is_heard()):
+        remote = self.home.network.find(self.endpoint.address)
+        if remote is None or not (self._path_in() and self._path_out()):
             return ConnectionState.DISCONNECTED
         if not remote.allows(self.home.address):
-            return ConnectionState.TURNED_AWAY
+            return ConnectionState.ADDRESS_REJECTED
         self.connected, self._ended = True, trio.Event()
         for topic in sorted(self._topics):
-            self._tell(b"\x01" + topic)
+            self._send(b"\x01" + topic)
         for frames in list(self._latest)[len(self._latest) - self.to_repeat :]:
             self._inbox.put(frames, self.home.network.delay)
         self.to_repeat = 0
         return ConnectionState.CONNECTED
 
-    def _tell(self, frame: bytes) -> None:
-        remote = self.home.network.find(self.end.address)
-        if self.connected and remote is not None and self._is_heard():
+    def _send(self, frame: bytes) -> None:
+        remote = self.home.network.find(self.endpoint.address)
+        if self.connected and remote is not None and self._path_out():
             peer = remote.peers.get(self.home.address)
             remote.inbox.put(SubscriberFrame(peer, frame), self.home.network.delay)

@@ -80,14 +80,14 @@ def wire(data: bytes) -> None:
     topics = itertools.cycle([b"u", b"u", b"s/" + b"0" * 16])
     for now, (topic, payload) in enumerate(zip(topics, _framed(data), strict=False)):
         try:
-            outcome = session.receive(topic, decode((topic, payload)), float(now))
+            actions = session.receive(topic, decode((topic, payload)), float(now))
         except IncompatibleVersionError as error:
-            outcome = session.incompatible(error, float(now))
+            actions = session.incompatible(error, float(now))
         except MessageError as error:
             session.malformed(str(error))
             continue
-        for news in outcome.news:
-            match news:
+        for received in actions.updates:
+            match received:
                 case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
                     rib.update_peer(source, node, advertise, withdraw)
                 case RoutesReplaced(node=node, advertisements=advertisements):
@@ -107,16 +107,16 @@ def _framed(data: bytes) -> Iterator[bytes]:
 
 def requests(data: bytes) -> None:
     """What a subscriber sends: lines, because frames have no ends of their own here."""
-    publisher, standing = Publisher("A", 1, 1.0, 0.0), SubscriptionLimit()
-    publisher.synced(0.0)
+    publisher, subscriptions = Publisher("A", 1, 1.0, 0.0), SubscriptionLimit()
+    publisher.initial_sync_done(0.0)
     for now, frame in enumerate(data.split(b"\n")):
         peer = None if now % 3 else "b"
-        if standing.heard(frame, peer):
-            standing.forget("b")
-        publisher.request(frame, peer, float(now))
+        if subscriptions.add(frame, peer):
+            subscriptions.forget("b")
+        publisher.receive(frame, peer, float(now))
         publisher.timer(float(now))
-        assert len(standing._topics.get("b", ())) <= MAX_TOPICS
-    assert len(publisher._waiting) <= 1
+        assert subscriptions.count("b") <= MAX_TOPICS
+    assert publisher.transfers <= 1
 
 
 def control(data: bytes) -> None:

@@ -77,8 +77,8 @@ def snapshot(seq: int, claims: list[Advertisement]) -> list[bytes]:
 class Rogue:
     """Speaks as the peer does: beats, and answers every request with the same snapshot."""
 
-    def __init__(self, bus: ZmqTransport, seq: int, parts: list[bytes]) -> None:
-        self.bus = bus
+    def __init__(self, transport: ZmqTransport, seq: int, parts: list[bytes]) -> None:
+        self.transport = transport
         self._seq = seq
         self._parts = parts
         self.answered = trio.Event()
@@ -86,17 +86,17 @@ class Rogue:
     async def beat(self) -> None:
         while True:
             beat = Heartbeat(node=NODE, epoch=EPOCH, seq=self._seq, syncing=False)
-            self.bus.publish(UPDATES, encode(beat))
+            self.transport.publish(UPDATES, encode(beat))
             await trio.sleep(0.2)
 
     async def answer(self) -> None:
         while True:
-            await self.bus.readable(inf)
-            while (request := self.bus.receive()) is not None:
+            await self.transport.readable(inf)
+            while (request := self.transport.receive()) is not None:
                 topic = request.frame[1:]
                 if request.frame[:1] == b"\x01" and is_snapshot_topic(topic):
                     for part in self._parts:
-                        self.bus.publish(topic, part)
+                        self.transport.publish(topic, part)
                         await trio.lowlevel.checkpoint()
                     self.answered.set()
 
@@ -105,15 +105,15 @@ async def impersonate(
     address: str, victim: str, seq: int, claims: list[Advertisement], then: list[bytes]
 ) -> None:
     """Be the peer; after the first snapshot say *then*, in that order."""
-    async with open_transport(PORT, 3.0) as bus, trio.open_nursery() as nursery:
-        bus.allow({socket.inet_aton(victim): "victim"})
-        assert bus.bind([socket.inet_aton(address)]) == ()
-        rogue = Rogue(bus, seq, snapshot(seq, claims))
+    async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
+        transport.allow({socket.inet_aton(victim): "victim"})
+        assert transport.bind([socket.inet_aton(address)]) == ()
+        rogue = Rogue(transport, seq, snapshot(seq, claims))
         nursery.start_soon(rogue.beat)
         nursery.start_soon(rogue.answer)
         await rogue.answered.wait()
         for message in then:
-            bus.publish(UPDATES, message)
+            transport.publish(UPDATES, message)
         print("done", flush=True)
 
 

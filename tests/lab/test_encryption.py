@@ -102,13 +102,13 @@ def test_a_reload_does_not_take_another_secret_key_of_ours(lab: Lab) -> None:
     wait_routes(lab, where)
 
 
-def test_a_peer_whose_key_was_exchanged_for_another_is_heard_no_more(lab: Lab) -> None:
+def test_a_peer_whose_key_was_exchanged_for_another_is_rejected(lab: Lab) -> None:
     where = connect(lab, {"host1": 0, "host2": 1})
     a, b = lab.servers
     run_encrypted(lab)
     wait_routes(lab, where)
     a.daemon.reload(encrypted(a, {b.name: keygen(a, "/run/other")}))
     routes.wait_towards(a.host, {f"{b.data}/32": a.device(b)})
-    wait_for("B to be turned away", lambda: "turns us away" in b.daemon.command("status").stdout)
+    wait_for("B to be rejected", lambda: "rejects us" in b.daemon.command("status").stdout)
     routes.wait_towards(b.host, {f"{a.data}/32": b.device(a)})
     assert wanted(a, where) != routes.towards(a.host)

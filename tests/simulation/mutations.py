@@ -19,7 +19,7 @@ from cuberouted.model import LocalRoute
 from cuberouted.openvpn.damping import KillDamping
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.adj_rib_out import Publisher
-from cuberouted.peering.events import RoutesChanged, SessionActions
+from cuberouted.peering.events import PeerActions, RoutesChanged
 from cuberouted.peering.messages import Goodbye, Update
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver
@@ -63,7 +63,7 @@ def _put(owner: object, name: str, value: object) -> Any:
 @mutation("nodes")
 def hold_timer() -> None:
     """the hold timer is ignored."""
-    _put(PeerSession, "_silent_at", property(lambda _: math.inf))
+    _put(PeerSession, "_hold_timer_expires", property(lambda _: math.inf))
 
 
 @mutation()
@@ -100,7 +100,7 @@ def unconfirmed() -> None:
 @mutation("networks")
 def gap() -> None:
     """a gap in seq is ignored."""
-    _put(AdjRibIn, "_lack", lambda *_: None)
+    _put(AdjRibIn, "_need_snapshot", lambda *_: None)
 
 
 @mutation("nodes")
@@ -152,27 +152,27 @@ def replacing() -> None:
 def hasty_timers() -> None:
     """timers are judged before the socket is drained."""
 
-    async def listen(self: PeerReceiver, socket: PeerSocket) -> None:
+    async def receive(self: PeerReceiver, socket: PeerSocket) -> None:
         socket.subscribe(b"u")
         while True:
             await socket.readable(self.session.deadline)
             if trio.current_time() >= self.session.deadline:
-                await self._carry_out(self.session.timer(trio.current_time()), socket)
+                await self._do(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)
 
-    _put(PeerReceiver, "_listen", listen)
+    _put(PeerReceiver, "_receive", receive)
 
 
 @mutation("nodes")
 def farewell() -> None:
     """a goodbye before a restart is taken for one for good."""
 
-    def leave(self: PeerSession, goodbye: Goodbye, now: float) -> SessionActions:
+    def leave(self: PeerSession, goodbye: Goodbye, now: float) -> PeerActions:
         final = msgspec.structs.replace(goodbye, restarting=False)
-        outcome: SessionActions = right(self, final, now)
-        return outcome
+        actions: PeerActions = right(self, final, now)
+        return actions
 
-    right = _put(PeerSession, "_leave", leave)
+    right = _put(PeerSession, "_goodbye", leave)
 
 
 @mutation("nodes")

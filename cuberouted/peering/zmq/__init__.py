@@ -1,1 +1,1 @@
-"""The transport between peers over ZeroMQ."""
+"""ZeroMQ: the transport between peers."""

@@ -1,10 +1,11 @@
-"""A peer's voice over ZeroMQ: one SUB socket.
+"""Receiving what one peer publishes, over ZeroMQ: a SUB socket and its monitor.
 
-It is bound to the peer's device, or else it would follow the default route while the
-tunnel is down, and believe a stranger there.
+The socket is bound to the peer's device: else it would follow the default route while the
+tunnel is down, and might connect to a foreign host.
 
-With CURVE a peer has to prove that it has the secret key to the public one that is tried.
-While it changes its key there are two, and only failing tells which of them is in force.
+With CURVE the peer has to prove that it has the secret key for the public key that we use.
+During a change of keys the configuration names two; which one is in use shows only in
+whether the handshake succeeds.
 """
 
 from __future__ import annotations
@@ -25,45 +26,88 @@ from cuberouted.peering.zmq.wait import ZmqReadable
 
 log = logging.getLogger(__name__)
 
-REVIVE_AFTER = 1.0
-"""Seconds that ZeroMQ has to show that it tries again."""
+RECONNECT_DELAY = 1.0
+"""Seconds until a connection that ZeroMQ has given up is made anew."""
 
 _NO_HANDSHAKE = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _ENDED = zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH
-_TRIES = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
-_WATCHED = _ENDED | _TRIES | _NO_HANDSHAKE | zmq.Event.HANDSHAKE_SUCCEEDED
+_ATTEMPTS = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
+_MONITORED = _ENDED | _ATTEMPTS | _NO_HANDSHAKE | zmq.Event.HANDSHAKE_SUCCEEDED
 
-_monitor_names = itertools.count()
+_monitor_numbers = itertools.count()
+
+
+class ConnectionTracker:
+    """Derives the state of a connection from libzmq's monitor events. Pure.
+
+    ``state`` is None before the first attempt has ended. ``given_up``: libzmq will not try
+    again, unless an event says otherwise soon.
+    """
+
+    def __init__(self, *, encrypted: bool) -> None:
+        self.state: ConnectionState | None = None
+        self.given_up = False
+        self._encrypted = encrypted
+        self._tcp_connected = False
+
+    def handle(self, event: zmq.Event) -> None:
+        """Update the state from *event*."""
+        # After a rejection by ZAP, and after any violation of the protocol (a message beyond
+        # MAXMSGSIZE is one), libzmq 4.3 ends the connection for good: see
+        # session_base_t::engine_error. No event reports that; only the next attempt is missing.
+        if event & _ATTEMPTS:
+            self.given_up = False
+        elif event & _ENDED:
+            self.given_up = True
+        if event in (zmq.Event.CONNECTED, zmq.Event.CONNECT_DELAYED):
+            self._tcp_connected = event == zmq.Event.CONNECTED
+        match event:
+            case zmq.Event.HANDSHAKE_SUCCEEDED:
+                self.state = ConnectionState.CONNECTED
+            case zmq.Event.HANDSHAKE_FAILED_AUTH:
+                self.state = (
+                    ConnectionState.KEY_REJECTED
+                    if self._encrypted
+                    else ConnectionState.ADDRESS_REJECTED
+                )
+            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
+                self.state = ConnectionState.NO_HANDSHAKE
+            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if self._encrypted:
+                self.state = ConnectionState.NO_HANDSHAKE
+            case zmq.Event.CONNECT_RETRIED if not self._tcp_connected:
+                self.state = ConnectionState.DISCONNECTED
+            case zmq.Event.DISCONNECTED if self.state is ConnectionState.CONNECTED:
+                self.state = ConnectionState.DISCONNECTED
 
 
 class Subscriber:
-    """The `PeerSocket` of *end*. Close it when the tasks that wait on it have ended."""
+    """The `PeerSocket` for *endpoint*. Close it when no task waits on it any more."""
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        end: PeerEndpoint,
+        endpoint: PeerEndpoint,
         hold_time: float,
         secret_key: bytes | None = None,
     ) -> None:
         self._context = context
-        self._end = end
+        self._endpoint = endpoint
         self._hold_time = hold_time
         self._secret_key = secret_key
-        self._server_keys = deque(end.public_keys)
+        self._server_keys = deque(endpoint.public_keys)
         self._topics: set[bytes] = set()
-        self._link: ConnectionState | None = None
-        self._given_up = self._reached = False
+        self._tracker = ConnectionTracker(encrypted=bool(endpoint.public_keys))
+        self._returned_state: ConnectionState | None = None
         self._next_key_at = math.inf
         self._connect()
 
     def subscribe(self, topic: bytes) -> None:
-        """Hear *topic*; ZeroMQ tells the peer at once, and again on every new connection."""
+        """Receive *topic*. ZeroMQ sends the subscription now, and on every new connection."""
         self._topics.add(topic)
         self._socket.setsockopt(zmq.SUBSCRIBE, topic)
 
     def unsubscribe(self, topic: bytes) -> None:
-        """Hear *topic* no more."""
+        """Stop receiving *topic*."""
         self._topics.discard(topic)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
@@ -75,28 +119,31 @@ class Subscriber:
             return None
 
     async def readable(self, deadline: float) -> None:
-        """Wait until a message has come (or the socket is another), or *deadline*."""
-        await self._wakeup.readable(deadline)
+        """Wait until a message has come, the socket was replaced, or *deadline*."""
+        await self._readable.readable(deadline)
 
-    async def link_change(self) -> ConnectionState:
-        """Wait for a change of the connection; mends the one that ZeroMQ has given up."""
+    async def connection_change(self) -> ConnectionState:
+        """Wait for a change of the connection; repair one that ZeroMQ has given up."""
         while True:
-            patience = trio.current_time() + REVIVE_AFTER if self._given_up else math.inf
-            await self._monitor_wakeup.readable(min(patience, self._next_key_at))
+            retry_at = math.inf
+            if self._tracker.given_up:
+                retry_at = trio.current_time() + RECONNECT_DELAY
+            await self._monitor_readable.readable(min(retry_at, self._next_key_at))
             if trio.current_time() >= self._next_key_at:
                 self._server_keys.rotate(-1)
                 self._reconnect()
             event = self._next_event()
             if event is not None:
-                link = self._link_after(event)
-                if link is not self._link and link is not None:
-                    self._link = link
-                    return link
-            elif self._given_up:
+                self._handle(event)
+            elif self._tracker.given_up:
                 self._reconnect()
+            state = self._tracker.state
+            if state is not None and state is not self._returned_state:
+                self._returned_state = state
+                return state
 
     def close(self) -> None:
-        """Leave."""
+        """Close the socket."""
         _close(self._socket, self._monitor)
 
     def _next_event(self) -> zmq.Event | None:
@@ -106,57 +153,27 @@ class Subscriber:
             return None
         return zmq.Event(parse_monitor_message(frames)["event"])
 
-    def _link_after(self, event: zmq.Event) -> ConnectionState | None:
-        """What *event* makes of the connection."""
-        self._note(event)
-        match event:
-            case zmq.Event.HANDSHAKE_SUCCEEDED:
-                return ConnectionState.CONNECTED
-            case zmq.Event.HANDSHAKE_FAILED_AUTH:
-                return (
-                    ConnectionState.KEY_REFUSED
-                    if self._server_keys
-                    else ConnectionState.TURNED_AWAY
-                )
-            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
-                return ConnectionState.NO_HANDSHAKE
-            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if self._server_keys:
-                return ConnectionState.NO_HANDSHAKE
-            case zmq.Event.CONNECT_RETRIED if not self._reached:
-                return ConnectionState.DISCONNECTED
-            case zmq.Event.DISCONNECTED if self._link is ConnectionState.CONNECTED:
-                return ConnectionState.DISCONNECTED
-        return self._link
-
-    def _note(self, event: zmq.Event) -> None:
-        """Remember what *event* says of the next try.
-
-        After being turned away, and after any message against the protocol (one too large
-        is enough), libzmq 4.3 ends the connection for good: session_base_t::engine_error
-        terminates where it would reconnect. Nothing tells of it but the missing next try.
-        """
-        if event & _TRIES:
-            self._given_up = False
-        elif event & _ENDED:
-            self._given_up = True
-        if event in (zmq.Event.CONNECTED, zmq.Event.CONNECT_DELAYED):
-            self._reached = event == zmq.Event.CONNECTED
+    def _handle(self, event: zmq.Event) -> None:
+        self._tracker.handle(event)
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._next_key_at = math.inf
         elif event & _NO_HANDSHAKE and len(self._server_keys) > 1:
-            self._next_key_at = min(self._next_key_at, trio.current_time() + REVIVE_AFTER)
+            self._next_key_at = min(self._next_key_at, trio.current_time() + RECONNECT_DELAY)
 
     def _reconnect(self) -> None:
-        self._given_up, self._next_key_at = True, math.inf  # tries again if there is no descriptor
-        self._wakeup.recheck()
-        self._monitor_wakeup.recheck()
+        self._next_key_at = math.inf
+        self._readable.recheck()
+        self._monitor_readable.recheck()
         old = self._socket, self._monitor
         try:
             self._connect()
         except zmq.ZMQError as error:
-            log.warning("peer %s: no socket to reach it by: %s", self._end.key, error.strerror)
+            self._tracker.given_up = True  # no descriptors, say: try again
+            log.warning(
+                "peer %s: no socket to connect with: %s", self._endpoint.key, error.strerror
+            )
             return
-        self._given_up = False
+        self._tracker.given_up = False
         _close(*old)
 
     def _connect(self) -> None:
@@ -165,7 +182,7 @@ class Subscriber:
             for option, value in self._options().items():
                 socket.setsockopt(option, value)
             monitor = socket.get_monitor_socket(
-                _WATCHED, f"inproc://monitor-{next(_monitor_names)}"
+                _MONITORED, f"inproc://monitor-{next(_monitor_numbers)}"
             )
         except zmq.ZMQError:
             socket.close(linger=0)
@@ -173,14 +190,14 @@ class Subscriber:
         for topic in self._topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         self._socket, self._monitor = socket, monitor
-        self._wakeup = ZmqReadable(socket)
-        self._monitor_wakeup = ZmqReadable(monitor)
-        socket.connect(endpoint(self._end.address, self._end.port))
+        self._readable = ZmqReadable(socket)
+        self._monitor_readable = ZmqReadable(monitor)
+        socket.connect(tcp_endpoint(self._endpoint.address, self._endpoint.port))
 
     def _options(self) -> dict[int, int | bytes]:
         options: dict[int, int | bytes] = {
-            **heartbeats(self._hold_time),
-            zmq.IPV6: len(self._end.address) == 16,
+            **heartbeat_options(self._hold_time),
+            zmq.IPV6: len(self._endpoint.address) == 16,
             zmq.LINGER: 0,
             zmq.MAXMSGSIZE: MAX_MESSAGE,
             zmq.CONNECT_TIMEOUT: 1000,  # without it a reconnect after an outage was 3 s late
@@ -194,8 +211,8 @@ class Subscriber:
                 zmq.CURVE_PUBLICKEY: zmq.curve_public(self._secret_key),
                 zmq.CURVE_SECRETKEY: self._secret_key,
             }
-        if self._end.device is not None:
-            options[zmq.BINDTODEVICE] = self._end.device.encode()
+        if self._endpoint.device is not None:
+            options[zmq.BINDTODEVICE] = self._endpoint.device.encode()
         return options
 
 
@@ -205,16 +222,16 @@ def _close(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
     socket.close(linger=0)
 
 
-def heartbeats(hold_time: float) -> dict[int, int | bytes]:
-    """ZMTP's own heartbeats, which end a connection whose other side has vanished."""
+def heartbeat_options(hold_time: float) -> dict[int, int | bytes]:
+    """Options for ZMTP's heartbeats, which end a connection whose other side has vanished."""
     return {
         zmq.HEARTBEAT_IVL: max(1, round(hold_time * 1000 / 3)),
         zmq.HEARTBEAT_TIMEOUT: max(1, round(hold_time * 1000)),
     }
 
 
-def endpoint(address: bytes, port: int) -> str:
-    """ZeroMQ's spelling of a packed *address*."""
+def tcp_endpoint(address: bytes, port: int) -> str:
+    """ZeroMQ's notation of a packed *address* and a TCP port."""
     if len(address) == 4:
         return f"tcp://{socket.inet_ntop(socket.AF_INET, address)}:{port}"
     return f"tcp://[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"

@@ -1,4 +1,4 @@
-"""Our publishing socket over ZeroMQ, and the way to the peers': the `Transport` of real life."""
+"""The transport over ZeroMQ: one XPUB socket of our own, and a SUB socket for each peer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 import zmq
 
+from cuberouted.peering.messages import MAX_SNAPSHOT_PARTS
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, SubscriberFrame
-from cuberouted.peering.zmq.subscriber import Subscriber, endpoint, heartbeats
+from cuberouted.peering.zmq.subscriber import Subscriber, heartbeat_options, tcp_endpoint
 from cuberouted.peering.zmq.wait import ZmqReadable
-from cuberouted.peering.zmq.zap import FAILED, ZAP_DOMAIN, SubscriptionLimit, ZapAuthenticator
+from cuberouted.peering.zmq.zap import (
+    HANDSHAKE_FAILED,
+    ZAP_DOMAIN,
+    SubscriptionLimit,
+    ZapAuthenticator,
+)
 
-SEND_QUEUE = 1000
-"""Messages queued for one subscriber; a snapshot of 65,536 prefixes is at most 600."""
+UPDATE_QUEUE = 1000
+"""Messages other than a snapshot's that are queued for a subscriber."""
+SEND_QUEUE = MAX_SNAPSHOT_PARTS + UPDATE_QUEUE
+"""High-water mark of a subscriber's queue: beyond it XPUB drops messages. It holds the largest
+snapshot, because a busy peer may start to read when all of it has been published."""
 MAX_REQUEST = 512
 """Bytes of one frame from a subscriber. CURVE's handshake does not fit into 256 (tried)."""
 REQUEST_QUEUE = 10
-"""Frames that are taken from one subscriber at a time: ZeroMQ reads until there are no more."""
+"""Frames that are read from one subscriber at a time: ZeroMQ reads until there are no more."""
 LINGER = 500
-"""Milliseconds that our last words have to leave."""
+"""Milliseconds for which closing waits for queued messages to be sent."""
 REBIND_TRIES = 20
-"""Milliseconds that we stand still, at most, to listen again; the next `bind` tries too."""
+"""Attempts to bind again, 1 ms apart."""
 
 _BIND_ERRORS = {
     errno.EADDRINUSE: "the port is in use by another program",
@@ -37,73 +46,73 @@ _BIND_ERRORS = {
 async def open_transport(
     port: int, hold_time: float, secret_key: bytes | None = None
 ) -> AsyncIterator[ZmqTransport]:
-    """A transport that will listen on *port*, for as long as the context lasts.
+    """Open a transport, closed at the end of the context. It listens on *port* after `bind`.
 
-    *hold_time*, in seconds: how long a connection may be silent. *secret_key* (Z85): with
-    one every connection is encrypted, or there is none.
+    *hold_time*: seconds without a ZMTP heartbeat after which a connection is closed.
+    *secret_key* (Z85): if given, only encrypted connections are accepted and made.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    doorkeeper = ZapAuthenticator(context)
-    bus = ZmqTransport(context, doorkeeper, port, hold_time, secret_key)
+    authenticator = ZapAuthenticator(context)
+    transport = ZmqTransport(context, authenticator, port, hold_time, secret_key)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(doorkeeper.serve)
-            nursery.start_soon(doorkeeper.watch, bus.monitor)
-            yield bus
+            nursery.start_soon(authenticator.serve)
+            nursery.start_soon(authenticator.watch, transport.monitor)
+            yield transport
             nursery.cancel_scope.cancel()
     finally:
-        bus.close()
-        doorkeeper.close()
+        transport.close()
+        authenticator.close()
         with trio.CancelScope(shield=True):  # bounded by LINGER
             await trio.to_thread.run_sync(context.destroy, 0)
 
 
 class ZmqTransport:
-    """See `port.Transport`. Made by `open_bus`."""
+    """See `transport.Transport`. Made by `open_transport`."""
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        doorkeeper: ZapAuthenticator,
+        authenticator: ZapAuthenticator,
         port: int,
         hold_time: float,
         secret_key: bytes | None,
     ) -> None:
         self._context = context
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._port = port
         self._hold_time = hold_time
         self._secret_key = secret_key
         self._bound: dict[bytes, bytes] = {}
-        self._topics = SubscriptionLimit()
+        self._subscriptions = SubscriptionLimit()
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
             self._socket.setsockopt(option, value)
-        self.monitor = self._socket.get_monitor_socket(FAILED, "inproc://monitor-door")
-        self._wakeup = ZmqReadable(self._socket)
+        self.monitor = self._socket.get_monitor_socket(HANDSHAKE_FAILED, "inproc://monitor-xpub")
+        self._readable = ZmqReadable(self._socket)
 
     @property
     def rejected_connections(self) -> int:
-        """How many connections the ZAP authenticator turned away."""
-        return self._doorkeeper.rejected_connections
+        """How many connections to our socket were rejected."""
+        return self._authenticator.rejected_connections
 
     def allow(self, peers: Mapping[bytes, str]) -> None:
-        """Let in these, and cut off at once who is no longer among them."""
-        fewer = self._doorkeeper.peers.items() - peers.items()
-        self._doorkeeper.peers = dict(peers)
-        if fewer:
+        """Accept these peers only, and end the connections of any other at once."""
+        removed = self._authenticator.peers.items() - peers.items()
+        self._authenticator.peers = dict(peers)
+        if removed:
             self._end_connections()
 
     def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        """Listen on these too. An address that goes and comes back needs no second bind."""
+        """Listen on these too. An address that vanishes and returns needs no second bind."""
         wanted = {address for address in addresses if not _link_local(address)}
         problems = (self._bind(address) for address in sorted(wanted - self._bound.keys()))
         return tuple(problem for problem in problems if problem is not None)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
-        """Queue this for every subscriber whose queue has room."""
+        """Queue a message for every subscriber of *topic* whose queue has room."""
         self._socket.send_multipart((topic, payload), zmq.NOBLOCK)
-        self._wakeup.recheck_if_readable()
+        self._readable.recheck_if_readable()
 
     def receive(self) -> SubscriberFrame | None:
         """The next frame from a subscriber, or None."""
@@ -112,53 +121,55 @@ class ZmqTransport:
             frame = self._socket.recv(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
-        sender, said = self._sender(frame), frame.bytes
-        if self._topics.heard(said, sender) and sender is not None:
-            self._topics.forget(sender)
-            self._doorkeeper.ban(sender)
+        sender, content = self._sender(frame), frame.bytes
+        if self._subscriptions.add(content, sender) and sender is not None:
+            self._subscriptions.forget(sender)
+            self._authenticator.ban(sender)
             self._end_connections()
-            return SubscriberFrame(None, said)
-        return SubscriberFrame(sender, said)
+            return SubscriberFrame(None, content)
+        return SubscriberFrame(sender, content)
 
     async def readable(self, deadline: float) -> None:
         """Wait until a subscriber has sent something, or *deadline*."""
-        await self._wakeup.readable(deadline)
+        await self._readable.readable(deadline)
 
     @contextmanager
-    def open(self, end: PeerEndpoint) -> Iterator[Subscriber]:
-        """A subscriber that connects to *end*.
+    def connect(self, endpoint: PeerEndpoint) -> Iterator[Subscriber]:
+        """Connect a subscriber to *endpoint*.
 
         Raises:
-          ValueError: only one of us has keys; that is never made up for by not encrypting.
+          ValueError: only one side has keys. There is no fallback to an unencrypted connection.
         """
-        if bool(end.public_keys) != bool(self._secret_key):
-            raise ValueError(f"peer {end.key}: keys on one side only")
-        subscriber = Subscriber(self._context, end, self._hold_time, self._secret_key)
+        if bool(endpoint.public_keys) != bool(self._secret_key):
+            raise ValueError(f"peer {endpoint.key}: keys on one side only")
+        subscriber = Subscriber(self._context, endpoint, self._hold_time, self._secret_key)
         try:
             yield subscriber
         finally:
             subscriber.close()
 
     def close(self) -> None:
-        """Send what is queued, for half a second at most, and listen no more."""
+        """Stop listening. Queued messages are still sent, for `LINGER` at most."""
         self._socket.disable_monitor()
         self.monitor.close(linger=0)
         self._socket.close(linger=LINGER)
 
     def _bind(self, address: bytes) -> BindProblem | None:
         try:
-            self._socket.bind(endpoint(address, self._port))
+            self._socket.bind(tcp_endpoint(address, self._port))
         except zmq.ZMQError as error:
             why = _BIND_ERRORS.get(error.errno or 0, zmq.strerror(error.errno or 0))
-            return BindProblem(address, f"cannot listen on {endpoint(address, self._port)}: {why}")
+            return BindProblem(
+                address, f"cannot listen on {tcp_endpoint(address, self._port)}: {why}"
+            )
         self._bound[address] = bytes(self._socket.getsockopt(zmq.LAST_ENDPOINT))
         return None
 
     def _end_connections(self) -> None:
-        """End them all, which ZeroMQ does by not listening; who is admitted comes back at once."""
+        # XPUB cannot end one connection; unbinding ends all, and allowed peers reconnect
         addresses = list(self._bound)
-        for place in self._bound.values():
-            self._socket.unbind(place.rstrip(b"\0").decode())
+        for bound in self._bound.values():
+            self._socket.unbind(bound.rstrip(b"\0").decode())
         self._bound.clear()
         for _ in range(REBIND_TRIES):
             if not self.bind(addresses):
@@ -166,12 +177,12 @@ class ZmqTransport:
             time.sleep(0.001)  # ZeroMQ's own thread closes the old listener any moment
 
     def _sender(self, frame: zmq.Frame) -> str | None:
-        """Key of the peer that sent *frame*, if the ZAP authenticator still allows it."""
+        """Key of the peer that sent *frame*, if the authenticator still allows it."""
         try:
             key = str(frame.get("User-Id"))
-        except zmq.ZMQError:  # made up by ZeroMQ when a connection ended
+        except zmq.ZMQError:  # ZeroMQ made the frame up, for a connection that was closed
             return None
-        return key if self._doorkeeper.allows(key) else None
+        return key if self._authenticator.allows(key) else None
 
     def _options(self) -> dict[int, int | bytes]:
         curve: dict[int, int | bytes] = {}
@@ -179,7 +190,7 @@ class ZmqTransport:
             curve = {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: self._secret_key}
         return {
             **curve,
-            **heartbeats(self._hold_time),
+            **heartbeat_options(self._hold_time),
             zmq.IPV6: 1,
             zmq.XPUB_VERBOSE: 1,
             zmq.ZAP_DOMAIN: ZAP_DOMAIN,

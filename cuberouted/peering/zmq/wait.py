@@ -1,8 +1,8 @@
 """Waiting for a ZeroMQ socket in trio.
 
-ZeroMQ's descriptor becomes readable when something *may* have changed, and any call on
-the socket can take that sign back. So ZMQ_EVENTS decides, is read before every wait, and
-whoever else used the socket has to `nudge` the task that waits.
+The descriptor of a ZeroMQ socket becomes readable when its state *may* have changed, and any
+call on the socket may consume that notification. So ZMQ_EVENTS is read before every wait, and
+other users of the socket have to call `recheck` to wake the waiting task.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _READABLE = int(zmq.POLLIN)
 
 
 class ZmqReadable:
-    """Wakes one task when *socket* can be received from."""
+    """Lets one task wait until *socket* can be received from."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
@@ -24,21 +24,23 @@ class ZmqReadable:
         self._scope: trio.CancelScope | None = None
 
     async def readable(self, deadline: float = inf) -> None:
-        """Wait until there is something to receive, `nudge` or *deadline*. One task at a time."""
+        """Wait for a message, `recheck` or *deadline*. One task at a time."""
         with trio.CancelScope(deadline=deadline) as self._scope:
-            while not self._pending():
+            while not self._has_message():
                 await trio.lowlevel.wait_readable(self._fd)
         self._scope = None
 
     def recheck(self) -> None:
-        """Make the waiting task look again: the socket was used, or is about to be closed."""
+        """Wake the waiting task. Call this before the socket is closed or replaced."""
         if self._scope is not None:
             self._scope.cancel()
 
     def recheck_if_readable(self) -> None:
-        """After a send: it may have taken in what the waiting task waits for."""
-        if self._pending():
+        """Wake the waiting task if there is a message. Call this after a send."""
+        if self._has_message():
             self.recheck()
 
-    def _pending(self) -> bool:
+    def _has_message(self) -> bool:
+        if self._socket.closed:  # while the task was about to run: it has to look for another
+            return True
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE)

@@ -1,11 +1,11 @@
 """Who may connect to our publishing socket: ZeroMQ's authentication protocol (ZAP).
 
-A peer is told by its address, or by its public key where CURVE encrypts. Who does not know
-the server's public key does not come as far as that, and is only counted.
+A peer is identified by its address, or by its public key where CURVE encrypts. A client that
+does not know the server's public key fails in the handshake, before ZAP; it is only counted.
 
-The NULL mechanism asks only where ZMQ_ZAP_DOMAIN is set, and lets everybody in where
-inproc://zeromq.zap.01 is not bound: so this has to stand before the socket that it
-guards. Source: https://rfc.zeromq.org/spec/27/.
+With the NULL mechanism libzmq asks only if ZMQ_ZAP_DOMAIN is set, and accepts every connection
+while nothing is bound to inproc://zeromq.zap.01: create the authenticator before the socket
+that it guards. Source: https://rfc.zeromq.org/spec/27/.
 """
 
 from __future__ import annotations
@@ -23,20 +23,33 @@ from cuberouted.model import format_address
 from cuberouted.peering.zmq.wait import ZmqReadable
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
+log = logging.getLogger(__name__)
+
 MAX_TOPICS = 100
-"""A peer needs two, and for a moment two more for each connection that it lost."""
+"""Subscriptions of one peer. It needs two, and for a moment two more for each lost connection."""
+BAN_TIME = 60
+"""Seconds for which a peer that exceeded `MAX_TOPICS` is rejected."""
+
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+ZAP_DOMAIN = b"cuberouted"
+HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+"""Monitor events of connections that failed before ZAP was asked."""
+NO_HANDSHAKE = "a connection without a handshake: not cuberouted, or keys that do not match"
+
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class SubscriptionLimit:
-    """The topics of every peer."""
+    """Counts the topics that each peer subscribes to."""
 
     def __init__(self) -> None:
         self._topics: dict[str, set[bytes]] = {}
 
-    def heard(self, frame: bytes, peer: str | None) -> bool:
-        """Take in what a subscriber sent; whether *peer* holds too many topics with it.
+    def add(self, frame: bytes, peer: str | None) -> bool:
+        """Count the subscription or unsubscription in *frame*; return whether *peer* has too many.
 
-        Without *peer* ZeroMQ tells that the last connection with that topic has ended.
+        An unsubscription without *peer* is ZeroMQ's: the last connection with that topic is
+        closed.
         """
         topic = frame[1:]
         if frame[:1] == b"\x00":
@@ -48,72 +61,61 @@ class SubscriptionLimit:
             return len(topics) > MAX_TOPICS
         return False
 
+    def count(self, peer: str) -> int:
+        """How many topics *peer* subscribes to."""
+        return len(self._topics.get(peer, ()))
+
     def forget(self, peer: str) -> None:
-        """Its connections have been ended."""
+        """Forget *peer*'s topics; its connections are closed."""
         self._topics.pop(peer, None)
 
 
-log = logging.getLogger(__name__)
-
-ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-ZAP_DOMAIN = b"cuberouted"
-
-_MAPPED = bytes(10) + b"\xff\xff"
-
-
-FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-"""The events of connections that never came to be asked for here."""
-BAN_TIME = 60
-"""Seconds for which a peer is turned away that has asked for too much."""
-NO_HANDSHAKE = "a connection without a handshake: no cuberouted, or keys that do not match"
-
-
 class ZapAuthenticator:
-    """Admits who is in ``peers``: packed address or public key in Z85 -> the peer's key."""
+    """Accepts the peers in ``peers``: packed address or public key (Z85) -> the peer's key."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.peers: Mapping[bytes, str] = {}
         self.rejected_connections = 0
-        self._banished: dict[str, float] = {}
+        self._banned_until: dict[str, float] = {}
         self._log_limit = LogRateLimit()
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
-        self._wakeup = ZmqReadable(self._socket)
+        self._readable = ZmqReadable(self._socket)
 
     def allows(self, key: str) -> bool:
-        """Whether the peer *key* may come in now."""
-        banished = trio.current_time() < self._banished.get(key, -math.inf)
-        return key in self.peers.values() and not banished
+        """Whether connections of the peer *key* are accepted now."""
+        banned = trio.current_time() < self._banned_until.get(key, -math.inf)
+        return key in self.peers.values() and not banned
 
     def ban(self, key: str) -> None:
-        """Turn the peer *key* away for a while."""
-        self._banished[key] = trio.current_time() + BAN_TIME
+        """Reject the peer *key* for `BAN_TIME`, because it exceeded `MAX_TOPICS`."""
+        self._banned_until[key] = trio.current_time() + BAN_TIME
         log.warning(
-            "peer %s: subscribed to more than %d topics: turned away for %d s",
+            "peer %s: subscribed to more than %d topics: rejected for %d s",
             key,
             MAX_TOPICS,
             BAN_TIME,
         )
 
     def close(self) -> None:
-        """Close the socket; from here on the publishing socket admits nobody."""
+        """Close the socket. From here on libzmq rejects every connection."""
         self._socket.close()
 
     async def serve(self) -> None:
-        """Answer for ever."""
+        """Answer libzmq's requests, until cancelled."""
         while True:
-            await self._wakeup.readable()
+            await self._readable.readable()
             self._answer_all()
             await trio.lowlevel.checkpoint()
 
     async def watch(self, monitor: zmq.Socket[bytes]) -> None:
-        """Count the connections that *monitor* tells to have failed; for ever."""
-        wakeup = ZmqReadable(monitor)
+        """Count the failed handshakes that *monitor* reports, until cancelled."""
+        readable = ZmqReadable(monitor)
         while True:
-            await wakeup.readable()
-            while _takes_one(monitor):
-                self._turned_away(NO_HANDSHAKE)
+            await readable.readable()
+            while _receive_one(monitor):
+                self._count_rejected(NO_HANDSHAKE)
             await trio.lowlevel.checkpoint()
 
     def _answer_all(self) -> None:
@@ -126,7 +128,7 @@ class ZapAuthenticator:
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
         _version, request_id, _domain, address, _identity, mechanism, *credentials = frames
-        host = packed(address.decode())
+        host = parse_address(address.decode())
         encrypted = mechanism == b"CURVE"
         key = self.peers.get(z85.encode(credentials[0]) if encrypted else host)
         if key is not None and self.allows(key):
@@ -134,30 +136,30 @@ class ZapAuthenticator:
         if key is not None:
             return [b"1.0", request_id, b"400", b"too many subscriptions", b"", b""]
         why = "not a peer's public key" if encrypted else "not a peer's mgmt_ip"
-        self._turned_away(f"a connection from {format_address(host)}: {why}")
+        self._count_rejected(f"a connection from {format_address(host)}: {why}")
         return [b"1.0", request_id, b"400", why.encode(), b"", b""]
 
-    def _turned_away(self, whom: str) -> None:
+    def _count_rejected(self, what: str) -> None:
         self.rejected_connections += 1
-        quiet = self._log_limit.allow(whom, trio.current_time())
-        if quiet is not None:
-            log.warning("rejected %s%s", whom, suppressed_note(quiet))
+        suppressed = self._log_limit.allow(what, trio.current_time())
+        if suppressed is not None:
+            log.warning("rejected %s%s", what, suppressed_note(suppressed))
 
 
-def _takes_one(monitor: zmq.Socket[bytes]) -> bool:
+def _receive_one(monitor: zmq.Socket[bytes]) -> bool:
     try:
         return bool(monitor.recv_multipart(zmq.NOBLOCK))
     except zmq.Again:
         return False
 
 
-def packed(address: str) -> bytes:
-    """*address* as ZeroMQ tells it: IPv4 comes as ::ffff:a.b.c.d, link-local with its %zone.
+def parse_address(text: str) -> bytes:
+    """Pack an address as ZAP writes it: IPv4 as ::ffff:a.b.c.d, link-local with its %zone.
 
     Raises:
-      OSError: it is none.
+      OSError: *text* is not an address.
     """
-    host = address.partition("%")[0]
+    host = text.partition("%")[0]
     if ":" not in host:
         return socket.inet_pton(socket.AF_INET, host)
-    return socket.inet_pton(socket.AF_INET6, host).removeprefix(_MAPPED)
+    return socket.inet_pton(socket.AF_INET6, host).removeprefix(_IPV4_MAPPED)

@@ -47,7 +47,7 @@ ILL = Status(
     node="A",
     uptime=1.0,
     openvpn=[OpenVPNRow("openvpn", "waiting", None, 0, "Connection refused")],
-    peers=[PeerRow("B", "down", 0, None, "not heard yet")],
+    peers=[PeerRow("B", "down", 0, None, "nothing received yet")],
     routes=RouteCounts(0, 0, 0),
 )
 CLIENTS = Clients(

@@ -33,7 +33,7 @@ ILL = Status(
     node="vpnsrvA",
     uptime=1.0,
     openvpn=[OpenVPNRow("data", "waiting", None, 0, "port 5656: Connection refused")],
-    peers=[PeerRow("vpnsrvB", "down", 0, None, "not heard yet")],
+    peers=[PeerRow("vpnsrvB", "down", 0, None, "nothing received yet")],
     routes=RouteCounts(desired=2, installed=1, conflicts=1),
     problems=["route 10.9.0.1/32: shadowed"],
 )
@@ -67,7 +67,7 @@ def test_what_is_wrong_comes_last():
     assert lines[-4:] == [
         "",
         "data: port 5656: Connection refused",
-        "peer vpnsrvB: not heard yet",
+        "peer vpnsrvB: nothing received yet",
         "route 10.9.0.1/32: shadowed",
     ]
     assert "0 of 1 peer up" in lines[0]

@@ -198,16 +198,18 @@ async def test_an_address_that_cannot_be_listened_on_is_shown_and_tried_again(
     mesh, autojump_clock, caplog
 ):
     a, b = mesh.add("A"), mesh.add("B")
-    mesh.network.taken[a.address] = "cannot listen on tcp://10.200.200.1:5657: the port is in use"
+    mesh.network.port_in_use[a.address] = (
+        "cannot listen on tcp://10.200.200.1:5657: the port is in use"
+    )
     await a.start()
     await b.start()
     await trio.sleep(20 * REBIND_INTERVAL)
-    assert status(a).problems == [mesh.network.taken[a.address]]
-    assert a.daemon.bind_problems == (BindProblem(a.address, mesh.network.taken[a.address]),)
+    assert status(a).problems == [mesh.network.port_in_use[a.address]]
+    assert a.daemon.bind_problems == (BindProblem(a.address, mesh.network.port_in_use[a.address]),)
     assert states(b) == {"A": "down"}
     told = [record for record in caplog.records if "in use; trying again" in record.message]
     assert len(told) == 1
-    del mesh.network.taken[a.address]
+    del mesh.network.port_in_use[a.address]
     assert await mesh.until(lambda: status(a).problems == []) <= REBIND_INTERVAL + AT_ONCE
     await mesh.until(mesh.is_up)
 
@@ -245,4 +247,24 @@ async def test_a_peer_with_our_own_name_is_refused_and_both_names_are_shown(mesh
     await trio.sleep(5)
     assert a.routes == {}
     (peer,) = status(a).peers
-    assert (peer.name, peer.state, peer.detail) == ("A", "down", "announces our own name, 'A'")
+    assert (peer.name, peer.state, peer.detail) == (
+        "A",
+        "down",
+        "announces this node's own name, 'A'",
+    )
+
+
+async def test_a_refused_peer_does_not_take_the_name_it_announces_from_its_owner(
+    mesh, autojump_clock
+):
+    a, b, c = mesh.add("A"), mesh.add("B"), mesh.add("C")
+    a.sections = [section_of(b), section_of(c)]
+    b.sections = c.sections = [section_of(a)]
+    c.name = "B"  # a host cloned from B
+    await a.start()
+    await c.start()
+    await mesh.until(lambda: "announces the name 'B'" in status(a).peers[1].detail)
+    b.connect("host2", HOST2)
+    await b.start()
+    await mesh.until(lambda: states(a)["B"] == "up")
+    assert a.clients == {HOST2: "B"}

@@ -1,4 +1,4 @@
-"""Things that several tests of this room need."""
+"""Samples that several tests of this package use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,11 @@ def clients(*numbers: int) -> tuple[Advertisement, ...]:
 
 
 def nonces() -> Callable[[], bytes]:
-    """Nonces that a test can foretell: 1, 2, 3..."""
+    """Predictable nonces: 1, 2, 3..."""
     numbers = iter(range(1, 2**16))
     return lambda: next(numbers).to_bytes(8)
 
 
-def session(
-    name: str | None = "B",
-    terms: PeerLimits = LIMITS,
-    taken: Callable[[str], bool] = lambda _: False,
-) -> PeerSession:
-    """The session of peer "b" at node "A"."""
-    return PeerSession("b", name, "A", terms, 0.0, taken, nonces())
+def session(name: str | None = "B", limits: PeerLimits = LIMITS) -> PeerSession:
+    """Node A's session with the peer whose key is "b"."""
+    return PeerSession("b", name, "A", limits, 0.0, nonces())

@@ -3,61 +3,61 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.model import MAX_ADVERTISEMENTS, MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.peering.messages import (
-    CHUNK_BYTES,
     CHUNK_PREFIXES,
+    MAX_MESSAGE,
+    MAX_SNAPSHOT_PARTS,
     SnapshotPart,
     Update,
-    chunk_snapshot,
     chunk_update,
+    count_parts,
     encode,
 )
-from tests.unit.peering.samples import clients
+from tests.unit.peering.samples import client, clients
 
 NODE = "\N{PILE OF POO}" * 255
-TOP = 2**62 - 1
+MAX_NUMBER = 2**62 - 1
 
 
-@st.composite
-def advertisements(draw: st.DrawFn) -> list[Advertisement]:
-    count, length = draw(st.integers(0, 1300)), draw(st.integers(0, 512))
-    return [
-        Advertisement(Prefix(i.to_bytes(16), 128), Kind.NETWORK, bytes(length), TOP, False)
-        for i in range(count)
-    ]
+def largest(number: int) -> Advertisement:
+    """An advertisement that is as long as any when encoded."""
+    prefix = Prefix(bytes([255]) * 12 + number.to_bytes(4), 128)
+    return Advertisement(prefix, Kind.NETWORK, bytes(512), MAX_VERSION - 1, False, MAX_VERSION - 1)
 
 
-@given(advertisements())
-def test_parts_of_a_snapshot_are_small_and_together_the_whole(whole: list[Advertisement]) -> None:
-    parts = chunk_snapshot(whole)
-    assert [a for part in parts for a in part] == whole
-    for part in parts:
-        message = SnapshotPart(
-            node=NODE, epoch=TOP, seq=TOP, index=0, count=2**31 - 1, advertisements=part
-        )
-        assert len(part) <= CHUNK_PREFIXES
-        assert len(encode(message)) <= CHUNK_BYTES
+def test_a_full_message_of_the_longest_advertisements_is_within_the_limit() -> None:
+    advertisements = tuple(map(largest, range(CHUNK_PREFIXES)))
+    update = Update(node=NODE, epoch=MAX_NUMBER, seq=MAX_NUMBER, advertise=advertisements)
+    part = SnapshotPart(
+        node=NODE,
+        epoch=MAX_NUMBER,
+        seq=MAX_NUMBER,
+        index=2**31 - 1,
+        count=2**31 - 1,
+        advertisements=advertisements,
+    )
+    assert len(encode(update)) < len(encode(part)) < 0.9 * MAX_MESSAGE
 
 
-@given(advertisements(), st.integers(0, 1300))
-def test_parts_of_an_update_are_small_and_together_the_whole(
-    advertise: list[Advertisement], withdrawn: int
-) -> None:
-    withdraw = [Prefix((2**64 + i).to_bytes(16), 128) for i in range(withdrawn)]
-    parts = chunk_update(advertise, withdraw)
-    assert [a for part, _ in parts for a in part] == advertise
+@given(st.integers(0, 1300), st.integers(0, 1300))
+def test_the_parts_of_an_update_are_full_and_together_the_whole(new: int, old: int) -> None:
+    advertise = clients(*range(new))
+    withdraw = [client(2**16 + number).prefix for number in range(old)]
+    parts = list(chunk_update(advertise, withdraw))
+    assert tuple(a for part, _ in parts for a in part) == advertise
     assert [p for _, part in parts for p in part] == withdraw
-    for held, gone in parts:
-        message = Update(node=NODE, epoch=TOP, seq=TOP, advertise=held, withdraw=gone)
-        assert 0 < len(held) + len(gone) <= CHUNK_PREFIXES
-        assert len(encode(message)) <= CHUNK_BYTES
+    sizes = [len(first) + len(second) for first, second in parts]
+    assert all(size == CHUNK_PREFIXES for size in sizes[:-1])
+    assert all(0 < size <= CHUNK_PREFIXES for size in sizes)
 
 
-def test_an_empty_snapshot_is_one_empty_part_and_an_empty_update_none() -> None:
-    assert chunk_snapshot([]) == [()]
-    assert chunk_update([], []) == []
+def test_an_empty_snapshot_is_one_part_and_an_empty_update_none() -> None:
+    assert count_parts(0) == 1
+    assert list(chunk_update((), ())) == []
 
 
-def test_no_part_of_several_is_empty() -> None:
-    assert [len(part) for part in chunk_snapshot(clients(*range(1001)))] == [500, 500, 1]
+def test_no_part_of_a_snapshot_is_empty() -> None:
+    sizes = (1, CHUNK_PREFIXES, CHUNK_PREFIXES + 1, 2 * CHUNK_PREFIXES)
+    assert [count_parts(size) for size in sizes] == [1, 1, 2, 2]
+    assert count_parts(MAX_ADVERTISEMENTS) == MAX_SNAPSHOT_PARTS

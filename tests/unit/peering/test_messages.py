@@ -37,7 +37,7 @@ MESSAGES: list[tuple[bytes, AnyMessage]] = [
 
 
 @pytest.mark.parametrize(("topic", "message"), MESSAGES)
-def test_what_is_encoded_decodes_to_the_same(topic: bytes, message: AnyMessage) -> None:
+def test_encoded_messages_decode_to_the_same(topic: bytes, message: AnyMessage) -> None:
     assert decode((topic, encode(message))) == message
 
 
@@ -61,7 +61,7 @@ def test_a_field_appended_to_an_advertisement_is_ignored() -> None:
         ["unknown", 7, "B"],
     ],
 )
-def test_another_major_version_is_told_with_the_node(fields: list[object]) -> None:
+def test_another_major_version_is_reported_with_its_node(fields: list[object]) -> None:
     with pytest.raises(IncompatibleVersionError) as caught:
         decode((b"u", msgspec.msgpack.encode(fields)))
     assert (caught.value.version, caught.value.node) == (fields[1], "B")
@@ -102,7 +102,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("payload", MALFORMED.values(), ids=MALFORMED)
-def test_everything_else_bad_is_malformed(payload: bytes) -> None:
+def test_invalid_payloads_are_malformed(payload: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         decode((b"u", payload))
 
@@ -144,7 +144,7 @@ def test_a_damaged_message_decodes_or_raises_message_error(
         (b"", False),
     ],
 )
-def test_a_snapshot_topic_is_told_from_others(topic: bytes, expected: bool) -> None:
+def test_snapshot_topics_are_recognized(topic: bytes, expected: bool) -> None:
     assert is_snapshot_topic(topic) is expected
 
 

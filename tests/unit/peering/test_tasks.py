@@ -1,4 +1,4 @@
-"""Speaker and Listener on a network in memory, in no real time."""
+"""PublisherTask and PeerReceiver on a network in memory, in no real time."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ NAMES = {A: "A", B: "B"}
 
 
 class FakeNode:
-    """A speaker, and a listener to the other node; ``routes`` follows the news."""
+    """A publisher, and a receiver for the other node; ``routes`` is what the updates make."""
 
     def __init__(self, network: FakeNetwork, address: bytes, epoch: int = 1) -> None:
         other = B if address == A else A
-        self.bus: FakeTransport = network.bus(address)
-        self.bus.allow({other: NAMES[other]})
-        self.bus.bind([address])
+        self.transport: FakeTransport = network.transport(address)
+        self.transport.allow({other: NAMES[other]})
+        self.transport.bind([address])
         now = trio.current_time()
-        self.speaker = PublisherTask(self.bus, Publisher(NAMES[address], epoch, 1.0, now))
+        self.publisher = PublisherTask(self.transport, Publisher(NAMES[address], epoch, 1.0, now))
         self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], LIMITS, now)
-        self.news: list[PeerUpdate] = []
+        self.updates: list[PeerUpdate] = []
         self.routes: dict[Prefix, Advertisement] = {}
-        end = PeerEndpoint(NAMES[other], other, 5657, "tun1")
-        self.listener = PeerReceiver(self.bus, end, self.session, self.on_news)
+        endpoint = PeerEndpoint(NAMES[other], other, 5657, "tun1")
+        self.receiver = PeerReceiver(self.transport, endpoint, self.session, self.on_update)
 
     def state(self) -> PeerState:
         return self.session.state
 
-    async def on_news(self, news: PeerUpdate) -> None:
-        self.news.append(news)
-        match news:
+    async def on_update(self, update: PeerUpdate) -> None:
+        self.updates.append(update)
+        match update:
             case RoutesChanged():
-                for prefix in news.withdraw:
+                for prefix in update.withdraw:
                     self.routes.pop(prefix, None)
-                self.routes |= {a.prefix: a for a in news.advertise}
+                self.routes |= {a.prefix: a for a in update.advertise}
             case RoutesReplaced():
-                self.routes = {a.prefix: a for a in news.advertisements}
+                self.routes = {a.prefix: a for a in update.advertisements}
             case PeerLost():
                 self.routes = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.speaker.run)
-            nursery.start_soon(self.listener.run)
+            nursery.start_soon(self.publisher.run)
+            nursery.start_soon(self.receiver.run)
             yield
             nursery.cancel_scope.cancel()
 
@@ -76,28 +76,30 @@ async def mesh(network: FakeNetwork) -> AsyncIterator[tuple[FakeNode, FakeNode]]
     """A and B, synced and up; A has client 1."""
     a, b = FakeNode(network, A), FakeNode(network, B)
     async with a.running(), b.running():
-        a.speaker.say(clients(1), ())
-        a.speaker.synced()
-        b.speaker.synced()
+        a.publisher.announce(clients(1), ())
+        a.publisher.initial_sync_done()
+        b.publisher.initial_sync_done()
         await trio.sleep(0.5)
         assert a.session.state is b.session.state is PeerState.UP
         yield a, b
 
 
-async def test_two_nodes_tell_each_other_in_milliseconds(
+async def test_updates_arrive_within_milliseconds(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
         assert b.routes == {client(1).prefix: client(1)}
-        a.speaker.say(clients(2), [client(1).prefix])
+        a.publisher.announce(clients(2), [client(1).prefix])
         await trio.sleep(0.002)
         assert b.routes == {client(2).prefix: client(2)}
 
 
-async def test_a_lost_update_is_made_good(network: FakeNetwork, autojump_clock: Clock) -> None:
+async def test_a_lost_update_is_made_up_for_by_a_snapshot(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
     async with mesh(network) as (a, b):
         network.lose(A, B, 1)
-        a.speaker.say(clients(2), ())
+        a.publisher.announce(clients(2), ())
         await trio.sleep(1.5)
         assert set(b.routes) == {client(1).prefix, client(2).prefix}
 
@@ -111,7 +113,7 @@ async def test_a_partition_loses_the_routes_after_hold_time_and_heals(
         assert b.routes
         await trio.sleep(1.2)
         assert b.routes == {}
-        assert b.news[-1] == PeerLost("A", "not heard for 3 s")
+        assert b.updates[-1] == PeerLost("A", "nothing received for 3 s")
         network.heal(A, B)
         await trio.sleep(0.5)
         assert b.routes
@@ -122,25 +124,25 @@ async def test_a_connection_lost_for_a_moment_changes_no_route(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
-        told = len(b.news)
+        before = len(b.updates)
         network.disconnect(A, B)
-        a.speaker.say(clients(2), ())
+        a.publisher.announce(clients(2), ())
         await trio.sleep(1)
-        assert PeerLost not in map(type, b.news[told:])
+        assert PeerLost not in map(type, b.updates[before:])
         assert set(b.routes) == {client(1).prefix, client(2).prefix}
 
 
-async def test_a_restarted_peer_loses_no_route_on_the_way(
+async def test_an_announced_restart_withdraws_no_route(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     b = FakeNode(network, B)
     async with b.running():
         a = FakeNode(network, A)
         async with a.running():
-            a.speaker.say(clients(1), ())
-            a.speaker.synced()
+            a.publisher.announce(clients(1), ())
+            a.publisher.initial_sync_done()
             await trio.sleep(2)
-            a.speaker.goodbye(restarting=True)
+            a.publisher.goodbye(restarting=True)
         network.stop(A)
         await trio.sleep(20)
         assert b.state() is PeerState.RESTARTING
@@ -148,16 +150,16 @@ async def test_a_restarted_peer_loses_no_route_on_the_way(
         async with again.running():
             await trio.sleep(2)
             assert b.state() is PeerState.SYNCING
-            again.speaker.say(clients(1), ())
-            again.speaker.synced()
+            again.publisher.announce(clients(1), ())
+            again.publisher.initial_sync_done()
             await trio.sleep(0.5)
             assert b.state() is PeerState.UP
-    assert [type(news) for news in b.news] == [RoutesReplaced, RoutesReplaced]
+    assert [type(update) for update in b.updates] == [RoutesReplaced, RoutesReplaced]
 
 
 async def test_a_goodbye_withdraws_at_once(network: FakeNetwork, autojump_clock: Clock) -> None:
     async with mesh(network) as (a, b):
-        a.speaker.goodbye(restarting=False)
+        a.publisher.goodbye(restarting=False)
         await trio.sleep(0.01)
         assert b.routes == {}
 
@@ -166,24 +168,24 @@ async def test_after_our_own_stall_no_peer_is_down(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (_, b):
-        told = len(b.news)
+        before = len(b.updates)
         autojump_clock.jump(60)
         await trio.sleep(5)
-        assert b.news[told:] == []
+        assert b.updates[before:] == []
         assert b.session.state is PeerState.UP
 
 
-async def test_a_peer_that_does_not_admit_us_is_shown(
+async def test_the_reason_is_shown_when_a_peer_rejects_us(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     a, b = FakeNode(network, A), FakeNode(network, B)
-    a.bus.allow({})
+    a.transport.allow({})
     async with a.running(), b.running():
         await trio.sleep(1)
-        assert "turns us away" in b.session.status().detail
-        assert a.bus.rejected_connections == 1
-        a.bus.allow({B: "B"})
-        a.speaker.synced()
+        assert "rejects us" in b.session.status().detail
+        assert a.transport.rejected_connections == 1
+        a.transport.allow({B: "B"})
+        a.publisher.initial_sync_done()
         await trio.sleep(1)
         assert b.session.state is PeerState.UP
 
@@ -193,15 +195,15 @@ async def test_malformed_messages_are_logged_once_a_minute(
 ) -> None:
     async with mesh(network) as (a, b):
         for _ in range(1000):
-            a.bus.publish(b"u", b"nonsense")
+            a.transport.publish(b"u", b"nonsense")
         await trio.sleep(0.1)
-        assert b.session.status().refused == 1000
+        assert b.session.status().dropped == 1000
         assert b.session.state is PeerState.UP
     warned = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert [r.getMessage().partition(":")[0] for r in warned] == ["peer A"]
 
 
-async def test_moves_are_logged_once_each_and_a_flood_is_cut_off(
+async def test_state_changes_are_logged_once_each_and_a_flood_is_suppressed(
     network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -209,13 +211,13 @@ async def test_moves_are_logged_once_each_and_a_flood_is_cut_off(
         lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
         assert lines == [
             "peer A: down -> syncing, waiting for its snapshot",
-            "peer A: syncing -> up, complete, advertisements: 1",
+            "peer A: syncing -> up, snapshot complete, prefixes: 1",
         ]
         for number in range(200):
             name = "A" if number % 2 else "X"
-            a.bus.publish(b"u", encode(Heartbeat(node=name, epoch=9, seq=0, syncing=True)))
+            a.transport.publish(b"u", encode(Heartbeat(node=name, epoch=9, seq=0, syncing=True)))
         await trio.sleep(0.1)
-        assert b.session.status().refused == 100
+        assert b.session.status().dropped == 100
     lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
     assert len([line for line in lines if " -> " in line]) == 30
     assert len([line for line in lines if "dropped a message" in line]) == 1
@@ -228,9 +230,9 @@ async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
         known = dict(b.routes)
         million = Update(node="A", epoch=1, seq=2, advertise=clients(*range(2, 1500)))
         for _ in range(120):
-            a.bus.publish(b"u", encode(million))
+            a.transport.publish(b"u", encode(million))
             await trio.sleep(1)
-        assert b.session.status().refused == 120
+        assert b.session.status().dropped == 120
         assert b.routes == known
     lines = [r.getMessage() for r in caplog.records if "dropped a message" in r.getMessage()]
     over = "over limit: 1499 prefixes, max_advertisements = 1000"
@@ -240,15 +242,15 @@ async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
     ]
 
 
-async def test_requests_without_end_do_not_keep_a_node_from_speaking(network: FakeNetwork) -> None:
+async def test_a_flood_of_frames_does_not_keep_a_node_from_publishing(network: FakeNetwork) -> None:
     async with mesh(network) as (a, b):
 
         def flood() -> SubscriberFrame:
             return SubscriberFrame(None, b"nonsense")
 
-        a.bus.receive = flood  # type: ignore[method-assign]
-        a.bus.inbox.put(flood(), 0)
-        a.speaker.say(clients(2), ())
+        a.transport.receive = flood  # type: ignore[method-assign]
+        a.transport.inbox.put(flood(), 0)
+        a.publisher.announce(clients(2), ())
         with trio.fail_after(10):
             while len(b.routes) < 2:
                 await trio.lowlevel.checkpoint()
@@ -258,13 +260,13 @@ async def test_another_version_shows_as_incompatible(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
-        a.bus.publish(b"u", encode(Update(version=2, node="A", epoch=1, seq=1)))
+        a.transport.publish(b"u", encode(Update(version=2, node="A", epoch=1, seq=1)))
         await trio.sleep(0.01)
         assert b.session.state is PeerState.INCOMPATIBLE
         assert b.routes == {}
 
 
-async def test_a_parted_listener_leaves_no_subscription(
+async def test_a_cancelled_receiver_leaves_no_connection(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network):

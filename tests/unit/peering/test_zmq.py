@@ -31,18 +31,18 @@ from cuberouted.peering.transport import (
 from cuberouted.peering.zmq import subscriber
 from cuberouted.peering.zmq.transport import MAX_REQUEST, SEND_QUEUE, ZmqTransport, open_transport
 from cuberouted.peering.zmq.wait import ZmqReadable
-from cuberouted.peering.zmq.zap import MAX_TOPICS, packed
+from cuberouted.peering.zmq.zap import MAX_TOPICS, parse_address
 from tests.unit.peering.samples import LIMITS, clients
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 LOOPBACK6 = socket.inet_pton(socket.AF_INET6, "::1")
 SOON = 10
-"""Seconds within which has to come what is waited for, or the test fails."""
+"""Seconds after which a wait fails the test."""
 TOPIC = b"s/" + b"0" * 16
 
 
 def free_port() -> int:
-    """A port that nobody listens on, at any address of either family."""
+    """A port that is free at every address of either family."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         port: int = server.getsockname()[1]
         return port
@@ -50,21 +50,21 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def publishing(port: int, address: bytes = LOOPBACK) -> AsyncIterator[ZmqTransport]:
-    """A transport that listens on *port* and admits loopback as "b"."""
-    async with open_transport(port, hold_time=3.0) as bus:
-        bus.allow({LOOPBACK: "b", LOOPBACK6: "b"})
-        assert bus.bind([address]) == ()
-        yield bus
+    """A transport that listens on *port* and allows loopback as "b"."""
+    async with open_transport(port, hold_time=3.0) as transport:
+        transport.allow({LOOPBACK: "b", LOOPBACK6: "b"})
+        assert transport.bind([address]) == ()
+        yield transport
 
 
-def end(port: int, address: bytes = LOOPBACK, device: str | None = None) -> PeerEndpoint:
+def endpoint(port: int, address: bytes = LOOPBACK, device: str | None = None) -> PeerEndpoint:
     return PeerEndpoint("a", address, port, device)
 
 
-async def next_request(bus: Transport) -> SubscriberFrame:
+async def next_request(transport: Transport) -> SubscriberFrame:
     with trio.fail_after(SOON):
-        while (request := bus.receive()) is None:
-            await bus.readable(inf)
+        while (request := transport.receive()) is None:
+            await transport.readable(inf)
         return request
 
 
@@ -75,13 +75,13 @@ async def next_message(peer: PeerSocket) -> list[bytes]:
         return list(frames)
 
 
-async def next_link(peer: PeerSocket) -> ConnectionState:
+async def next_state(peer: PeerSocket) -> ConnectionState:
     with trio.fail_after(SOON):
-        return await peer.link_change()
+        return await peer.connection_change()
 
 
 @contextmanager
-def stranger(port: int, source: str, kind: int = zmq.SUB) -> Iterator[zmq.Socket[bytes]]:
+def raw_subscriber(port: int, source: str, kind: int = zmq.SUB) -> Iterator[zmq.Socket[bytes]]:
     """A raw socket that connects from *source*."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     raw = context.socket(kind)
@@ -93,7 +93,7 @@ def stranger(port: int, source: str, kind: int = zmq.SUB) -> Iterator[zmq.Socket
         context.destroy(linger=0)
 
 
-async def until_turned_away(raw: zmq.Socket[bytes]) -> None:
+async def until_rejected(raw: zmq.Socket[bytes]) -> None:
     with trio.fail_after(SOON):
         await ZmqReadable(raw.get_monitor_socket()).readable()
 
@@ -103,12 +103,12 @@ async def until_turned_away(raw: zmq.Socket[bytes]) -> None:
     [(LOOPBACK, None), (LOOPBACK, "lo"), (LOOPBACK6, None)],
     ids=["IPv4", "on a device", "IPv6"],
 )
-async def test_what_is_published_is_heard(address: bytes, device: str | None) -> None:
+async def test_a_published_message_is_received(address: bytes, device: str | None) -> None:
     port = free_port()
     async with publishing(port, address) as a, open_transport(free_port(), 3.0) as b:
-        with b.open(end(port, address, device)) as peer:
+        with b.connect(endpoint(port, address, device)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.CONNECTED
+            assert await next_state(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
             a.publish(b"x", b"not subscribed to")
             a.publish(b"u", b"hello")
@@ -116,10 +116,10 @@ async def test_what_is_published_is_heard(address: bytes, device: str | None) ->
             assert peer.receive() is None
 
 
-async def test_every_subscription_is_told_also_one_that_another_peer_has() -> None:
+async def test_every_subscription_is_received_even_if_another_peer_has_it() -> None:
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
-        with b.open(end(port)) as one, b.open(end(port)) as two:
+        with b.connect(endpoint(port)) as one, b.connect(endpoint(port)) as two:
             for peer in (one, two):
                 peer.subscribe(TOPIC)
                 assert await next_request(a) == ("b", b"\x01" + TOPIC)
@@ -128,11 +128,11 @@ async def test_every_subscription_is_told_also_one_that_another_peer_has() -> No
             assert (await next_request(a)).frame == b"\x00" + TOPIC
 
 
-async def test_a_subscription_that_comes_while_we_publish_is_not_overlooked() -> None:
+async def test_a_subscription_that_comes_while_we_publish_is_received() -> None:
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
-        with b.open(end(port)) as peer:
-            await next_link(peer)
+        with b.connect(endpoint(port)) as peer:
+            await next_state(peer)
             async with trio.open_nursery() as nursery:
                 got = trio.Event()
 
@@ -148,17 +148,17 @@ async def test_a_subscription_that_comes_while_we_publish_is_not_overlooked() ->
                     await trio.lowlevel.checkpoint()
 
 
-async def test_a_stranger_is_turned_away_counted_and_logged_once(
+async def test_a_connection_from_another_address_is_rejected_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
     async with publishing(port) as a:
         a.allow({socket.inet_aton("127.0.0.2"): "b"})
         for _ in range(3):
-            with stranger(port, "127.0.0.3") as raw:
+            with raw_subscriber(port, "127.0.0.3") as raw:
                 raw.subscribe(b"u")
-                await until_turned_away(raw)
-        with stranger(port, "127.0.0.2") as raw:
+                await until_rejected(raw)
+        with raw_subscriber(port, "127.0.0.2") as raw:
             raw.subscribe(b"u")
             assert await next_request(a) == ("b", b"\x01u")
         assert a.rejected_connections == 3
@@ -167,54 +167,54 @@ async def test_a_stranger_is_turned_away_counted_and_logged_once(
 
 
 OURS, THEIRS, OTHER = (generate() for _ in range(3))
-"""Key pairs of node a, of node b, and of somebody else: each public and secret."""
+"""Key pairs of node a, of node b, and of another: each public and secret."""
 
 
 @asynccontextmanager
-async def encrypting(port: int, admitted: bytes = THEIRS[0]) -> AsyncIterator[ZmqTransport]:
-    """Node a's transport on *port*, which has `OURS` and knows b by *admitted*."""
-    async with open_transport(port, 3.0, OURS[1]) as bus:
-        bus.allow({admitted: "b"})
-        assert bus.bind([LOOPBACK]) == ()
-        yield bus
+async def encrypting(port: int, allowed: bytes = THEIRS[0]) -> AsyncIterator[ZmqTransport]:
+    """Node a's transport on *port*, which has `OURS` and knows b by *allowed*."""
+    async with open_transport(port, 3.0, OURS[1]) as transport:
+        transport.allow({allowed: "b"})
+        assert transport.bind([LOOPBACK]) == ()
+        yield transport
 
 
 def locked(port: int, *keys: bytes) -> PeerEndpoint:
     return PeerEndpoint("a", LOOPBACK, port, None, keys)
 
 
-async def test_with_keys_peers_hear_each_other_and_know_who_asks() -> None:
+async def test_with_keys_messages_arrive_and_the_sender_is_known() -> None:
     port = free_port()
     async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
-        with b.open(locked(port, OURS[0])) as peer:
+        with b.connect(locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.CONNECTED
+            assert await next_state(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
             a.publish(b"u", b"hello")
             assert await next_message(peer) == [b"u", b"hello"]
         assert a.rejected_connections == 0
 
 
-async def test_who_has_no_peers_key_is_turned_away_counted_and_told_so(
+async def test_an_unknown_key_is_rejected_counted_and_the_reason_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
     async with encrypting(port) as a, open_transport(free_port(), 3.0, OTHER[1]) as b:
-        with b.open(locked(port, OURS[0])) as peer:
+        with b.connect(locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.KEY_REFUSED
+            assert await next_state(peer) is ConnectionState.KEY_REJECTED
         assert a.rejected_connections == 1
         assert a.receive() is None
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert lines == ["rejected a connection from 127.0.0.1: not a peer's public key"]
 
 
-async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed() -> None:
+async def test_a_peer_without_the_configured_key_is_not_connected() -> None:
     port = free_port()
     async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
-        with b.open(locked(port, OTHER[0])) as peer:
+        with b.connect(locked(port, OTHER[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.NO_HANDSHAKE
+            assert await next_state(peer) is ConnectionState.NO_HANDSHAKE
             with trio.fail_after(SOON):
                 while not a.rejected_connections:
                     await trio.lowlevel.checkpoint()
@@ -222,63 +222,65 @@ async def test_a_peer_that_does_not_have_the_key_it_should_have_is_not_believed(
 
 
 @pytest.mark.parametrize("encrypts", ["they", "we"])
-async def test_encryption_on_one_side_only_connects_nobody(encrypts: str) -> None:
+async def test_encryption_on_one_side_only_makes_no_connection(encrypts: str) -> None:
     port = free_port()
     they = encrypting(port) if encrypts == "they" else publishing(port)
     async with (
         they as a,
         open_transport(free_port(), 3.0, THEIRS[1] if encrypts == "we" else None) as b,
     ):
-        with b.open(end(port) if encrypts == "they" else locked(port, OURS[0])) as peer:
+        with b.connect(endpoint(port) if encrypts == "they" else locked(port, OURS[0])) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.NO_HANDSHAKE
+            assert await next_state(peer) is ConnectionState.NO_HANDSHAKE
             assert (a.receive(), peer.receive()) == (None, None)
 
 
 @pytest.mark.parametrize("order", [0, 1], ids=["its key comes first", "its key comes second"])
-async def test_of_two_keys_the_one_in_force_is_found(
+async def test_of_two_keys_the_one_in_use_is_found(
     order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
     port = free_port()
     keys = (OURS[0], OTHER[0])[:: -1 if order else 1]
     async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
-        with b.open(locked(port, *keys)) as peer:
+        with b.connect(locked(port, *keys)) as peer:
             peer.subscribe(b"u")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(peer.readable, inf)
-                while await next_link(peer) is not ConnectionState.CONNECTED:
+                while await next_state(peer) is not ConnectionState.CONNECTED:
                     pass
                 assert (await next_request(a)).frame == b"\x01u"
                 nursery.cancel_scope.cancel()
 
 
-async def test_a_peer_that_changes_its_key_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+async def test_a_peer_that_changes_its_key_is_connected_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
     port = free_port()
     async with open_transport(free_port(), 3.0, THEIRS[1]) as b, trio.open_nursery() as nursery:
-        with b.open(locked(port, OURS[0], OTHER[0])) as peer:
+        with b.connect(locked(port, OURS[0], OTHER[0])) as peer:
             peer.subscribe(b"u")
             nursery.start_soon(peer.readable, inf)
             for _, secret in (OURS, OTHER, OURS):
                 async with open_transport(port, 3.0, secret) as a:
                     a.allow({THEIRS[0]: "b"})
                     assert a.bind([LOOPBACK]) == ()
-                    while await next_link(peer) is not ConnectionState.CONNECTED:
+                    while await next_state(peer) is not ConnectionState.CONNECTED:
                         pass
             nursery.cancel_scope.cancel()
 
 
-async def test_a_bus_never_makes_up_for_missing_keys_by_not_encrypting() -> None:
-    async with open_transport(free_port(), 3.0, OURS[1]) as bus:
-        with pytest.raises(ValueError, match="one side"), bus.open(end(1)):
+async def test_missing_keys_never_lead_to_an_unencrypted_connection() -> None:
+    async with open_transport(free_port(), 3.0, OURS[1]) as transport:
+        with pytest.raises(ValueError, match="one side"), transport.connect(endpoint(1)):
             pass
-    async with open_transport(free_port(), 3.0) as bus:
-        with pytest.raises(ValueError, match="one side"), bus.open(locked(1, OURS[0])):
+    async with open_transport(free_port(), 3.0) as transport:
+        with pytest.raises(ValueError, match="one side"), transport.connect(locked(1, OURS[0])):
             pass
 
 
-async def test_who_connects_and_says_nothing_or_nonsense_is_counted(
+async def test_connections_without_a_handshake_are_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
@@ -293,76 +295,79 @@ async def test_who_connects_and_says_nothing_or_nonsense_is_counted(
     assert "without a handshake" in lines[0]
 
 
-async def test_a_peer_admitted_later_is_heard_although_it_was_turned_away(
+async def test_a_peer_allowed_later_is_connected_although_it_was_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         a.allow({})
-        with b.open(end(port)) as peer:
+        with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.TURNED_AWAY
+            assert await next_state(peer) is ConnectionState.ADDRESS_REJECTED
             a.allow({LOOPBACK: "b"})
-            assert await next_link(peer) is ConnectionState.CONNECTED
+            assert await next_state(peer) is ConnectionState.CONNECTED
             assert await next_request(a) == ("b", b"\x01u")
 
 
-async def test_a_message_too_large_ends_the_connection_only_for_a_moment(
+async def test_after_a_message_too_large_the_connection_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
-        with b.open(end(port)) as peer:
+        with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
             await next_request(a)
             async with trio.open_nursery() as nursery:
                 messages: list[list[bytes]] = []
 
-                async def hear() -> None:
+                async def receive() -> None:
                     messages.append(await next_message(peer))
 
-                nursery.start_soon(hear)
-                assert await next_link(peer) is ConnectionState.CONNECTED
+                nursery.start_soon(receive)
+                assert await next_state(peer) is ConnectionState.CONNECTED
                 a.publish(b"u", bytes(MAX_MESSAGE + 1))
-                assert await next_link(peer) is ConnectionState.DISCONNECTED
-                assert await next_link(peer) is ConnectionState.CONNECTED
+                assert await next_state(peer) is ConnectionState.DISCONNECTED
+                assert await next_state(peer) is ConnectionState.CONNECTED
                 while (await next_request(a)).frame != b"\x01u":
                     pass
                 a.publish(b"u", b"again")
             assert messages == [[b"u", b"again"]]
 
 
-async def test_a_request_too_large_or_of_several_parts_harms_nobody() -> None:
+async def test_after_a_frame_too_large_or_of_several_parts_others_are_served() -> None:
     port = free_port()
     async with publishing(port) as a:
-        with stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+        with raw_subscriber(port, "127.0.0.1", zmq.XSUB) as raw:
             raw.send(b"\x01" + bytes(MAX_REQUEST))
             raw.send_multipart([b"\x02what", b"\x00u", b"\x01u"])
-        with stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+        with raw_subscriber(port, "127.0.0.1", zmq.XSUB) as raw:
             raw.send_multipart([b"\x02what", b"\x00u", b"\x01u"])
             while (await next_request(a)).frame != b"\x01u":
                 pass
 
 
-async def test_a_peer_that_is_no_longer_admitted_is_cut_off_and_others_come_back() -> None:
+async def test_a_peer_that_is_no_longer_allowed_is_disconnected_and_others_reconnect() -> None:
     port = free_port()
     async with encrypting(port) as a, open_transport(free_port(), 3.0, THEIRS[1]) as b:
         a.allow({THEIRS[0]: "b", OTHER[0]: "c"})
         async with open_transport(free_port(), 3.0, OTHER[1]) as c:
-            with b.open(locked(port, OURS[0])) as peer, c.open(locked(port, OURS[0])) as other:
+            with (
+                b.connect(locked(port, OURS[0])) as peer,
+                c.connect(locked(port, OURS[0])) as other,
+            ):
                 for one in (peer, other):
                     one.subscribe(b"u")
                     assert (await next_request(a)).frame == b"\x01u"
-                    assert await next_link(one) is ConnectionState.CONNECTED
+                    assert await next_state(one) is ConnectionState.CONNECTED
                 a.allow({OTHER[0]: "c"})
                 a.publish(b"u", b"secret")
-                while await next_link(peer) is not ConnectionState.KEY_REFUSED:
+                while await next_state(peer) is not ConnectionState.KEY_REJECTED:
                     pass
-                while await next_link(other) is not ConnectionState.CONNECTED:
+                while await next_state(other) is not ConnectionState.CONNECTED:
                     pass
-                other.receive()  # who does not listen does not subscribe again
+                other.receive()  # an idle SUB socket does not subscribe again
                 while await next_request(a) != ("c", b"\x01u"):
                     pass
                 assert peer.receive() is None
@@ -377,9 +382,9 @@ async def test_a_subscriber_that_never_reads_costs_a_queue_and_others_nothing() 
     port, size, before = free_port(), 4096, memory()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         a.allow({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
-        with stranger(port, "127.0.0.2") as sloth, b.open(end(port)) as peer:
-            sloth.setsockopt(zmq.RCVHWM, 1)
-            for one in (sloth, peer):
+        with raw_subscriber(port, "127.0.0.2") as slow, b.connect(endpoint(port)) as peer:
+            slow.setsockopt(zmq.RCVHWM, 1)
+            for one in (slow, peer):
                 one.subscribe(b"u")
                 assert (await next_request(a)).frame == b"\x01u"
             for number in range(20 * SEND_QUEUE):  # 80 MB
@@ -389,95 +394,98 @@ async def test_a_subscriber_that_never_reads_costs_a_queue_and_others_nothing() 
                 if number % 100 == 0:
                     await trio.lowlevel.checkpoint()
             assert memory() - before < 60
-            heard = -1
-            while heard < 20 * SEND_QUEUE - 1:
+            received = -1
+            while received < 20 * SEND_QUEUE - 1:
                 a.publish(b"u", (20 * SEND_QUEUE).to_bytes(4))
-                heard = int.from_bytes((await next_message(peer))[1][:4])
+                received = int.from_bytes((await next_message(peer))[1][:4])
             numbers = [-1]
             while numbers[-1] < 20 * SEND_QUEUE:
-                if not sloth.poll(100):  # it has read all there was
+                if not slow.poll(100):  # it has read all there was
                     a.publish(b"u", (20 * SEND_QUEUE).to_bytes(4))
                     continue
-                numbers.append(int.from_bytes(sloth.recv_multipart()[1][:4]))
+                numbers.append(int.from_bytes(slow.recv_multipart()[1][:4]))
     assert len(numbers) < 5 * SEND_QUEUE  # so it can tell that it lacks something
 
 
-async def test_a_peer_that_subscribes_without_end_is_cut_off_and_named(
+async def test_a_peer_that_subscribes_to_too_many_topics_is_disconnected_and_logged(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
     async with publishing(port) as a:
         a.allow({LOOPBACK: "b", socket.inet_aton("127.0.0.2"): "c"})
-        with stranger(port, "127.0.0.2") as good, stranger(port, "127.0.0.1", zmq.XSUB) as raw:
+        with (
+            raw_subscriber(port, "127.0.0.2") as good,
+            raw_subscriber(port, "127.0.0.1", zmq.XSUB) as raw,
+        ):
             good.subscribe(b"u")
             assert await next_request(a) == ("c", b"\x01u")
-            nursery.start_soon(ZmqReadable(good).readable)  # who does not listen is not heard again
+            nursery.start_soon(ZmqReadable(good).readable)  # an idle SUB socket does not reconnect
             for number in range(10 * MAX_TOPICS):
                 raw.send(b"\x01%d" % number)
-            heard = []
+            received = []
             while (request := await next_request(a)) != ("c", b"\x01u"):
-                heard.append(request)
-            await until_turned_away(raw)
+                received.append(request)
+            await until_rejected(raw)
             nursery.cancel_scope.cancel()
-    assert sum(peer == "b" for peer, _ in heard) == MAX_TOPICS
+    assert sum(peer == "b" for peer, _ in received) == MAX_TOPICS
     lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert lines == ["peer b: subscribed to more than 100 topics: turned away for 60 s"]
+    assert lines == ["peer b: subscribed to more than 100 topics: rejected for 60 s"]
 
 
-async def test_without_descriptors_the_old_socket_stays_and_it_is_tried_again(
+async def test_without_descriptors_the_old_socket_stays_until_a_new_one_can_be_opened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscriber, "REVIVE_AFTER", 0.05)
+    monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         a.allow({})
-        with b.open(end(port)) as peer:
+        with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.TURNED_AWAY
+            assert await next_state(peer) is ConnectionState.ADDRESS_REJECTED
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
             try:
                 with trio.move_on_after(0.3):
-                    await peer.link_change()
+                    await peer.connection_change()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limit)
             a.allow({LOOPBACK: "b"})
-            assert await next_link(peer) is ConnectionState.CONNECTED
+            assert await next_state(peer) is ConnectionState.CONNECTED
 
 
-async def test_the_death_of_the_other_side_is_noticed_and_its_return(nursery: trio.Nursery) -> None:
+async def test_the_end_of_the_other_side_is_reported_and_its_return(nursery: trio.Nursery) -> None:
     port = free_port()
     async with open_transport(free_port(), 3.0) as b:
-        with b.open(end(port)) as peer:
+        with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
-            nursery.start_soon(peer.readable, inf)  # who does not listen does not subscribe again
-            assert await next_link(peer) is ConnectionState.DISCONNECTED
+            nursery.start_soon(peer.readable, inf)  # an idle SUB socket does not subscribe again
+            assert await next_state(peer) is ConnectionState.DISCONNECTED
             async with publishing(port):
-                assert await next_link(peer) is ConnectionState.CONNECTED
-            assert await next_link(peer) is ConnectionState.DISCONNECTED
+                assert await next_state(peer) is ConnectionState.CONNECTED
+            assert await next_state(peer) is ConnectionState.DISCONNECTED
             async with publishing(port) as again:
-                assert await next_link(peer) is ConnectionState.CONNECTED
+                assert await next_state(peer) is ConnectionState.CONNECTED
                 assert await next_request(again) == ("b", b"\x01u")
             nursery.cancel_scope.cancel()
 
 
-async def test_without_its_device_a_peer_is_not_sought_elsewhere() -> None:
+async def test_without_its_device_no_connection_is_made() -> None:
     port = free_port()
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
-        with b.open(end(port, device="cr-none")) as peer:
+        with b.connect(endpoint(port, device="cr-none")) as peer:
             peer.subscribe(b"u")
-            assert await next_link(peer) is ConnectionState.DISCONNECTED
+            assert await next_state(peer) is ConnectionState.DISCONNECTED
             assert (a.receive(), a.rejected_connections) == (None, 0)
 
 
-async def test_binding_again_is_harmless_and_what_fails_is_told_in_words() -> None:
+async def test_binding_again_does_nothing_and_failures_are_explained() -> None:
     taken = free_port()
     elsewhere, link_local = socket.inet_aton("192.0.2.1"), b"\xfe\x80" + bytes(13) + b"\x01"
     with socket.create_server(("127.0.0.2", taken)):
-        async with open_transport(taken, 3.0) as bus:
-            assert bus.bind([LOOPBACK, link_local]) == ()
-            assert bus.bind([LOOPBACK]) == ()
-            problems = bus.bind([LOOPBACK, elsewhere, socket.inet_aton("127.0.0.2")])
+        async with open_transport(taken, 3.0) as transport:
+            assert transport.bind([LOOPBACK, link_local]) == ()
+            assert transport.bind([LOOPBACK]) == ()
+            problems = transport.bind([LOOPBACK, elsewhere, socket.inet_aton("127.0.0.2")])
     assert {(socket.inet_ntoa(address), why) for address, why in problems} == {
         (
             "127.0.0.2",
@@ -492,16 +500,16 @@ async def test_binding_again_is_harmless_and_what_fails_is_told_in_words() -> No
 
 async def test_an_address_whose_port_gets_free_is_bound_at_the_next_try() -> None:
     port = free_port()
-    async with open_transport(port, 3.0) as bus:
+    async with open_transport(port, 3.0) as transport:
         with socket.create_server(("127.0.0.1", port)):
-            assert len(bus.bind([LOOPBACK])) == 1
-        assert bus.bind([LOOPBACK]) == ()
+            assert len(transport.bind([LOOPBACK])) == 1
+        assert transport.bind([LOOPBACK]) == ()
 
 
-async def test_last_words_leave_before_the_bus_closes() -> None:
+async def test_the_last_message_is_sent_before_the_transport_closes() -> None:
     port = free_port()
     async with open_transport(free_port(), 3.0) as b:
-        with b.open(end(port)) as peer:
+        with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
             async with publishing(port) as a:
                 await next_request(a)
@@ -510,7 +518,7 @@ async def test_last_words_leave_before_the_bus_closes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "address"),
+    ("text", "address"),
     [
         ("::ffff:10.0.0.1", b"\x0a\x00\x00\x01"),
         ("10.0.0.1", b"\x0a\x00\x00\x01"),
@@ -518,26 +526,26 @@ async def test_last_words_leave_before_the_bus_closes() -> None:
         ("fe80::1%tun1", b"\xfe\x80" + bytes(13) + b"\x01"),
     ],
 )
-def test_addresses_are_read_as_zeromq_tells_them(told: str, address: bytes) -> None:
-    assert packed(told) == address
+def test_addresses_are_parsed_as_zap_writes_them(text: str, address: bytes) -> None:
+    assert parse_address(text) == address
 
 
-async def test_the_tasks_share_routes_over_real_sockets() -> None:
+async def test_the_tasks_exchange_routes_over_real_sockets() -> None:
     port = free_port()
-    news_in, news = trio.open_memory_channel[PeerUpdate](10)
+    updates_in, updates = trio.open_memory_channel[PeerUpdate](10)
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
-        speaker = PublisherTask(a, Publisher("a", 1, 1.0, trio.current_time()))
+        publisher = PublisherTask(a, Publisher("a", 1, 1.0, trio.current_time()))
         session = PeerSession("a", "a", "b", LIMITS, trio.current_time())
-        listener = PeerReceiver(b, end(port), session, news_in.send)
+        receiver = PeerReceiver(b, endpoint(port), session, updates_in.send)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(speaker.run)
-            nursery.start_soon(listener.run)
-            speaker.say(clients(*range(900)), ())
-            speaker.synced()
-            assert await news.receive() == RoutesReplaced("a", "a", clients(*range(900)))
+            nursery.start_soon(publisher.run)
+            nursery.start_soon(receiver.run)
+            publisher.announce(clients(*range(900)), ())
+            publisher.initial_sync_done()
+            assert await updates.receive() == RoutesReplaced("a", "a", clients(*range(900)))
             assert session.state is PeerState.UP
-            speaker.say(clients(1000), ())
-            assert await news.receive() == RoutesChanged("a", "a", clients(1000), ())
-            speaker.goodbye(restarting=False)
-            assert await news.receive() == PeerLost("a", "it said goodbye")
+            publisher.announce(clients(1000), ())
+            assert await updates.receive() == RoutesChanged("a", "a", clients(1000), ())
+            publisher.goodbye(restarting=False)
+            assert await updates.receive() == PeerLost("a", "it said goodbye")
             nursery.cancel_scope.cancel()
