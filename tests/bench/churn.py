@@ -79,7 +79,7 @@ def _lag_table(size: Size, lags: dict[str, list[float]]) -> Table:
 def _cost_table(listing: float, used: Iterable[float]) -> Table:
     a, b = used
     return Table(
-        "What that costs meanwhile",
+        "Cost meanwhile",
         ("", "share"),
         (
             ("OpenVPN's time that goes into listings", f"{listing:.1%}"),

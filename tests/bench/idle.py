@@ -46,7 +46,7 @@ def _idle(size: Size) -> Table:
             ]
     return Table(
         f"2 peers, {size.seconds:g} s without a change",
-        ("", "CPU, of one core", "resident memory", "of it not shared"),
+        ("", "CPU, of one core", "resident memory", "of that, private"),
         tuple(rows),
     )
 

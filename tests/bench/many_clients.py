@@ -32,7 +32,7 @@ SMALL = Size(clients=600, rounds=1)
 
 DOWN = re.compile(r"^(\S+ \S+) \w+ peer server1: up -> down", re.MULTILINE)
 UP = "peer server1: syncing -> up"
-APPLIED = "B's kernel takes the routes (all batches)"
+APPLIED = "B's kernel adds the routes (all batches)"
 
 
 @attrs.define
@@ -143,11 +143,11 @@ def _stages_since(begin: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str,
     ours = [m for m in on_b if m.at >= first_said]
     return {
         "A lists, reads and compares": news.at - begin,
-        "A decides, and tells the first 1,000": first_said - news.at,
-        "A decides and tells in all (B works meanwhile)": news.took,
-        "B decides on what it hears (RIB)": _total(ours, "learn"),
+        "A decides and publishes the first 1,000": first_said - news.at,
+        "A decides and publishes all (B works meanwhile)": news.took,
+        "B decides (RIB)": _total(ours, "learn"),
         APPLIED: _total(ours, "apply"),
-        "B in all, first word to last route": max(m.at + m.took for m in ours) - first_said,
+        "B in all, first message to last route": max(m.at + m.took for m in ours) - first_said,
     }
 
 
@@ -159,7 +159,7 @@ def _times(rounds: Rounds, size: Size) -> Table:
     measured = {
         "appear on A -> last route on B": rounds.appear,
         "leave A -> last route on B gone": rounds.leave,
-        "A is lost: B's decision -> last route gone": rounds.loss,
+        "A is down: B's decision -> last route gone": rounds.loss,
     }
     return Table(
         f"{size.clients:,} clients, {size.rounds} times",

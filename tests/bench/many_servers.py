@@ -30,13 +30,13 @@ HEAD = (
     "servers",
     "routes on each",
     "all started -> all routes",
-    "of it after the last is ready",
+    "of that, after the last is ready",
     "CPU until then, each",
     "idle: CPU, each",
     "packets/s, each",
     "bytes/s, each",
     "memory, each",
-    "not shared",
+    "private",
 )
 
 

@@ -98,9 +98,9 @@ def _split(begin: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict
     heard = first(on_b, "heard", publish)
     apply = first(on_b, "apply", heard)
     return {
-        "event: OpenVPN says it -> A has it": news - begin,
-        "publish: A decides and hands it to ZeroMQ": publish - news,
-        "receive: until B has it": heard - publish,
+        "event: OpenVPN writes it -> A has read it": news - begin,
+        "publish: A decides and passes it to ZeroMQ": publish - news,
+        "receive: until B has received it": heard - publish,
         "decide: B's RIB and FIB": apply - heard,
-        "install: B's kernel, until a listener hears of it": end - apply,
+        "install: B's kernel, until its notification": end - apply,
     }
