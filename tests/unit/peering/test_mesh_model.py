@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cuberouted.model import Advertisement, Prefix
+from cuberouted.peering import adj_rib_out, messages
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import (
     Outgoing,
@@ -18,6 +22,17 @@ from cuberouted.peering.events import (
 from cuberouted.peering.messages import decode
 from cuberouted.peering.session import PeerSession
 from tests.unit.peering.samples import client, session
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_parts() -> Iterator[None]:
+    """Snapshots of a few clients have several parts, and one is sent at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (messages, adj_rib_out):
+            patch.setattr(module, "CHUNK_PREFIXES", 2)
+        patch.setattr(adj_rib_out, "PARTS_PER_SLICE", 1)
+        yield
+
 
 numbers = st.sets(st.integers(0, 12), max_size=6)
 

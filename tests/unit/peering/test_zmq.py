@@ -18,7 +18,7 @@ import zmq
 from cuberouted.config.keypair import generate
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
-from cuberouted.peering.messages import MAX_MESSAGE
+from cuberouted.peering.messages import MAX_MESSAGE, MAX_SNAPSHOT_PARTS
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import (
@@ -29,7 +29,13 @@ from cuberouted.peering.transport import (
     Transport,
 )
 from cuberouted.peering.zmq import subscriber
-from cuberouted.peering.zmq.transport import MAX_REQUEST, SEND_QUEUE, ZmqTransport, open_transport
+from cuberouted.peering.zmq.transport import (
+    MAX_REQUEST,
+    SEND_QUEUE,
+    UPDATE_QUEUE,
+    ZmqTransport,
+    open_transport,
+)
 from cuberouted.peering.zmq.wait import ZmqReadable
 from cuberouted.peering.zmq.zap import MAX_TOPICS, parse_address
 from tests.unit.peering.samples import LIMITS, clients
@@ -371,6 +377,24 @@ async def test_a_peer_that_is_no_longer_allowed_is_disconnected_and_others_recon
                 while await next_request(a) != ("c", b"\x01u"):
                     pass
                 assert peer.receive() is None
+
+
+async def test_the_largest_snapshot_waits_for_a_peer_that_is_busy() -> None:
+    port = free_port()
+    async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
+        with b.connect(endpoint(port)) as peer:
+            peer.subscribe(TOPIC)
+            peer.subscribe(b"u")
+            while (await next_request(a)).frame != b"\x01u":
+                pass
+            for number in range(MAX_SNAPSHOT_PARTS):
+                a.publish(TOPIC, number.to_bytes(4) + bytes(20_000))
+            for number in range(UPDATE_QUEUE):
+                a.publish(b"u", number.to_bytes(4))
+            for topic, count in ((TOPIC, MAX_SNAPSHOT_PARTS), (b"u", UPDATE_QUEUE)):
+                for number in range(count):
+                    frames = await next_message(peer)
+                    assert (frames[0], int.from_bytes(frames[1][:4])) == (topic, number)
 
 
 def memory() -> int:
