@@ -32,9 +32,6 @@ from cuberouted.util.tasks import CancellableTask
 
 log = logging.getLogger(__name__)
 
-REBIND_INTERVAL = 5.0
-"""Seconds until an address that could not be listened on is tried again."""
-
 
 class ReloadError(Exception):
     """The new configuration cannot be taken over by a running daemon; the old one stays."""
@@ -89,7 +86,6 @@ class Daemon:
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
-        self.bind_problems: tuple[BindProblem, ...] = ()
         self._environment = edges
         self._publisher = Publisher(
             config.node,
@@ -101,7 +97,6 @@ class Daemon:
         self._kernel_monitor = KernelMonitor(config, edges.kernel, self.node, self._host_changed)
         self._listed: set[str] = set()
         self._all_listed = trio.Event()
-        self._addresses_changed = trio.Event()
         self._stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -117,7 +112,6 @@ class Daemon:
             self._nursery = nursery
             nursery.start_soon(self._kernel_monitor.run)
             nursery.start_soon(self._publisher_task.run)
-            nursery.start_soon(self._keep_listening)
             nursery.start_soon(self._end_syncing)
             self._start_missing(self.config)
             await self._stopping.wait()
@@ -132,6 +126,11 @@ class Daemon:
     def rejected_connections(self) -> int:
         """How many connections were rejected."""
         return self._environment.transport.rejected_connections
+
+    @property
+    def bind_problems(self) -> tuple[BindProblem, ...]:
+        """The addresses on which we should listen for peers and do not, with the reason."""
+        return self._environment.transport.bind_problems
 
     def stop(self) -> None:
         """End in good order, as ``on_exit`` says."""
@@ -166,7 +165,7 @@ class Daemon:
         if self._nursery is None or self._stopping.is_set():
             return  # reloaded before the start: `run` will do it; or at the end
         self._environment.transport.allow(config.allowed_peers())
-        self._addresses_changed.set()
+        self._environment.transport.listen(self.node.host.listen)
         for peer in config.peers:
             if peer.label not in self.peers:
                 self._start_peer(peer, self._nursery)
@@ -254,16 +253,6 @@ class Daemon:
             to_drop = superseded if self.config.kill_superseded_sessions else frozenset()
             self.openvpns[instance].source.superseded(to_drop)
 
-    def _host_changed(self, _: HostState) -> None:
-        self._addresses_changed.set()
-
-    async def _keep_listening(self) -> None:
-        while True:
-            self._addresses_changed = trio.Event()
-            problems = self._environment.transport.bind(self.node.host.listen)
-            if problems != self.bind_problems:
-                for problem in problems:
-                    log.warning("%s; trying again", problem.why)
-                self.bind_problems = problems
-            with trio.move_on_after(REBIND_INTERVAL if problems else float("inf")):
-                await self._addresses_changed.wait()
+    def _host_changed(self, host: HostState) -> None:
+        if self._nursery is not None:  # before that, `allow` has not been called
+            self._environment.transport.listen(host.listen)

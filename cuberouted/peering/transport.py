@@ -94,11 +94,14 @@ class Transport(Protocol):
         public key (Z85) on a transport that encrypts.
         """
 
-    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        """Listen on these addresses (packed) too; return the ones on which that failed.
+    @property
+    def bind_problems(self) -> tuple[BindProblem, ...]:
+        """The addresses given to `listen` on which we do not listen now; each is retried."""
 
-        Addresses already bound are skipped, and so are IPv6 link-local ones. Call it again to
-        retry.
+    def listen(self, addresses: Iterable[bytes]) -> None:
+        """Listen on these addresses (packed), in place of those given before.
+
+        IPv6 link-local addresses are skipped.
         """
 
     def publish(self, topic: bytes, payload: bytes) -> None:

@@ -157,9 +157,9 @@ class FakeTransport:
     def __init__(self, network: FakeNetwork, address: bytes) -> None:
         self.address = address
         self.network = network
-        self.listening = False
         self.peers: dict[bytes, str] = {}
         self.inbox: Inbox[SubscriberFrame] = Inbox()
+        self._addresses: frozenset[bytes] = frozenset()
         self._rejected: set[bytes] = set()
 
     @property
@@ -175,17 +175,20 @@ class FakeTransport:
         self._rejected.add(address)
         return False
 
-    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        problems = [self._bind(address) for address in addresses]
-        return tuple(problem for problem in problems if problem is not None)
+    @property
+    def bind_problems(self) -> tuple[BindProblem, ...]:
+        return tuple(
+            BindProblem(address, self.network.port_in_use.get(address, "no such address"))
+            for address in sorted(self._addresses)
+            if address != self.address or address in self.network.port_in_use
+        )
 
-    def _bind(self, address: bytes) -> BindProblem | None:
-        if address != self.address:
-            return BindProblem(address, "this host does not have the address (now)")
-        if address in self.network.port_in_use and not self.listening:
-            return BindProblem(address, self.network.port_in_use[address])
-        self.listening = True
-        return None
+    @property
+    def listening(self) -> bool:
+        return self.address in self._addresses and self.address not in self.network.port_in_use
+
+    def listen(self, addresses: Iterable[bytes]) -> None:
+        self._addresses = frozenset(addresses)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         for socket in self.network.subscribers(self.address):

@@ -107,7 +107,8 @@ async def impersonate(
     """Be the peer; after the first snapshot say *then*, in that order."""
     async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
         transport.allow({socket.inet_aton(victim): "victim"})
-        assert transport.bind([socket.inet_aton(address)]) == ()
+        transport.listen([socket.inet_aton(address)])
+        assert transport.bind_problems == ()
         rogue = Rogue(transport, seq, snapshot(seq, claims))
         nursery.start_soon(rogue.beat)
         nursery.start_soon(rogue.answer)

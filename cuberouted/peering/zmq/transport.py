@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-import time
+import logging
+import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
@@ -21,6 +22,8 @@ from cuberouted.peering.zmq.zap import (
     ZapAuthenticator,
 )
 
+log = logging.getLogger(__name__)
+
 UPDATE_QUEUE = 1000
 """Messages other than a snapshot's that are queued for a subscriber."""
 SEND_QUEUE = MAX_SNAPSHOT_PARTS + UPDATE_QUEUE
@@ -32,8 +35,12 @@ REQUEST_QUEUE = 10
 """Frames that are read from one subscriber at a time: ZeroMQ reads until there are no more."""
 LINGER = 500
 """Milliseconds for which closing waits for queued messages to be sent."""
-REBIND_TRIES = 20
-"""Attempts to bind again, 1 ms apart."""
+MIN_REBIND_DELAY = 0.001
+"""Seconds until a failed bind is retried; doubled after each failure up to `MAX_REBIND_DELAY`."""
+MAX_REBIND_DELAY = 5.0
+LOGGED_REBIND_DELAY = 0.1
+"""A bind problem is logged when the delay has reached this. After `unbind`, ZeroMQ's I/O thread
+needs some milliseconds to close a listener, and until then the address is in use."""
 
 _BIND_ERRORS = {
     errno.EADDRINUSE: "the port is in use by another program",
@@ -46,7 +53,7 @@ _BIND_ERRORS = {
 async def open_transport(
     port: int, hold_time: float, secret_key: bytes | None = None
 ) -> AsyncIterator[ZmqTransport]:
-    """Open a transport, closed at the end of the context. It listens on *port* after `bind`.
+    """Open a transport, closed at the end of the context. It listens on *port* after `listen`.
 
     *hold_time*: seconds without a ZMTP heartbeat after which a connection is closed.
     *secret_key* (Z85): if given, only encrypted connections are accepted and made.
@@ -58,6 +65,7 @@ async def open_transport(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(authenticator.serve)
             nursery.start_soon(authenticator.watch, transport.monitor)
+            nursery.start_soon(transport.keep_bound)
             yield transport
             nursery.cancel_scope.cancel()
     finally:
@@ -83,7 +91,10 @@ class ZmqTransport:
         self._port = port
         self._hold_time = hold_time
         self._secret_key = secret_key
-        self._bound: dict[bytes, bytes] = {}
+        self._addresses: frozenset[bytes] = frozenset()
+        self._bound: dict[bytes, bytes] = {}  # address: the endpoint to unbind
+        self._problems: tuple[BindProblem, ...] = ()
+        self._bind_again = trio.Event()
         self._subscriptions = SubscriptionLimit()
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
@@ -103,11 +114,37 @@ class ZmqTransport:
         if removed:
             self._end_connections()
 
-    def bind(self, addresses: Iterable[bytes]) -> tuple[BindProblem, ...]:
-        """Listen on these too. An address that vanishes and returns needs no second bind."""
-        wanted = {address for address in addresses if not _link_local(address)}
-        problems = (self._bind(address) for address in sorted(wanted - self._bound.keys()))
-        return tuple(problem for problem in problems if problem is not None)
+    @property
+    def bind_problems(self) -> tuple[BindProblem, ...]:
+        """The addresses on which we should listen and do not, with the reason."""
+        return self._problems
+
+    def listen(self, addresses: Iterable[bytes]) -> None:
+        """Listen on these addresses.
+
+        Others stay bound: an address that vanishes from the host and returns needs no second bind.
+        """
+        self._addresses = frozenset(a for a in addresses if not _link_local(a))
+        self._bind_missing()
+        self._bind_again.set()
+
+    async def keep_bound(self) -> None:
+        """Retry failed binds and log those that last, until cancelled."""
+        delay, logged = MIN_REBIND_DELAY, tuple[BindProblem, ...]()
+        while True:
+            self._bind_again = trio.Event()
+            with trio.move_on_after(delay if self._problems else math.inf):
+                await self._bind_again.wait()
+            if self._bind_again.is_set():  # another set of addresses, or all were unbound
+                delay = MIN_REBIND_DELAY
+                continue
+            self._bind_missing()
+            delay = min(2 * delay, MAX_REBIND_DELAY)
+            lasting = delay >= LOGGED_REBIND_DELAY or not self._problems
+            if lasting and self._problems != logged:
+                logged = self._problems
+                for problem in logged:
+                    log.warning("%s; trying again", problem.why)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Queue a message for every subscriber of *topic* whose queue has room."""
@@ -154,6 +191,11 @@ class ZmqTransport:
         self.monitor.close(linger=0)
         self._socket.close(linger=LINGER)
 
+    def _bind_missing(self) -> None:
+        problems = map(self._bind, sorted(self._addresses - self._bound.keys()))
+        self._problems = tuple(problem for problem in problems if problem is not None)
+        self._readable.recheck_if_readable()
+
     def _bind(self, address: bytes) -> BindProblem | None:
         try:
             self._socket.bind(tcp_endpoint(address, self._port))
@@ -167,14 +209,11 @@ class ZmqTransport:
 
     def _end_connections(self) -> None:
         # XPUB cannot end one connection; unbinding ends all, and allowed peers reconnect
-        addresses = list(self._bound)
         for bound in self._bound.values():
             self._socket.unbind(bound.rstrip(b"\0").decode())
         self._bound.clear()
-        for _ in range(REBIND_TRIES):
-            if not self.bind(addresses):
-                break
-            time.sleep(0.001)  # ZeroMQ's own thread closes the old listener any moment
+        self._bind_missing()
+        self._bind_again.set()
 
     def _sender(self, frame: zmq.Frame) -> str | None:
         """Key of the peer that sent *frame*, if the authenticator still allows it."""

@@ -33,7 +33,7 @@ class FakeNode:
         other = B if address == A else A
         self.transport: FakeTransport = network.transport(address)
         self.transport.allow({other: NAMES[other]})
-        self.transport.bind([address])
+        self.transport.listen([address])
         now = trio.current_time()
         self.publisher = PublisherTask(self.transport, Publisher(NAMES[address], epoch, 1.0, now))
         self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], LIMITS, now)
