@@ -14,6 +14,9 @@ from typing import Annotated, NamedTuple
 import attrs
 import msgspec
 
+MAIN_TABLE = 254
+"""RT_TABLE_MAIN of linux/rtnetlink.h."""
+
 MAX_VERSION = 2**62
 """Versions stay below this, so that a signed 64-bit integer holds every one with room to spare."""
 

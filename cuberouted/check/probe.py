@@ -17,8 +17,7 @@ from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.daemon.host import HostState, data_interfaces, evaluate_links
 from cuberouted.model import Prefix, format_address
-from cuberouted.routing.linux.capability import missing_capability
-from cuberouted.routing.linux.kernel import open_kernel
+from cuberouted.routing.linux.kernel import missing_capability, open_kernel
 
 SOCKETS = Path("/proc/net")
 """Where the kernel lists its sockets; a host without IPv6 has no list of those."""

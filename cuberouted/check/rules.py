@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from cuberouted.config import Config, OpenVPNConfig
-from cuberouted.daemon.host import HostState, interfaces, sharing_a_tunnel
+from cuberouted.daemon.host import HostState, interfaces, peers_sharing_a_tunnel
 from cuberouted.model import Prefix, format_address
 from cuberouted.routing.types import Link
 
@@ -67,7 +67,7 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
         *_interfaces(config, facts),
         *(
             Finding(Level.PROBLEM, f"peer {peer.label}", why)
-            for peer, why in sharing_a_tunnel(config.peers, facts.links)
+            for peer, why in peers_sharing_a_tunnel(config.peers, facts.links)
         ),
         *_encryption(config, facts),
         *_addresses(config, facts),
@@ -118,7 +118,7 @@ def _addresses(config: Config, facts: HostFacts) -> Iterator[Finding]:
     for peer in config.peers:
         link = next((x for x in facts.links if x.name == peer.mgmt_interface), None)
         address, text = Prefix.host(peer.mgmt_ip), format_address(peer.mgmt_ip)
-        if peer.mgmt_ip in facts.host.policy.ours:
+        if peer.mgmt_ip in facts.host.policy.own_addresses:
             yield Finding(Level.PROBLEM, f"peer {peer.label}", f"{text} is this host's own address")
         elif link and not any(a.network.contains(address) for a in link.addresses):
             yield Finding(

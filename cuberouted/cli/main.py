@@ -162,7 +162,7 @@ def dump_routes(where: Where, as_json: bool) -> None:
 def flush(where: Where) -> None:
     """Remove every route, nexthop and rule that cuberouted owns (daemon stopped)."""
     from cuberouted.cli.offline import flush_routes
-    from cuberouted.routing.linux.capability import missing_capability
+    from cuberouted.routing.linux.kernel import missing_capability
 
     config = load_config(where.config)
     missing = missing_capability()

@@ -14,10 +14,11 @@ from typing import Final
 import attrs
 
 from cuberouted.config import converters, openvpns, peers
-from cuberouted.config.schema import KINDS, MAIN_TABLE, NodeKeys, OpenVPNKeys, PeerKeys
+from cuberouted.config.schema import KINDS, NodeKeys, OpenVPNKeys, PeerKeys
 from cuberouted.config.section import ParsedSection, nearest, parse_section
 from cuberouted.config.text import UNREADABLE, Diagnostics, Section, quote, read_sections
 from cuberouted.config.values import Config
+from cuberouted.model import MAIN_TABLE
 
 KERNEL_TABLES: Final = MappingProxyType({"main": MAIN_TABLE, "default": 253})
 """The routing tables that every host has, by name."""

@@ -18,12 +18,11 @@ import attrs
 
 from cuberouted.config import converters
 from cuberouted.config.converters import duration, number
-from cuberouted.model import MAX_ADVERTISEMENTS, Prefix
+from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix
 
 T = TypeVar("T")
 D = TypeVar("D")
 
-MAIN_TABLE = 254
 _MAX_UINT32 = 2**32 - 1
 
 

@@ -1,7 +1,8 @@
-"""The daemon: opens the rooms in one nursery, reloads, and ends in good order.
+"""The daemon: runs all tasks of one node in one nursery, reloads, and stops in an orderly way.
 
-The rooms meet here alone. The outer world comes in as `Environment`, so that a simulation can
-run this very code on a fake OpenVPN, transport, kernel and clock.
+This is where OpenVPN, peers and routes meet. Everything outside the process comes in as an
+`Environment`, so that tests and the simulation run this code on a fake OpenVPN, transport, kernel
+and clock.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ import attrs
 import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
-from cuberouted.daemon.host import HostState
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
 from cuberouted.model import SupersededSession, format_address
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.polling import PollIntervals
-from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.openvpn.source import SessionSource, open_source
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLimits, PeerLost
@@ -28,20 +27,20 @@ from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
 from cuberouted.routing.flush import flush
 from cuberouted.routing.kernel_api import KernelApi
-from cuberouted.util.tasks import CancellableTask
+from cuberouted.util.tasks import CancellableTask, Signal
 
 log = logging.getLogger(__name__)
 
 
 class ReloadError(Exception):
-    """The new configuration cannot be taken over by a running daemon; the old one stays."""
+    """A running daemon cannot apply the new configuration. The old one stays in force."""
 
 
 @attrs.frozen
 class Environment:
-    """The outer world.
+    """Everything outside the process.
 
-    ``wall_clock`` tells Unix seconds; ``random_bytes`` gives as many as it is asked for.
+    ``wall_clock`` returns Unix seconds; ``random_bytes`` as many bytes as it is asked for.
     """
 
     kernel: KernelApi
@@ -53,7 +52,7 @@ class Environment:
 
 @attrs.frozen
 class Peer:
-    """A peer that we listen to."""
+    """A configured peer, its session and the task that receives from it."""
 
     config: PeerConfig
     session: PeerSession
@@ -62,7 +61,7 @@ class Peer:
 
 @attrs.frozen
 class OpenVPN:
-    """An OpenVPN process that we watch."""
+    """A configured OpenVPN process, and the task that reads its sessions."""
 
     config: OpenVPNConfig
     source: SessionSource
@@ -70,41 +69,46 @@ class OpenVPN:
 
 
 class Daemon:
-    """One node. `run` it; then `reload` and `stop` it as often as you like, and once."""
+    """One node. Call `run` once; meanwhile `reload` any number of times, and `stop`."""
 
-    def __init__(self, config: Config, edges: Environment) -> None:
+    def __init__(self, config: Config, environment: Environment) -> None:
         self.config = config
-        self.node = Node(
-            config.node,
-            [openvpn.name for openvpn in config.openvpns],
-            edges.kernel,
-            config.route_metric,
-            say=lambda advertise, withdraw: self._publisher_task.announce(advertise, withdraw),
-            tell_superseded=self._notify_superseded,
-            on_stale=lambda: self._kernel_monitor.request_scan(),
-        )
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
-        self._environment = edges
+        self._environment = environment
         self._publisher = Publisher(
             config.node,
-            int.from_bytes(edges.random_bytes(7)),
+            int.from_bytes(environment.random_bytes(7)),
             config.heartbeat_interval,
             self.started_at,
         )
-        self._publisher_task = PublisherTask(edges.transport, self._publisher)
-        self._kernel_monitor = KernelMonitor(config, edges.kernel, self.node, self._host_changed)
-        self._listed: set[str] = set()
-        self._all_listed = trio.Event()
-        self._stopping = trio.Event()
+        self._publisher_task = PublisherTask(environment.transport, self._publisher)
+        scan_requested = Signal()
+        self.node = Node(
+            config.node,
+            [openvpn.name for openvpn in config.openvpns],
+            environment.kernel,
+            config.route_metric,
+            announce=self._publisher_task.announce,
+            notify_superseded=self._notify_superseded,
+            on_out_of_sync=scan_requested.set,
+        )
+        self._kernel_monitor = KernelMonitor(
+            config,
+            environment.kernel,
+            self.node,
+            scan_requested,
+            on_host_change=self._listen,
+        )
+        self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`. Started once the kernel has been read and its routes adopted.
+        """Run until `stop`. Started once the kernel has been scanned and its routes adopted.
 
         Raises:
-          KernelError: the kernel could not be read at the start, or not be cleared at the end.
+          KernelError: the kernel could not be scanned at the start, or not be flushed at the end.
         """
         await self._kernel_monitor.start()
         task_status.started()
@@ -112,9 +116,9 @@ class Daemon:
             self._nursery = nursery
             nursery.start_soon(self._kernel_monitor.run)
             nursery.start_soon(self._publisher_task.run)
-            nursery.start_soon(self._end_syncing)
+            nursery.start_soon(self._finish_initial_sync)
             self._start_missing(self.config)
-            await self._stopping.wait()
+            await self._stop_requested.wait()
             keep = self.config.on_exit is OnExit.KEEP
             self._publisher_task.goodbye(restarting=keep)
             nursery.cancel_scope.cancel()
@@ -124,7 +128,7 @@ class Daemon:
 
     @property
     def rejected_connections(self) -> int:
-        """How many connections were rejected."""
+        """How many connections to our publishing socket were rejected."""
         return self._environment.transport.rejected_connections
 
     @property
@@ -133,39 +137,41 @@ class Daemon:
         return self._environment.transport.bind_problems
 
     def stop(self) -> None:
-        """End in good order, as ``on_exit`` says."""
-        self._stopping.set()
+        """Stop in an orderly way; ``on_exit`` says what becomes of the routes."""
+        self._stop_requested.set()
 
     async def reload(self, config: Config) -> None:
-        """Live by *config* from now on. Peers that did not change notice nothing.
+        """Apply *config*. Peers whose section is unchanged keep their sessions.
 
         Raises:
-          ReloadError: it changes what needs a restart, or this is the end; nothing is taken over.
+          ReloadError: it changes a key that needs a restart, or the daemon is stopping. Nothing
+            of it is applied.
         """
-        if self._stopping.is_set():
-            raise ReloadError("cuberouted is ending; nothing is reloaded")
+        if self._stop_requested.is_set():
+            raise ReloadError("cuberouted is stopping; nothing is reloaded")
         fixed = restart_needed(self.config, config)
         if fixed:
             raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
         self.config = self._kernel_monitor.config = config
-        await self._end_peers(config)
-        await self._end_openvpns(config)
+        await self._stop_peers(config)
+        await self._stop_openvpns(config)
         for peer in self.peers.values():
-            peer.session.reconfigure(self._limits())
+            peer.session.reconfigure(self._peer_limits())
         for name, openvpn in self.openvpns.items():
-            openvpn.source.reconfigure(self._pace())
-            self._notify_superseded(name, self.node.rib.superseded(name))
+            openvpn.source.reconfigure(self._poll_intervals())
+            self._notify_superseded(name, self.node.superseded(name))
         self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
         self._start_missing(config)
         self._kernel_monitor.request_scan()
 
-    # -- what may come and go --
+    # -- peers and OpenVPN processes --
 
     def _start_missing(self, config: Config) -> None:
-        if self._nursery is None or self._stopping.is_set():
-            return  # reloaded before the start: `run` will do it; or at the end
+        # a reload before `run` or while stopping starts nothing
+        if self._nursery is None or self._stop_requested.is_set():
+            return
         self._environment.transport.allow(config.allowed_peers())
-        self._environment.transport.listen(self.node.host.listen)
+        self._listen()
         for peer in config.peers:
             if peer.label not in self.peers:
                 self._start_peer(peer, self._nursery)
@@ -173,7 +179,8 @@ class Daemon:
             if openvpn.name not in self.openvpns:
                 self._start_openvpn(openvpn, self._nursery)
 
-    async def _end_peers(self, config: Config) -> None:
+    async def _stop_peers(self, config: Config) -> None:
+        """Stop the peers that are not in *config*, or changed."""
         wanted = {peer.label: peer for peer in config.peers}
         for label, peer in list(self.peers.items()):
             if wanted.get(label) != peer.config:
@@ -182,77 +189,69 @@ class Daemon:
             if label not in wanted:
                 await self.node.update_peer(PeerLost(label, "no longer in the configuration"))
 
-    async def _end_openvpns(self, config: Config) -> None:
+    async def _stop_openvpns(self, config: Config) -> None:
+        """Stop the OpenVPN processes that are not in *config*, or changed."""
         for name, openvpn in list(self.openvpns.items()):
             if openvpn.config not in config.openvpns:
                 await openvpn.task.cancel()
                 del self.openvpns[name]
-                await self.node.forget_instance(name)
         await self.node.set_instances([openvpn.name for openvpn in config.openvpns])
 
     def _start_peer(self, config: PeerConfig, nursery: trio.Nursery) -> None:
-        label = config.label
         session = PeerSession(
-            label,
+            config.label,
             config.name,
             self.config.node,
-            self._limits(),
+            self._peer_limits(),
             trio.current_time(),
             nonce=lambda: self._environment.random_bytes(8),
         )
-        self.peers[label] = peer = Peer(config, session)
-        nursery.start_soon(self._follow_peer, peer)
-
-    async def _follow_peer(self, peer: Peer) -> None:
-        config = peer.config
         endpoint = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
-        where = format_address(endpoint.address), endpoint.port, endpoint.device
-        log.info("peer %s: connecting to %s port %d on %s", endpoint.key, *where)
-        receiver = PeerReceiver(
-            self._environment.transport, endpoint, peer.session, self.node.update_peer
+        log.info(
+            "peer %s: connecting to %s port %d on %s",
+            endpoint.key,
+            format_address(endpoint.address),
+            endpoint.port,
+            endpoint.device,
         )
-        await peer.task.run(receiver.run)
+        receiver = PeerReceiver(
+            self._environment.transport, endpoint, session, self.node.update_peer
+        )
+        peer = self.peers[config.label] = Peer(config, session)
+        nursery.start_soon(peer.task.run, receiver.run)
 
     def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
-        edges = self._environment
-        new = OpenVPN(
+        source = open_source(
             config,
-            open_source(config, self._pace(), edges.dialer, edges.wall_clock, self._local_news),
+            self._poll_intervals(),
+            self._environment.dialer,
+            self._environment.wall_clock,
+            self.node.update_local,
         )
-        self.openvpns[config.name] = new
-        nursery.start_soon(new.task.run, new.source.run)
-        self._notify_superseded(config.name, self.node.rib.superseded(config.name))
+        openvpn = self.openvpns[config.name] = OpenVPN(config, source)
+        nursery.start_soon(openvpn.task.run, source.run)
+        self._notify_superseded(config.name, self.node.superseded(config.name))
 
-    def _limits(self) -> PeerLimits:
+    def _peer_limits(self) -> PeerLimits:
         config = self.config
         return PeerLimits(config.hold_time, config.restart_time, config.max_advertisements)
 
-    def _pace(self) -> PollIntervals:
+    def _poll_intervals(self) -> PollIntervals:
         config = self.config
         return PollIntervals(config.poll_interval, config.status_interval, config.hold_time)
 
-    # -- what is carried from room to room --
-
-    async def _local_news(self, news: SessionUpdate) -> None:
-        await self.node.update_local(news)
-        if news.complete:
-            self._listed.add(news.instance)
-            if self._listed.issuperset(self.openvpns):
-                self._all_listed.set()
-
-    async def _end_syncing(self) -> None:
-        # without a listing the peers wait no longer than they would for a dead node
-        with trio.move_on_after(self.config.hold_time):
-            await self._all_listed.wait()
-        self._publisher_task.initial_sync_done()
-
     def _notify_superseded(self, instance: str, superseded: frozenset[SupersededSession]) -> None:
         if instance in self.openvpns:
-            to_drop = superseded if self.config.kill_superseded_sessions else frozenset()
-            self.openvpns[instance].source.superseded(to_drop)
+            to_kill = superseded if self.config.kill_superseded_sessions else frozenset()
+            self.openvpns[instance].source.superseded(to_kill)
 
-    def _host_changed(self, host: HostState) -> None:
-        if self._nursery is not None:  # before that, `allow` has not been called
-            self._environment.transport.listen(host.listen)
+    def _listen(self) -> None:
+        self._environment.transport.listen(self.node.host.listen)
+
+    async def _finish_initial_sync(self) -> None:
+        # without a listing the peers wait no longer than for a node that is down
+        with trio.move_on_after(self.config.hold_time):
+            await self.node.all_listed.wait()
+        self._publisher_task.initial_sync_done()

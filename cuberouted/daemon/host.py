@@ -1,7 +1,7 @@
-"""What this host's links mean for our configuration: pure.
+"""What this host's links mean for our configuration. Pure.
 
-Between the kernel, which knows links, and the rooms, which want to know where a peer is,
-which prefixes to believe, and which addresses to listen on.
+The kernel knows links; the rest of the daemon needs to know where each peer is, which prefixes
+to accept, and which addresses to listen on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from cuberouted.config import Config, PeerConfig
-from cuberouted.model import Kind, LocalRoute, Prefix, SessionId, format_address
+from cuberouted.model import Prefix, format_address
 from cuberouted.routing.neighbours import (
     Neighbour,
     ResolvedNexthop,
@@ -22,19 +22,18 @@ from cuberouted.routing.neighbours import (
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.types import Link
 
-NO_SESSION = SessionId(cid=-1, since=0)
-
 
 @attrs.frozen
 class HostState:
-    """One look at the links.
+    """The result of one evaluation of the links.
 
-    ``networks``: what may be advertised and accepted, by data interface; they outlive the
-    interface's absence. ``listen``: packed addresses for the peers to connect to.
-    ``own_data``: our data interfaces' addresses, which we advertise as a server.
-    ``data_addresses``: the first IPv4 one of each data interface, as text.
-    ``missing``: configured interfaces that are not there, or down. ``mistakes``: what in the
-    configuration does not fit these links; such a peer gets no routes.
+    ``nexthops``: (neighbour, family) -> nexthop, of reachable neighbours. ``sources``: preferred
+    source addresses by network. ``networks``: client networks by data interface; they outlive
+    the interface's absence. ``listen``: packed addresses for peers to connect to. ``own_data``:
+    the data interfaces' addresses, which we advertise as a server. ``data_addresses``: the first
+    IPv4 address of each data interface, as text. ``missing``: configured interfaces that do not
+    exist or are down. ``errors``: where the configuration does not fit the links; such a peer
+    gets no routes.
     """
 
     policy: Policy = attrs.field(factory=Policy)
@@ -45,7 +44,7 @@ class HostState:
     own_data: frozenset[Prefix] = frozenset()
     data_addresses: Mapping[str, str] = attrs.field(factory=dict)
     missing: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 def evaluate_links(
@@ -54,52 +53,56 @@ def evaluate_links(
     through: Mapping[str, Iterable[Prefix]],
     previous: HostState,
 ) -> HostState:
-    """What *links* mean. *through*: prefixes that the main table leads to each data interface."""
+    """The host's state with these *links*.
+
+    *through*: prefixes that the main table routes through each data interface. *previous*: the
+    state before; networks of data interfaces that are gone are taken from it.
+    """
     by_name = {link.name: link for link in links}
     data = [by_name[name] for name in data_interfaces(config) if name in by_name]
     networks = dict(previous.networks) | {
-        link.name: learned
+        link.name: connected
         for link in data
-        if (learned := connected_networks(link, through.get(link.name, ())))
+        if (connected := connected_networks(link, through.get(link.name, ())))
     }
     allowed = config.allowed_networks
     if allowed is None:
         allowed = tuple(n for name in data_interfaces(config) for n in networks.get(name, ()))
     sources = preferred_sources(data)
-    mistaken = dict(sharing_a_tunnel(config.peers, by_name.values()))
+    errors = dict(peers_sharing_a_tunnel(config.peers, by_name.values()))
     return HostState(
         policy=Policy(
             allowed=allowed,
-            ours=frozenset(a.local for link in by_name.values() for a in link.addresses),
+            own_addresses=frozenset(a.local for link in by_name.values() for a in link.addresses),
             management=frozenset(peer.mgmt_ip for peer in config.peers),
             servers=configured_servers(config),
         ),
-        nexthops=resolve(neighbours(config, mistaken), by_name),
+        nexthops=resolve(neighbours(config, unreachable=errors), by_name),
         sources=sources,
         networks=networks,
-        listen=_listen(config, by_name),
+        listen=_listen_addresses(config, by_name),
         own_data=frozenset(Prefix.host(address) for _, address in sources),
         data_addresses={link.name: text for link in data if (text := _first_ipv4(link))},
         missing=tuple(
             name for name in interfaces(config) if name not in by_name or not by_name[name].running
         ),
-        mistakes=tuple(f"peer {peer.label}: {why}" for peer, why in mistaken.items()),
+        errors=tuple(f"peer {peer.label}: {why}" for peer, why in errors.items()),
     )
 
 
 def data_interfaces(config: Config) -> tuple[str, ...]:
-    """The tun devices for the clients, each once."""
+    """The tun devices of the clients, without duplicates."""
     return tuple(dict.fromkeys(openvpn.data_interface for openvpn in config.openvpns))
 
 
 def interfaces(config: Config) -> tuple[str, ...]:
-    """Every interface that the configuration names, each once."""
+    """Every interface that the configuration names, without duplicates."""
     management = (peer.mgmt_interface for peer in config.peers)
     return tuple(dict.fromkeys((*data_interfaces(config), *management)))
 
 
 def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[Neighbour]:
-    """Whom routes may lead to: the peers, and our OpenVPN processes where there are several."""
+    """The peers, and with several OpenVPN processes on this host these too."""
     peers = [
         Neighbour(p.label, p.mgmt_interface, p.mgmt_ip)
         for p in config.peers
@@ -107,60 +110,50 @@ def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[
     ]
     if len(config.openvpns) == 1:
         return peers
-    ours = [Neighbour(local_name(o.name), o.data_interface, None) for o in config.openvpns]
-    return peers + ours
+    local = [Neighbour(local_neighbour(o.name), o.data_interface, None) for o in config.openvpns]
+    return peers + local
 
 
-def sharing_a_tunnel(
+def peers_sharing_a_tunnel(
     peers: Iterable[PeerConfig], links: Iterable[Link]
 ) -> Iterator[tuple[PeerConfig, str]]:
     """Peers behind a point-to-point interface that another peer has already, and what to do.
 
-    Such an interface is all that their nexthops would say, so nobody could tell them apart.
+    The interface alone is the nexthop there, so the kernel could not tell the peers apart.
     """
     tunnels = {link.name for link in links if link.point_to_point}
     first: dict[str, PeerConfig] = {}
     for peer in peers:
         owner = first.setdefault(peer.mgmt_interface, peer)
         if owner is not peer and peer.mgmt_interface in tunnels:
-            yield (
-                peer,
-                (
-                    f"the point-to-point interface {peer.mgmt_interface} leads to peer"
-                    f" {owner.label} already; give each peer a tunnel of its own"
-                ),
+            why = (
+                f"the point-to-point interface {peer.mgmt_interface} already leads to peer"
+                f" {owner.label}; give each peer a tunnel of its own"
             )
+            yield peer, why
 
 
-def local_name(instance: str) -> str:
-    """The neighbour's name of an OpenVPN process of ours; no peer's name holds a blank."""
+def local_neighbour(instance: str) -> str:
+    """The neighbour name of an OpenVPN process on this host. No peer's name contains a blank."""
     return f"openvpn {instance}"
 
 
 def configured_servers(config: Config) -> dict[Prefix, str]:
-    """The data addresses that the configuration gives to peers."""
+    """The data addresses that the configuration assigns to peers."""
     return {Prefix.host(p.data_ip): p.label for p in config.peers if p.data_ip is not None}
 
 
-def server_claims(node: str, own_data: Iterable[Prefix]) -> tuple[LocalRoute, ...]:
-    """Our claim on our own data addresses."""
-    return tuple(
-        LocalRoute(prefix, Kind.SERVER, node.encode(), NO_SESSION, announced=False, confirmed=True)
-        for prefix in own_data
-    )
-
-
-def _listen(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
+def _listen_addresses(config: Config, links: Mapping[str, Link]) -> frozenset[bytes]:
     present = {a.local for link in links.values() for a in link.addresses}
     if config.listen is not None:
         return frozenset(present.intersection(config.listen))
-    managing = {peer.mgmt_interface for peer in config.peers}
-    own_families = {len(peer.mgmt_ip) for peer in config.peers}
+    management = {peer.mgmt_interface for peer in config.peers}
+    families = {len(peer.mgmt_ip) for peer in config.peers}
     return frozenset(
         address
-        for name in managing & links.keys()
+        for name in management & links.keys()
         for _, address in preferred_sources([links[name]])
-        if len(address) in own_families
+        if len(address) in families
     )
 
 

@@ -1,7 +1,7 @@
-"""Watches the kernel: whether our routes are still there, and what the links mean for us.
+"""Monitors the kernel: whether our routes are still there, and what the links mean for us.
 
-A shell. KernelEvents are hints, a look is the truth: each hint brings a look soon, a storm of
-them one look a second.
+A shell. Notifications only request a scan; the scan finds out what is true (BIRD's device
+protocol works alike). Many notifications together cause one scan a second.
 """
 
 from __future__ import annotations
@@ -12,27 +12,34 @@ from collections.abc import Callable
 import trio
 
 from cuberouted.config import Config
-from cuberouted.daemon.host import HostState, configured_servers, data_interfaces, evaluate_links
+from cuberouted.daemon.host import (
+    HostState,
+    configured_servers,
+    data_interfaces,
+    evaluate_links,
+)
 from cuberouted.daemon.node import Node
-from cuberouted.model import Prefix
+from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelApi, KernelError
-from cuberouted.routing.linux.monitor import MAIN_TABLE
 from cuberouted.routing.types import ForeignRoute, KernelEvents
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+from cuberouted.util.tasks import Signal
 
 log = logging.getLogger(__name__)
 
 MIN_SCAN_INTERVAL, MAX_SCAN_INTERVAL = 0.05, 1.0
-"""Seconds between two looks; the pause doubles as long as hints keep coming."""
+"""Seconds between two requested scans. The interval doubles while requests keep coming."""
 
 SCAN_INTERVAL = 60.0
-"""Seconds after which we look without a hint: whatever was missed is right again then."""
+"""Seconds after which a scan is made without a request, in case a notification was missed."""
 
 
 class KernelMonitor:
-    """``config`` may be replaced at any time; call `hint` then.
+    """Scans the kernel and gives the results to *node*.
 
-    ``on_surroundings`` is called after each look that found something new.
+    ``config`` may be replaced at any time, followed by `request_scan`. *scan_requested* is the
+    signal on which it waits. *on_host_change* is called after each scan that changed the
+    `HostState`.
     """
 
     def __init__(
@@ -40,60 +47,58 @@ class KernelMonitor:
         config: Config,
         kernel: KernelApi,
         node: Node,
-        on_surroundings: Callable[[HostState], None],
+        scan_requested: Signal,
+        on_host_change: Callable[[], None],
     ) -> None:
         self.config = config
         self._kernel = kernel
         self._node = node
-        self._on_host_change = on_surroundings
-        self._hinted = trio.Event()
+        self._scan_requested = scan_requested
+        self._on_host_change = on_host_change
         self._log_limit = LogRateLimit()
 
     def request_scan(self) -> None:
-        """Look again, soon."""
-        self._hinted.set()
+        """Scan soon."""
+        self._scan_requested.set()
 
     async def start(self) -> None:
-        """The first look: adopt the routes that are there, and remove what leads to nobody.
+        """Make the first scan: adopt our routes in the kernel, remove those without a target.
 
         Raises:
-          KernelError: no look was possible.
+          KernelError: the kernel could not be scanned.
         """
         await self._kernel.set_rules(present=True)
-        surroundings = await self._survey()
-        adopted = await self._node.kernel_sync.adopt(surroundings.nexthops, surroundings.sources)
-        await self._node.begin(surroundings, configured_servers(self.config), adopted)
-        await self._tell(surroundings, HostState())
+        host = await self._host_state()
+        adopted = await self._node.kernel_sync.adopt(host.nexthops, host.sources)
+        await self._node.start(host, configured_servers(self.config), adopted)
+        await self._host_changed(host, HostState())
 
     async def run(self) -> None:
-        """Look at every hint, and now and then without one."""
+        """Scan at each request and every SCAN_INTERVAL, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
-            pause = MIN_SCAN_INTERVAL
+            interval = MIN_SCAN_INTERVAL
             while True:
                 with trio.move_on_after(SCAN_INTERVAL):
-                    await self._hinted.wait()
-                self._hinted = trio.Event()
+                    await self._scan_requested.wait()
                 await self._scan()
-                await trio.sleep(pause)
-                pause = (
-                    min(2 * pause, MAX_SCAN_INTERVAL)
-                    if self._hinted.is_set()
-                    else MIN_SCAN_INTERVAL
-                )
+                await trio.sleep(interval)
+                again = self._scan_requested.is_set()
+                interval = min(2 * interval, MAX_SCAN_INTERVAL) if again else MIN_SCAN_INTERVAL
 
     async def _scan(self) -> None:
         try:
             await self._kernel.set_rules(present=True)
-            surroundings = await self._survey()
-            await self._take_in(surroundings)
-            await self._node.kernel_sync.rescan(surroundings.nexthops, surroundings.sources)
+            host, before = await self._host_state(), self._node.host
+            if host != before:
+                await self._node.interfaces_changed(host, configured_servers(self.config))
+                await self._host_changed(host, before)
+            await self._node.kernel_sync.rescan(host.nexthops, host.sources)
         except KernelError as error:
-            if self._log_limit.allow("look", trio.current_time()) is not None:
-                log.warning("kernel: %s; trying again", error)
+            self._log_error("scan", f"{error}; trying again")
             self.request_scan()
 
-    async def _survey(self) -> HostState:
+    async def _host_state(self) -> HostState:
         links = await self._kernel.links()
         names = data_interfaces(self.config)
         through = {
@@ -103,58 +108,51 @@ class KernelMonitor:
         }
         return evaluate_links(self.config, links, through, self._node.host)
 
-    async def _take_in(self, surroundings: HostState) -> None:
-        before = self._node.host
-        if surroundings != before:
-            await self._node.interfaces_changed(surroundings, configured_servers(self.config))
-            await self._tell(surroundings, before)
-
-    async def _tell(self, surroundings: HostState, before: HostState) -> None:
-        self._on_host_change(surroundings)
-        if surroundings.missing != before.missing:
-            log.info("interfaces: %s", _missing(surroundings))
-        for mistake in surroundings.mistakes:
-            if mistake not in before.mistakes:
-                log.error("%s", mistake)
-        if surroundings.policy.allowed != before.policy.allowed:
-            log.info("allowed networks: %s", ", ".join(map(str, surroundings.policy.allowed)))
-            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
+    async def _host_changed(self, host: HostState, before: HostState) -> None:
+        self._on_host_change()
+        if host.missing != before.missing:
+            missing = ", ".join(host.missing)
+            log.info("interfaces: %s", f"waiting for {missing}" if missing else "all are up")
+        for error in host.errors:
+            if error not in before.errors:
+                log.error("%s", error)
+        if host.policy.allowed != before.policy.allowed:
+            log.info("allowed networks: %s", ", ".join(map(str, host.policy.allowed)))
+            await self._node.kernel_sync.rescan_foreign(self._is_allowed)
 
     async def _watch(self) -> None:
         while True:
             try:
                 await self._handle_events(await self._kernel.events())
             except KernelError as error:
-                if self._log_limit.allow("notices", trio.current_time()) is not None:
-                    log.warning("kernel: %s; looking again", error)
+                self._log_error("events", f"{error}; scanning again")
                 self.request_scan()
                 await trio.sleep(MAX_SCAN_INTERVAL)
 
-    async def _handle_events(self, notices: KernelEvents) -> None:
-        if notices.lost:
-            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
-        if notices.links or notices.ours or notices.lost or self._moves_networks(notices):
+    async def _handle_events(self, events: KernelEvents) -> None:
+        if events.lost:
+            await self._node.kernel_sync.rescan_foreign(self._is_allowed)
+        if events.links or events.ours or events.lost or self._may_change_networks(events):
             self.request_scan()
         await self._node.kernel_sync.foreign_changed(
-            [r for r in notices.added if self._stands_beside_ours(r)],
-            [r for r in notices.deleted if self._stands_beside_ours(r)],
+            [route for route in events.added if self._concerns_us(route)],
+            [route for route in events.deleted if self._concerns_us(route)],
         )
 
-    def _moves_networks(self, notices: KernelEvents) -> bool:
-        """Whether what the main table leads to the data interface may have changed."""
+    def _may_change_networks(self, events: KernelEvents) -> bool:
+        """Whether the main table's networks behind a data interface may have changed."""
         return any(
             route.table == MAIN_TABLE and not route.prefix.is_host
-            for route in (*notices.added, *notices.deleted)
+            for route in (*events.added, *events.deleted)
         )
 
-    def _stands_beside_ours(self, route: ForeignRoute) -> bool:
-        return route.table == self.config.route_table and self._concerns_us(route.prefix)
+    def _concerns_us(self, route: ForeignRoute) -> bool:
+        return route.table == self.config.route_table and self._is_allowed(route.prefix)
 
-    def _concerns_us(self, prefix: Prefix) -> bool:
-        allowed = self._node.host.policy.allowed
-        return any(network.contains(prefix) for network in allowed)
+    def _is_allowed(self, prefix: Prefix) -> bool:
+        return any(network.contains(prefix) for network in self._node.host.policy.allowed)
 
-
-def _missing(surroundings: HostState) -> str:
-    names = ", ".join(surroundings.missing)
-    return f"waiting for {names}" if names else "all are up"
+    def _log_error(self, subject: str, text: str) -> None:
+        suppressed = self._log_limit.allow(subject, trio.current_time())
+        if suppressed is not None:
+            log.warning("kernel: %s%s", text, suppressed_note(suppressed))

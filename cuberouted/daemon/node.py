@@ -1,7 +1,7 @@
-"""What becomes of news: from OpenVPN and from peers into the RIB, and from there on.
+"""One node of the mesh: local and peers' routes go into the RIB, and from there to the kernel
+and to the peers.
 
-A shell without sockets: the RIB decides, the router carries it into the kernel, `say`
-tells the peers. Large news are taken in slices, so that no other task waits for long.
+A shell without sockets. Large updates are applied in chunks, so that other tasks run meanwhile.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ from typing import TypeVar
 
 import trio
 
-from cuberouted.daemon.host import HostState, local_name, server_claims
-from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SupersededSession
+from cuberouted.daemon.host import HostState, local_neighbour
+from cuberouted.model import Advertisement, Kind, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import PeerLost, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.kernel_sync import KernelSync
+from cuberouted.routing.local_routes import LocalRoutes
 from cuberouted.routing.nexthops import Target
+from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 CHUNK_ROUTES = 1000
-"""Claims that are taken in without a pause: some five milliseconds of work."""
+"""Routes that are imported before other tasks run: some five milliseconds of work."""
 
-SELF = "cuberouted"
-"""The instance that holds our own data addresses; no OpenVPN process is behind it."""
+SELF = "(self)"
+"""The local source of our own data addresses. No OpenVPN process can be configured by this name."""
 
 Announce = Callable[[Sequence[Advertisement], Sequence[Prefix]], None]
 NotifySuperseded = Callable[[str, frozenset[SupersededSession]], None]
 
 
 class Node:
-    """One node of the mesh: its RIB, and the router that follows it.
+    """The RIB of one node, and the kernel that follows it.
 
-    ``say`` tells the peers of our own claims. ``tell_superseded`` tells the watcher of an
-    OpenVPN process which of its sessions have been superseded. ``instances``: our OpenVPN
-    processes; only where there are several, local clients need routes. ``on_stale``: see
-    `KernelSync`.
+    *instances*: names of the OpenVPN processes on this host. *announce* sends our own routes to
+    the peers. *notify_superseded* passes the superseded sessions of an OpenVPN process on, all
+    of them at each change. *on_out_of_sync*: see `KernelSync`.
     """
 
     def __init__(
@@ -53,23 +54,27 @@ class Node:
         instances: Sequence[str],
         kernel: KernelApi,
         metric: int,
-        say: Announce,
-        tell_superseded: NotifySuperseded,
-        on_stale: Callable[[], None],
+        announce: Announce,
+        notify_superseded: NotifySuperseded,
+        on_out_of_sync: Callable[[], None],
     ) -> None:
+        self.name = name
         self.instances = tuple(instances)
         self.host = HostState()
-        self.rib = Rib(name, self.host.policy)
-        self.kernel_sync = KernelSync(kernel, metric, self.target, on_stale)
-        self._announce = say
-        self._notify_superseded = tell_superseded
-        self._notified: dict[str, frozenset[SupersededSession]] = {}
-        self._log_limit = LogRateLimit()
+        self.rib = Rib()
+        self.kernel_sync = KernelSync(kernel, metric, on_out_of_sync)
         self.refused: Counter[str] = Counter()
-        """Prefixes that were not believed, by peer."""
+        """Number of prefixes that the policy has refused, by peer."""
+        self.all_listed = trio.Event()
+        """Set once every OpenVPN process has been listed completely."""
+        self._announce = announce
+        self._notify_superseded = notify_superseded
+        self._local: dict[str, LocalRoutes] = {}
+        self._listed: set[str] = set()
+        self._log_limit = LogRateLimit()
 
     def target(self, prefix: Prefix) -> Target | None:
-        """Where *prefix* should lead: nowhere, if its client is here."""
+        """Where routes to *prefix* should lead; None if no route is needed."""
         best = self.rib.best(prefix)
         if best is None:
             return None
@@ -77,149 +82,192 @@ class Node:
         if not best.is_local:
             return Target(best.source.name, prefix.family, to_server)
         if to_server or len(self.instances) == 1:
-            return None
-        return Target(local_name(best.source.name), prefix.family, to_server=False)
+            return None  # OpenVPN's or the kernel's own route leads there
+        return Target(local_neighbour(best.source.name), prefix.family, to_server=False)
 
-    async def update_local(self, news: SessionUpdate) -> None:
-        """The sessions of one of our OpenVPN processes have changed.
+    def superseded(self, instance: str) -> frozenset[SupersededSession]:
+        """The sessions of OpenVPN process *instance* whose client has connected elsewhere."""
+        return frozenset(
+            SupersededSession(
+                prefix,
+                ours.advertisement.name,
+                self._local[instance].session(prefix),
+                best.node,
+            )
+            for prefix, (ours, best) in self.rib.superseded(instance).items()
+        )
 
-        The kernel follows before the peers are told: with DCO a stale route to another
-        node cuts the client that has just come here off.
-        """
-        for claims, withdrawn in _slices(news.claims, news.withdrawn):
-            await self._apply(self.rib.update_local(news.instance, claims, withdrawn))
+    # -- updates of routes --
+
+    async def update_local(self, update: SessionUpdate) -> None:
+        """Apply changes of the sessions of one OpenVPN process on this host."""
+        instance = update.instance
+        source = Source(Origin.LOCAL, instance)
+        local = self._local.setdefault(instance, LocalRoutes())
+        for routes, withdrawn in _paired_chunks(update.routes, update.withdrawn):
+            local.withdraw(withdrawn)
+            advertise = local.advertisements(routes, self.rib.highest_version)
+            await self._apply(self.rib.update(source, self.name, advertise, withdrawn))
             await trio.lowlevel.checkpoint()
-        adopted = Source(Origin.PEER, local_name(news.instance))
-        if news.complete and self.rib.adj_rib_in(adopted):
-            await self._forget(adopted)  # what an earlier run of ours led to its device
+        if update.complete:
+            adopted = Source(Origin.PEER, local_neighbour(instance))
+            if self.rib.adj_rib_in(adopted):  # sessions of an earlier run: confirmed, or gone
+                await self._withdraw_all(adopted)
+            self._listed.add(instance)
+            self._check_all_listed()
 
-    async def update_peer(self, news: PeerUpdate) -> None:
-        """A peer has told us something, or will not tell anything any more."""
-        source = Source(Origin.PEER, news.peer)
-        match news:
+    async def update_peer(self, update: PeerUpdate) -> None:
+        """Apply what a peer has advertised, or that it is lost."""
+        source = Source(Origin.PEER, update.peer)
+        match update:
             case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
-                await self._apply(self.rib.update_peer(source, node, advertise, withdraw))
+                await self._apply(self.rib.update(source, node, advertise, withdraw))
             case RoutesReplaced(node=node, advertisements=advertisements):
-                await self._replace(source, node, advertisements)
+                await self._replace_all(source, node, advertisements)
             case PeerLost():
-                # its routes go by one message, 20,000 claims one by one
+                # its kernel routes go by one message, before 20,000 RIB routes go one by one
                 async with self.kernel_sync.withdraw_first(source.name):
-                    await self._forget(source)
+                    await self._withdraw_all(source)
 
-    async def begin(
+    async def set_instances(self, instances: Sequence[str]) -> None:
+        """These are the OpenVPN processes now. With a second one, local clients need routes."""
+        if tuple(instances) == self.instances:
+            return
+        for instance in set(self.instances).difference(instances):
+            withdrawn = tuple(self.rib.adj_rib_in(Source(Origin.LOCAL, instance)))
+            await self.update_local(SessionUpdate(instance, (), withdrawn, complete=True))
+            self._listed.discard(instance)
+            del self._local[instance]
+        self.instances = tuple(instances)
+        self._check_all_listed()
+        await self._retarget([prefix for prefix, _ in self.rib.best_routes()])
+
+    # -- updates of this host --
+
+    async def start(
         self,
-        surroundings: HostState,
+        host: HostState,
         servers: Mapping[Prefix, str],
         adopted: Mapping[Target, Sequence[Prefix]],
     ) -> None:
-        """Our start: *adopted* routes were in the kernel; each waits for its peer's word.
+        """Begin with the routes *adopted* from the kernel; each stays until its peer is heard.
 
-        All is known before anything is done, or routes that are right would go and come back.
+        All routes are put into the RIB before the kernel is changed, or right ones would be
+        deleted and added again.
         """
-        outcome = self._apply_host_state(surroundings).merged(self._apply_static_servers(servers))
+        self.host = host
+        self.rib.policy = host.policy
+        change = self._apply_own_addresses(frozenset(), host.own_data)
+        change.add(self._apply_static_servers(servers))
         for target, prefixes in adopted.items():
             kind = Kind.SERVER if target.to_server else Kind.CLIENT
-            source = Source(Origin.PEER, target.name)
-            outcome = outcome.merged(self.rib.adopt(source, kind, prefixes))
-        outcome.changed_prefixes.update(
-            dict.fromkeys(self.kernel_sync.fib.prefixes())
-        )  # what nobody adopts goes
-        await self._apply(outcome)
+            change.add(self.rib.adopt(Source(Origin.PEER, target.name), kind, prefixes))
+        # installed routes that nothing has adopted are removed
+        change.changed_prefixes.update(dict.fromkeys(self.kernel_sync.fib.prefixes()))
+        await self._apply(change)
 
-    async def interfaces_changed(
-        self, surroundings: HostState, servers: Mapping[Prefix, str]
-    ) -> None:
-        """The links have changed: believe, reach and advertise accordingly.
+    async def interfaces_changed(self, host: HostState, servers: Mapping[Prefix, str]) -> None:
+        """Apply a new *host* state: policy, own data addresses, and where neighbours are.
 
-        *servers*: data addresses and the peers that the configuration gives them to; they
-        are routed whether or not those peers' daemons run.
+        *servers*: the data addresses that the configuration assigns to peers. They get routes
+        whether or not those peers' daemons run.
         """
-        await self._apply(
-            self._apply_host_state(surroundings).merged(self._apply_static_servers(servers))
-        )
+        before, self.host = self.host, host
+        if host.policy != before.policy:
+            await self._apply_policy(host.policy)
+        change = self._apply_own_addresses(before.own_data, host.own_data)
+        change.add(self._apply_static_servers(servers))
+        await self._apply(change)
 
-    def _apply_host_state(self, surroundings: HostState) -> RibChange:
-        before, self.host = self.host, surroundings
-        outcome = RibChange.nothing()
-        if surroundings.policy != before.policy:
-            outcome = self.rib.apply_policy(surroundings.policy)
-        claims = server_claims(self.rib.node, surroundings.own_data)
-        gone = before.own_data - surroundings.own_data
-        return outcome.merged(self.rib.update_local(SELF, claims, gone))
+    async def _apply_policy(self, policy: Policy) -> None:
+        # an update that is received between two chunks is imported under the new policy already
+        self.rib.policy = policy
+        for origin in Origin:
+            for source in self.rib.sources(origin):
+                for prefixes in _chunks(tuple(self.rib.adj_rib_in(source))):
+                    await self._apply(self.rib.reevaluate(source, prefixes))
+                    await trio.lowlevel.checkpoint()
+
+    def _apply_own_addresses(
+        self, before: frozenset[Prefix], addresses: frozenset[Prefix]
+    ) -> RibChange:
+        name = self.name.encode()
+        advertise = [Advertisement(p, Kind.SERVER, name, 1, confirmed=True) for p in addresses]
+        source = Source(Origin.LOCAL, SELF)
+        return self.rib.update(source, self.name, advertise, before - addresses)
 
     def _apply_static_servers(self, servers: Mapping[Prefix, str]) -> RibChange:
         wanted = {prefix: Source(Origin.CONFIGURED, peer) for prefix, peer in servers.items()}
-        outcome = RibChange.nothing()
+        change = RibChange.empty()
         for source in self.rib.sources(Origin.CONFIGURED):
             gone = [p for p in self.rib.adj_rib_in(source) if wanted.get(p) != source]
-            outcome = outcome.merged(self.rib.update_peer(source, source.name, (), gone))
+            change.add(self.rib.update(source, source.name, (), gone))
         for prefix, source in wanted.items():
-            outcome = outcome.merged(self.rib.adopt(source, Kind.SERVER, [prefix]))
-        return outcome
+            change.add(self.rib.adopt(source, Kind.SERVER, [prefix]))
+        return change
 
-    async def set_instances(self, instances: Sequence[str]) -> None:
-        """These are our OpenVPN processes now: where there is a second, clients need routes."""
-        if tuple(instances) != self.instances:
-            self.instances = tuple(instances)
-            await self.kernel_sync.sync([prefix for prefix, _ in self.rib.best_routes()])
+    # -- from the RIB onwards --
 
-    async def forget_instance(self, instance: str) -> None:
-        """This OpenVPN process is no longer in the configuration."""
-        held = tuple(self.rib.adj_rib_in(Source(Origin.LOCAL, instance)))
-        await self.update_local(SessionUpdate(instance, (), held, complete=True))
-
-    async def _replace(
+    async def _replace_all(
         self, source: Source, node: str, advertisements: Sequence[Advertisement]
     ) -> None:
-        for advertise in _batched(advertisements):
-            await self._apply(self.rib.update_peer(source, node, advertise))
+        for advertise in _chunks(advertisements):
+            await self._apply(self.rib.update(source, node, advertise))
             await trio.lowlevel.checkpoint()
-        said = {advertisement.prefix for advertisement in advertisements}
-        await self._withdraw(source, [p for p in self.rib.adj_rib_in(source) if p not in said])
+        kept = {advertisement.prefix for advertisement in advertisements}
+        await self._withdraw(source, [p for p in self.rib.adj_rib_in(source) if p not in kept])
 
-    async def _forget(self, source: Source) -> None:
+    async def _withdraw_all(self, source: Source) -> None:
         await self._withdraw(source, list(self.rib.adj_rib_in(source)))
 
     async def _withdraw(self, source: Source, prefixes: Sequence[Prefix]) -> None:
-        # the router is told all at once: it removes a whole peer by one message
-        outcome = RibChange.nothing()
-        for withdrawn in _batched(prefixes):
-            outcome = outcome.merged(self.rib.update_peer(source, source.name, (), withdrawn))
+        # the kernel follows at the end, because it removes all routes of a peer by one message
+        change = RibChange.empty()
+        for withdrawn in _chunks(prefixes):
+            change.add(self.rib.update(source, source.name, (), withdrawn))
             await trio.lowlevel.checkpoint()
-        await self._apply(outcome)
+        await self._apply(change)
 
-    async def _apply(self, outcome: RibChange) -> None:
-        await self.kernel_sync.sync(outcome.changed_prefixes)
-        if outcome.advertise or outcome.withdraw:
-            self._announce(outcome.advertise, outcome.withdraw)
-        self._report(outcome.refused)
-        for instance in self.instances:
-            superseded = self.rib.superseded(instance)
-            if superseded != self._notified.get(instance, frozenset()):
-                self._notified[instance] = superseded
-                self._notify_superseded(instance, superseded)
+    async def _apply(self, change: RibChange) -> None:
+        """Carry *change* on: to the kernel first, then to the peers.
 
-    def _report(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
-        for claim, why in refused:
-            whose = f"{claim.source.origin.value} {claim.source.name}".rstrip()
-            if claim.source.origin is Origin.PEER:
-                self.refused[claim.source.name] += 1
-            quiet = self._log_limit.allow(whose, trio.current_time())
-            if quiet is not None:
-                log.warning(
-                    "%s: %s refused: %s%s",
-                    whose,
-                    claim.advertisement.prefix,
-                    why,
-                    f" ({quiet} more refused since the last such line)" if quiet else "",
-                )
+        With DCO a stale route to another node cuts off a client that has just connected here,
+        so its removal comes first.
+        """
+        await self._retarget(tuple(change.changed_prefixes))
+        if change.advertise or change.withdraw:
+            self._announce(change.advertise, change.withdraw)
+        self._log_refused(change.refused)
+        for instance in change.superseded.intersection(self._local):
+            self._notify_superseded(instance, self.superseded(instance))
+
+    async def _retarget(self, prefixes: Sequence[Prefix]) -> None:
+        for chunk in _chunks(prefixes):
+            self.kernel_sync.request({prefix: self.target(prefix) for prefix in chunk})
+            if len(chunk) == CHUNK_ROUTES < len(prefixes):
+                await trio.lowlevel.checkpoint()
+        await self.kernel_sync.sync()
+
+    def _check_all_listed(self) -> None:
+        if self._listed.issuperset(self.instances):
+            self.all_listed.set()
+
+    def _log_refused(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
+        for route, why in refused:
+            subject = f"{route.source.origin.value} {route.source.name}".rstrip()
+            if route.source.origin is Origin.PEER:
+                self.refused[route.source.name] += 1
+            suppressed = self._log_limit.allow(subject, trio.current_time())
+            if suppressed is not None:
+                prefix, note = route.advertisement.prefix, suppressed_note(suppressed)
+                log.warning("%s: %s refused: %s%s", subject, prefix, why, note)
 
 
-def _batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + CHUNK_ROUTES] for start in range(0, len(items), CHUNK_ROUTES))
 
 
-def _slices(
-    claims: Sequence[LocalRoute], withdrawn: Sequence[Prefix]
-) -> Iterator[tuple[Sequence[LocalRoute], Sequence[Prefix]]]:
-    return itertools.zip_longest(_batched(claims), _batched(withdrawn), fillvalue=())
+def _paired_chunks(
+    routes: Sequence[T], withdrawn: Sequence[Prefix]
+) -> Iterator[tuple[Sequence[T], Sequence[Prefix]]]:
+    return itertools.zip_longest(_chunks(routes), _chunks(withdrawn), fillvalue=())

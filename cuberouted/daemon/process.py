@@ -25,8 +25,7 @@ from cuberouted.daemon.snapshot import handlers, status_line
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
-from cuberouted.routing.linux.capability import missing_capability
-from cuberouted.routing.linux.kernel import open_kernel
+from cuberouted.routing.linux.kernel import missing_capability, open_kernel
 
 log = logging.getLogger(__name__)
 

@@ -104,7 +104,7 @@ def _problems(daemon: Daemon) -> Iterator[str]:
     missing = daemon.node.host.missing
     if missing:
         yield f"waiting for interface {', '.join(missing)}"
-    yield from daemon.node.host.mistakes
+    yield from daemon.node.host.errors
     yield from (problem.why for problem in daemon.bind_problems)
     conflicts = daemon.node.kernel_sync.fib.conflicts()
     for prefix in sorted(conflicts)[:MAX_PROBLEMS]:

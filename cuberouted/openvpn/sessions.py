@@ -22,12 +22,12 @@ from cuberouted.openvpn.status import Client, Holding
 class SessionUpdate:
     """What changed in the claims of one OpenVPN.
 
-    ``instance`` is its configured name. ``claims`` are new or changed, ``withdrawn`` no
+    ``instance`` is its configured name. ``routes`` are new or changed, ``withdrawn`` no
     longer held here. ``complete``: a complete listing stands behind what is held now.
     """
 
     instance: str
-    claims: tuple[LocalRoute, ...]
+    routes: tuple[LocalRoute, ...]
     withdrawn: tuple[Prefix, ...]
     complete: bool
 

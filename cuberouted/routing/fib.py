@@ -1,14 +1,14 @@
-"""The forwarding information base: what the kernel should hold, held against what it does.
+"""The forwarding information base: compares desired routes with those installed in the kernel.
 
-Pure. `Fib` is told where every prefix should lead, what a scan of the kernel found, and
-what became of the changes that it asked for; it answers with the next changes. Where a
-target is, is the nexthop objects' business (`nexthops`).
+Pure. `Fib` is given the target of every prefix, the dumps of the kernel and the outcome of the
+changes that it asked for, and returns the next changes. The nexthop objects that routes refer
+to are in `nexthops`.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -26,16 +26,18 @@ from cuberouted.routing.types import (
 )
 
 ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
+"""Errors of a deletion whose object does not exist any more."""
 
 
 @attrs.define
 class Fib:
-    """The mirror of what we have in the kernel, and what we want there."""
+    """The mirror of our routes in the kernel, and the routes that should be there."""
 
     metric: int
     nexthops: Nexthops = attrs.field(factory=Nexthops, init=False)
+    out_of_sync: bool = attrs.field(default=False, init=False)
+    """Whether the kernel differs from the mirror, so that it has to be dumped again."""
     _sources: Sequence[tuple[Prefix, bytes]] = attrs.field(default=(), init=False)
-    stale: bool = attrs.field(default=False, init=False)
     _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
     _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
     _desired: dict[Prefix, Target] = attrs.field(factory=dict, init=False)
@@ -44,31 +46,31 @@ class Fib:
         factory=dict, init=False
     )
 
-    # -- what is told --
+    # -- input --
 
     def resync(
         self,
-        found: KernelState,
-        paths: Mapping[tuple[str, int], ResolvedNexthop],
+        state: KernelState,
+        resolved: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
         now: float,
     ) -> list[Change]:
-        """A dump of all that is ours: from *now* on this is what is installed.
+        """Replace the mirror by a dump of the kernel taken at *now* (monotonic seconds).
 
-        *paths*: where each neighbour is (`paths.paths`). *sources*: preferred source addresses
-        by network (`paths.preferred_sources`). Returns what can go at once, because nothing of
-        ours has that form.
+        *resolved*: the neighbours' nexthops (`neighbours.resolve`). *sources*: preferred source
+        addresses by network (`neighbours.preferred_sources`). Return the deletions of stray
+        routes, which can be made at once.
         """
         self._sources = sources
-        self._installed = dict(found.routes)
-        self._since = {prefix: self._since.get(prefix, now) for prefix in found.routes}
+        self._installed = dict(state.routes)
+        self._since = {prefix: self._since.get(prefix, now) for prefix in state.routes}
         self._refused.clear()
-        self.stale = False
-        self.nexthops.resync(found.nexthops, paths)
-        return [Change(Op.DELETE, stray) for stray in found.strays]
+        self.out_of_sync = False
+        self.nexthops.resync(state.nexthops, resolved)
+        return [Change(Op.DELETE, stray) for stray in state.strays]
 
     def adopted(self) -> dict[Target, list[Prefix]]:
-        """The installed routes by whom their nexthop stands for."""
+        """The installed routes by the target of their nexthop object."""
         owners = self.nexthops.owners()
         routes: dict[Target, list[Prefix]] = {}
         for route in self._installed.values():
@@ -79,26 +81,25 @@ class Fib:
     def foreign_changed(
         self, added: Iterable[ForeignRoute], deleted: Iterable[ForeignRoute]
     ) -> None:
-        """Routes of others in our table, inside the networks that concern us."""
+        """Foreign routes in our table, inside the allowed networks, came and went."""
         for route in deleted:
-            beside = self._foreign.get(route.prefix, {})
-            beside.pop((route.metric, route.protocol), None)
-            if not beside:
+            same_prefix = self._foreign.get(route.prefix, {})
+            same_prefix.pop((route.metric, route.protocol), None)
+            if not same_prefix:
                 self._foreign.pop(route.prefix, None)
         for route in added:
             self._foreign.setdefault(route.prefix, {})[route.metric, route.protocol] = route
 
-    def forget_foreign(self) -> None:
-        """A new list of foreign routes follows."""
+    def set_foreign(self, routes: Iterable[ForeignRoute]) -> None:
+        """These are all foreign routes in our table, inside the allowed networks."""
         self._foreign.clear()
+        self.foreign_changed(routes, ())
 
-    def set_desired(
-        self, prefixes: Iterable[Prefix], target_of: Callable[[Prefix], Target | None]
-    ) -> None:
-        """Where these prefixes should lead from now on."""
+    def set_desired(self, targets: Iterable[tuple[Prefix, Target | None]]) -> None:
+        """From now on each of these prefixes should lead to its target; None: nowhere."""
         desired = self._desired
-        for prefix in prefixes:
-            old, new = desired.get(prefix), target_of(prefix)
+        for prefix, new in targets:
+            old = desired.get(prefix)
             if old == new:
                 continue
             if old is not None:
@@ -108,10 +109,31 @@ class Fib:
                 self.nexthops.ref(new)
                 desired[prefix] = new
 
-    # -- what is to be done --
+    def acknowledge(
+        self, changes: Sequence[Change], errors: Iterable[ChangeError], now: float
+    ) -> set[Prefix]:
+        """The kernel has made *changes* at *now*, except for *errors*.
+
+        Return the prefixes for which `changes` has to be called again. Sets ``out_of_sync``
+        if an error shows that the kernel is not as mirrored.
+        """
+        failed = {error.change: error for error in errors}
+        retry: set[Prefix] = set()
+        for change in changes:
+            error = failed.get(change) if failed else None
+            if error is None:
+                self._succeeded(change, now)
+            else:
+                retry |= self._failed(error, now)
+        return retry
+
+    # -- output --
 
     def changes(self, prefixes: Iterable[Prefix]) -> list[Change]:
-        """What makes the kernel right for these *prefixes*, in the order to do it."""
+        """What makes the routes of *prefixes* right, after new nexthop objects, in order.
+
+        When it is done for all prefixes, `unused_nexthops` has the rest.
+        """
         plan = self.nexthops.plan()
         going = {nexthop.id for nexthop in plan.unused}
         routes: list[Change] = []
@@ -119,76 +141,59 @@ class Fib:
         for prefix in prefixes:
             have, target = installed(prefix), desired(prefix)
             id_ = None if target is None else plan.ids.get(target)
-            wanted = None if id_ is None else Route(prefix, id_, source(prefix))
-            if have == wanted:
+            want = None if id_ is None else Route(prefix, id_, source(prefix))
+            if have == want:
                 continue
-            # the kernel removes what is left on a nexthop together with it
-            if have is not None and (wanted is not None or have.nexthop not in going):
+            # the kernel deletes the routes that are left on a nexthop object together with it
+            if have is not None and (want is not None or have.nexthop not in going):
                 routes.append(Change(Op.DELETE, have))
-            if wanted is not None:
-                routes.append(Change(Op.ADD, wanted))
-        return [*plan.new, *routes, *(Change(Op.DELETE, nexthop) for nexthop in plan.unused)]
+            if want is not None:
+                routes.append(Change(Op.ADD, want))
+        return [*plan.new, *routes]
+
+    def unused_nexthops(self) -> list[Change]:
+        """The deletion of the nexthop objects that no route should use, with their routes."""
+        return [Change(Op.DELETE, nexthop) for nexthop in self.nexthops.plan().unused]
 
     def tracks(self, prefix: Prefix) -> bool:
-        """Whether *prefix* is wanted or installed."""
+        """Whether a route to *prefix* is desired or installed."""
         return prefix in self._desired or prefix in self._installed
 
     def prefixes(self) -> set[Prefix]:
-        """Every prefix that is wanted or installed."""
+        """Every prefix with a desired or installed route."""
         return {*self._desired, *self._installed}
-
-    def acknowledge(
-        self, changes: Sequence[Change], refusals: Iterable[ChangeError], now: float
-    ) -> set[Prefix]:
-        """What became of *changes* at *now*. Returns the prefixes to ask `changes` about again.
-
-        ``stale`` is set when the kernel is not as we believed: then scan it again.
-        """
-        refused = {refusal.change: refusal for refusal in refusals}
-        again: set[Prefix] = set()
-        for change in changes:
-            refusal = refused.get(change) if refused else None
-            if refusal is None:
-                self._succeeded(change, now)
-            else:
-                again |= self._failed(refusal, now)
-        return again
-
-    # -- what is shown --
 
     @property
     def desired_count(self) -> int:
-        """How many routes there should be."""
+        """Number of desired routes."""
         return len(self._desired)
 
     @property
     def installed_count(self) -> int:
-        """How many routes of ours there are."""
+        """Number of installed routes."""
         return len(self._installed)
 
     def installed_since(self) -> Mapping[Prefix, float]:
-        """Since when each route of ours has been there, in monotonic seconds."""
+        """When each route was installed, in monotonic seconds."""
         return self._since
 
     def conflicts(self) -> dict[Prefix, str]:
-        """The routes that do not have the effect they should, and why."""
+        """The routes that are not effective, and why."""
         found = dict(self._refused)
         for prefix in self._foreign.keys() & self._desired.keys():
-            for other in self._foreign[prefix].values():
-                if other.metric < self.metric:
-                    found[prefix] = _shadowed(prefix, other)
+            for foreign in self._foreign[prefix].values():
+                if foreign.metric < self.metric:
+                    found[prefix] = _shadowed_by(foreign)
         return found
 
-    # -- how it is kept --
-
     def _source(self, prefix: Prefix) -> bytes | None:
-        size, own = len(prefix.address), None
+        size, same_family = len(prefix.address), None
         for network, address in self._sources:
             if len(address) == size:
                 if network.contains(prefix):
                     return address
-                own = own or address
-        return own
+                same_family = same_family or address
+        return same_family
 
     def _succeeded(self, change: Change, now: float) -> None:
         op, what = change
@@ -210,30 +215,30 @@ class Fib:
     def _nexthop_changed(self, op: Op, nexthop: Nexthop) -> None:
         self.nexthops.changed(op, nexthop)
         if op is Op.DELETE:
-            self._installed = {
-                p: route for p, route in self._installed.items() if route.nexthop != nexthop.id
-            }
-            self._since = {p: at for p, at in self._since.items() if p in self._installed}
+            gone = [p for p, route in self._installed.items() if route.nexthop == nexthop.id]
+            for prefix in gone:
+                del self._installed[prefix]
+                del self._since[prefix]
 
-    def _failed(self, refusal: ChangeError, now: float) -> set[Prefix]:
-        change, what = refusal.change, refusal.change.what
-        if change.op is Op.DELETE and refusal.errno in ALREADY_GONE:
-            self._succeeded(change, now)
+    def _failed(self, error: ChangeError, now: float) -> set[Prefix]:
+        op, what = error.change
+        if op is Op.DELETE and error.errno in ALREADY_GONE:
+            self._succeeded(error.change, now)
             return set()
-        if change.op is Op.ADD and refusal.errno == errno.EEXIST:
+        if op is Op.ADD and error.errno == errno.EEXIST:
             if isinstance(what, Route):
-                self._refused[what.prefix] = f"a route of somebody else has metric {self.metric}"
+                self._refused[what.prefix] = f"a foreign route has our metric {self.metric}"
                 return set()
             if isinstance(what, Nexthop):
                 targets = self.nexthops.id_conflict(what.id)
                 return {prefix for prefix, t in self._desired.items() if t in targets}
-        self.stale = True
+        self.out_of_sync = True
         return set()
 
 
-def _shadowed(prefix: Prefix, other: ForeignRoute) -> str:
-    said = f"shadowed by a route of protocol {other.protocol} with metric {other.metric}"
-    if prefix.is_host:
-        return said
-    # OpenVPN's own `route` for a network behind a client is such a one
-    return said + "; with a route_table of its own cuberouted's would be consulted first"
+def _shadowed_by(foreign: ForeignRoute) -> str:
+    text = f"shadowed by a route of protocol {foreign.protocol} with metric {foreign.metric}"
+    if foreign.prefix.is_host:
+        return text
+    # OpenVPN's own `route` for a network behind a client is the usual case
+    return text + "; set route_table, whose routes the kernel consults before the main table"

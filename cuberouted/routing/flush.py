@@ -1,4 +1,4 @@
-"""Removing all that is ours from a kernel: at a daemon's end, or after one."""
+"""Removes everything that is ours from a kernel, when the daemon ends or afterwards."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import os
 
 from cuberouted.routing.fib import ALREADY_GONE
 from cuberouted.routing.kernel_api import KernelApi, KernelError
-from cuberouted.routing.types import Change, KernelState, Nexthop, Op, Route, StrayRoute, describe
+from cuberouted.routing.types import (
+    Change,
+    KernelState,
+    Nexthop,
+    Op,
+    Route,
+    StrayRoute,
+    describe,
+)
 
 
 async def flush(kernel: KernelApi) -> int:
-    """Remove every route, nexthop and rule of ours. Returns how many routes there were.
+    """Remove every route, nexthop object and rule of ours. Return the number of routes.
 
     Raises:
-      KernelError: not all could be removed; what could be is.
+      KernelError: something could not be removed; everything else is.
     """
-    found = await kernel.dump()
-    refusals = await kernel.apply(flush_changes(found))
+    state = await kernel.dump()
+    errors = await kernel.apply(flush_changes(state))
     await kernel.set_rules(present=False)
-    left = [refusal for refusal in refusals if refusal.errno not in ALREADY_GONE]
-    if left:
-        first, *more = left
-        what, why = describe(first.change.what), first.why or os.strerror(first.errno)
+    remaining = [error for error in errors if error.errno not in ALREADY_GONE]
+    if remaining:
+        first, *more = remaining
+        what, why = describe(first.change.what), first.message or os.strerror(first.errno)
         rest = f" and {len(more)} more" if more else ""
         raise KernelError(f"{what}{rest} cannot be removed: {why}", first.errno)
-    return len(found.routes) + len(found.strays)
+    return len(state.routes) + len(state.strays)
 
 
-def flush_changes(found: KernelState) -> list[Change]:
-    """What removes all of *found*. A nexthop object takes its routes with it."""
-    orphans = [route for route in found.routes.values() if route.nexthop not in found.nexthops]
-    gone: list[Nexthop | Route | StrayRoute] = [
-        *found.nexthops.values(),
+def flush_changes(state: KernelState) -> list[Change]:
+    """The deletions that remove all of *state*. A nexthop object's routes go with it."""
+    orphans = [route for route in state.routes.values() if route.nexthop not in state.nexthops]
+    objects: list[Nexthop | Route | StrayRoute] = [
+        *state.nexthops.values(),
         *orphans,
-        *found.strays,
+        *state.strays,
     ]
-    return [Change(Op.DELETE, what) for what in gone]
+    return [Change(Op.DELETE, what) for what in objects]

@@ -1,7 +1,7 @@
 """Everything that the daemon needs of a kernel, on one page.
 
-Two things satisfy it: `kernel.Kernel`, and the fake that the tests and the simulation
-run on. What it promises is tested on both (tests/fakes/conformance.py).
+Two classes implement it: `linux.kernel.Kernel`, and the fake on which the unit tests and the
+simulation run. Both have to pass the tests in tests/fakes/conformance.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from cuberouted.routing.types import (
 
 
 class KernelError(Exception):
-    """The kernel did not answer a question. Ask again later; nothing was changed by it."""
+    """A request to the kernel failed as a whole; try again later.
+
+    ``errno`` is the kernel's, or 0.
+    """
 
     def __init__(self, what: str, errno: int = 0) -> None:
         super().__init__(what)
@@ -29,11 +32,11 @@ class KernelError(Exception):
 
 
 class KernelApi(Protocol):
-    """A kernel's routing, seen through one table, one metric and one protocol number.
+    """A kernel's routing, limited to one table, one metric and one protocol number.
 
-    "Ours" is what bears the protocol number, and nothing else is ever changed. Every
-    method may raise KernelError. Cancelling one leaves nothing half said. One that is called
-    while changes are applied may see half of them.
+    "Ours" is what bears the protocol number; nothing else is ever changed. Every method may
+    raise KernelError. A cancelled call leaves no request half sent. A call that runs while
+    changes are applied may see some of them.
     """
 
     async def links(self) -> tuple[Link, ...]:
@@ -41,49 +44,48 @@ class KernelApi(Protocol):
         ...
 
     async def dump(self) -> KernelState:
-        """All that is ours: nexthops, the routes of our form, and strays in any table."""
+        """Everything that is ours: nexthop objects, routes, and stray routes of any table."""
         ...
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
-        """Makes *changes* in order, and tells those that the kernel refused.
+        """Make *changes* in order. Return those that the kernel refused.
 
-        A refused one stops none of the others, nor does a cancellation: many changes take
-        milliseconds, and half of them would be nobody's. What to expect:
+        All changes are made even if one is refused or the call is cancelled: they take
+        milliseconds, and a half-applied batch would have no owner. Errors to expect:
 
-        - EEXIST: an added route's prefix and metric, or a nexthop's id, is somebody's.
-        - ESRCH: a route to be deleted is not there. ENOENT: nor a nexthop.
+        - EEXIST: a route with that prefix and metric, or a nexthop with that id, exists.
+        - ESRCH: the route to delete does not exist. ENOENT: the nexthop does not exist.
         - ENETDOWN: the nexthop's device is down or has no carrier.
-        - EINVAL: no such device, no such nexthop object, or the preferred source is no
-          address of ours.
-        - EPERM: no CAP_NET_ADMIN (`capability.missing_capability`).
+        - EINVAL: no such device, no such nexthop object, or the preferred source is not an
+          address of this host.
+        - EPERM: CAP_NET_ADMIN is missing (`linux.kernel.missing_capability`).
 
-        A nexthop that somebody of another protocol has put in the place of ours is
-        neither replaced (EEXIST) nor deleted (ENOENT). Deleting a nexthop deletes its
-        routes, without a notice of it.
+        A nexthop object of another protocol is neither replaced (EEXIST) nor deleted (ENOENT).
+        Deleting a nexthop object deletes its routes, without a notification.
         """
         ...
 
     async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
-        """The routes in our table that are not ours, those whose prefix *within* accepts."""
+        """The routes in our table that are not ours and whose prefix *within* accepts."""
         ...
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
-        """What the main table sends through *device* by unicast routes that are not ours."""
+        """The prefixes of the main table's unicast routes through *device* that are not ours."""
         ...
 
     async def set_rules(self, present: bool) -> None:
-        """Sees to one rule for each family that leads to our table, or to none of ours.
+        """Make sure that one rule a family leads to our table, or that none of ours exists.
 
-        The main table needs none, and gets none.
+        The main table needs no rule and gets none.
         """
         ...
 
     async def events(self) -> KernelEvents:
-        """Waits until the kernel tells something, and gives all that it has told.
+        """Wait for notifications, and return all that have come. One task at a time.
 
-        For one task. Our own changes are left out. A link that goes down or away takes
-        its nexthops and routes along. An IPv4 address that goes takes the routes of the
-        main table that prefer it; other tables' and IPv6 routes stay, preferring what is
-        gone. Of all this only ``links`` tells.
+        Changes made by `apply` are left out. When a link goes down or away, the kernel removes
+        its nexthop objects and routes. When an IPv4 address goes, the kernel removes the main
+        table's routes that prefer it as their source; routes in other tables and IPv6 routes
+        stay. Only ``links`` tells of these.
         """
         ...

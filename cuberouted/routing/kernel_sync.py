@@ -1,8 +1,9 @@
-"""Keeps the kernel equal to what the RIB says. A shell: `fib` decides, the kernel does.
+"""Keeps the kernel's routes equal to the desired ones: `fib` computes the changes, the kernel
+makes them.
 
-Everything that changes the kernel goes through one lock, so that the mirror in `Fib` and
-the kernel move together. What waits for the lock can be cancelled; what has it is done to
-its end, for the kernel cuts no change in two (`port.KernelApi.apply`).
+All changes are made under one lock, so that the kernel and its mirror in `Fib` change together.
+A task that waits for the lock can be cancelled; once changes are being applied, they are applied
+to the end (`kernel_api.KernelApi.apply`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import errno
 import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import trio
 
@@ -23,174 +25,204 @@ from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.types import ChangeError, ForeignRoute, describe
 from cuberouted.util.lock import FastPathLock
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 log = logging.getLogger(__name__)
 
-CHUNK_PREFIXES = 2000
-"""Prefixes that are looked at without a pause: some ten milliseconds of work."""
+T = TypeVar("T")
+
+CHUNK_PREFIXES = 1000
+"""Prefixes that are compared before other tasks run: less than ten milliseconds of work."""
 
 MAX_LOGGED_CONFLICTS = 5
 """Conflicts that are logged one by one."""
 
 EXPECTED_ERRORS = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
-"""Refusals that `fib` understands: somebody else's route, or one that is gone already."""
+"""Errors that `Fib.acknowledge` handles: a foreign object in the way, or one already gone."""
 
 MAX_ROUNDS = 8
-"""How often a nexthop id in use sends us to the next one, within one change."""
+"""How often a nexthop id that another process uses makes us try the next one, in one change."""
 
 
 class KernelSync:
-    """One kernel, one `Fib`.
+    """Applies the changes of one `Fib` to one kernel.
 
-    ``target_of`` tells where a prefix should lead right now. ``on_stale`` is called when the
-    kernel turns out not to be as we believed: somebody should `rescan`.
+    *on_out_of_sync* is called when the kernel is not as mirrored; `rescan` is needed then.
     """
 
-    def __init__(
-        self,
-        kernel: KernelApi,
-        metric: int,
-        target_of: Callable[[Prefix], Target | None],
-        on_stale: Callable[[], None],
-    ) -> None:
+    def __init__(self, kernel: KernelApi, metric: int, on_out_of_sync: Callable[[], None]) -> None:
+        self.fib = Fib(metric)
         self._kernel = kernel
-        self._target_of = target_of
-        self._on_out_of_sync = on_stale
+        self._on_out_of_sync = on_out_of_sync
         self._lock = FastPathLock()
-        self._moved: dict[Prefix, None] = {}  # in order
+        self._foreign_lock = trio.Lock()
+        self._requested: dict[Prefix, Target | None] = {}  # in order
         self._reported: set[Prefix] = set()
         self._log_limit = LogRateLimit()
-        self.fib = Fib(metric)
 
-    async def sync(self, moved: Iterable[Prefix]) -> None:
-        """Make the kernel right for these prefixes. Returns when it is.
+    @property
+    def busy(self) -> bool:
+        """Whether requested changes are not in the kernel yet."""
+        return self._lock.locked() or bool(self._requested)
 
-        Other tasks have a turn only while it waits for one of them, or between the parts of
-        many changes. Where it is cancelled, the next call does what is left, or the next scan.
+    def request(self, targets: Mapping[Prefix, Target | None]) -> None:
+        """Set where these prefixes should lead; `sync` carries it into the kernel."""
+        self._requested.update(targets)
+
+    async def sync(self) -> None:
+        """Make the kernel right for all requested prefixes. Return when it is.
+
+        Yields only while another task holds the lock, and between the chunks of many changes.
+        If it is cancelled, the next call or the next scan makes up for it.
         """
-        self._moved.update(dict.fromkeys(moved))
-        if not any(map(self._concerns_us, self._moved)):  # clients of our own, mostly
-            self._moved.clear()
+        tracks = self.fib.tracks
+        if not any(target is not None or tracks(p) for p, target in self._requested.items()):
+            self._requested.clear()  # clients of this host: no route leads to them
             return
-        async with self._lock:  # also when nothing is left: somebody may be at ours
-            prefixes, self._moved = self._moved, {}
-            if prefixes:
-                await self._want(prefixes)
-                await self._try_to_put_right(prefixes)
+        async with self._lock:  # also if another task took our requests: it may still apply them
+            requested, self._requested = self._requested, {}
+            if requested:
+                for chunk in _chunks(tuple(requested.items())):
+                    self.fib.set_desired(chunk)
+                    if len(chunk) == CHUNK_PREFIXES:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                await self._try_to_update(tuple(requested))
 
     @asynccontextmanager
     async def withdraw_first(self, name: str) -> AsyncIterator[None]:
-        """No clients' route leads to neighbour *name* meanwhile; those that did go at once."""
+        """Remove all clients' routes to neighbour *name* at once, and keep them away meanwhile."""
         self.fib.nexthops.suppress(name)
         try:
             async with self._lock:
-                await self._try_to_put_right(())
+                await self._try_to_update(())
             yield
         finally:
             self.fib.nexthops.unsuppress(name)
 
     async def rescan(
         self,
-        paths: Mapping[tuple[str, int], ResolvedNexthop],
+        resolved: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
     ) -> None:
-        """Read all that is ours in the kernel, and make everything right."""
+        """Dump everything of ours in the kernel, and make it right.
+
+        Raises:
+          KernelError: the kernel could not be dumped or changed.
+        """
         async with self._lock:
-            await self._scan(paths, sources)
-            await self._want(self.fib.prefixes())
-            await self._put_right(self.fib.prefixes())
+            await self._dump(resolved, sources)
+            await self._update(tuple(self.fib.prefixes()))
 
     async def adopt(
         self,
-        paths: Mapping[tuple[str, int], ResolvedNexthop],
+        resolved: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
     ) -> Mapping[Target, Sequence[Prefix]]:
-        """Read all that is ours, and change nothing yet. Returns whose the routes are."""
+        """Dump everything of ours in the kernel without changing it. Return the routes by target.
+
+        Raises:
+          KernelError: the kernel could not be dumped.
+        """
         async with self._lock:
-            await self._scan(paths, sources)
+            await self._dump(resolved, sources)
         return self.fib.adopted()
 
     async def foreign_changed(
         self, added: Sequence[ForeignRoute], deleted: Sequence[ForeignRoute]
     ) -> None:
-        """Others have changed routes beside ours: retry where one stood in our way."""
-        self.fib.foreign_changed(added, deleted)
+        """Foreign routes have changed: install ours where one was in the way."""
+        async with self._foreign_lock:  # after a dump in progress, which may be older than this
+            self.fib.foreign_changed(added, deleted)
         self._report_conflicts()
-        await self.sync(route.prefix for route in deleted)
+        freed = tuple(route.prefix for route in deleted if self.fib.tracks(route.prefix))
+        if freed:
+            async with self._lock:
+                await self._try_to_update(freed)
 
     async def rescan_foreign(self, within: Callable[[Prefix], bool]) -> None:
-        """Learn anew which routes of others stand beside ours."""
-        found = await self._kernel.foreign_routes(within)
-        self.fib.forget_foreign()
-        self.fib.foreign_changed(found, ())
+        """Dump the foreign routes in our table whose prefix *within* accepts.
+
+        Raises:
+          KernelError: the kernel could not be dumped.
+        """
+        async with self._foreign_lock:
+            self.fib.set_foreign(await self._kernel.foreign_routes(within))
         self._report_conflicts()
 
-    async def _scan(
+    async def _dump(
         self,
-        paths: Mapping[tuple[str, int], ResolvedNexthop],
+        resolved: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
     ) -> None:
-        found = await self._kernel.dump()
-        strays = self.fib.resync(found, paths, sources, trio.current_time())
+        state = await self._kernel.dump()
+        strays = self.fib.resync(state, resolved, sources, trio.current_time())
         await self._kernel.apply(strays)
 
-    def _concerns_us(self, prefix: Prefix) -> bool:
-        return self.fib.tracks(prefix) or self._target_of(prefix) is not None
-
-    async def _want(self, prefixes: Iterable[Prefix]) -> None:
-        ordered = list(prefixes)
-        for start in range(0, len(ordered), CHUNK_PREFIXES):
-            if start:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            self.fib.set_desired(ordered[start : start + CHUNK_PREFIXES], self._target_of)
-
-    async def _try_to_put_right(self, prefixes: Iterable[Prefix]) -> None:
+    async def _try_to_update(self, prefixes: Sequence[Prefix]) -> None:
         try:
-            await self._put_right(prefixes)
+            await self._update(prefixes)
         except KernelError as error:
-            self._lose_track(error)
+            # which changes were made is unknown until the next scan
+            suppressed = self._log_limit.allow("kernel", trio.current_time())
+            if suppressed is not None:
+                note = suppressed_note(suppressed)
+                log.warning("kernel: %s; scanning again%s", error, note)
+            self._on_out_of_sync()
 
-    async def _put_right(self, prefixes: Iterable[Prefix]) -> None:
+    async def _update(self, prefixes: Sequence[Prefix]) -> None:
+        for chunk in _chunks(prefixes):
+            await self._update_chunk(chunk)
+            if len(chunk) == CHUNK_PREFIXES:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        unused = self.fib.unused_nexthops()
+        if unused:
+            errors = await self._kernel.apply(unused)
+            self.fib.acknowledge(unused, errors, trio.current_time())
+            self._log_errors(errors)
+        self._report_conflicts()
+        if self.fib.out_of_sync:
+            self._on_out_of_sync()
+
+    async def _update_chunk(self, prefixes: Iterable[Prefix]) -> None:
         for _ in range(MAX_ROUNDS):
             changes = self.fib.changes(prefixes)
             if not changes:
                 break
-            refusals = await self._kernel.apply(changes)
-            prefixes = self.fib.acknowledge(changes, refusals, trio.current_time())
-            self._report_refusals(refusals)
+            errors = await self._kernel.apply(changes)
+            prefixes = self.fib.acknowledge(changes, errors, trio.current_time())
+            self._log_errors(errors)
             if not prefixes:
                 break
-        self._report_conflicts()
-        if self.fib.stale:
-            self._on_out_of_sync()
 
-    def _lose_track(self, error: KernelError) -> None:
-        # what became of the changes is not known: the next scan tells, and makes it right
-        if self._log_limit.allow("kernel", trio.current_time()) is not None:
-            log.warning("kernel: %s; looking again", error)
-        self._on_out_of_sync()
-
-    def _report_refusals(self, refusals: Iterable[ChangeError]) -> None:
-        for number, group in itertools.groupby(refusals, key=lambda r: r.errno):
+    def _log_errors(self, errors: Iterable[ChangeError]) -> None:
+        for number, group in itertools.groupby(errors, key=lambda error: error.errno):
             first, *more = group
-            quiet = self._log_limit.allow(f"refused {number}", trio.current_time())
-            if number not in EXPECTED_ERRORS and quiet is not None:
+            if number in EXPECTED_ERRORS:
+                continue
+            suppressed = self._log_limit.allow(f"errno {number}", trio.current_time())
+            if suppressed is not None:
                 log.warning(
-                    "kernel: cannot %s %s%s: %s; trying again",
+                    "kernel: cannot %s %s%s: %s; trying again%s",
                     first.change.op.value,
                     describe(first.change.what),
                     f" and {len(more)} more" if more else "",
-                    first.why or os.strerror(number),
+                    first.message or os.strerror(number),
+                    suppressed_note(suppressed),
                 )
 
     def _report_conflicts(self) -> None:
         conflicts = self.fib.conflicts()
         new = conflicts.keys() - self._reported
         for prefix in sorted(new)[:MAX_LOGGED_CONFLICTS]:
-            log.warning("route %s: %s; that one is left alone", prefix, conflicts[prefix])
+            log.warning("route %s: %s; it is left alone", prefix, conflicts[prefix])
         if len(new) > MAX_LOGGED_CONFLICTS:
             log.warning("routes: %d more conflicts", len(new) - MAX_LOGGED_CONFLICTS)
         if self._reported and not conflicts:
-            log.info("routes: all conflicts are over")
+            log.info("routes: all conflicts have ended")
         self._reported = set(conflicts)
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """*items* in chunks of CHUNK_PREFIXES; one empty chunk if there are none."""
+    for start in range(0, max(len(items), 1), CHUNK_PREFIXES):
+        yield items[start : start + CHUNK_PREFIXES]

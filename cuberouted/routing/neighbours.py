@@ -1,7 +1,7 @@
-"""Where each peer is, as this host's links stand: pure.
+"""Resolves neighbours (peers, local OpenVPN processes) to nexthops on this host's links. Pure.
 
-A path is what a nexthop object holds. On a point-to-point link (tun, wireguard, gre) the
-device alone tells; elsewhere the peer's management address on that device does.
+On a point-to-point link (tun, WireGuard, GRE) the device alone is the nexthop; on other links
+the peer's management address on that device is.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cuberouted.model import Prefix
-from cuberouted.routing.types import Link
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
+from cuberouted.routing.types import FAMILIES, Link
 
 LINK_LOCAL = Prefix.parse("fe80::/10")
+MULTICAST6 = Prefix.parse("ff00::/8")
 
 DEFAULT_ROUTES = frozenset(map(Prefix.parse, ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0")))
-"""Never an allowed network by itself: a VPN client's `redirect-gateway` makes the halves."""
+"""Never allowed networks by themselves. ``redirect-gateway def1`` of an OpenVPN client installs
+the two halves."""
 
 
 class ResolvedNexthop(NamedTuple):
-    """How to reach a peer. ``family`` is the nexthop's own: IPv4 may go through IPv6."""
+    """What a nexthop object contains. An IPv4 route may use an IPv6 gateway, so ``family`` is
+    the nexthop's own.
+    """
 
     family: int
     device: int
@@ -30,7 +32,7 @@ class ResolvedNexthop(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """Somebody routes may lead to: a peer, or an OpenVPN process of this host.
+    """Where routes may lead: a peer, or an OpenVPN process of this host.
 
     ``address`` is the peer's management address, packed; None where the device suffices.
     """
@@ -43,23 +45,23 @@ class Neighbour(NamedTuple):
 def resolve(
     neighbours: Iterable[Neighbour], links: Mapping[str, Link]
 ) -> dict[tuple[str, int], ResolvedNexthop]:
-    """(neighbour's name, family of the routes) -> path, of those that can be reached now.
+    """(neighbour's name, family of the routes) -> nexthop, for those reachable now.
 
-    A neighbour on a broadcast link whose address is IPv4 has no path for IPv6 routes: the
-    kernel does not know IPv6 routes through IPv4 gateways.
+    A neighbour with an IPv4 address on a broadcast link has no nexthop for IPv6 routes: the
+    kernel has no IPv6 routes through IPv4 gateways.
     """
-    found: dict[tuple[str, int], ResolvedNexthop] = {}
+    resolved: dict[tuple[str, int], ResolvedNexthop] = {}
     for neighbour in neighbours:
         link = links.get(neighbour.device)
         if link is not None and link.running:
             for family in FAMILIES:
-                path = _path(neighbour.address, link, family)
-                if path is not None:
-                    found[neighbour.name, family] = path
-    return found
+                nexthop = _nexthop(neighbour.address, link, family)
+                if nexthop is not None:
+                    resolved[neighbour.name, family] = nexthop
+    return resolved
 
 
-def _path(address: bytes | None, link: Link, family: int) -> ResolvedNexthop | None:
+def _nexthop(address: bytes | None, link: Link, family: int) -> ResolvedNexthop | None:
     if link.point_to_point or address is None:
         return ResolvedNexthop(family, link.index, None)
     own = socket.AF_INET if len(address) == 4 else socket.AF_INET6
@@ -69,10 +71,10 @@ def _path(address: bytes | None, link: Link, family: int) -> ResolvedNexthop | N
 
 
 def preferred_sources(devices: Iterable[Link]) -> tuple[tuple[Prefix, bytes], ...]:
-    """(network, our address in it) for each data interface, link-local addresses left out.
+    """(network, our address in it) for each data interface, without link-local addresses.
 
-    The server's own traffic to remote clients leaves from such an address, so that it can
-    be answered.
+    This host's own traffic to remote clients leaves from such an address, because clients can
+    reply to it.
     """
     return tuple(
         (address.network, address.local)
@@ -83,7 +85,7 @@ def preferred_sources(devices: Iterable[Link]) -> tuple[tuple[Prefix, bytes], ..
 
 
 def connected_networks(link: Link, through: Iterable[Prefix]) -> tuple[Prefix, ...]:
-    """The client networks of a data interface: its own, and what is routed to it.
+    """The client networks of a data interface: its own, and *through*: what is routed to it.
 
     In topology net30 the client subnet is only a route.
     """
@@ -92,6 +94,6 @@ def connected_networks(link: Link, through: Iterable[Prefix]) -> tuple[Prefix, .
         sorted(
             network
             for network in networks - DEFAULT_ROUTES
-            if not LINK_LOCAL.contains(network) and not Prefix.parse("ff00::/8").contains(network)
+            if not LINK_LOCAL.contains(network) and not MULTICAST6.contains(network)
         )
     )

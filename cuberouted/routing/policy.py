@@ -1,7 +1,8 @@
-"""Which prefixes are believed, whoever claims them.
+"""The import policy: which prefixes the RIB accepts, from whichever source. Pure.
 
-A pure filter in front of the RIB. It may change while claims stand (the data interface
-comes up after a peer has spoken), so the RIB keeps what it refuses and asks again.
+The policy depends on this host's links and may change while advertisements stand, for example
+when the data interface comes up after a peer has connected. So the RIB keeps what the policy
+refuses, and evaluates it again under a new policy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 
 from cuberouted.model import Prefix
 
-NEVER = tuple(
+NOT_UNICAST = tuple(
     map(
         Prefix.parse,
         # this host, loopback, link-local, multicast and reserved: RFC 6890, RFC 4291 section 2.4
@@ -32,70 +33,70 @@ NEVER = tuple(
 
 @attrs.frozen
 class Policy:
-    """What may be advertised and accepted (design: section 5, "Accepted").
+    """What may be advertised and accepted.
 
-    ``allowed``: only prefixes inside these. ``ours``: this host's own addresses, packed.
-    ``management``: the peers' management addresses, packed. ``servers``: data addresses
-    that the configuration gives to one peer, which nobody else may claim; the value is
-    that peer.
+    ``allowed``: only prefixes inside these networks. ``own_addresses``: this host's addresses,
+    packed. ``management``: the peers' management addresses, packed. ``servers``: data addresses
+    that the configuration assigns to a peer (the value); no other peer may advertise them.
     """
 
     allowed: tuple[Prefix, ...] = ()
-    ours: frozenset[bytes] = frozenset()
+    own_addresses: frozenset[bytes] = frozenset()
     management: frozenset[bytes] = frozenset()
     servers: Mapping[Prefix, str] = attrs.field(factory=dict)
 
-    _inside: tuple[_Inside, ...] = attrs.field(init=False, repr=False, eq=False)
+    _networks: tuple[_AllowedNetwork, ...] = attrs.field(init=False, repr=False, eq=False)
 
-    @_inside.default
-    def _prepare(self) -> tuple[_Inside, ...]:
-        return tuple(map(_Inside.of, self.allowed))
+    @_networks.default
+    def _prepare(self) -> tuple[_AllowedNetwork, ...]:
+        return tuple(map(_AllowedNetwork.of, self.allowed))
 
-    def refusal(self, prefix: Prefix, claimant: str) -> str | None:
-        """Why *prefix* is not believed of the peer *claimant*; None: it is.
+    def refusal(self, prefix: Prefix, peer: str) -> str | None:
+        """Why *prefix* is not accepted from *peer*, or None if it is.
 
-        Our own sessions pass an empty *claimant*.
+        *peer* is empty for the sessions of this host's own OpenVPN processes.
         """
         address, length = prefix
         size, number = len(address), int.from_bytes(address)
-        for bytes_, shortest, shift, bits, never in self._inside:
+        for bytes_, shortest, shift, bits, excluded in self._networks:
             if size == bytes_ and length >= shortest and number >> shift == bits:
-                if never and any(one.contains(prefix) for one in never):
+                if excluded and any(one.contains(prefix) for one in excluded):
                     return "not a unicast address"
                 break
         else:
             return "outside allowed_networks"
         if not length:
             return "a default route"
-        if claimant and _covers(prefix, self.ours):
+        if peer and _covers(prefix, self.own_addresses):
             return "an address of this host"
         if _covers(prefix, self.management):
             return "a peer's management address"
-        owner = self.servers.get(prefix, claimant)
-        if owner != claimant:
+        owner = self.servers.get(prefix, peer)
+        if owner != peer:
             return f"the data address of peer {owner}"
         return None
 
 
-class _Inside(NamedTuple):
-    """An allowed network, ready to be compared with: 20,000 prefixes at once want that.
+class _AllowedNetwork(NamedTuple):
+    """An allowed network, prepared for fast comparison with many prefixes.
 
-    A prefix is inside if it has as many ``bytes`` and at least this length, and its
-    address is ``bits`` after a right shift. ``never``: what of NEVER lies in the network
-    or around it, which is almost always nothing.
+    A prefix is inside if its address has as many ``bytes``, its length is at least ``length``,
+    and its address shifted right by ``shift`` equals ``bits``. ``excluded``: the networks of
+    NOT_UNICAST that overlap this one, usually none.
     """
 
     bytes: int
     length: int
     shift: int
     bits: int
-    never: tuple[Prefix, ...]
+    excluded: tuple[Prefix, ...]
 
     @classmethod
-    def of(cls, network: Prefix) -> _Inside:
+    def of(cls, network: Prefix) -> _AllowedNetwork:
         size, shift = len(network.address), 8 * len(network.address) - network.length
-        never = tuple(n for n in NEVER if n.contains(network) or network.contains(n))
-        return cls(size, network.length, shift, int.from_bytes(network.address) >> shift, never)
+        excluded = tuple(n for n in NOT_UNICAST if n.contains(network) or network.contains(n))
+        bits = int.from_bytes(network.address) >> shift
+        return cls(size, network.length, shift, bits, excluded)
 
 
 def _covers(prefix: Prefix, addresses: frozenset[bytes]) -> bool:

@@ -1,8 +1,9 @@
-"""The routing information base: who claims which prefix, and which claim is best.
+"""The routing information base: the routes of every source, and the best one of each prefix.
 
-Pure: claims go in, and what changed comes out. It knows neither where a peer is nor what
-the kernel holds. It keeps what each source has said, also what the policy refuses, so
-that a new policy can be applied to claims that already stand.
+Pure: advertisements of peers and of local sessions go in by `Rib.update`, and a `RibChange` comes
+out. The RIB knows neither how a peer is reached nor what the kernel holds. It keeps everything
+that a source advertises, also what the policy refuses, so that a new policy can be applied to
+advertisements that already stand.
 """
 
 from __future__ import annotations
@@ -13,38 +14,34 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import (
-    MAX_VERSION,
-    Advertisement,
-    Kind,
-    LocalRoute,
-    Prefix,
-    SessionId,
-    SupersededSession,
-)
+from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.routing.policy import Policy
 
 ADOPTED_VERSION = 0
-"""Nobody says 0 on the wire: any real claim beats what was only found in the kernel."""
+"""The version of routes that were found in the kernel at the start, or are configured. It is
+never sent, so every advertisement is better."""
+
+MAX_REMEMBERED_VERSIONS = 4 * 65536
+"""Prefixes whose highest version is remembered after all their routes are gone; oldest go first."""
 
 
 class Origin(enum.StrEnum):
-    """How we know."""
+    """Where a route comes from."""
 
-    LOCAL = "local"  # a session of an OpenVPN process of ours
-    PEER = "peer"  # a peer has told us, or its route was found in the kernel at our start
+    LOCAL = "local"  # a session of an OpenVPN process on this host, or our own data address
+    PEER = "peer"  # a peer's advertisement, or a route to it that was in the kernel at our start
     CONFIGURED = "configured"  # a peer's data_ip in our configuration
 
 
 class Source(NamedTuple):
-    """Where a claim comes from. ``name`` is the OpenVPN process or the peer."""
+    """The OpenVPN process or peer that a route comes from. ``name`` is its configured name."""
 
     origin: Origin
     name: str
 
 
 class RibRoute(NamedTuple):
-    """An advertisement and whose it is. ``node`` is the name that the claimant announces."""
+    """A route in the RIB (BGP: a path). ``node`` is the name that the advertising node has."""
 
     source: Source
     node: str
@@ -56,295 +53,226 @@ class RibRoute(NamedTuple):
         return self.source.origin is Origin.LOCAL
 
 
-def precedence(claim: RibRoute) -> tuple[int, str, str, str]:
-    """Sorts the claims on one prefix, best first.
-
-    The highest version wins; on a tie the lexicographically lower node name, so that all
-    nodes agree without asking. What follows decides only between sources on one node.
-
-    Source: RFC 7432 section 15 (MAC mobility), applied to client addresses.
-    """
-    return (
-        -claim.advertisement.version,
-        claim.node,
-        claim.source.origin.value,
-        claim.source.name,
-    )
-
-
-def is_client(claim: RibRoute) -> bool:
-    """Whether somebody has said that this is a client (an adopted route is nobody's word)."""
-    said = claim.advertisement
-    return said.kind is Kind.CLIENT and said.version != ADOPTED_VERSION
-
-
-def supersedes(best: RibRoute, ours: RibRoute) -> bool:
-    """Whether *best* proves that the client behind *ours* has connected elsewhere since.
-
-    Only a confirmed claim proves it: OpenVPN announces a client also when a script then
-    refuses it. A tie proves nothing, and where the names differ two servers have given one
-    address to two clients: nobody is dropped for that.
-    """
-    newer, older = best.advertisement, ours.advertisement
-    return (
-        newer.confirmed
-        and newer.version > older.version
-        and newer.kind is older.kind is Kind.CLIENT
-        and newer.name == older.name
-    )
-
-
-MAX_REMEMBERED_VERSIONS = 4 * 65536
-"""Prefixes whose highest version is remembered after every claim has gone; the oldest go first."""
-
-
-MAX_PREVIOUS_SESSIONS = 64
-"""Sessions that are remembered of those which had a prefix before an unconfirmed one; the
-oldest go first."""
-
-
 class RibChange(NamedTuple):
-    """What a change to the RIB has changed.
+    """What an update of the RIB has changed.
 
-    ``moved``: prefixes whose best claim is another one now, in the order in which that came
-    about. ``advertise`` and ``withdraw``: what the peers have to be told of our own claims.
-    ``refused``: what the policy did not believe, and why.
+    ``changed_prefixes``: prefixes whose best route is another one, in order of the changes.
+    ``advertise``, ``withdraw``: what has to be sent to the peers. ``refused``: routes that the
+    policy did not accept, and why. ``superseded``: the OpenVPN processes whose superseded
+    sessions (`Rib.superseded`) are others.
     """
 
     changed_prefixes: dict[Prefix, None]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
     refused: list[tuple[RibRoute, str]]
+    superseded: set[str]
 
     @classmethod
-    def nothing(cls) -> RibChange:
-        """An outcome to be filled."""
-        return cls({}, [], [], [])
+    def empty(cls) -> RibChange:
+        """A change to which others can be added."""
+        return cls({}, [], [], [], set())
 
-    def merged(self, later: RibChange) -> RibChange:
-        """This, to which *later* has been added: a copy for each of many would be quadratic."""
+    def add(self, later: RibChange) -> None:
+        """Append *later*, in place: copies would make many small changes quadratic."""
         self.changed_prefixes.update(later.changed_prefixes)
         self.advertise.extend(later.advertise)
         self.withdraw.extend(later.withdraw)
         self.refused.extend(later.refused)
-        return self
+        self.superseded.update(later.superseded)
+
+
+def precedence(route: RibRoute) -> tuple[int, str, str, str]:
+    """The sort key of the routes to one prefix: the best route has the lowest.
+
+    The highest version wins; on a tie the lexicographically lower node name, so that all nodes
+    choose alike. What follows only decides between two sources on the same node.
+
+    Source: RFC 7432 section 15 (MAC mobility), applied to client addresses.
+    """
+    return (
+        -route.advertisement.version,
+        route.node,
+        route.source.origin.value,
+        route.source.name,
+    )
+
+
+def supersedes(best: RibRoute, local: RibRoute) -> bool:
+    """Whether *best* proves that the client of the session behind *local* has moved to it.
+
+    Equal versions prove nothing.
+    """
+    newer, older = best.advertisement, local.advertisement
+    return (
+        # OpenVPN announces also a client that a script then refuses; only a listing confirms it
+        newer.confirmed
+        and newer.version > older.version
+        and newer.kind is older.kind is Kind.CLIENT
+        # two common names on one address: overlapping address pools, and both sessions are alive
+        and newer.name == older.name
+    )
 
 
 @attrs.define
 class Rib:
-    """Every claim that anybody makes. ``node`` is our own name."""
+    """The routes of all sources."""
 
-    node: str
-    policy: Policy
-    _said: dict[Source, dict[Prefix, RibRoute]] = attrs.field(factory=dict, init=False)
-    _claims: dict[Prefix, tuple[RibRoute, ...]] = attrs.field(factory=dict, init=False)
-    _local: dict[str, dict[Prefix, LocalRoute]] = attrs.field(factory=dict, init=False)
+    policy: Policy = attrs.field(factory=Policy)
+    _adj_rib_in: dict[Source, dict[Prefix, RibRoute]] = attrs.field(factory=dict, init=False)
+    _accepted: dict[Prefix, tuple[RibRoute, ...]] = attrs.field(factory=dict, init=False)
+    _several: set[Prefix] = attrs.field(factory=set, init=False)
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
-    _superseded: dict[str, dict[Prefix, SupersededSession]] = attrs.field(factory=dict, init=False)
-    _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
-    _displaced: dict[tuple[str, Prefix], dict[SessionId, int]] = attrs.field(
+    _superseded: dict[str, dict[Prefix, tuple[RibRoute, RibRoute]]] = attrs.field(
         factory=dict, init=False
     )
+    _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
 
-    # -- what is known --
+    # -- queries --
 
     def best(self, prefix: Prefix) -> RibRoute | None:
-        """The claim to believe."""
-        claims = self._claims.get(prefix)
-        return claims[0] if claims else None
+        """The best route to *prefix*."""
+        routes = self._accepted.get(prefix)
+        return routes[0] if routes else None
 
     def best_routes(self) -> Iterator[tuple[Prefix, RibRoute]]:
-        """Every prefix with the claim to believe."""
-        return ((prefix, claims[0]) for prefix, claims in self._claims.items())
+        """Every prefix with its best route."""
+        return ((prefix, routes[0]) for prefix, routes in self._accepted.items())
 
     def adj_rib_in(self, source: Source) -> Mapping[Prefix, RibRoute]:
-        """All that *source* claims, also what the policy refuses."""
-        return self._said.get(source, {})
+        """All routes of *source*, also those that the policy refuses."""
+        return self._adj_rib_in.get(source, {})
 
     def sources(self, origin: Origin) -> list[Source]:
-        """Who has ever claimed anything, of this *origin*."""
-        return [source for source in self._said if source.origin is origin]
+        """The sources of this *origin* that have ever advertised anything."""
+        return [source for source in self._adj_rib_in if source.origin is origin]
 
-    def superseded(self, instance: str) -> frozenset[SupersededSession]:
-        """Sessions of our OpenVPN process *instance* whose client has connected elsewhere."""
-        return frozenset(self._superseded.get(instance, {}).values())
+    def highest_version(self, prefix: Prefix) -> int:
+        """The highest version that was ever accepted for *prefix*, or 0."""
+        return self._highest.get(prefix, 0)
+
+    def superseded(self, instance: str) -> Mapping[Prefix, tuple[RibRoute, RibRoute]]:
+        """Prefixes of superseded sessions of OpenVPN process *instance*: local and best route."""
+        return self._superseded.get(instance, {})
 
     def address_conflicts(self) -> Iterator[tuple[RibRoute, RibRoute]]:
-        """The best claim and another, of different common names: overlapping pools."""
-        for claims in self._claims.values():
-            if len(claims) > 1:
-                clients = [claim for claim in claims if is_client(claim)]
-                yield from (
-                    (clients[0], other)
-                    for other in clients[1:]
-                    if other.advertisement.name != clients[0].advertisement.name
-                )
+        """The best and another route of different common names: overlapping address pools."""
+        for prefix in self._several:
+            clients = [
+                route
+                for route in self._accepted[prefix]
+                if route.advertisement.kind is Kind.CLIENT
+                and route.advertisement.version != ADOPTED_VERSION
+            ]
+            for other in clients[1:]:
+                if other.advertisement.name != clients[0].advertisement.name:
+                    yield clients[0], other
 
-    # -- what is told --
+    # -- updates --
 
-    def update_peer(
+    def update(
         self,
         source: Source,
         node: str,
         advertise: Iterable[Advertisement],
         withdraw: Iterable[Prefix] = (),
     ) -> RibChange:
-        """*source* claims these prefixes, and those no longer."""
-        outcome = RibChange.nothing()
-        said = self._said.setdefault(source, {})
+        """*source* withdraws and advertises; *node* is the name that it announces."""
+        change = RibChange.empty()
+        routes = self._adj_rib_in.setdefault(source, {})
         for prefix in withdraw:
-            self._drop(prefix, source, said, outcome)
+            if routes.pop(prefix, None) is not None:
+                self._replace(prefix, source, None, change)
         for advertisement in advertise:
-            prefix = advertisement.prefix
-            said[prefix] = claim = RibRoute(source, node, advertisement)
-            self._judge(prefix, source, claim, outcome)
-        return outcome
+            routes[advertisement.prefix] = route = RibRoute(source, node, advertisement)
+            self._import(route, change)
+        return change
 
     def adopt(self, source: Source, kind: Kind, prefixes: Iterable[Prefix]) -> RibChange:
-        """*prefixes* lead to *source* until somebody says better.
+        """Let *prefixes* lead to *source* until a better route is advertised.
 
-        For a peer's data address in our configuration, and for the routes that the kernel
-        still held when we started.
+        For routes that an earlier run has left in the kernel, and for configured addresses.
         """
-        return self.update_peer(
+        return self.update(
             source,
             source.name,
             (Advertisement(p, kind, b"", ADOPTED_VERSION, confirmed=False) for p in prefixes),
         )
 
-    def update_local(
-        self, instance: str, claims: Iterable[LocalRoute], withdrawn: Iterable[Prefix] = ()
-    ) -> RibChange:
-        """Our OpenVPN process *instance* has these sessions, and those no longer."""
-        source = Source(Origin.LOCAL, instance)
-        held = self._local.setdefault(instance, {})
-        said = self._said.setdefault(source, {})
-        self._superseded.setdefault(instance, {})
-        outcome = RibChange.nothing()
-        for prefix in withdrawn:
-            held.pop(prefix, None)
-            self._displaced.pop((instance, prefix), None)
-            self._drop(prefix, source, said, outcome)
-        for claim in claims:
-            prefix, kind, name = claim.prefix, claim.kind, claim.name
-            version = self._version(source, held.get(prefix), claim)
-            self._displace(source, held.get(prefix), claim)
-            held[prefix] = claim
-            advertisement = Advertisement(
-                prefix, kind, name, version, claim.confirmed, claim.session.since
-            )
-            said[prefix] = new = RibRoute(source, self.node, advertisement)
-            self._judge(prefix, source, new, outcome)
-        return outcome
+    def reevaluate(self, source: Source, prefixes: Iterable[Prefix]) -> RibChange:
+        """Apply the present policy to routes of *source* that were imported under another."""
+        change = RibChange.empty()
+        routes = self._adj_rib_in.get(source, {})
+        for prefix in prefixes:
+            if prefix in routes:
+                self._import(routes[prefix], change)
+        return change
 
-    def apply_policy(self, policy: Policy) -> RibChange:
-        """From now on *policy* says what is believed, also of what stands."""
-        self.policy = policy
-        outcome = RibChange.nothing()
-        for source, said in self._said.items():
-            for prefix, claim in said.items():
-                self._judge(prefix, source, claim, outcome)
-        return outcome
-
-    # -- how it is kept --
-
-    def _version(self, source: Source, known: LocalRoute | None, claim: LocalRoute) -> int:
-        """The version of a session of ours (design: section 5).
-
-        A session once known keeps its version. One that announces itself is newer than
-        anything heard, whatever the clocks say. One that is first found in a listing is
-        as old as it is: else a restarted daemon would let its dead session win.
-        """
-        if (
-            known is not None
-            and known.session == claim.session
-            and (known.announced or not claim.announced)
-        ):
-            return self._said[source][claim.prefix].advertisement.version
-        displaced = self._displaced.get((source.name, claim.prefix), {})
-        if claim.session in displaced:
-            return displaced[claim.session]
-        since = max(1, min(claim.session.since * 1_000_000, MAX_VERSION - 1))
-        if not claim.announced:
-            return since
-        return min(max(since, self._highest.get(claim.prefix, 0) + 1), MAX_VERSION - 1)
-
-    def _displace(self, source: Source, known: LocalRoute | None, claim: LocalRoute) -> None:
-        """Remember whom an unconfirmed *claim* displaces: if it is refused, that one is back."""
-        where = source.name, claim.prefix
-        if claim.confirmed:
-            self._displaced.pop(where, None)
-        elif known is not None and known.session != claim.session:
-            displaced = self._displaced.setdefault(where, {})
-            displaced[known.session] = self._said[source][claim.prefix].advertisement.version
-            if len(displaced) > MAX_PREVIOUS_SESSIONS:
-                del displaced[next(iter(displaced))]
-
-    def _drop(
-        self, prefix: Prefix, source: Source, said: dict[Prefix, RibRoute], outcome: RibChange
-    ) -> None:
-        if said.pop(prefix, None) is not None:
-            self._rank(prefix, source, None, outcome)
-
-    def _judge(self, prefix: Prefix, source: Source, claim: RibRoute, outcome: RibChange) -> None:
-        version = claim.advertisement.version
+    def _import(self, route: RibRoute, change: RibChange) -> None:
+        source, _, advertisement = route
+        prefix, version = advertisement.prefix, advertisement.version
         why = self.policy.refusal(prefix, "" if source.origin is Origin.LOCAL else source.name)
-        # what was adopted is the administrator's word, or was believed before our restart
+        # an adopted route was accepted before our restart; a configured one is the administrator's
         if why is None or version == ADOPTED_VERSION:
-            self._remember(prefix, version)
-            self._rank(prefix, source, claim, outcome)
+            self._remember_version(prefix, version)
+            self._replace(prefix, source, route, change)
         else:
-            outcome.refused.append((claim, why))
-            self._rank(prefix, source, None, outcome)
+            change.refused.append((route, why))
+            self._replace(prefix, source, None, change)
 
-    def _remember(self, prefix: Prefix, version: int) -> None:
+    def _remember_version(self, prefix: Prefix, version: int) -> None:
         if version <= self._highest.get(prefix, -1):
             return
         self._highest[prefix] = version
         if len(self._highest) > MAX_REMEMBERED_VERSIONS:
             del self._highest[next(iter(self._highest))]
 
-    def _rank(
-        self, prefix: Prefix, source: Source, claim: RibRoute | None, outcome: RibChange
+    def _replace(
+        self, prefix: Prefix, source: Source, route: RibRoute | None, change: RibChange
     ) -> None:
-        """Put *claim* in the place of what *source* claimed before, and tell what that changed."""
-        old = self._claims.get(prefix, ())
-        others = [c for c in old if c.source != source] if old else []
-        if claim is not None:
-            others.append(claim)
+        """Put *route* in place of the accepted route of *source*, and record what that changes."""
+        old = self._accepted.get(prefix, ())
+        others = [r for r in old if r.source != source] if old else []
+        if route is not None:
+            others.append(route)
         new = tuple(sorted(others, key=precedence) if len(others) > 1 else others)
         if new == old:
             return
         if new:
-            self._claims[prefix] = new
+            self._accepted[prefix] = new
         else:
-            del self._claims[prefix]
+            del self._accepted[prefix]
+        if len(new) > 1:
+            self._several.add(prefix)
+        elif len(old) > 1:
+            self._several.discard(prefix)
         if not old or not new or old[0] != new[0]:
-            outcome.changed_prefixes[prefix] = None
-        if source.origin is Origin.LOCAL or any(c.is_local for c in old):
-            self._advertise(prefix, new, outcome)
-            self._supersede(prefix, new)
+            change.changed_prefixes[prefix] = None
+        if source.origin is Origin.LOCAL or any(r.is_local for r in old):
+            self._advertise(prefix, new, change)
+            self._supersede(prefix, new, change)
 
-    def _advertise(self, prefix: Prefix, claims: tuple[RibRoute, ...], outcome: RibChange) -> None:
-        ours = next((c.advertisement for c in claims if c.is_local), None)
-        if ours == self._advertised.get(prefix):
+    def _advertise(self, prefix: Prefix, routes: tuple[RibRoute, ...], change: RibChange) -> None:
+        local = next((r.advertisement for r in routes if r.is_local), None)
+        if local == self._advertised.get(prefix):
             return
-        if ours is None:
+        if local is None:
             del self._advertised[prefix]
-            outcome.withdraw.append(prefix)
+            change.withdraw.append(prefix)
         else:
-            self._advertised[prefix] = ours
-            outcome.advertise.append(ours)
+            self._advertised[prefix] = local
+            change.advertise.append(local)
 
-    def _supersede(self, prefix: Prefix, claims: tuple[RibRoute, ...]) -> None:
-        for instance, held in self._local.items():
-            lost = self._superseded[instance]
-            lost.pop(prefix, None)
-            if len(claims) < 2:
-                continue
-            ours = next((c for c in claims if c.is_local and c.source.name == instance), None)
-            if ours is not None and supersedes(claims[0], ours):
-                session = held[prefix].session
-                lost[prefix] = SupersededSession(
-                    prefix, ours.advertisement.name, session, claims[0].node
-                )
+    def _supersede(self, prefix: Prefix, routes: tuple[RibRoute, ...], change: RibChange) -> None:
+        new = {
+            route.source.name: (route, routes[0])
+            for route in routes[1:]
+            if route.is_local and supersedes(routes[0], route)
+        }
+        for instance in {*self._superseded, *new}:
+            superseded = self._superseded.setdefault(instance, {})
+            if superseded.get(prefix) != new.get(instance):
+                change.superseded.add(instance)
+                superseded.pop(prefix, None)
+                if instance in new:
+                    superseded[prefix] = new[instance]

@@ -1,13 +1,14 @@
-"""What the kernel's side is made of: links, nexthops, routes, and changes to them.
+"""Values that describe the kernel's side: links, nexthop objects, routes, and changes to them.
 
-Plain values between the pure `fib` and the shell `kernel`. Addresses are packed bytes;
-devices are interface indexes, because a device that is made anew under the same name is
-another device.
+They pass between the pure `fib` and the kernel API. Addresses are packed bytes. Devices are
+interface indexes, because a device that is deleted and created again under the same name is
+another device to the kernel.
 """
 
 from __future__ import annotations
 
 import enum
+import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,12 +16,14 @@ import attrs
 
 from cuberouted.model import Prefix
 
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
 
 class Address(NamedTuple):
-    """An address of ours on a link.
+    """An address of this host on a link.
 
-    ``local`` is the address itself. ``network`` is what the kernel takes to be reached
-    through it: the subnet, or on a point-to-point link the other end.
+    ``local`` is the address itself. ``network`` is the prefix that the kernel reaches through
+    it: the subnet, or on a point-to-point link the address of the other end.
     """
 
     local: bytes
@@ -29,7 +32,7 @@ class Address(NamedTuple):
 
 @attrs.frozen
 class Link:
-    """A network interface. ``running``: administratively up, and has a carrier."""
+    """A network interface. ``running``: administratively up, and with a carrier."""
 
     index: int
     name: str
@@ -39,7 +42,7 @@ class Link:
 
 
 class Nexthop(NamedTuple):
-    """A nexthop object: where a peer is. ``gateway`` None: the device alone tells."""
+    """A nexthop object. ``gateway`` is packed; None: the device alone suffices."""
 
     id: int
     family: int
@@ -48,9 +51,9 @@ class Nexthop(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A route of ours in our table, with our metric, through nexthop object ``nexthop``.
+    """A route of ours: our table, metric and protocol, through nexthop object ``nexthop``.
 
-    ``source`` is the preferred source address (RTA_PREFSRC), or None.
+    ``source`` is the preferred source address (RTA_PREFSRC), packed, or None.
     """
 
     prefix: Prefix
@@ -59,7 +62,7 @@ class Route(NamedTuple):
 
 
 class StrayRoute(NamedTuple):
-    """A route that bears our protocol but not our form: other table, metric, or no nexthop."""
+    """A route with our protocol that we would not install: other table, metric, or no nexthop."""
 
     prefix: Prefix
     table: int
@@ -67,7 +70,7 @@ class StrayRoute(NamedTuple):
 
 
 class ForeignRoute(NamedTuple):
-    """A route that is not ours. ``device`` is None where the route names none (or several)."""
+    """A route that is not ours. ``device`` is None where the route has none, or several."""
 
     prefix: Prefix
     table: int
@@ -78,7 +81,7 @@ class ForeignRoute(NamedTuple):
 
 @attrs.frozen
 class KernelState:
-    """What one dump found of ours."""
+    """What one dump found of ours: nexthop objects by id, routes by prefix, stray routes."""
 
     nexthops: Mapping[int, Nexthop]
     routes: Mapping[Prefix, Route]
@@ -86,7 +89,7 @@ class KernelState:
 
 
 class Op(enum.StrEnum):
-    """What to do. ADD never replaces (NLM_F_EXCL); REPLACE is for nexthops alone."""
+    """A kind of change. ADD never replaces (NLM_F_EXCL); REPLACE is for nexthop objects alone."""
 
     ADD = "add"
     REPLACE = "replace"
@@ -94,27 +97,30 @@ class Op(enum.StrEnum):
 
 
 class Change(NamedTuple):
-    """One thing to do in the kernel."""
+    """One change to make in the kernel."""
 
     op: Op
     what: Nexthop | Route | StrayRoute
 
 
 class ChangeError(NamedTuple):
-    """A change that the kernel refused. ``why`` is the kernel's extended message, or empty."""
+    """A change that the kernel refused.
+
+    ``errno`` is the kernel's; ``message`` its extended acknowledgement, or empty.
+    """
 
     change: Change
     errno: int
-    why: str
+    message: str
 
 
 @attrs.frozen
 class KernelEvents:
-    """What the kernel has told since it was last asked, our own changes left out.
+    """What rtnetlink has notified since the last time, without the changes made by us.
 
-    ``links``: a link or an address changed. ``ours``: a route, nexthop or rule that bears
-    our protocol was changed by somebody else. ``lost``: notifications overflowed, and anything
-    may have changed. ``appeared``, ``vanished``: foreign routes, oldest first.
+    ``links``: a link or an address changed. ``ours``: another process changed a route,
+    nexthop object or rule that bears our protocol. ``lost``: notifications were lost, so
+    that anything may have changed. ``added``, ``deleted``: foreign routes, oldest first.
     """
 
     links: bool = False
@@ -125,5 +131,5 @@ class KernelEvents:
 
 
 def describe(what: Nexthop | Route | StrayRoute) -> str:
-    """What a change is about, for people."""
+    """The object of a change, for log lines."""
     return f"nexthop {what.id}" if isinstance(what, Nexthop) else f"route {what.prefix}"

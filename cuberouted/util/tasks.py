@@ -1,4 +1,4 @@
-"""A task that can be cancelled and waited for while its nursery goes on."""
+"""Tasks that can be cancelled while their nursery goes on, and signals between tasks."""
 
 from __future__ import annotations
 
@@ -27,3 +27,23 @@ class CancellableTask:
         """Cancel the task and wait until it has ended."""
         self.scope.cancel()
         await self.ended.wait()
+
+
+class Signal:
+    """Wakes one waiting task. Setting it while that task is busy makes its next wait return."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def set(self) -> None:
+        """Wake the task that waits, or will wait."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether `wait` would return at once."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the signal is set, and reset it."""
+        await self._event.wait()
+        self._event = trio.Event()

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from cuberouted.model import Prefix
-from cuberouted.routing.linux.netlink import messages
-from cuberouted.routing.linux.routemsg import (
+from cuberouted.routing.linux.netlink import (
     RTM_DELNEXTHOP,
     RTM_DELROUTE,
     RTM_NEWROUTE,
-    RouteWriter,
-    read_route,
+    messages,
 )
+from cuberouted.routing.linux.routemsg import RouteWriter, read_route
 from cuberouted.routing.types import StrayRoute
 from tests.bench.priority import hear_at_once
 from tests.lab.host import Host
@@ -119,9 +118,9 @@ class Ear:
         """The routes so far, oldest first."""
         for at, data in list(self._noted):
             for message in messages(data):
-                if message.kind in (ADDED, DELETED):
+                if message.type in (ADDED, DELETED):
                     row = read_route(message.body)
-                    yield Heard(at, message.kind, row.prefix, row.device)
+                    yield Heard(at, message.type, row.prefix, row.device)
 
     def _wait_for_the_kernel(self) -> None:
         # it tells of a nexthop object before it removes the routes of that, and holds the lock

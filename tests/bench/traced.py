@@ -96,7 +96,7 @@ def main(path: str) -> int:
     traced(Rib, "update_local", b"update_local", lambda args: len(args[2]))
     traced(Rib, "update_peer", b"update_peer", lambda _: 1)
     traced(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
-    traced_task(Node, "local_news", b"news", lambda args: len(args[1].claims))
+    traced_task(Node, "local_news", b"news", lambda args: len(args[1].routes))
     traced_task(Node, "peer_news", b"heard", lambda _: 1)
     traced_task(Kernel, "apply", b"apply", lambda args: len(args[1]))
     return run_daemon(load(Path(path)))

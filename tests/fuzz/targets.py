@@ -75,7 +75,7 @@ def listing(data: bytes) -> None:
 def wire(data: bytes) -> None:
     """What a peer says: messages, each with its length in front, through session and RIB."""
     session = PeerSession("b", None, "A", PeerLimits(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
-    rib = Rib("A", Policy((Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8"))))
+    rib = Rib(Policy((Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8"))))
     source = Source(Origin.PEER, "b")
     topics = itertools.cycle([b"u", b"u", b"s/" + b"0" * 16])
     for now, (topic, payload) in enumerate(zip(topics, _framed(data), strict=False)):
@@ -89,9 +89,9 @@ def wire(data: bytes) -> None:
         for received in actions.updates:
             match received:
                 case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
-                    rib.update_peer(source, node, advertise, withdraw)
+                    rib.update(source, node, advertise, withdraw)
                 case RoutesReplaced(node=node, advertisements=advertisements):
-                    rib.update_peer(source, node, advertisements, list(rib.adj_rib_in(source)))
+                    rib.update(source, node, advertisements, list(rib.adj_rib_in(source)))
         session.timer(now + 0.5)
         assert session.status().advertisements <= LIMIT
     report.clients(rib.best_routes())
@@ -127,7 +127,7 @@ def control(data: bytes) -> None:
 
 def kernel(data: bytes) -> None:
     """Netlink: answers to our questions, and notices."""
-    EventBuffer(254, 50, 201).take(data)
+    EventBuffer(254, 50, 201).receive(data)
     with contextlib.suppress(NetlinkError):
         for message in netlink.messages(data):
             for read in (
@@ -135,12 +135,12 @@ def kernel(data: bytes) -> None:
                 linkmsg.read_link,
                 linkmsg.read_address,
                 linkmsg.read_rule,
+                linkmsg.read_nexthop,
             ):
                 with contextlib.suppress(NetlinkError):
                     read(message)
-            for read_body in (routemsg.read_route, routemsg.read_nexthop):
-                with contextlib.suppress(NetlinkError):
-                    read_body(message.body)
+            with contextlib.suppress(NetlinkError):
+                routemsg.read_route(message.body)
 
 
 def configuration(data: bytes) -> None:

@@ -104,7 +104,7 @@ async def test_a_link_that_takes_twenty_thousand_routes_along_loses_no_notice(
 async def test_notices_that_overflow_are_told_as_lost(
     world: RealWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "NOTICES", 1)  # the kernel makes it its minimum, some 2 KB
+    monkeypatch.setattr(sockets, "EVENT_BUFFER", 1)  # the kernel makes it its minimum, some 2 KB
     async with opened(world, MAIN) as kernel:
         device = world.add_tunnel("tun0")
         await until(kernel, lambda n: n.lost or n.links)
@@ -159,12 +159,12 @@ async def test_a_gateway_needs_no_network_on_its_link(world: RealWorld) -> None:
 UNPRIVILEGED = """
 import errno, socket, trio
 from cuberouted.model import Prefix
-from cuberouted.routing.capability import missing_capability
-from cuberouted.routing.kernel import open_kernel
-from cuberouted.routing.values import Change, ForeignRoute, Nexthop, Route, Verb
+from cuberouted.routing.linux.kernel import missing_capability
+from cuberouted.routing.linux.kernel import open_kernel
+from cuberouted.routing.types import Change, ForeignRoute, Nexthop, Op, Route
 
 async def main():
-    route = Change(Verb.ADD, Route(Prefix.parse("10.9.0.1"), 1, None))
+    route = Change(Op.ADD, Route(Prefix.parse("10.9.0.1"), 1, None))
     async with open_kernel(254, 50, 201) as kernel:
         names = [link.name for link in await kernel.links()]
         refusals = await kernel.apply([route] * 1000)

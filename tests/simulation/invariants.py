@@ -108,8 +108,7 @@ class Guard:
 
     def _check_local(self, node: Node) -> None:
         """No route for a prefix whose best claim is local."""
-        router = node.server.daemon.node.kernel_sync
-        busy = router._lock._lock.locked() or router._moved
+        busy = node.server.daemon.node.kernel_sync.busy
         if not node.running or busy or not self.world.disturbances.holds(("kernel", node.name)):
             return
         rib = node.server.daemon.node.rib

@@ -121,7 +121,7 @@ def impatience() -> None:
     async def begin(self: Node, surroundings: Any, servers: Any, adopted: Any) -> None:
         await right(self, surroundings, servers, adopted)
         for target in adopted:
-            await self._forget(Source(Origin.PEER, target.name))
+            await self._withdraw_all(Source(Origin.PEER, target.name))
 
     right = _put(Node, "begin", begin)
 

@@ -1,30 +1,27 @@
-"""The kernel's routing over netlink: links, nexthop objects, routes, rules, and notices.
-
-A shell: the messages are made and read in `routemsg`, `linkmsg` and `gathering`. What is
-promised here is written in `port.KernelApi`.
-"""
+"""The kernel API over rtnetlink. What it promises is in `kernel_api.KernelApi`."""
 
 from __future__ import annotations
 
 import errno
 import itertools
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
-from cuberouted.model import Prefix
+from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux import linkmsg, routemsg
 from cuberouted.routing.linux.linkmsg import Rule
-from cuberouted.routing.linux.monitor import MAIN_TABLE, EventBuffer, foreign
-from cuberouted.routing.linux.netlink import NetlinkMessage
-from cuberouted.routing.linux.routemsg import RTM_NEWNEXTHOP, RTM_NEWROUTE, RTN_UNICAST, KernelRoute
+from cuberouted.routing.linux.monitor import EventBuffer, foreign_route
+from cuberouted.routing.linux.netlink import RTM_NEWNEXTHOP, RTM_NEWROUTE, NetlinkMessage
+from cuberouted.routing.linux.routemsg import RTN_UNICAST, KernelRoute
 from cuberouted.routing.linux.sockets import NetlinkMonitor, NetlinkSocket
 from cuberouted.routing.types import (
+    FAMILIES,
     Change,
     ChangeError,
     ForeignRoute,
@@ -37,65 +34,75 @@ from cuberouted.routing.types import (
     StrayRoute,
 )
 
-BATCH = 256
-"""Changes a send: more are hardly faster, and this many refusals fit any receive buffer."""
+BATCH_CHANGES = 256
+"""Changes a send. More are hardly faster, and the errors of so many fit the receive buffer."""
 
 RULE_PRIORITY = 5657
-"""Consulted before the main table, whose rule has priority 32766."""
+"""Before the rule of the main table, which has priority 32766."""
 
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_CAP_NET_ADMIN = 12  # linux/capability.h
 
-_EMPTY = frozenset({errno.ENOENT, errno.ENODEV})
-"""A dump's refusals that mean: there is no such table or device, so nothing is in it."""
+_NO_SUCH_OBJECT = frozenset({errno.ENOENT, errno.ENODEV})
+"""Errors of a dump whose table or device does not exist: it has no routes."""
 
 _NO_SUCH_FAMILY = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT})
-"""What a kernel that was started without IPv6 says of it."""
-
+"""Errors of a kernel that was started without IPv6."""
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def open_kernel(table: int, metric: int, protocol: int) -> AsyncIterator[Kernel]:
-    """The kernel of the network namespace that this thread is in.
+    """The kernel of this thread's network namespace.
 
-    It stays that one's if the thread moves on, since sockets belong to the namespace
-    that they were made in.
+    It stays that namespace's if the thread enters another one, because a socket belongs to the
+    namespace in which it was opened.
 
     Raises:
-      KernelError: no netlink socket can be had, or the kernel is older than Linux 5.3.
+      KernelError: no netlink socket can be opened, or the kernel is older than Linux 5.3.
     """
-    with ExitStack() as close:
-        yield Kernel(table, metric, protocol, close)
+    with ExitStack() as stack:
+        yield Kernel(table, metric, protocol, stack)
+
+
+def missing_capability(status: Path = Path("/proc/self/status")) -> str | None:
+    """The capability that this process lacks to change routes, or None.
+
+    *status* is the process's status file in /proc (proc(5)).
+    """
+    for line in status.read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key == "CapEff" and not int(value, 16) >> _CAP_NET_ADMIN & 1:
+            return "CAP_NET_ADMIN"
+    return None
 
 
 class Kernel:
-    """See `port.KernelApi`. To be had from `open_kernel`.
+    """Implements `kernel_api.KernelApi`; see there. Opened by `open_kernel`.
 
-    Changes and dumps have a socket each, so that reading a large table of somebody
-    else's does not hold up a change.
+    Changes and dumps use different sockets, so that a long dump does not delay a change.
     """
 
-    def __init__(self, table: int, metric: int, protocol: int, close: ExitStack) -> None:
+    def __init__(self, table: int, metric: int, protocol: int, stack: ExitStack) -> None:
         self._table, self._metric, self._protocol = table, metric, protocol
-        self._changes = close.enter_context(closing(NetlinkSocket()))
-        self._questions = close.enter_context(closing(NetlinkSocket()))
-        self._listener = close.enter_context(closing(NetlinkMonitor(self._changes.port, protocol)))
-        self._asking = trio.Lock()
+        self._changes = stack.enter_context(closing(NetlinkSocket()))
+        self._dumps = stack.enter_context(closing(NetlinkSocket()))
+        self._monitor = stack.enter_context(closing(NetlinkMonitor(self._changes.port, protocol)))
+        self._dump_lock = trio.Lock()
         self._packers = _packers(table, metric, protocol)
 
     async def links(self) -> tuple[Link, ...]:
         """See `KernelApi.links`."""
-        async with self._asking:
-            links = await self._questions.dump(linkmsg.dump_links, linkmsg.read_link)
-            addresses = await self._questions.dump(linkmsg.dump_addresses, linkmsg.read_address)
-        return linkmsg.merged(links, addresses)
+        async with self._dump_lock:
+            links = await self._dumps.dump(linkmsg.dump_links, linkmsg.read_link)
+            addresses = await self._dumps.dump(linkmsg.dump_addresses, linkmsg.read_address)
+        return linkmsg.join(links, addresses)
 
     async def dump(self) -> KernelState:
         """See `KernelApi.dump`."""
-        async with self._asking:
-            nexthops = await self._questions.dump(routemsg.dump_nexthops, self._read_nexthop)
-            routes = await self._routes(self._ours, protocol=self._protocol)
+        async with self._dump_lock:
+            nexthops = await self._dumps.dump(linkmsg.dump_nexthops, self._read_nexthop)
+            routes = await self._dump_routes(self._own_route, protocol=self._protocol)
         return KernelState(
             {nexthop.id: nexthop for nexthop in nexthops},
             {route.prefix: route for route in routes if isinstance(route, Route)},
@@ -103,39 +110,41 @@ class Kernel:
         )
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
-        """See `KernelApi.apply`. Other tasks have their turn between batches."""
-        refused: list[ChangeError] = []
+        """See `KernelApi.apply`. Other tasks run between batches."""
+        errors: list[ChangeError] = []
         for number, batch in enumerate(_batches(changes)):
             if number:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            refused += self._guard(batch[0]) or self._make(batch)
-        return tuple(refused)
+            errors += self._check_owner(batch[0]) or self._apply_batch(batch)
+        return tuple(errors)
 
     async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
         """See `KernelApi.foreign_routes`."""
 
-        def read(row: KernelRoute) -> ForeignRoute | None:
-            return foreign(row) if not row.cloned and within(row.prefix) else None
+        def read(route: KernelRoute) -> ForeignRoute | None:
+            return foreign_route(route) if not route.cloned and within(route.prefix) else None
 
-        async with self._asking:
-            return tuple(await self._routes(read, but=self._protocol, table=self._table))
+        async with self._dump_lock:
+            routes = await self._dump_routes(read, exclude=self._protocol, table=self._table)
+        return tuple(routes)
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
         """See `KernelApi.routes_through`."""
-        only = {"table": MAIN_TABLE, "device": device, "kind": RTN_UNICAST}
-        async with self._asking:
-            prefixes = await self._routes(lambda row: row.prefix, but=self._protocol, **only)
+        filters = {"table": MAIN_TABLE, "device": device, "type_": RTN_UNICAST}
+        async with self._dump_lock:
+            prefixes = await self._dump_routes(
+                lambda route: route.prefix, exclude=self._protocol, **filters
+            )
         return tuple(dict.fromkeys(prefixes))
 
     async def set_rules(self, present: bool) -> None:
         """See `KernelApi.set_rules`."""
         wanted = present and self._table != MAIN_TABLE
-        async with self._asking:
+        async with self._dump_lock:
             for family in FAMILIES:
+                request = partial(linkmsg.dump_rules, family=family)
                 try:
-                    ours = await self._questions.dump(
-                        partial(linkmsg.dump_rules, family=family), self._read_rule
-                    )
+                    ours = await self._dumps.dump(request, self._read_rule)
                 except KernelError as error:
                     if error.errno not in _NO_SUCH_FAMILY:
                         raise
@@ -146,63 +155,65 @@ class Kernel:
     async def events(self) -> KernelEvents:
         """See `KernelApi.events`."""
         while True:
-            gathering = EventBuffer(self._table, self._metric, self._protocol)
-            await self._listener.gather(gathering)
-            notices = gathering.events()
-            if notices is not None:
-                return notices
+            buffer = EventBuffer(self._table, self._metric, self._protocol)
+            await self._monitor.collect(buffer)
+            events = buffer.events()
+            if events is not None:
+                return events
 
-    async def _routes(
-        self, read: Callable[[KernelRoute], T | None], *, but: int = 0, **only: int
+    async def _dump_routes(
+        self, read: Callable[[KernelRoute], T | None], *, exclude: int = 0, **filters: int
     ) -> list[T]:
-        """What *read* makes of the routes, but of those that bear protocol *but*."""
+        """What *read* returns for the routes, without None and those with protocol *exclude*."""
         found: list[T] = []
         for family in FAMILIES:
-            request = partial(routemsg.dump_routes, family=family, **only)
-            reader = partial(_read_route, family, but, read)
+            request = partial(routemsg.dump_routes, family=family, **filters)
+            reader = partial(_read_route, family, exclude, read)
             try:
-                found += await self._questions.dump(request, reader)
+                found += await self._dumps.dump(request, reader)
             except KernelError as error:
-                if error.errno not in _EMPTY | _NO_SUCH_FAMILY:
+                if error.errno not in _NO_SUCH_OBJECT | _NO_SUCH_FAMILY:
                     raise
         return found
 
-    def _make(self, batch: Sequence[Change]) -> list[ChangeError]:
+    def _apply_batch(self, batch: Sequence[Change]) -> list[ChangeError]:
         seqs = self._changes.next_seqs(len(batch))
         packers = self._packers
         requests = [
-            packers[c.op, type(c.what)](s, c.what) for s, c in zip(seqs, batch, strict=True)
+            packers[c.op, type(c.what)](seq, c.what) for seq, c in zip(seqs, batch, strict=True)
         ]
         return [
-            ChangeError(batch[verdict.seq - seqs.start], verdict.errno, verdict.why)
-            for verdict in self._changes.change(requests, seqs)
+            ChangeError(batch[ack.seq - seqs.start], ack.errno, ack.message)
+            for ack in self._changes.change(requests, seqs)
         ]
 
-    def _guard(self, change: Change) -> list[ChangeError]:
-        # the kernel replaces and deletes a nexthop whoever owns it, so look who does
-        if not _is_guarded(change) or not isinstance(change.what, Nexthop):
+    def _check_owner(self, change: Change) -> list[ChangeError]:
+        """An error if *change* would replace or delete a nexthop object that is not ours."""
+        # the kernel would do it, because it compares only ids
+        if not _needs_owner_check(change) or not isinstance(change.what, Nexthop):
             return []
-        answer = self._changes.ask(partial(routemsg.get_nexthop, id_=change.what.id))
-        if answer.kind != RTM_NEWNEXTHOP or self._read_nexthop(answer):
+        answer = self._changes.ask(partial(linkmsg.get_nexthop, id_=change.what.id))
+        if answer.type != RTM_NEWNEXTHOP or self._read_nexthop(answer):
             return []
         code = errno.ENOENT if change.op is Op.DELETE else errno.EEXIST
-        return [ChangeError(change, code, "the nexthop of this id is somebody else's")]
+        return [ChangeError(change, code, "another process owns the nexthop object with this id")]
 
     def _change_rules(self, ours: list[Rule], wanted: list[Rule]) -> None:
         seqs = self._changes.next_seqs(len(ours) + len(wanted))
         add = [partial(linkmsg.add_rule, rule=rule) for rule in wanted if rule not in ours]
         delete = [partial(linkmsg.delete_rule, rule=rule) for rule in ours if rule not in wanted]
-        requests = [make(seq) for seq, make in zip(seqs, [*add, *delete], strict=False)]
-        for refusal in self._changes.change(requests, seqs) if requests else ():
-            raise KernelError(f"the kernel refused a rule: {refusal.said}", refusal.errno)
+        requests = [pack(seq) for seq, pack in zip(seqs, [*add, *delete], strict=False)]
+        errors = self._changes.change(requests, seqs) if requests else []
+        if errors:
+            raise KernelError(f"the kernel refused a rule: {errors[0].reason}", errors[0].errno)
 
-    def _ours(self, row: KernelRoute) -> Route | StrayRoute:
-        if row.nexthop and (row.table, row.metric) == (self._table, self._metric):
-            return Route(row.prefix, row.nexthop, row.source)
-        return StrayRoute(row.prefix, row.table, row.metric)
+    def _own_route(self, route: KernelRoute) -> Route | StrayRoute:
+        if route.nexthop and (route.table, route.metric) == (self._table, self._metric):
+            return Route(route.prefix, route.nexthop, route.source)
+        return StrayRoute(route.prefix, route.table, route.metric)
 
     def _read_nexthop(self, message: NetlinkMessage) -> Nexthop | None:
-        nexthop, protocol = routemsg.read_nexthop(message.body)
+        nexthop, protocol = linkmsg.read_nexthop(message)
         return nexthop if protocol == self._protocol else None
 
     def _read_rule(self, message: NetlinkMessage) -> Rule | None:
@@ -213,39 +224,39 @@ class Kernel:
 def _packers(
     table: int, metric: int, protocol: int
 ) -> Mapping[tuple[Op, type], Callable[[int, Any], bytes]]:
-    """What packs each kind of change; a kind that is missing here is no change at all."""
+    """What packs each kind of change. A combination that is missing here is a bug of ours."""
     routes = routemsg.RouteWriter(table, metric, protocol)
-    put = partial(routemsg.write_nexthop, protocol=protocol)
+    write_nexthop = partial(linkmsg.write_nexthop, protocol=protocol)
     return {
         (Op.ADD, Route): routes.add,
         (Op.DELETE, Route): routes.delete,
         (Op.DELETE, StrayRoute): routes.delete_stray,
-        (Op.ADD, Nexthop): partial(put, replace=False),
-        (Op.REPLACE, Nexthop): partial(put, replace=True),
-        (Op.DELETE, Nexthop): routemsg.delete_nexthop,
+        (Op.ADD, Nexthop): partial(write_nexthop, replace=False),
+        (Op.REPLACE, Nexthop): partial(write_nexthop, replace=True),
+        (Op.DELETE, Nexthop): linkmsg.delete_nexthop,
     }
 
 
 def _batches(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """The changes in order, at most BATCH at once; a guarded one comes alone."""
-    for guarded, same in itertools.groupby(changes, _is_guarded):
-        run = list(same)
-        size = 1 if guarded else BATCH
+    """The changes in order, at most BATCH_CHANGES at once; those to check come alone."""
+    for alone, group in itertools.groupby(changes, _needs_owner_check):
+        run = list(group)
+        size = 1 if alone else BATCH_CHANGES
         for start in range(0, len(run), size):
             yield run[start : start + size]
 
 
-def _is_guarded(change: Change) -> bool:
+def _needs_owner_check(change: Change) -> bool:
     return change.op is not Op.ADD and isinstance(change.what, Nexthop)
 
 
 def _read_route(
-    family: int, but: int, read: Callable[[KernelRoute], T | None], message: NetlinkMessage
+    family: int, exclude: int, read: Callable[[KernelRoute], T | None], message: NetlinkMessage
 ) -> T | None:
-    # a kernel without IPv6 answers a question about it with what it has
-    if message.kind != RTM_NEWROUTE or message.body[0] != family:
+    # a kernel without IPv6 answers a request for IPv6 routes with its IPv4 routes
+    if message.type != RTM_NEWROUTE or message.body[0] != family:
         return None
-    # the kernel cannot leave our own out, and 20,000 of them take 100 ms to read
-    if but and routemsg.protocol_of(message.body) == but:
+    # the kernel has no filter that leaves our routes out, and reading 20,000 takes 100 ms
+    if exclude and routemsg.protocol_of(message.body) == exclude:
         return None
     return read(routemsg.read_route(message.body))

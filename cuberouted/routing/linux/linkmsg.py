@@ -1,53 +1,86 @@
-"""Links, addresses and rules as netlink messages.
+"""Links, addresses, rules and nexthop objects as netlink messages, by pyroute2's classes.
 
-Written by hand, as `routemsg` is: to import pyroute2's classes for these few messages took
-a third of the daemon's start. Its tests hold them against pyroute2's. Source: the kernel's
-linux/if_link.h, if_addr.h and fib_rules.h.
+Each function encodes or decodes one message. Bytes and values only: `sockets` sends and receives,
+and our own framing splits what one receive returns. Source: the kernel's linux/if_link.h,
+if_addr.h, fib_rules.h and nexthop.h.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from pyroute2.netlink import nlmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.exceptions import NetlinkDecodeError  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.fibmsg import fibmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]
 
 from cuberouted.model import Prefix
 from cuberouted.routing.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     NLM_F_REQUEST,
+    RTM_DELNEXTHOP,
+    RTM_DELRULE,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEXTHOP,
+    RTM_GETRULE,
+    RTM_NEWNEXTHOP,
+    RTM_NEWRULE,
     NetlinkError,
     NetlinkMessage,
-    attributes,
     frame,
-    number,
-    number_attribute,
 )
-from cuberouted.routing.types import Address, Link
-
-RTM_GETLINK, RTM_GETADDR = 18, 22
-RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
-
-IFLA_IFNAME, IFLA_EXT_MASK = 3, 29
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
-FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 6, 15, 21
+from cuberouted.routing.types import Address, Link, Nexthop
 
 _IFF_UP, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x10, 0x10000
 _IFA_F_OPTIMISTIC, _IFA_F_TENTATIVE = 0x04, 0x40
-_SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS
+_RTEXT_FILTER_SKIP_STATS = 8
 _FR_ACT_TO_TBL = 1
+_RTNH_F_ONLINK = 4
 
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, length, flags, scope, index
-_RULE = struct.Struct("=BBBBBBBBI")  # fib_rule_hdr: family, ..., table, ..., action, flags
-_SMALL_ATTRIBUTE = struct.Struct("=HHB3x")  # one byte, and three to fill up
-_SIZES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
+_DECODE_ERRORS = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    struct.error,
+    NetlinkDecodeError,
+)
+"""What pyroute2 raises for malformed bytes (0.7 to 0.9)."""
+
+
+class nhmsg(nlmsg):  # type: ignore[misc]  # noqa: N801 - named like pyroute2's classes
+    """A nexthop object (linux/nexthop.h), which pyroute2 does not have."""
+
+    prefix = "NHA_"
+    fields = (
+        ("family", "B"),
+        ("scope", "B"),
+        ("protocol", "B"),
+        ("resvd", "B"),
+        ("flags", "I"),
+    )
+    nla_map = (
+        ("NHA_UNSPEC", "none"),
+        ("NHA_ID", "uint32"),
+        ("NHA_GROUP", "hex"),
+        ("NHA_GROUP_TYPE", "uint16"),
+        ("NHA_BLACKHOLE", "flag"),
+        ("NHA_OIF", "uint32"),
+        ("NHA_GATEWAY", "cdata"),
+    )
 
 
 class LinkRow(NamedTuple):
-    """A link without its addresses, which the kernel tells apart."""
+    """A link. Addresses arrive in separate RTM_NEWADDR messages."""
 
     device: int
     name: str
@@ -62,7 +95,7 @@ class AddressRow(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A routing rule that sends everything to ``table``."""
+    """A policy rule that makes the kernel consult ``table`` for every packet."""
 
     family: int
     priority: int
@@ -70,77 +103,57 @@ class Rule(NamedTuple):
     protocol: int
 
 
+# -- links and addresses --
+
+
 def dump_links(seq: int) -> bytes:
-    """Asks for every link."""
-    body = bytes(_LINK.size) + number_attribute(IFLA_EXT_MASK, _SKIP_STATS)
-    return frame(seq, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, body)
+    """Request every link."""
+    attributes = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
+    return _encode(ifinfmsg, seq, RTM_GETLINK, NLM_F_DUMP, {}, attributes)
 
 
 def dump_addresses(seq: int) -> bytes:
-    """Asks for every address."""
-    return frame(seq, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, bytes(_ADDRESS.size))
-
-
-def dump_rules(seq: int, family: int) -> bytes:
-    """Asks for the rules of *family*."""
-    body = _RULE.pack(family, *bytes(8))
-    return frame(seq, RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, body)
-
-
-def add_rule(seq: int, rule: Rule) -> bytes:
-    """Adds *rule*, and fails if it is there."""
-    return _rule(seq, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule)
-
-
-def delete_rule(seq: int, rule: Rule) -> bytes:
-    """Deletes a rule with all of these marks, its protocol among them."""
-    return _rule(seq, RTM_DELRULE, 0, rule)
+    """Request every address."""
+    return _encode(ifaddrmsg, seq, RTM_GETADDR, NLM_F_DUMP, {}, [])
 
 
 def read_link(message: NetlinkMessage) -> LinkRow:
-    """The link that an RTM_NEWLINK tells of.
+    """The link in an RTM_NEWLINK.
 
     Raises:
       NetlinkError: malformed.
     """
-    _, _, index, flags, _ = _head(_LINK, message)
-    name = attributes(message.body, _LINK.size).get(IFLA_IFNAME, b"")
-    return LinkRow(index, name.rstrip(b"\0").decode("utf-8", "surrogateescape"), flags)
+    fields, attributes = _decode(ifinfmsg, message, {"IFLA_IFNAME": str})
+    return LinkRow(fields["index"], attributes["IFLA_IFNAME"] or "", fields["flags"])
 
 
 def read_address(message: NetlinkMessage) -> AddressRow | None:
-    """The address that an RTM_NEWADDR tells of; None for one that is no use yet.
+    """The address in an RTM_NEWADDR, or None if it cannot be used yet.
 
     Raises:
       NetlinkError: malformed.
     """
-    family, length, flags, _, index = _head(_ADDRESS, message)
-    get = attributes(message.body, _ADDRESS.size).get
-    flags = number(get(IFA_FLAGS), flags)
-    other = get(IFA_ADDRESS)  # the network's, or the other end of a link
-    untested = flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC
-    if untested or other is None or family not in _SIZES:
+    types = {"IFA_ADDRESS": str, "IFA_LOCAL": str, "IFA_FLAGS": int}
+    fields, attributes = _decode(ifaddrmsg, message, types)
+    flags = attributes["IFA_FLAGS"] or fields["flags"]
+    # IFA_ADDRESS is the address itself, or the other end of a point-to-point link
+    other = attributes["IFA_ADDRESS"]
+    tentative = flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC
+    if tentative or other is None or fields["family"] not in (socket.AF_INET, socket.AF_INET6):
         return None
-    local, size = get(IFA_LOCAL, other), _SIZES[family]
-    if not len(local) == len(other) == size or length > 8 * size:
-        raise NetlinkError(f"family {family}: an address of {len(other)} bytes / {length}")
-    return AddressRow(index, Address(local, _masked(other, length)))
+    local = attributes["IFA_LOCAL"] or other
+    try:
+        packed, length = socket.inet_pton(fields["family"], other), fields["prefixlen"]
+        if length > 8 * len(packed):
+            raise NetlinkError(f"an address with prefix length {length}")
+        address = Address(socket.inet_pton(fields["family"], local), _network(packed, length))
+    except (OSError, ValueError) as error:
+        raise NetlinkError(f"an RTM_NEWADDR with address {other!r}: {error}") from error
+    return AddressRow(fields["index"], address)
 
 
-def read_rule(message: NetlinkMessage) -> Rule:
-    """The rule that an RTM_NEWRULE or RTM_DELRULE tells of.
-
-    Raises:
-      NetlinkError: malformed.
-    """
-    family, _, _, _, table, _, _, _, _ = _head(_RULE, message)
-    get = attributes(message.body, _RULE.size).get
-    protocol = int.from_bytes(get(FRA_PROTOCOL, b"")[:1])
-    return Rule(family, number(get(FRA_PRIORITY)), number(get(FRA_TABLE), table), protocol)
-
-
-def merged(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
-    """Links with their addresses, each in the kernel's order."""
+def join(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
+    """The links with their addresses, each in the kernel's order."""
     by_device: dict[int, list[Address]] = {}
     for device, address in addresses:
         by_device.setdefault(device, []).append(address)
@@ -156,20 +169,150 @@ def merged(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[L
     )
 
 
-def _masked(address: bytes, length: int) -> Prefix:
-    bits = len(address) * 8 - length
-    kept = int.from_bytes(address) >> bits << bits
-    return Prefix(kept.to_bytes(len(address)), length)
+def _network(address: bytes, length: int) -> Prefix:
+    shift = len(address) * 8 - length
+    network = int.from_bytes(address) >> shift << shift
+    return Prefix(network.to_bytes(len(address)), length)
 
 
-def _rule(seq: int, kind: int, flags: int, rule: Rule) -> bytes:
-    body = _RULE.pack(rule.family, 0, 0, 0, 0, 0, 0, _FR_ACT_TO_TBL, 0)
-    body += number_attribute(FRA_PRIORITY, rule.priority) + number_attribute(FRA_TABLE, rule.table)
-    body += _SMALL_ATTRIBUTE.pack(_SMALL_ATTRIBUTE.size - 3, FRA_PROTOCOL, rule.protocol)
-    return frame(seq, kind, NLM_F_REQUEST | flags, body)
+# -- rules --
 
 
-def _head(layout: struct.Struct, message: NetlinkMessage) -> tuple[int, ...]:
-    if len(message.body) < layout.size:
-        raise NetlinkError(f"a message of type {message.kind}: {len(message.body)} bytes")
-    return layout.unpack_from(message.body)
+def dump_rules(seq: int, family: int) -> bytes:
+    """Request the rules of *family*."""
+    return _encode(fibmsg, seq, RTM_GETRULE, NLM_F_DUMP, {"family": family}, [])
+
+
+def add_rule(seq: int, rule: Rule) -> bytes:
+    """Add *rule*. Fails if it exists."""
+    return _rule(seq, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule)
+
+
+def delete_rule(seq: int, rule: Rule) -> bytes:
+    """Delete the rule with exactly this priority, table and protocol."""
+    return _rule(seq, RTM_DELRULE, 0, rule)
+
+
+def read_rule(message: NetlinkMessage) -> Rule:
+    """The rule in an RTM_NEWRULE or RTM_DELRULE.
+
+    Raises:
+      NetlinkError: malformed.
+    """
+    types = {"FRA_PRIORITY": int, "FRA_TABLE": int, "FRA_PROTOCOL": int}
+    fields, attributes = _decode(fibmsg, message, types)
+    return Rule(
+        fields["family"],
+        attributes["FRA_PRIORITY"] or 0,
+        attributes["FRA_TABLE"] or fields["table"],
+        attributes["FRA_PROTOCOL"] or 0,
+    )
+
+
+def _rule(seq: int, type_: int, flags: int, rule: Rule) -> bytes:
+    attributes = [
+        ("FRA_PRIORITY", rule.priority),
+        ("FRA_TABLE", rule.table),
+        ("FRA_PROTOCOL", rule.protocol),
+    ]
+    fields = {"family": rule.family, "action": _FR_ACT_TO_TBL}
+    return _encode(fibmsg, seq, type_, flags, fields, attributes)
+
+
+# -- nexthop objects --
+
+
+def dump_nexthops(seq: int) -> bytes:
+    """Request every nexthop object. The kernel cannot filter them by protocol."""
+    return _encode(nhmsg, seq, RTM_GETNEXTHOP, NLM_F_DUMP, {}, [])
+
+
+def get_nexthop(seq: int, id_: int) -> bytes:
+    """Request the nexthop object with this id."""
+    return _encode(nhmsg, seq, RTM_GETNEXTHOP, 0, {}, [("NHA_ID", id_)])
+
+
+def write_nexthop(seq: int, nexthop: Nexthop, protocol: int, *, replace: bool) -> bytes:
+    """Add *nexthop*; with *replace* change the existing one with that id.
+
+    A gateway is reachable on the link whatever networks the device has (RTNH_F_ONLINK).
+    """
+    attributes: list[tuple[str, Any]] = [("NHA_ID", nexthop.id), ("NHA_OIF", nexthop.device)]
+    if nexthop.gateway is not None:
+        attributes.append(("NHA_GATEWAY", nexthop.gateway))
+    fields = {
+        "family": nexthop.family,
+        "protocol": protocol,
+        "flags": 0 if nexthop.gateway is None else _RTNH_F_ONLINK,
+    }
+    flags = NLM_F_REPLACE if replace else NLM_F_CREATE | NLM_F_EXCL
+    return _encode(nhmsg, seq, RTM_NEWNEXTHOP, flags, fields, attributes)
+
+
+def delete_nexthop(seq: int, nexthop: Nexthop) -> bytes:
+    """Delete the nexthop object with that id, whoever owns it: the kernel compares only ids."""
+    # every header field has to be zero, or the kernel answers EINVAL
+    return _encode(nhmsg, seq, RTM_DELNEXTHOP, 0, {}, [("NHA_ID", nexthop.id)])
+
+
+def read_nexthop(message: NetlinkMessage) -> tuple[Nexthop, int]:
+    """The nexthop object in an RTM_NEWNEXTHOP or RTM_DELNEXTHOP, and its protocol.
+
+    A group or blackhole has no device; its device is 0.
+
+    Raises:
+      NetlinkError: malformed.
+    """
+    types = {"NHA_ID": int, "NHA_OIF": int, "NHA_GATEWAY": bytes}
+    fields, attributes = _decode(nhmsg, message, types)
+    if not attributes["NHA_ID"]:
+        raise NetlinkError("a nexthop object without an id")
+    gateway = attributes["NHA_GATEWAY"]
+    nexthop = Nexthop(
+        attributes["NHA_ID"],
+        fields["family"],
+        attributes["NHA_OIF"] or 0,
+        None if gateway is None else bytes(gateway),
+    )
+    return nexthop, fields["protocol"]
+
+
+# -- one message --
+
+MessageT = TypeVar("MessageT", bound=nlmsg)
+
+
+def _encode(
+    class_: type[MessageT],
+    seq: int,
+    type_: int,
+    flags: int,
+    fields: dict[str, int],
+    attributes: list[tuple[str, Any]],
+) -> bytes:
+    message = class_()
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = attributes
+    message["header"]["type"] = type_
+    message["header"]["flags"] = NLM_F_REQUEST | flags
+    message["header"]["sequence_number"] = seq
+    message.encode()
+    return bytes(message.data)
+
+
+def _decode(
+    class_: type[MessageT], message: NetlinkMessage, types: Mapping[str, type]
+) -> tuple[MessageT, dict[str, Any]]:
+    """The message's fields, and the attributes that *types* names; None for those it lacks."""
+    try:
+        decoded = class_(frame(message.seq, message.type, message.flags, message.body))
+        decoded.decode()
+        attributes = {name: decoded.get_attr(name) for name in types}
+    except _DECODE_ERRORS as error:
+        raise NetlinkError(f"a malformed message of type {message.type}: {error}") from error
+    for name, value in attributes.items():
+        # where an attribute has the wrong length, pyroute2 returns its bytes as they are
+        if value is not None and not isinstance(value, types[name]):
+            raise NetlinkError(f"a malformed {name} in a message of type {message.type}")
+    return decoded, attributes

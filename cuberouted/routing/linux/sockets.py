@@ -1,7 +1,7 @@
-"""Netlink sockets: one that asks, one that listens.
+"""Netlink sockets: one for requests and changes, one that monitors notifications.
 
-The kernel works on a request inside the send, so that its answer is there when the send
-returns: an exchange waits for nothing, and no cancellation can cut it in two.
+The kernel handles a request inside the send, so that its answer is readable when the send
+returns: an exchange never waits, and cannot be cancelled halfway.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import TypeVar
 import trio
 
 from cuberouted.routing.kernel_api import KernelError
-from cuberouted.routing.linux import bpf
-from cuberouted.routing.linux.monitor import EventBuffer
+from cuberouted.routing.linux.monitor import INSTRUCTION_SIZE, EventBuffer, own_changes_filter
 from cuberouted.routing.linux.netlink import (
     NLM_F_DUMP_INTR,
     NLMSG_DONE,
@@ -30,77 +29,78 @@ from cuberouted.routing.linux.netlink import (
     read_ack,
 )
 
-_SOL_NETLINK = 270  # linux/netlink.h and asm/socket.h; Python has no names for these
-_ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 1, 10, 11, 12
+_SOL_NETLINK = 270  # linux/netlink.h and asm/socket.h; Python does not define these
+_NETLINK_ADD_MEMBERSHIP, _NETLINK_CAP_ACK = 1, 10
+_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 11, 12
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _GROUPS = (1, 5, 7, 8, 9, 11, 19, 32)
 """LINK; IPV4: IFADDR, ROUTE, RULE; IPV6: IFADDR, ROUTE, RULE; NEXTHOP (linux/rtnetlink.h)."""
-_KERNEL = 0  # the port that the kernel sends from
+_KERNEL_PORT = 0
 
-RECEIVE = 1 << 16
-"""Bytes a receive; the kernel's parts of a dump are half of it."""
+RECEIVE_SIZE = 1 << 16
+"""Bytes of one receive. The kernel sends a dump in parts of half that size."""
 
 REPLY_BUFFER = 1 << 21
-"""Buffer for answers, in bytes. All refusals of one send must fit, or some are lost."""
+"""Bytes. All errors of one send have to fit, or some are lost."""
 
 EVENT_BUFFER = 1 << 25
-"""Buffer for notices, in bytes: some 30,000 routes that somebody changes at once."""
+"""Bytes: room for some 30,000 routes that another process changes at once."""
 
 MAX_EVENTS = 1000
-"""Taken before other tasks have their turn: about ten milliseconds of work."""
+"""Receives before other tasks run: about ten milliseconds of work."""
 
 MAX_DISCARDED = 1_000_000
-"""Dropped after an overflow, before we let somebody be who changes routes without end."""
+"""Receives that are discarded after an overflow before we give up on an endless stream."""
 
 MAX_DUMP_TRIES = 8
-"""How often a dump is asked for before we say that the tables never stand still."""
+"""How often an interrupted dump is repeated."""
 
 T = TypeVar("T")
 
 
-class _OverflowedError(Exception):
-    """The kernel had more to tell than the buffer holds."""
+class _OverflowError(Exception):
+    """The kernel has dropped notifications, because the receive buffer was full."""
 
 
 class NetlinkSocket:
-    """Asks the kernel, and changes it. ``port`` marks the notices of what we changed."""
+    """Sends requests and changes. ``port`` marks the notifications of its changes."""
 
     def __init__(self) -> None:
-        self._socket = _opened(REPLY_BUFFER)
-        for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHK):
-            _set(self._socket, option, 1)
+        self._socket = _open(REPLY_BUFFER)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            _set_option(self._socket, option, 1)
         self.port: int = self._socket.getsockname()[0]
         self._seq = 0
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     def next_seqs(self, count: int) -> range:
-        """Sequence numbers that no recent request has had."""
+        """Sequence numbers that no recent request has used."""
         if self._seq + count >= 1 << 31:
             self._seq = 0
         first, self._seq = self._seq + 1, self._seq + count
         return range(first, first + count)
 
     def change(self, requests: Sequence[bytes], seqs: range) -> list[Ack]:
-        """Send *requests*, numbered *seqs*, in one go. Returns the refusals among them.
+        """Send *requests*, which have the numbers *seqs*, at once. Return the errors.
 
         Raises:
-          KernelError: the answer was lost, and with it what became of them.
+          KernelError: the answer was lost, so that the outcome is unknown.
         """
         [end] = self.next_seqs(1)
         self._send(b"".join([*requests, ack_barrier(end)]))
-        refused: list[Ack] = []
+        errors: list[Ack] = []
         while True:
             for message in self._receive():
-                if message.kind == NLMSG_ERROR and message.seq == end:
-                    return refused
-                if message.kind == NLMSG_ERROR and message.seq in seqs:
-                    refused.append(read_ack(message))
+                if message.type == NLMSG_ERROR and message.seq == end:
+                    return errors
+                if message.type == NLMSG_ERROR and message.seq in seqs:
+                    errors.append(read_ack(message))
 
     def ask(self, request: Callable[[int], bytes]) -> NetlinkMessage:
-        """The one message that answers this, which is an NLMSG_ERROR where it failed."""
+        """The one message that answers *request*; an NLMSG_ERROR if it failed."""
         [seq] = self.next_seqs(1)
         self._send(request(seq))
         while True:
@@ -111,17 +111,17 @@ class NetlinkSocket:
     async def dump(
         self, request: Callable[[int], bytes], read: Callable[[NetlinkMessage], T | None]
     ) -> list[T]:
-        """What *read* makes of each message of the dump, where it makes anything.
+        """What *read* returns for each message of the dump, without None.
 
         Raises:
-          KernelError: refused, or interrupted by changes time and again.
+          KernelError: the kernel refused it, or changes interrupted it again and again.
         """
-        for round_ in range(MAX_DUMP_TRIES):
-            await trio.sleep(round_ * 0.01)
+        for attempt in range(MAX_DUMP_TRIES):
+            await trio.sleep(attempt * 0.01)
             rows: list[T] = []
             if await self._dump_once(request, read, rows):
                 return rows
-        raise KernelError(f"a table changed while it was read, {MAX_DUMP_TRIES} times in a row")
+        raise KernelError(f"a dump was interrupted by changes {MAX_DUMP_TRIES} times in a row")
 
     async def _dump_once(
         self,
@@ -129,82 +129,81 @@ class NetlinkSocket:
         read: Callable[[NetlinkMessage], T | None],
         rows: list[T],
     ) -> bool:
+        """Fill *rows*. Return whether no change interrupted the dump (NLM_F_DUMP_INTR)."""
         [seq] = self.next_seqs(1)
         self._send(request(seq))
-        intact, end = True, None
+        consistent, end = True, None
         try:
             while end is None:
-                part, end = self._part(seq)
-                intact = intact and not any(message.flags & NLM_F_DUMP_INTR for message in part)
-                rows += [r for m in part if m is not end and (r := read(m)) is not None]
+                part, end = self._receive_part(seq)
+                consistent = consistent and not any(m.flags & NLM_F_DUMP_INTR for m in part)
+                rows += [row for m in part if m is not end and (row := read(m)) is not None]
                 await trio.lowlevel.checkpoint()
         finally:
-            # else the kernel, which still has the rest to send, refuses the next dump
+            # the kernel refuses another dump on this socket before this one has been read
             with trio.CancelScope(shield=True):
                 while end is None:
-                    _, end = self._part(seq)
+                    _, end = self._receive_part(seq)
                     await trio.lowlevel.checkpoint()
-        result = read_ack(end)
-        if result.errno:
-            raise KernelError(f"the kernel refused a dump: {result.said}", result.errno)
-        return intact
+        ack = read_ack(end)
+        if ack.errno:
+            raise KernelError(f"the kernel refused a dump: {ack.reason}", ack.errno)
+        return consistent
 
-    def _part(self, seq: int) -> tuple[list[NetlinkMessage], NetlinkMessage | None]:
+    def _receive_part(self, seq: int) -> tuple[list[NetlinkMessage], NetlinkMessage | None]:
         """The next messages of a dump, and the last of them if it ends the dump."""
         part = [message for message in self._receive() if message.seq == seq]
-        ended = part and part[-1].kind in (NLMSG_DONE, NLMSG_ERROR)
+        ended = part and part[-1].type in (NLMSG_DONE, NLMSG_ERROR)
         return part, part[-1] if ended else None
 
     def _send(self, data: bytes) -> None:
         try:
             self._socket.send(data)
         except OSError as error:
-            raise KernelError(
-                f"cannot ask the kernel: {error.strerror}", error.errno or 0
-            ) from error
+            what = f"cannot send to the kernel: {error.strerror}"
+            raise KernelError(what, error.errno or 0) from error
 
     def _receive(self) -> list[NetlinkMessage]:
         try:
-            data, (sender, _) = self._socket.recvfrom(RECEIVE)
-            return list(messages(data)) if sender == _KERNEL else []
+            data, (sender, _) = self._socket.recvfrom(RECEIVE_SIZE)
+            return list(messages(data)) if sender == _KERNEL_PORT else []
         except OSError as error:
-            raise KernelError(
-                f"the kernel's answer was lost: {error.strerror}", error.errno or 0
-            ) from error
+            what = f"the kernel's answer was lost: {error.strerror}"
+            raise KernelError(what, error.errno or 0) from error
 
 
 class NetlinkMonitor:
-    """Hears what changes in the kernel, but for what the socket *deaf_to* changes."""
+    """Receives rtnetlink notifications, except those caused by port *exclude_port*."""
 
-    def __init__(self, deaf_to: int, protocol: int) -> None:
-        self._socket = _opened(EVENT_BUFFER)
-        self._attach(bpf.own_changes_filter(deaf_to, protocol))
+    def __init__(self, exclude_port: int, protocol: int) -> None:
+        self._socket = _open(EVENT_BUFFER)
+        self._attach(own_changes_filter(exclude_port, protocol))
         for group in _GROUPS:
-            _set(self._socket, _ADD_MEMBERSHIP, group)
+            _set_option(self._socket, _NETLINK_ADD_MEMBERSHIP, group)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
-    async def gather(self, gathering: EventBuffer) -> None:
-        """Waits for a notice, then gives *gathering* what has come."""
+    async def collect(self, events: EventBuffer) -> None:
+        """Wait for a notification, and put all that have come into *events*."""
         await trio.lowlevel.wait_readable(self._socket)
         try:
             for _ in range(MAX_EVENTS):
                 data = self._receive()
                 if data is None:
                     return
-                gathering.take(data)
-        except _OverflowedError:
-            gathering.overflowed()
-            await self._forget()
+                events.receive(data)
+        except _OverflowError:
+            events.overflowed()
+            await self._discard()
 
-    async def _forget(self) -> None:
-        # once it has overflowed, the kernel drops all that is new, without a further word,
-        # until the buffer is empty; so what is told as lost must end here
+    async def _discard(self) -> None:
+        # after an overflow the kernel drops new notifications, without another error, until the
+        # buffer is empty; so everything up to there has to count as lost
         with trio.CancelScope(shield=True):
             for left in range(MAX_DISCARDED, 0, -1):
-                with suppress(_OverflowedError):
+                with suppress(_OverflowError):
                     if self._receive() is None:
                         return
                 if left % MAX_EVENTS == 0:
@@ -212,22 +211,23 @@ class NetlinkMonitor:
 
     def _receive(self) -> bytes | None:
         try:
-            data, (sender, _) = self._socket.recvfrom(RECEIVE)
+            data, (sender, _) = self._socket.recvfrom(RECEIVE_SIZE)
         except BlockingIOError:
             return None
         except OSError as error:
             if error.errno == errno.ENOBUFS:
-                raise _OverflowedError from error
-            raise KernelError(f"cannot hear the kernel: {error.strerror}") from error
-        return data if sender == _KERNEL else b""
+                raise _OverflowError from error
+            raise KernelError(f"cannot receive notifications: {error.strerror}") from error
+        return data if sender == _KERNEL_PORT else b""
 
     def _attach(self, program: bytes) -> None:
-        steps = ctypes.create_string_buffer(program, len(program))
-        fprog = struct.pack("HP", len(program) // bpf.STEP, ctypes.addressof(steps))
+        instructions = ctypes.create_string_buffer(program, len(program))
+        count, address = len(program) // INSTRUCTION_SIZE, ctypes.addressof(instructions)
+        fprog = struct.pack("HP", count, address)  # struct sock_fprog
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
-def _opened(buffer: int) -> socket.socket:
+def _open(buffer: int) -> socket.socket:
     try:
         opened = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
@@ -237,16 +237,16 @@ def _opened(buffer: int) -> socket.socket:
     opened.bind((0, 0))
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
-    except PermissionError:  # without CAP_NET_ADMIN: as far as net.core.rmem_max goes
+    except PermissionError:  # without CAP_NET_ADMIN: up to net.core.rmem_max
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     return opened
 
 
-def _set(opened: socket.socket, option: int, value: int) -> None:
+def _set_option(opened: socket.socket, option: int, value: int) -> None:
     try:
         opened.setsockopt(_SOL_NETLINK, option, value)
     except OSError as error:
         opened.close()
         raise KernelError(
-            f"netlink option {option}: {error.strerror}; Linux 5.3 or later is needed"
+            f"netlink option {option}: {error.strerror}; Linux 5.3 or newer is needed"
         ) from error

@@ -89,7 +89,7 @@ def test_two_peers_behind_one_tunnel_are_a_problem():
     findings = found(THREE_SERVERS.replace("tun2", "tun1"))
     said = [f.text for f in findings if (f.level, f.subject) == (PROBLEM, "peer C")]
     assert len(said) == 1
-    assert "tun1 leads to peer B already" in said[0]
+    assert "tun1 already leads to peer B" in said[0]
 
 
 def test_a_peer_at_our_own_address_is_a_problem():

@@ -209,7 +209,7 @@ async def test_status_clients_and_owners_tell_what_there_is(mesh, autojump_clock
     assert status_line(a.daemon) == "1 client, 2 routes"
 
 
-async def test_a_route_of_somebody_else_is_left_alone_and_counted(mesh, autojump_clock):
+async def test_a_foreign_route_is_left_alone_and_counted(mesh, autojump_clock):
     a, b = await started(mesh, "AB")
     a.kernel.add_route(f"{HOST1}/32", "to-B", metric=50)
     a.kernel.add_route(f"{HOST2}/32", "to-B", metric=10)
@@ -218,7 +218,7 @@ async def test_a_route_of_somebody_else_is_left_alone_and_counted(mesh, autojump
     await mesh.until(lambda: status(a).routes.conflicts == 2)
     assert a.clients == {HOST2: "B"}
     assert status(a).problems == [
-        f"route {HOST1}/32: a route of somebody else has metric 50",
+        f"route {HOST1}/32: a foreign route has our metric 50",
         f"route {HOST2}/32: shadowed by a route of protocol 4 with metric 10",
     ]
     a.kernel.remove_route(f"{HOST1}/32", metric=50)

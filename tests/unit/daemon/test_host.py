@@ -5,16 +5,14 @@ import socket
 import pytest
 
 from cuberouted.daemon.host import (
-    NO_SESSION,
     HostState,
     configured_servers,
     data_interfaces,
     evaluate_links,
     interfaces,
     neighbours,
-    server_claims,
 )
-from cuberouted.model import Kind, Prefix
+from cuberouted.model import Prefix
 from cuberouted.routing.neighbours import ResolvedNexthop
 from tests.unit.config.samples import (
     ETH0,
@@ -73,7 +71,7 @@ def test_networks_that_the_configuration_names_are_all_there_is():
 
 def test_nobody_may_claim_our_addresses_the_peers_or_another_server_s():
     policy = look().policy
-    assert policy.ours >= {packed(a) for a in ("192.0.2.1", "10.100.100.101", "fe80::1")}
+    assert policy.own_addresses >= {packed(a) for a in ("192.0.2.1", "10.100.100.101", "fe80::1")}
     assert policy.management == {packed("10.200.200.5"), packed("10.200.201.5")}
     assert policy.servers == {Prefix.parse("10.100.100.102"): "B"}
 
@@ -95,12 +93,12 @@ def test_a_second_peer_behind_one_tunnel_gets_no_routes_and_is_told_so():
     text = THREE_SERVERS.replace("tun2", "tun1")
     found = look(text)
     assert {name for name, _ in found.nexthops} == {"B"}
-    (mistake,) = found.mistakes
-    assert mistake.startswith("peer C: the point-to-point interface tun1 leads to peer B already;")
+    (mistake,) = found.errors
+    assert mistake.startswith("peer C: the point-to-point interface tun1 already leads to peer B;")
     shared = link("tun1", "10.200.200.1/16", point_to_point=False)
     ethernet = look(text, links=(TUN0, shared))
     assert {name for name, _ in ethernet.nexthops} == {"B", "C"}
-    assert ethernet.mistakes == ()
+    assert ethernet.errors == ()
 
 
 @pytest.mark.parametrize(
@@ -152,12 +150,6 @@ def test_only_where_there_are_several_openvpns_their_devices_are_led_to():
 
 
 # -- servers --
-
-
-def test_our_own_data_addresses_are_claimed_as_a_server_s():
-    (claim,) = server_claims("A", [Prefix.parse("10.100.100.101")])
-    assert (claim.kind, claim.name, claim.confirmed) == (Kind.SERVER, b"A", True)
-    assert claim.session == NO_SESSION
 
 
 def test_a_peer_s_data_address_is_known_from_the_configuration():

@@ -11,6 +11,7 @@ from cuberouted.daemon.node import Node
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.kernel_api import KernelError
+from cuberouted.util.tasks import Signal
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
 from tests.unit.config.samples import THREE_SERVERS, config
@@ -41,7 +42,7 @@ class OddKernel(FakeKernel):
 
 
 class Scene:
-    """A lookout on a node whose peer B has two clients."""
+    """A kernel monitor on a node whose peer B has two clients."""
 
     def __init__(self, table=MAIN):
         self.kernel = OddKernel(table, METRIC, OURS)
@@ -50,6 +51,7 @@ class Scene:
         self.kernel.add_address("tun0", "10.100.100.101/24")
         self.kernel.add_address("tun1", "10.200.200.1 peer 10.200.200.5/32")
         self.seen: list[HostState] = []
+        self.scan_requested = Signal()
         self.node = Node(
             "A",
             [""],
@@ -57,14 +59,20 @@ class Scene:
             METRIC,
             lambda *_: None,
             lambda *_: None,
-            lambda: self.lookout.request_scan(),
+            self.scan_requested.set,
         )
         settings = CONFIG if table == MAIN else config(f"route_table = {table}", THREE_SERVERS)
-        self.lookout = KernelMonitor(settings, self.kernel, self.node, self.seen.append)
+        self.monitor = KernelMonitor(
+            settings,
+            self.kernel,
+            self.node,
+            self.scan_requested,
+            lambda: self.seen.append(self.node.host),
+        )
 
     async def start(self, nursery):
-        await self.lookout.start()
-        nursery.start_soon(self.lookout.run)
+        await self.monitor.start()
+        nursery.start_soon(self.monitor.run)
         clients = (Advertisement(p, Kind.CLIENT, b"x", 1_000, True) for p in (HOST1, HOST2))
         await self.node.update_peer(RoutesChanged("B", "B", tuple(clients), ()))
         await self.settled()
@@ -147,19 +155,23 @@ async def test_a_network_that_is_routed_to_the_data_interface_is_believed(scene,
     assert far not in scene.routes
 
 
-async def test_a_mistake_that_only_the_links_show_is_told_once(scene, autojump_clock, caplog):
-    scene.lookout.config = config(THREE_SERVERS.replace("tun2", "tun1"))
-    scene.lookout.request_scan()
+async def test_a_configuration_error_that_only_the_links_show_is_logged_once(
+    scene, autojump_clock, caplog
+):
+    scene.monitor.config = config(THREE_SERVERS.replace("tun2", "tun1"))
+    scene.monitor.request_scan()
     await trio.sleep(10 * SCAN_INTERVAL)
     (record,) = caplog.records
-    assert record.message.startswith("peer C: the point-to-point interface tun1 leads to peer B")
+    assert record.message.startswith(
+        "peer C: the point-to-point interface tun1 already leads to peer B"
+    )
     assert scene.routes.items() >= {HOST1: "tun1", HOST2: "tun1"}.items()
 
 
 # -- routes --
 
 
-async def test_what_somebody_else_does_to_our_routes_is_put_right(scene, autojump_clock):
+async def test_changes_of_our_routes_by_others_are_repaired(scene, autojump_clock):
     (nexthop,) = scene.kernel.installed.nexthops
     scene.kernel.remove_route(str(HOST1), METRIC, protocol=OURS)
     await scene.settled()
@@ -172,7 +184,7 @@ async def test_what_somebody_else_does_to_our_routes_is_put_right(scene, autojum
     assert scene.routes == {HOST1: "tun1", HOST2: "tun1"}
 
 
-async def test_a_route_of_somebody_else_in_our_place_is_left_alone_until_it_goes(
+async def test_a_foreign_route_with_our_metric_is_left_alone_until_it_is_deleted(
     scene, autojump_clock
 ):
     scene.kernel.steal_route(str(HOST1), "tun2", METRIC)
@@ -279,7 +291,7 @@ async def test_notices_that_cannot_be_heard_are_made_up_for_by_looks(
     await trio.sleep(2 * MAX_SCAN_INTERVAL)
     assert HOST1 in scene.routes
     await trio.sleep(SCAN_INTERVAL / 2)
-    assert [record.message for record in caplog.records] == ["kernel: cannot hear; looking again"]
+    assert [record.message for record in caplog.records] == ["kernel: cannot hear; scanning again"]
 
 
 # -- the start --
@@ -288,7 +300,7 @@ async def test_notices_that_cannot_be_heard_are_made_up_for_by_looks(
 async def test_the_first_look_adopts_and_changes_nothing(scene, nursery, autojump_clock):
     before = scene.kernel.installed
     later = Node("A", [""], scene.kernel, METRIC, lambda *_: None, lambda *_: None, lambda: None)
-    await KernelMonitor(CONFIG, scene.kernel, later, lambda _: None).start()
+    await KernelMonitor(CONFIG, scene.kernel, later, Signal(), lambda: None).start()
     assert scene.kernel.installed == before
     assert {prefix for prefix, _ in later.rib.best_routes()} >= {HOST1, HOST2}
 
@@ -301,7 +313,7 @@ async def test_what_leads_to_nobody_we_know_goes_with_the_first_scan(
     assert scene.routes == {HOST1: "tun1", HOST2: "tun2"}
     without_c = config(THREE_SERVERS.partition("[peer C]")[0].replace(DATA_B, ""))
     later = Node("A", [""], scene.kernel, METRIC, lambda *_: None, lambda *_: None, lambda: None)
-    await KernelMonitor(without_c, scene.kernel, later, lambda _: None).start()
+    await KernelMonitor(without_c, scene.kernel, later, Signal(), lambda: None).start()
     assert scene.routes == {HOST1: "tun1"}
 
 
@@ -309,4 +321,4 @@ async def test_without_a_first_look_there_is_no_start():
     scene = Scene()
     scene.kernel.broken = KernelError("too old")
     with pytest.raises(KernelError, match="too old"):
-        await scene.lookout.start()
+        await scene.monitor.start()

@@ -1,4 +1,4 @@
-"""News into the RIB, the kernel and the peers' ears; the kernel is a fake one."""
+"""Updates into the RIB, the kernel and to the peers, on the fake kernel."""
 
 from __future__ import annotations
 
@@ -27,58 +27,58 @@ def host(number):
     return Prefix(bytes((10, 100, number // 256, number % 256)), 32)
 
 
-def said(number, version=1_000, kind=Kind.CLIENT, name=b"host"):
+def advertisement(number, version=1_000, kind=Kind.CLIENT, name=b"host"):
     return Advertisement(host(number), kind, name, version, confirmed=True)
 
 
-def held(number, since=1, announced=True, kind=Kind.CLIENT):
-    session = SessionId(number, since)
-    return LocalRoute(host(number), kind, b"host", session, announced, confirmed=True)
+def session(number, since=1, announced=True, kind=Kind.CLIENT):
+    id_ = SessionId(number, since)
+    return LocalRoute(host(number), kind, b"host", id_, announced, confirmed=True)
 
 
-def local(*claims, withdrawn=(), instance="", complete=True):
-    return SessionUpdate(instance, claims, tuple(withdrawn), complete)
+def local(*routes, withdrawn=(), instance="", complete=True):
+    return SessionUpdate(instance, routes, tuple(withdrawn), complete)
 
 
-def learned(*advertise, withdraw=(), peer="B"):
+def changed(*advertise, withdraw=(), peer="B"):
     return RoutesChanged(peer, f"vpnsrv{peer}", advertise, tuple(withdraw))
 
 
 class Scene:
-    """A node, its kernel, and what it has told to whom, in order."""
+    """A node, its kernel, and what it has announced, in order."""
 
     def __init__(self, instances=("",)):
         self.kernel = FakeKernel(MAIN, 50, 201)
         for name in ("tun0", "tun1", "tun2"):
             self.kernel.add_tunnel(name)
         self.kernel.add_address("tun0", "10.100.100.101/24")
-        self.told = []
-        self.routes_when_told = []
+        self.announced = []
+        self.routes_when_announced = []
         self.superseded: list[tuple[str, frozenset[SupersededSession]]] = []
         self.node = Node(
             "A",
             instances,
             self.kernel,
             50,
-            self.say,
+            self.announce,
             lambda instance, lost: self.superseded.append((instance, lost)),
-            self.stale,
+            self.out_of_sync,
         )
 
-    def say(self, advertise, withdraw):
-        self.told.append(([a.prefix for a in advertise], list(withdraw)))
-        self.routes_when_told.append(self.routes)
+    def announce(self, advertise, withdraw):
+        self.announced.append(([a.prefix for a in advertise], list(withdraw)))
+        self.routes_when_announced.append(self.routes)
 
-    def stale(self):
-        raise AssertionError("the kernel is not as believed")
+    def out_of_sync(self):
+        raise AssertionError("the kernel is not as mirrored")
 
-    async def begin(self):
+    async def start(self):
         links = await self.kernel.links()
-        surroundings = evaluate_links(CONFIG, links, {}, HostState())
-        adopted = await self.node.kernel_sync.adopt(surroundings.nexthops, surroundings.sources)
-        await self.node.begin(surroundings, SERVERS, adopted)
-        self.told.clear()
-        self.routes_when_told.clear()
+        state = evaluate_links(CONFIG, links, {}, HostState())
+        adopted = await self.node.kernel_sync.adopt(state.nexthops, state.sources)
+        await self.node.start(state, SERVERS, adopted)
+        self.announced.clear()
+        self.routes_when_announced.clear()
 
     @property
     def routes(self):
@@ -92,42 +92,44 @@ class Scene:
 @pytest.fixture
 async def scene():
     scene = Scene()
-    await scene.begin()
+    await scene.start()
     return scene
 
 
-# -- from news to the kernel and to the peers --
+# -- from updates to the kernel and to the peers --
 
 
-async def test_what_a_peer_says_is_routed_and_not_passed_on(scene):
-    await scene.node.update_peer(learned(said(1), said(2)))
+async def test_a_peers_routes_are_installed_and_not_announced_again(scene):
+    await scene.node.update_peer(changed(advertisement(1), advertisement(2)))
     assert scene.routes == {host(1): "tun1", host(2): "tun1"}
-    await scene.node.update_peer(learned(said(2, version=2_000), peer="C"))
+    await scene.node.update_peer(changed(advertisement(2, version=2_000), peer="C"))
     assert scene.routes == {host(1): "tun1", host(2): "tun2"}
-    await scene.node.update_peer(learned(withdraw=[host(1), host(9)]))
-    await scene.node.update_peer(PeerLost("C", "it said goodbye"))
+    await scene.node.update_peer(changed(withdraw=[host(1), host(9)]))
+    await scene.node.update_peer(PeerLost("C", "goodbye received"))
     assert scene.routes == {host(2): "tun1"}
-    assert scene.told == []
+    assert scene.announced == []
 
 
-async def test_a_snapshot_replaces_all_that_a_peer_has_said(scene):
-    await scene.node.update_peer(learned(said(1), said(2)))
-    await scene.node.update_peer(learned(said(5), peer="C"))
-    await scene.node.update_peer(RoutesReplaced("B", "vpnsrvB", (said(2), said(3))))
+async def test_a_snapshot_replaces_all_routes_of_a_peer(scene):
+    await scene.node.update_peer(changed(advertisement(1), advertisement(2)))
+    await scene.node.update_peer(changed(advertisement(5), peer="C"))
+    await scene.node.update_peer(
+        RoutesReplaced("B", "vpnsrvB", (advertisement(2), advertisement(3)))
+    )
     assert scene.routes == {host(2): "tun1", host(3): "tun1", host(5): "tun2"}
 
 
-async def test_the_kernel_follows_before_the_peers_are_told_of_a_client_here(scene):
-    await scene.node.update_peer(learned(said(1)))
-    await scene.node.update_local(local(held(1)))
-    assert scene.told == [([host(1)], [])]
-    assert scene.routes_when_told == [{}]
+async def test_the_kernel_is_changed_before_a_local_client_is_announced(scene):
+    await scene.node.update_peer(changed(advertisement(1)))
+    await scene.node.update_local(local(session(1)))
+    assert scene.announced == [([host(1)], [])]
+    assert scene.routes_when_announced == [{}]
     await scene.node.update_local(local(withdrawn=[host(1)]))
-    assert scene.told[1:] == [([], [host(1)])]
+    assert scene.announced[1:] == [([], [host(1)])]
     assert scene.routes == {host(1): "tun1"}
 
 
-async def test_news_of_many_clients_are_taken_in_slices_that_let_others_work(scene):
+async def test_other_tasks_run_while_many_routes_are_applied(scene):
     turns = 0
 
     async def count_turns():
@@ -140,73 +142,75 @@ async def test_news_of_many_clients_are_taken_in_slices_that_let_others_work(sce
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
         await scene.node.update_peer(
-            RoutesReplaced("B", "vpnsrvB", tuple(said(number) for number in range(count)))
+            RoutesReplaced("B", "vpnsrvB", tuple(advertisement(number) for number in range(count)))
         )
         assert len(scene.routes) == count
         assert turns > 3
         turns = 0
-        await scene.node.update_local(local(*(held(number) for number in range(count))))
-        assert (scene.routes, len(scene.told)) == ({}, 4)
+        await scene.node.update_local(local(*(session(number) for number in range(count))))
+        assert (scene.routes, len(scene.announced)) == ({}, 4)
         assert turns > 3
         turns = 0
         await scene.node.update_peer(PeerLost("B", "gone"))
         await scene.node.update_local(local(withdrawn=[host(number) for number in range(count)]))
-        assert (scene.routes, len(scene.told)) == ({}, 8)
+        assert (scene.routes, len(scene.announced)) == ({}, 8)
         assert turns > 3
         nursery.cancel_scope.cancel()
 
 
-# -- what is refused --
+# -- refused prefixes --
 
 
-async def test_what_is_refused_is_told_once_a_minute_for_each_peer(scene, caplog, autojump_clock):
+async def test_refused_prefixes_are_logged_once_a_minute_for_each_peer(
+    scene, caplog, autojump_clock
+):
     outside = Advertisement(Prefix.parse("10.9.0.1"), Kind.CLIENT, b"x", 1, confirmed=True)
     for peer in ("B", "C"):
         for _ in range(5):
-            await scene.node.update_peer(learned(outside, peer=peer))
+            await scene.node.update_peer(changed(outside, peer=peer))
     assert [record.message for record in caplog.records] == [
         "peer B: 10.9.0.1/32 refused: outside allowed_networks",
         "peer C: 10.9.0.1/32 refused: outside allowed_networks",
     ]
     await trio.sleep(60)
-    await scene.node.update_peer(learned(outside))
-    assert caplog.records[-1].message.endswith(" (4 more refused since the last such line)")
+    await scene.node.update_peer(changed(outside))
+    assert caplog.records[-1].message.endswith(" (4 similar messages suppressed)")
     assert scene.routes == {}
 
 
-async def test_what_was_refused_is_believed_when_the_networks_allow_it(scene):
+async def test_a_new_policy_applies_to_routes_that_stand(scene):
     elsewhere = Prefix.parse("10.9.0.1")
     await scene.node.update_peer(
-        learned(Advertisement(elsewhere, Kind.CLIENT, b"x", 1, confirmed=True))
+        changed(Advertisement(elsewhere, Kind.CLIENT, b"x", 1, confirmed=True))
     )
     assert scene.routes == {}
     wider = config("allowed_networks = 10.0.0.0/8", THREE_SERVERS)
     links = await scene.kernel.links()
-    for now, expected in ((wider, {elsewhere: "tun1"}), (CONFIG, {})):
-        surroundings = evaluate_links(now, links, {}, scene.node.host)
-        await scene.node.interfaces_changed(surroundings, SERVERS)
+    for configured, expected in ((wider, {elsewhere: "tun1"}), (CONFIG, {})):
+        state = evaluate_links(configured, links, {}, scene.node.host)
+        await scene.node.interfaces_changed(state, SERVERS)
         assert scene.routes == expected
 
 
 # -- servers --
 
 
-async def test_our_own_data_address_is_told_and_taken_back_with_its_interface():
+async def test_our_own_data_address_is_announced_while_its_interface_is_up():
     scene = Scene()
     links = LINKS
-    await scene.node.begin(evaluate_links(CONFIG, links, {}, HostState()), {}, {})
-    assert scene.told == [([SERVER_A], [])]
+    await scene.node.start(evaluate_links(CONFIG, links, {}, HostState()), {}, {})
+    assert scene.announced == [([SERVER_A], [])]
     assert scene.node.target(SERVER_A) is None
     away = evaluate_links(CONFIG, (link("tun0"),), {}, scene.node.host)
     await scene.node.interfaces_changed(away, {})
-    assert scene.told[1:] == [([], [SERVER_A])]
+    assert scene.announced[1:] == [([], [SERVER_A])]
 
 
-async def test_a_configured_data_address_is_its_peer_s_alone_and_goes_with_the_configuration(scene):
+async def test_a_configured_data_address_leads_to_its_peer_alone(scene):
     node = scene.node
     assert node.target(SERVER_B) == Target("B", V4, to_server=True)
-    claim = Advertisement(SERVER_B, Kind.SERVER, b"C", 2_000, confirmed=True)
-    await node.update_peer(learned(claim, peer="C"))
+    other = Advertisement(SERVER_B, Kind.SERVER, b"C", 2_000, confirmed=True)
+    await node.update_peer(changed(other, peer="C"))
     assert node.target(SERVER_B) == Target("B", V4, to_server=True)
     await node.interfaces_changed(node.host, {SERVER_B: "C"})
     assert node.target(SERVER_B) == Target("C", V4, to_server=True)
@@ -219,33 +223,46 @@ async def test_a_configured_data_address_is_its_peer_s_alone_and_goes_with_the_c
 # -- several OpenVPNs --
 
 
-async def test_only_where_there_are_several_openvpns_a_client_here_is_routed():
+async def test_local_clients_get_routes_only_with_several_openvpn_processes():
     scene = Scene(("udp", "tcp"))
-    await scene.begin()
+    await scene.start()
     node = scene.node
-    await node.update_local(local(held(1), instance="udp"))
-    await node.update_local(local(held(2), instance="tcp"))
+    await node.update_local(local(session(1), instance="udp"))
+    await node.update_local(local(session(2), instance="tcp"))
     assert node.target(host(1)) == Target("openvpn udp", V4, to_server=False)
     assert node.target(host(2)) == Target("openvpn tcp", V4, to_server=False)
     assert node.target(SERVER_A) is None
-    await node.forget_instance("tcp")
     await node.set_instances(["udp"])
     assert node.target(host(1)) is node.target(host(2)) is None
-    assert scene.told[-1] == ([], [host(2)])
+    assert scene.announced[-1] == ([], [host(2)])
     assert SELF not in node.instances
 
 
 # -- superseded sessions --
 
 
-async def test_a_session_whose_client_is_elsewhere_now_is_told_to_its_watcher_once(scene):
-    await scene.node.update_local(local(held(1, announced=False)))
-    newer = said(1, version=5_000_000)
+async def test_a_superseded_session_is_notified_once(scene):
+    await scene.node.update_local(local(session(1, announced=False)))
+    newer = advertisement(1, version=5_000_000)
     for _ in range(3):
-        await scene.node.update_peer(learned(newer))
+        await scene.node.update_peer(changed(newer))
     ((instance, (superseded,)),) = scene.superseded
     assert (instance, superseded.prefix, superseded.node) == ("", host(1), "vpnsrvB")
-    assert superseded.session == held(1).session
+    assert superseded.session == session(1).session
     assert scene.routes == {host(1): "tun1"}
     await scene.node.update_local(local(withdrawn=[host(1)]))
     assert scene.superseded[1:] == [("", frozenset())]
+
+
+# -- listings --
+
+
+async def test_all_are_listed_once_every_openvpn_has_been_listed_completely():
+    scene = Scene(("udp", "tcp"))
+    await scene.start()
+    node = scene.node
+    await node.update_local(local(session(1), instance="udp"))
+    await node.update_local(local(session(2), instance="tcp", complete=False))
+    assert not node.all_listed.is_set()
+    await node.set_instances(["udp"])  # the other one is no longer configured
+    assert node.all_listed.is_set()

@@ -16,7 +16,7 @@ import pytest
 from cuberouted.api.report import Status
 from cuberouted.api.server import ask, is_served
 from cuberouted.daemon.process import JournalFormatter
-from cuberouted.routing.linux.capability import missing_capability
+from cuberouted.routing.linux.kernel import missing_capability
 
 needs_privilege = pytest.mark.skipif(
     missing_capability() is not None, reason="the daemon needs CAP_NET_ADMIN"

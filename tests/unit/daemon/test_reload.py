@@ -167,7 +167,7 @@ async def test_a_reload_during_the_end_changes_nothing(mesh, autojump_clock):
     a, b, c = await started(mesh)
     a.sections = [section_of(c)]
     a.daemon.stop()
-    with pytest.raises(ReloadError, match="ending"):
+    with pytest.raises(ReloadError, match="stopping"):
         await a.reload()
     await a.stop()
     assert a.kernel.installed == NOTHING

@@ -31,10 +31,10 @@ async def test_a_connecting_client_is_told_at_once_and_then_confirmed(
         assert w.told.at == began
         await settle()
         first, second = w.told.news[1:]
-        assert [str(claim.prefix) for claim in first.claims] == ["10.9.0.50/32"]
-        assert first.claims[0].announced
-        assert not first.claims[0].confirmed
-        assert all(claim.confirmed and claim.announced for claim in second.claims)
+        assert [str(claim.prefix) for claim in first.routes] == ["10.9.0.50/32"]
+        assert first.routes[0].announced
+        assert not first.routes[0].confirmed
+        assert all(claim.confirmed and claim.announced for claim in second.routes)
         assert set(w.told.names) == {"10.9.0.50/32", "fd00::50/128", "192.168.50.0/24"}
 
 
@@ -160,7 +160,7 @@ async def test_a_client_that_a_script_refuses_is_withdrawn_by_the_listing(
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A, refused=True)
         await settle()
-        assert [len(news.claims) for news in w.told.news[1:]] == [1, 0]
+        assert [len(news.routes) for news in w.told.news[1:]] == [1, 0]
         assert w.told.names == {}
 
 

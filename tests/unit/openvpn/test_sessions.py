@@ -176,7 +176,7 @@ def test_an_event_that_tells_too_little_claims_nothing(
 def test_with_env_filter_the_certificates_name_serves(sessions: Sessions) -> None:
     told = sessions.established(event(common_name="", X509_0_CN="host9"))
     assert told is not None
-    assert told.claims[0].name == b"host9"
+    assert told.routes[0].name == b"host9"
 
 
 def test_a_session_that_ended_is_withdrawn_with_all_that_it_held(sessions: Sessions) -> None:
@@ -251,7 +251,7 @@ def test_the_news_add_up_to_what_the_last_listing_shows(
             told = listed(sessions, *step)
         for prefix in told.withdrawn if told else ():
             del held[prefix]
-        for item in told.claims if told else ():
+        for item in told.routes if told else ():
             assert held.get(item.prefix) != item
             held[item.prefix] = item
         if isinstance(step, list):
@@ -269,6 +269,6 @@ def test_20_000_clients_are_compared_fast(sessions: Sessions) -> None:
     began = time.process_time()
     told = listed(sessions, *everybody)
     assert told is not None
-    assert len(told.claims) == 20_000
+    assert len(told.routes) == 20_000
     assert listed(sessions, *everybody) is None
     assert time.process_time() - began < 1.0  # some 0.1 s; far more if quadratic

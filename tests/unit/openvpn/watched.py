@@ -47,7 +47,7 @@ class Told:
         self.news.append(news)
         for prefix in news.withdrawn:
             del self.claims[prefix]
-        self.claims |= {claim.prefix: claim for claim in news.claims}
+        self.claims |= {claim.prefix: claim for claim in news.routes}
         self.at = trio.current_time()
         self.changed.set()
         self.changed = trio.Event()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cuberouted.routing.linux.capability import missing_capability
+from cuberouted.routing.linux.kernel import missing_capability
 
 
 @pytest.mark.parametrize(

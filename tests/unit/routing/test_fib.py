@@ -24,7 +24,7 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 CLIENTS_B, SERVERS_B = Target("B", V4, to_server=False), Target("B", V4, to_server=True)
 CLIENTS_C = Target("C", V4, to_server=False)
 TUN1, TUN2 = ResolvedNexthop(V4, 5, None), ResolvedNexthop(V4, 6, None)
-PATHS: dict[tuple[str, int], ResolvedNexthop] = {
+RESOLVED: dict[tuple[str, int], ResolvedNexthop] = {
     ("B", V4): TUN1,
     ("C", V4): TUN2,
     ("B", V6): ResolvedNexthop(V6, 5, None),
@@ -37,7 +37,7 @@ NOW = 1000.0
 
 
 class KernelModel:
-    """As much of a kernel as the rules in `fib` are about."""
+    """The parts of a kernel on which the FIB depends."""
 
     def __init__(self, fib):
         self.fib, self.nexthops, self.routes = fib, {}, {}
@@ -64,19 +64,24 @@ class KernelModel:
                     assert self.routes.pop(route.prefix) == route
 
     def follow(self, wanted):
-        self.fib.set_desired(wanted, wanted.get)
-        changes = self.fib.changes(wanted)
-        self.apply(changes)
-        assert not self.fib.acknowledge(changes, [], NOW)
-        return changes
+        self.fib.set_desired(wanted.items())
+        return self.make(wanted, check=True)
 
-    def rescan(self, paths=PATHS, sources=SOURCES):
+    def make(self, prefixes, *, check=False):
+        """Make the FIB's changes for *prefixes*, and remove unused nexthops, as KernelSync does."""
+        made = []
+        for changes in (self.fib.changes(prefixes), None):
+            changes = self.fib.unused_nexthops() if changes is None else changes
+            self.apply(changes)
+            retry = self.fib.acknowledge(changes, [], NOW)
+            assert not (check and retry)
+            made += changes
+        return made
+
+    def rescan(self, resolved=RESOLVED, sources=SOURCES):
         found = KernelState(dict(self.nexthops), dict(self.routes))
-        self.apply(self.fib.resync(found, paths, sources, NOW))
-        changes = self.fib.changes(self.fib.prefixes())
-        self.apply(changes)
-        self.fib.acknowledge(changes, [], NOW)
-        return changes
+        self.apply(self.fib.resync(found, resolved, sources, NOW))
+        return self.make(self.fib.prefixes())
 
     def leads(self):
         return {p: self.nexthops[r.nexthop].device for p, r in self.routes.items()}
@@ -84,7 +89,7 @@ class KernelModel:
 
 def new_fib():
     fib = Fib(METRIC)
-    assert fib.resync(KernelState({}, {}), PATHS, SOURCES, NOW) == []
+    assert fib.resync(KernelState({}, {}), RESOLVED, SOURCES, NOW) == []
     return fib
 
 
@@ -105,7 +110,7 @@ def test_a_route_goes_in_with_its_nexthop_and_our_address_as_source(kernel):
     assert kernel.routes == {HOST1: Route(HOST1, nexthop.id, OURS)}
 
 
-def test_nothing_is_done_twice(kernel):
+def test_no_change_is_made_twice(kernel):
     kernel.follow({HOST1: CLIENTS_B})
     assert kernel.follow({HOST1: CLIENTS_B}) == []
     assert kernel.rescan() == []
@@ -127,28 +132,28 @@ def test_a_client_that_roams_from_a_peer_that_is_then_lost_keeps_its_new_route(k
     assert kernel.leads() == {HOST1: TUN2.device}
 
 
-def test_a_peer_that_is_elsewhere_now_is_one_message_too(kernel):
+def test_a_peer_that_moves_to_another_device_is_one_message(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
-    [change] = kernel.rescan(PATHS | {("B", V4): ResolvedNexthop(V4, 9, None)})
+    [change] = kernel.rescan(RESOLVED | {("B", V4): ResolvedNexthop(V4, 9, None)})
     assert change.op is Op.REPLACE
     assert kernel.leads() == {HOST1: 9, HOST2: 9}
 
 
-def test_a_path_of_another_family_is_another_nexthop(kernel):
+def test_a_nexthop_of_another_family_is_another_object(kernel):
     kernel.follow({HOST1: CLIENTS_B})
-    kernel.rescan(PATHS | {("B", V4): ResolvedNexthop(V6, 9, bytes(16))})
+    kernel.rescan(RESOLVED | {("B", V4): ResolvedNexthop(V6, 9, bytes(16))})
     assert kernel.leads() == {HOST1: 9}
 
 
-def test_without_a_path_the_route_waits_for_one(kernel, fib):
-    kernel.rescan(paths={})
+def test_a_route_without_a_nexthop_waits_for_one(kernel, fib):
+    kernel.rescan(resolved={})
     assert kernel.follow({HOST1: CLIENTS_B}) == []
     assert (fib.desired_count, fib.installed_count) == (1, 0)
     kernel.rescan()
     assert kernel.leads() == {HOST1: TUN1.device}
 
 
-def test_only_a_servers_own_route_leads_to_a_neighbour_that_is_shunned(kernel, fib):
+def test_only_the_route_to_its_server_leads_to_a_suppressed_neighbour(kernel, fib):
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
     kernel.follow(wanted)
     before = kernel.leads()
@@ -169,7 +174,7 @@ def test_everything_comes_back_when_the_kernel_has_dropped_it(kernel):
     assert kernel.routes == before
 
 
-def test_a_source_address_that_has_come_is_put_into_the_routes(kernel):
+def test_routes_get_a_source_address_that_has_appeared(kernel):
     kernel.rescan(sources=())
     kernel.follow({HOST1: CLIENTS_B})
     assert kernel.routes[HOST1].source is None
@@ -180,54 +185,55 @@ def test_a_source_address_that_has_come_is_put_into_the_routes(kernel):
 def test_after_a_restart_routes_are_recognised_and_left_in_place(kernel):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B})
     restarted = Fib(METRIC)
-    restarted.resync(KernelState(kernel.nexthops, kernel.routes), PATHS, SOURCES, NOW)
+    restarted.resync(KernelState(kernel.nexthops, kernel.routes), RESOLVED, SOURCES, NOW)
     assert restarted.adopted() == {CLIENTS_B: [HOST1], CLIENTS_C: [HOST2], SERVERS_B: [SERVER]}
     wanted = {HOST1: CLIENTS_B, HOST2: CLIENTS_C, SERVER: SERVERS_B}
-    restarted.set_desired(wanted, wanted.get)
-    assert restarted.changes(restarted.prefixes()) == []
+    restarted.set_desired(wanted.items())
+    assert restarted.changes(restarted.prefixes()) == restarted.unused_nexthops() == []
 
 
-def test_routes_towards_nobody_we_know_are_removed(kernel, fib):
-    stranger = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
+def test_routes_to_an_unknown_neighbour_are_removed(kernel, fib):
+    unknown = Nexthop(FIRST_NEXTHOP_ID + 8, V4, 77, None)
     stray = StrayRoute(HOST2, table=7, metric=3)
-    found = KernelState({stranger.id: stranger}, {HOST1: Route(HOST1, stranger.id, None)}, (stray,))
-    assert fib.resync(found, PATHS, SOURCES, NOW) == [Change(Op.DELETE, stray)]
+    found = KernelState({unknown.id: unknown}, {HOST1: Route(HOST1, unknown.id, None)}, (stray,))
+    assert fib.resync(found, RESOLVED, SOURCES, NOW) == [Change(Op.DELETE, stray)]
     assert fib.adopted() == {}
-    assert fib.changes(fib.prefixes()) == [Change(Op.DELETE, stranger)]
+    assert fib.changes(fib.prefixes()) == []
+    assert fib.unused_nexthops() == [Change(Op.DELETE, unknown)]
 
 
-def refuse(fib, changes, number, what):
-    refusals = [ChangeError(c, number, "") for c in changes if isinstance(c.what, what)]
-    return fib.acknowledge(changes, refusals, NOW)
+def fail(fib, changes, number, what):
+    errors = [ChangeError(c, number, "") for c in changes if isinstance(c.what, what)]
+    return fib.acknowledge(changes, errors, NOW)
 
 
-def asked(fib, wanted):
-    fib.set_desired(wanted, wanted.get)
+def changes_for(fib, wanted):
+    fib.set_desired(wanted.items())
     return fib.changes(wanted)
 
 
-def test_a_foreign_route_of_our_metric_is_a_conflict_until_it_has_gone(fib):
-    changes = asked(fib, {HOST1: CLIENTS_B})
-    assert refuse(fib, changes, errno.EEXIST, Route) == set()
+def test_a_foreign_route_with_our_metric_is_a_conflict_until_it_is_deleted(fib):
+    changes = changes_for(fib, {HOST1: CLIENTS_B})
+    assert fail(fib, changes, errno.EEXIST, Route) == set()
     assert list(fib.conflicts()) == [HOST1]
-    assert not fib.stale
+    assert not fib.out_of_sync
     assert [c.op for c in fib.changes([HOST1])] == [Op.ADD]
     fib.acknowledge(fib.changes([HOST1]), [], NOW)
     assert not fib.conflicts()
 
 
 @pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])
-def test_a_foreign_route_of_lower_metric_shadows_ours(fib, metric, shadowed):
+def test_a_foreign_route_with_a_lower_metric_shadows_ours(fib, metric, shadowed):
     other = ForeignRoute(HOST1, 254, metric, 4, 3)
-    fib.acknowledge(asked(fib, {HOST1: CLIENTS_B}), [], NOW)
+    fib.acknowledge(changes_for(fib, {HOST1: CLIENTS_B}), [], NOW)
     fib.foreign_changed([other], [])
     assert (HOST1 in fib.conflicts()) is shadowed
     fib.foreign_changed([], [other])
     assert not fib.conflicts()
 
 
-def test_a_nexthop_id_in_use_sends_us_to_the_next(fib):
-    changes = asked(fib, {HOST1: CLIENTS_B})
+def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(fib):
+    changes = changes_for(fib, {HOST1: CLIENTS_B})
     assert fib.acknowledge(
         changes, [ChangeError(c, errno.EEXIST, "") for c in changes[:1]], NOW
     ) == {HOST1}
@@ -237,35 +243,35 @@ def test_a_nexthop_id_in_use_sends_us_to_the_next(fib):
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENETDOWN, errno.ENODEV, errno.EBUSY])
-def test_any_other_refusal_asks_for_a_scan(fib, number):
-    refuse(fib, asked(fib, {HOST1: CLIENTS_B}), number, Route)
-    assert fib.stale
+def test_any_other_error_means_out_of_sync(fib, number):
+    fail(fib, changes_for(fib, {HOST1: CLIENTS_B}), number, Route)
+    assert fib.out_of_sync
 
 
-def test_a_nexthop_that_was_refused_is_asked_for_with_the_next_route(fib):
-    first = asked(fib, {HOST1: CLIENTS_B})
-    refuse(fib, first, errno.EBUSY, Nexthop)
-    assert first[0] in asked(fib, {HOST2: CLIENTS_B})
+def test_a_refused_nexthop_is_tried_again_with_the_next_route(fib):
+    first = changes_for(fib, {HOST1: CLIENTS_B})
+    fail(fib, first, errno.EBUSY, Nexthop)
+    assert first[0] in changes_for(fib, {HOST2: CLIENTS_B})
 
 
-def test_what_is_gone_already_need_not_be_deleted(kernel, fib):
+def test_deleting_what_is_already_gone_is_no_error(kernel, fib):
     kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
-    refuse(fib, asked(fib, {HOST1: None}), errno.ESRCH, Route)
-    assert not fib.stale
+    fail(fib, changes_for(fib, {HOST1: None}), errno.ESRCH, Route)
+    assert not fib.out_of_sync
     assert fib.installed_count == 1
 
 
 targets = st.sampled_from([None, CLIENTS_B, CLIENTS_C, SERVERS_B])
 tables = st.dictionaries(st.sampled_from([HOST1, HOST2, SERVER]), targets)
 worlds = st.sampled_from(
-    [PATHS, {}, {("B", V4): TUN1}, PATHS | {("C", V4): ResolvedNexthop(V4, 8, None)}]
+    [RESOLVED, {}, {("B", V4): TUN1}, RESOLVED | {("C", V4): ResolvedNexthop(V4, 8, None)}]
 )
 
 
 @given(st.lists(st.tuples(tables, worlds)))
-def test_the_kernel_ends_up_as_wanted_whatever_came_before(story):
+def test_the_kernel_ends_up_as_desired_whatever_came_before(story):
     kernel = KernelModel(new_fib())
-    seen = PATHS
+    seen = RESOLVED
     wanted: dict[Prefix, Target | None] = {}
     for table, world in story:
         wanted |= table

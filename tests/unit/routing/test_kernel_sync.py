@@ -1,4 +1,4 @@
-"""The router on the fake kernel."""
+"""KernelSync on the fake kernel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def host(number):
 
 
 class OddKernel(FakeKernel):
-    """Takes ``seconds`` for every change; ``refusing``: takes no routes."""
+    """``seconds``: duration of every `apply`. ``refusing``: refuses all routes."""
 
     seconds = 0.0
     refusing = False
@@ -37,42 +37,39 @@ class OddKernel(FakeKernel):
     async def apply(self, changes):
         with trio.CancelScope(shield=True):
             await trio.sleep(self.seconds)
-        refused = [c for c in changes if self.refusing and isinstance(c.what, Route)]
-        more = await super().apply([c for c in changes if c not in refused])
-        return (*more, *(ChangeError(change, errno.EPERM, "") for change in refused))
+        failing = [c for c in changes if self.refusing and isinstance(c.what, Route)]
+        more = await super().apply([c for c in changes if c not in failing])
+        return (*more, *(ChangeError(change, errno.EPERM, "") for change in failing))
 
 
 class Scene:
-    """A router, its kernel, and where it is to lead what."""
+    """A KernelSync and its kernel."""
 
     def __init__(self):
         self.kernel = OddKernel(MAIN, METRIC, PROTOCOL)
         devices = {name: self.kernel.add_tunnel(f"to-{name}") for name in "BC"}
         self.names = {index: name for name, index in devices.items()}
-        self.paths = {
+        self.resolved = {
             (name, V4): ResolvedNexthop(V4, index, None) for name, index in devices.items()
         }
-        self.wanted = {}
-        self.stale = 0
-        self.kernel_sync = self.new_router()
+        self.rescans_needed = 0
+        self.kernel_sync = self.new_sync()
 
-    def new_router(self):
-        return KernelSync(self.kernel, METRIC, self.wanted.get, self.on_out_of_sync)
+    def new_sync(self):
+        return KernelSync(self.kernel, METRIC, self.on_out_of_sync)
 
     def on_out_of_sync(self):
-        self.stale += 1
+        self.rescans_needed += 1
 
     async def lead(self, targets):
-        self.wanted.update(targets)
-        await self.kernel_sync.sync(targets)
+        self.kernel_sync.request(targets)
+        await self.kernel_sync.sync()
 
     async def forget(self, *prefixes):
-        for prefix in prefixes:
-            del self.wanted[prefix]
-        await self.kernel_sync.sync(prefixes)
+        await self.lead(dict.fromkeys(prefixes))
 
     async def rescan(self):
-        await self.kernel_sync.rescan(self.paths, ())
+        await self.kernel_sync.rescan(self.resolved, ())
 
     @property
     def routes(self):
@@ -87,23 +84,23 @@ async def scene():
     return scene
 
 
-async def test_routes_are_there_when_follow_returns(scene):
+async def test_routes_are_installed_when_sync_returns(scene):
     await scene.lead({host(1): TO_B, host(2): TO_C})
     assert scene.routes == {host(1): "B", host(2): "C"}
     await scene.lead({host(1): TO_C})
     assert scene.routes == {host(1): "C", host(2): "C"}
     await scene.forget(host(1), host(2))
     assert scene.kernel.installed == KernelState({}, {}, ())
-    assert scene.stale == 0
+    assert scene.rescans_needed == 0
 
 
-async def test_routes_are_made_in_the_order_in_which_they_were_told(scene):
-    told = [host(number) for number in (7, 200, 1, 30)]
-    await scene.lead(dict.fromkeys(told, TO_B))
-    assert [*scene.routes] == told
+async def test_routes_are_installed_in_the_order_of_the_requests(scene):
+    order = [host(number) for number in (7, 200, 1, 30)]
+    await scene.lead(dict.fromkeys(order, TO_B))
+    assert [*scene.routes] == order
 
 
-async def test_a_route_is_there_when_follow_returns_though_another_task_took_it_along(
+async def test_a_route_is_installed_when_sync_returns_though_another_task_applied_it(
     scene, autojump_clock
 ):
     scene.kernel.seconds = 1.0
@@ -118,17 +115,17 @@ async def test_a_route_is_there_when_follow_returns_though_another_task_took_it_
         for number in range(10):
             nursery.start_soon(lead, number)
     assert sorted(done) == list(range(10))
-    assert trio.current_time() <= 4.0  # those that wait go together
+    assert trio.current_time() <= 4.0  # waiting requests are applied together
 
 
-async def test_a_change_that_is_under_way_is_not_cancelled(scene, autojump_clock):
+async def test_a_change_in_progress_is_not_cancelled(scene, autojump_clock):
     scene.kernel.seconds = 1.0
     with trio.move_on_after(0.5):
         await scene.lead({host(1): TO_B})
     assert scene.routes == {host(1): "B"}
 
 
-async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(scene, autojump_clock):
+async def test_a_request_cancelled_while_waiting_is_applied_by_the_next_call(scene, autojump_clock):
     scene.kernel.seconds = 1.0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.lead, {host(1): TO_B})
@@ -141,12 +138,13 @@ async def test_what_was_cancelled_before_it_began_is_done_with_the_next_call(sce
     assert scene.routes == {host(1): "B", host(2): "B", host(3): "C"}
 
 
-async def test_a_client_of_our_own_waits_for_no_other_task(scene):
+async def test_a_local_client_without_a_route_causes_no_checkpoint(scene):
     with trio.testing.assert_no_checkpoints():
-        await scene.kernel_sync.sync([host(1)])
+        scene.kernel_sync.request({host(1): None})
+        await scene.kernel_sync.sync()
 
 
-async def test_other_tasks_have_their_turn_during_a_large_change(scene):
+async def test_other_tasks_run_during_a_large_change(scene):
     turns = 0
 
     async def count_turns():
@@ -163,7 +161,7 @@ async def test_other_tasks_have_their_turn_during_a_large_change(scene):
     assert turns >= 3
 
 
-async def test_a_neighbour_s_routes_go_at_once_while_its_claims_take_their_time(scene):
+async def test_withdraw_first_removes_a_neighbours_clients_at_once_and_keeps_them_away(scene):
     await scene.lead({host(1): TO_B, host(2): TO_B, host(3): TO_C, host(4): TO_SERVER_B})
     async with scene.kernel_sync.withdraw_first("B"):
         assert scene.routes == {host(3): "C", host(4): "B"}
@@ -176,7 +174,7 @@ async def test_a_neighbour_s_routes_go_at_once_while_its_claims_take_their_time(
     assert scene.routes == {host(1): "B", host(2): "C", host(3): "C", host(4): "B"}
 
 
-async def test_a_rescan_puts_right_what_others_have_changed(scene):
+async def test_a_rescan_repairs_what_others_have_changed(scene):
     await scene.lead({host(1): TO_B, host(2): TO_C})
     scene.kernel.set_up("to-B", False)  # it takes its nexthop and routes along
     scene.kernel.set_up("to-B", True)
@@ -188,35 +186,34 @@ async def test_a_rescan_puts_right_what_others_have_changed(scene):
 async def test_routes_of_an_earlier_run_are_adopted_and_left_as_they_are(scene):
     await scene.lead({host(1): TO_B, host(2): TO_C})
     before = scene.kernel.installed
-    later = scene.new_router()
-    assert await later.adopt(scene.paths, ()) == {TO_B: [host(1)], TO_C: [host(2)]}
-    await later.sync([host(1), host(2)])
+    later = scene.new_sync()
+    assert await later.adopt(scene.resolved, ()) == {TO_B: [host(1)], TO_C: [host(2)]}
+    later.request({host(1): TO_B, host(2): TO_C})
+    await later.sync()
     assert scene.kernel.installed == before
 
 
-async def test_a_stray_of_ours_goes_with_the_first_scan(scene):
+async def test_a_stray_route_is_removed_by_the_first_scan(scene):
     scene.kernel.add_route("10.9.0.1/32", "to-B", metric=99, protocol=PROTOCOL)
     assert scene.kernel.installed.strays
     await scene.rescan()
     assert scene.kernel.installed == KernelState({}, {}, ())
 
 
-async def test_a_route_of_somebody_else_is_told_once_and_ours_goes_in_when_it_has_gone(
-    scene, caplog
-):
+async def test_a_foreign_route_is_logged_once_and_ours_installed_when_it_is_gone(scene, caplog):
     caplog.set_level("INFO")
     scene.kernel.add_route(str(host(1)), "to-C", metric=METRIC)
     await scene.lead({host(1): TO_B})
     await scene.lead({host(2): TO_B})
     assert scene.routes == {host(2): "B"}
-    told = "10.100.0.1/32: a route of somebody else has metric 50; that one is left alone"
-    assert [record.message for record in caplog.records] == [f"route {told}"]
+    line = "10.100.0.1/32: a foreign route has our metric 50; it is left alone"
+    assert [record.message for record in caplog.records] == [f"route {line}"]
     await scene.kernel.events()
     scene.kernel.remove_route(str(host(1)), metric=METRIC)
-    notices = await scene.kernel.events()
-    await scene.kernel_sync.foreign_changed(notices.added, notices.deleted)
+    events = await scene.kernel.events()
+    await scene.kernel_sync.foreign_changed(events.added, events.deleted)
     assert scene.routes == {host(1): "B", host(2): "B"}
-    assert caplog.records[-1].message == "routes: all conflicts are over"
+    assert caplog.records[-1].message == "routes: all conflicts have ended"
 
 
 async def test_foreign_routes_that_shadow_ours_are_found_and_summed_up(scene, caplog):
@@ -231,7 +228,7 @@ async def test_foreign_routes_that_shadow_ours_are_found_and_summed_up(scene, ca
     assert scene.kernel_sync.fib.conflicts() == {}
 
 
-async def test_a_nexthop_id_in_use_sends_us_to_the_next(scene):
+async def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(scene):
     await scene.lead({host(1): TO_B})
     (ours,) = scene.kernel.installed.nexthops
     await scene.forget(host(1))
@@ -241,28 +238,30 @@ async def test_a_nexthop_id_in_use_sends_us_to_the_next(scene):
     assert scene.routes == {host(1): "B"}
 
 
-async def test_what_the_kernel_refuses_is_told_in_one_line_a_minute(scene, caplog, autojump_clock):
+async def test_refused_changes_are_logged_in_one_line_a_minute(scene, caplog, autojump_clock):
     scene.kernel.refusing = True
     await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
     (record,) = caplog.records
-    told = r"kernel: cannot add route \S+ and 19 more: Operation not permitted; trying again"
-    assert re.fullmatch(told, record.message)
-    assert scene.stale == 1
+    line = r"kernel: cannot add route \S+ and 19 more: Operation not permitted; trying again"
+    assert re.fullmatch(line, record.message)
+    assert scene.rescans_needed == 1
     await scene.rescan()
-    assert (len(caplog.records), scene.stale) == (1, 2)
+    assert (len(caplog.records), scene.rescans_needed) == (1, 2)
     await trio.sleep(60)
     scene.kernel.refusing = False
     await scene.rescan()
     assert len(scene.routes) == 20
-    assert scene.stale == 2
+    assert scene.rescans_needed == 2
 
 
-async def test_a_kernel_that_does_not_answer_ends_nothing_and_is_looked_at_again(scene, caplog):
+async def test_after_a_kernel_error_everything_is_scanned_again(scene, caplog):
     scene.kernel.broken = KernelError("out of memory")
     for number in range(10):
         await scene.lead({host(number): TO_B})
-    assert scene.stale == 10
-    assert [record.message for record in caplog.records] == ["kernel: out of memory; looking again"]
+    assert scene.rescans_needed == 10
+    assert [record.message for record in caplog.records] == [
+        "kernel: out of memory; scanning again"
+    ]
     with pytest.raises(KernelError):
         await scene.rescan()
     scene.kernel.broken = None
@@ -270,11 +269,42 @@ async def test_a_kernel_that_does_not_answer_ends_nothing_and_is_looked_at_again
     assert len(scene.routes) == 10
 
 
-async def test_a_device_that_is_down_is_waited_for(scene):
+async def test_routes_wait_for_a_device_that_is_down(scene):
     scene.kernel.set_carrier("to-B", False)
     await scene.lead({host(1): TO_B})
-    assert scene.stale == 1
+    assert scene.rescans_needed == 1
     assert scene.routes == {}
     scene.kernel.set_carrier("to-B", True)
     await scene.rescan()
     assert scene.routes == {host(1): "B"}
+
+
+async def test_a_foreign_route_deleted_during_the_dump_does_not_stay_a_conflict(scene):
+    await scene.lead({host(1): TO_B})
+    scene.kernel.add_route(str(host(1)), "to-C", metric=10)
+    [shadow] = (await scene.kernel.events()).added
+    listed, proceed = trio.Event(), trio.Event()
+
+    async def slow_dump(within):
+        listed.set()
+        await proceed.wait()
+        return (shadow,)
+
+    scene.kernel.foreign_routes = slow_dump
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.kernel_sync.rescan_foreign, lambda _: True)
+        await listed.wait()  # the dump has seen the route, which is deleted before its end
+        nursery.start_soon(scene.kernel_sync.foreign_changed, [], [shadow])
+        await trio.testing.wait_all_tasks_blocked()
+        proceed.set()
+    assert scene.kernel_sync.fib.conflicts() == {}
+
+
+async def test_it_is_busy_until_the_requested_routes_are_installed(scene, autojump_clock):
+    scene.kernel.seconds = 1.0
+    assert not scene.kernel_sync.busy
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.lead, {host(1): TO_B})
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.kernel_sync.busy
+    assert not scene.kernel_sync.busy

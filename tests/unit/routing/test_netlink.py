@@ -1,4 +1,4 @@
-"""The codec against pyroute2's, which was written from the same headers by others."""
+"""Framing and routes, compared with pyroute2, which others wrote from the same headers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # type: ignore[import-unt
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]
 
 from cuberouted.model import Prefix
-from cuberouted.routing.linux import netlink, routemsg
+from cuberouted.routing.linux import linkmsg, netlink, routemsg
 from cuberouted.routing.linux.netlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
+    RTM_DELROUTE,
+    RTM_NEWROUTE,
     Ack,
     NetlinkError,
     NetlinkMessage,
 )
-from cuberouted.routing.linux.routemsg import RTM_DELROUTE, RTM_NEWROUTE, KernelRoute, RouteWriter
+from cuberouted.routing.linux.routemsg import KernelRoute, RouteWriter
 from cuberouted.routing.types import Nexthop, Route, StrayRoute
 
 METRIC, PROTOCOL, VIA = 50, 201, 250_565_700
@@ -66,9 +68,7 @@ def nexthop_of(packed: bytes) -> int | None:
 
 
 @given(prefixes(), st.sampled_from(TABLES), st.booleans(), st.integers(0, 2**32 - 1))
-def test_an_added_route_says_what_pyroute2_reads(
-    prefix: Prefix, table: int, sourced: bool, seq: int
-) -> None:
+def test_pyroute2_reads_an_added_route(prefix: Prefix, table: int, sourced: bool, seq: int) -> None:
     source = bytes(range(1, len(prefix.address) + 1)) if sourced else None
     packed = RouteWriter(table, METRIC, PROTOCOL).add(seq, Route(prefix, VIA, source))
     message = by_pyroute2(packed)
@@ -92,7 +92,7 @@ def test_an_added_route_says_what_pyroute2_reads(
 
 
 @given(prefixes(), st.sampled_from(TABLES))
-def test_a_deleted_route_names_our_protocol_table_and_metric(prefix: Prefix, table: int) -> None:
+def test_a_deletion_contains_our_protocol_table_and_metric(prefix: Prefix, table: int) -> None:
     writer = RouteWriter(table, METRIC, PROTOCOL)
     packed = writer.delete(7, Route(prefix, VIA, None))
     message = by_pyroute2(packed)
@@ -108,7 +108,7 @@ def test_a_deleted_route_names_our_protocol_table_and_metric(prefix: Prefix, tab
 
 
 @given(prefixes(), st.sampled_from(TABLES), st.booleans())
-def test_what_was_written_is_read(prefix: Prefix, table: int, sourced: bool) -> None:
+def test_a_packed_route_is_read_back(prefix: Prefix, table: int, sourced: bool) -> None:
     source = prefix.address if sourced else None
     packed = RouteWriter(table, METRIC, PROTOCOL).add(7, Route(prefix, VIA, source))
     [message] = netlink.messages(packed)
@@ -117,7 +117,7 @@ def test_what_was_written_is_read(prefix: Prefix, table: int, sourced: bool) -> 
     )
 
 
-def test_a_route_that_pyroute2_wrote_is_read() -> None:
+def test_a_route_packed_by_pyroute2_is_read() -> None:
     message = rtmsg()
     message["family"], message["dst_len"], message["table"] = socket.AF_INET, 24, 77
     message["proto"], message["type"], message["flags"] = 186, 6, 0x200
@@ -162,30 +162,30 @@ def test_a_default_route_has_no_destination() -> None:
     ],
 )
 def test_a_nexthop_is_written_and_read(nexthop: Nexthop, replace: bool, expected: bytes) -> None:
-    packed = routemsg.write_nexthop(7, nexthop, PROTOCOL, replace=replace)
+    packed = linkmsg.write_nexthop(7, nexthop, PROTOCOL, replace=replace)
     assert packed == expected
     [message] = netlink.messages(packed)
-    assert routemsg.read_nexthop(message.body) == (nexthop, PROTOCOL)
+    assert linkmsg.read_nexthop(message) == (nexthop, PROTOCOL)
 
 
-def test_a_nexthop_is_named_with_an_empty_header() -> None:
+def test_a_nexthop_is_selected_by_its_id_alone() -> None:
     body = bytes(8) + struct.pack("=HHI", 8, 1, VIA)
     nexthop = Nexthop(VIA, socket.AF_INET, 3, None)
-    [delete] = netlink.messages(routemsg.delete_nexthop(7, nexthop))
-    [get] = netlink.messages(routemsg.get_nexthop(8, VIA))
+    [delete] = netlink.messages(linkmsg.delete_nexthop(7, nexthop))
+    [get] = netlink.messages(linkmsg.get_nexthop(8, VIA))
     assert delete == NetlinkMessage(105, REQUEST, 7, 0, body)
     assert get == NetlinkMessage(106, REQUEST, 8, 0, body)
 
 
-def test_a_dump_of_routes_is_narrowed_in_the_request() -> None:
-    packed = routemsg.dump_routes(7, socket.AF_INET, table=1000, protocol=201, device=3, kind=1)
+def test_a_dump_of_routes_contains_its_filters() -> None:
+    packed = routemsg.dump_routes(7, socket.AF_INET, table=1000, protocol=201, device=3, type_=1)
     message = by_pyroute2(packed)
     assert message["header"]["flags"] == REQUEST | 0x300
     assert (message["family"], message["proto"], message["type"]) == (socket.AF_INET, 201, 1)
     assert (message.get_attr("RTA_TABLE"), message.get_attr("RTA_OIF")) == (1000, 3)
 
 
-def words(text_: bytes) -> bytes:
+def ack_text(text_: bytes) -> bytes:
     return netlink.attribute(1, text_.ljust((len(text_) + 4) & ~3, b"\0"))
 
 
@@ -196,7 +196,11 @@ def words(text_: bytes) -> bytes:
         (NetlinkMessage(NLMSG_ERROR, 0x100, 5, 1, struct.pack("=i", 0) + bytes(16)), Ack(5, 0, "")),
         (
             NetlinkMessage(
-                NLMSG_ERROR, 0x300, 5, 1, struct.pack("=i", -22) + bytes(16) + words(b"No such id")
+                NLMSG_ERROR,
+                0x300,
+                5,
+                1,
+                struct.pack("=i", -22) + bytes(16) + ack_text(b"No such id"),
             ),
             Ack(5, errno.EINVAL, "No such id"),
         ),
@@ -207,24 +211,24 @@ def words(text_: bytes) -> bytes:
                 0x200,
                 5,
                 1,
-                struct.pack("=iI", -17, 18) + bytes(16) + words(b"taken"),
+                struct.pack("=iI", -17, 18) + bytes(16) + ack_text(b"taken"),
             ),
             Ack(5, errno.EEXIST, "taken"),
         ),
         (NetlinkMessage(NLMSG_DONE, 0x2, 6, 1, struct.pack("=i", 0)), Ack(6, 0, "")),
         (
-            NetlinkMessage(NLMSG_DONE, 0x202, 6, 1, struct.pack("=i", -2) + words(b"no table")),
+            NetlinkMessage(NLMSG_DONE, 0x202, 6, 1, struct.pack("=i", -2) + ack_text(b"no table")),
             Ack(6, errno.ENOENT, "no table"),
         ),
     ],
 )
-def test_a_verdict_is_read_with_the_kernels_words(message: NetlinkMessage, expected: Ack) -> None:
+def test_an_acknowledgement_is_read_with_its_text(message: NetlinkMessage, expected: Ack) -> None:
     assert netlink.read_ack(message) == expected
 
 
-def test_a_verdict_without_words_is_told_in_those_of_its_errno() -> None:
-    assert Ack(1, errno.EEXIST, "").said == "File exists"
-    assert Ack(1, errno.EEXIST, "taken").said == "taken"
+def test_the_reason_of_an_error_is_its_text_or_that_of_the_errno() -> None:
+    assert Ack(1, errno.EEXIST, "").reason == "File exists"
+    assert Ack(1, errno.EEXIST, "taken").reason == "taken"
 
 
 def test_several_messages_are_read_in_order() -> None:
@@ -233,11 +237,11 @@ def test_several_messages_are_read_in_order() -> None:
     assert list(netlink.messages(b"".join(parts))) == expected
 
 
-def test_what_comes_before_a_broken_message_is_given() -> None:
+def test_messages_before_a_malformed_one_are_read() -> None:
     data = netlink.frame(1, 16, 0, b"") + struct.pack("=IHHII", 15, 16, 0, 2, 0)
     found = netlink.messages(data)
     assert next(found).seq == 1
-    with pytest.raises(NetlinkError, match="a message of 15 bytes, where 16 are left"):
+    with pytest.raises(NetlinkError, match="a message of 15 bytes where 16 are left"):
         next(found)
 
 
@@ -254,28 +258,28 @@ def test_what_comes_before_a_broken_message_is_given() -> None:
         struct.pack("=8BI", 2, 0, 0, 0, 254, 0, 0, 0, 0) + netlink.attribute(15, bytes(8)),
     ],
 )
-def test_a_malformed_route_is_no_route(body: bytes) -> None:
+def test_a_malformed_route_is_refused(body: bytes) -> None:
     with pytest.raises(NetlinkError):
         routemsg.read_route(body)
 
 
 @pytest.mark.parametrize("body", [b"", bytes(8), bytes(8) + netlink.attribute(1, bytes(8))])
-def test_a_malformed_nexthop_is_no_nexthop(body: bytes) -> None:
+def test_a_malformed_nexthop_is_refused(body: bytes) -> None:
     with pytest.raises(NetlinkError):
-        routemsg.read_nexthop(body)
+        linkmsg.read_nexthop(NetlinkMessage(104, 0, 1, 0, body))
 
 
 @pytest.mark.parametrize(
     "message", [NetlinkMessage(2, 0x300, 1, 0, bytes(3)), NetlinkMessage(2, 0, 1, 0, b"")]
 )
-def test_a_malformed_verdict_is_no_verdict(message: NetlinkMessage) -> None:
+def test_a_malformed_acknowledgement_is_refused(message: NetlinkMessage) -> None:
     with pytest.raises(NetlinkError):
         netlink.read_ack(message)
 
 
 @given(st.binary(max_size=300))
-def test_garbage_is_read_to_its_end_or_refused(data: bytes) -> None:
-    for read in (_read_all, routemsg.read_route, routemsg.read_nexthop):
+def test_random_bytes_are_read_or_refused(data: bytes) -> None:
+    for read in (_read_all, routemsg.read_route):
         try:
             read(data)
         except NetlinkError:

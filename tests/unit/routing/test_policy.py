@@ -5,7 +5,7 @@ from cuberouted.routing.policy import Policy
 
 POLICY = Policy(
     allowed=tuple(map(Prefix.parse, ("10.100.100.0/24", "192.168.50.0/24", "fd00:9::/64"))),
-    ours=frozenset({Prefix.parse("10.100.100.1").address}),
+    own_addresses=frozenset({Prefix.parse("10.100.100.1").address}),
     management=frozenset({Prefix.parse("10.100.100.250").address}),
     servers={Prefix.parse("10.100.100.101"): "vpnsrvB"},
 )
