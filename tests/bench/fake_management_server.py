@@ -1,6 +1,6 @@
 """A process that stands in for the OpenVPN servers of many hosts.
 
-    python -m tests.bench.standin SOCKET...
+    python -m tests.bench.fake_management_server SOCKET...
 
 Each Unix socket is a management interface with clients behind it. It speaks the real
 protocol and sends as OpenVPN does, in pieces of 1 KiB; only its listings are kept ready,

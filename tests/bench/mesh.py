@@ -51,7 +51,7 @@ class StandIns:
 
     def __init__(self, sockets: Sequence[Path]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.standin", *map(str, sockets)],
+            [sys.executable, "-m", "tests.bench.fake_management_server", *map(str, sockets)],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -36,7 +36,7 @@ class Mesh:
     ``kernel_type``: what makes their kernels, of a table's number.
     """
 
-    kernel_type: type[RecordingKernel] = RecordingKernel
+    kernel_type: Callable[[int], RecordingKernel] = RecordingKernel
 
     def __init__(self, nursery: trio.Nursery, seed: int = 0, delay: float = 0.001) -> None:
         self.nursery = nursery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +30,9 @@ START = 1_795_222_140.0
 """Unix seconds at the start of every mesh, by a clock that is right."""
 
 METRIC, PROTOCOL = 50, 201
+
+RUNS_ON: ContextVar[str] = ContextVar("RUNS_ON")
+"""The server whose daemon a task belongs to; set in every task of a daemon, in no other."""
 
 
 class Done(NamedTuple):
@@ -125,6 +129,7 @@ class Server:
         await self.mesh.nursery.start(self._run)
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        RUNS_ON.set(self.name)
         with self._scope:
             try:
                 await self.daemon.run(task_status=task_status)
