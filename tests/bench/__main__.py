@@ -1,9 +1,9 @@
 """Runs benchmarks: `python -m tests.bench [--small] [--write] [NAME...]`.
 
-As root, but for those that run on fakes (loop_hold).
+As root, except for those that run on fakes (loop_hold).
 
-Prints their tables; with --write they go into docs/performance.md, too. --small is for
-seeing whether they run, not for figures.
+Prints their tables; with --write they go into docs/performance.md, too. --small uses sizes
+that only show whether the benchmarks work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ON_FAKES = {"loop_hold"}
 
 
 def main() -> int:
-    """The exit status."""
+    """Run them. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--small", action="store_true")
@@ -29,8 +29,8 @@ def main() -> int:
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     names = options.names or NAMES
-    if not ON_FAKES.issuperset(names) and (lacks := missing()):
-        print(f"The benchmarks need {'; '.join(lacks)}", file=sys.stderr)
+    if not ON_FAKES.issuperset(names) and (lacking := missing()):
+        print(f"The benchmarks need {'; '.join(lacking)}", file=sys.stderr)
         return 1
     for name in names:
         about = machine()

@@ -1,8 +1,8 @@
-"""The same routes without cuberouted: how long the kernel itself takes, and `ip -batch`.
+"""The same routes without cuberouted: what the kernel alone takes, and `ip -batch`.
 
     python -m tests.bench.bare DEVICE GATEWAY COUNT
 
-Inside a network namespace that is empty otherwise. Prints seconds, as a JSON object.
+To be run in a network namespace that is otherwise empty. Prints seconds, as a JSON object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from tests.bench.fake_management_server import address
 
 TABLE, PROTOCOL, METRIC, NEXTHOP = 254, 202, 60, 7
-A_SEND = 256
+MESSAGES_PER_SEND = 256
 _ROUTE = struct.Struct("=IHHIIBBBBBBBBIHH4sHHIHHIHHI")
 _NEXTHOP = struct.Struct("=IHHIIBBBBIHHIHHIHH4s")
 _NEXTHOP_NAMED = struct.Struct("=IHHIIBBBBIHHI")
@@ -29,7 +29,7 @@ _NEW_ROUTE, _NEW_NEXTHOP, _DELETE_NEXTHOP = 24, 104, 105
 
 
 def main(device: str, gateway: str, count: int) -> None:
-    """Measures both ways, one after the other."""
+    """Measure both, one after the other."""
     routes = [address(1, number) for number in range(count)]
     took = {
         "bare": bare(device, gateway, routes),
@@ -39,24 +39,24 @@ def main(device: str, gateway: str, count: int) -> None:
 
 
 def bare(device: str, gateway: str, routes: list[str]) -> float:
-    """Messages packed by one `struct`, so many a send, through a nexthop object."""
-    asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    asking.bind((0, 0))
-    asking.send(_new_nexthop(socket.if_nametoindex(device), socket.inet_aton(gateway)))
-    _raise_for(asking)
+    """Routes through a nexthop object, packed by one `struct`, 256 per send."""
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    netlink.bind((0, 0))
+    netlink.send(_new_nexthop(socket.if_nametoindex(device), socket.inet_aton(gateway)))
+    _raise_for(netlink)
     packed = [socket.inet_aton(route) for route in routes]
     begin = time.perf_counter()
-    for start in range(0, len(packed), A_SEND):
-        asking.send(b"".join([_route(one) for one in packed[start : start + A_SEND]]))
+    for start in range(0, len(packed), MESSAGES_PER_SEND):
+        netlink.send(b"".join([_route(one) for one in packed[start : start + MESSAGES_PER_SEND]]))
     took = time.perf_counter() - begin
-    asking.send(_delete_nexthop())
-    _raise_for(asking)
+    netlink.send(_delete_nexthop())
+    _raise_for(netlink)
     return took
 
 
-def _raise_for(asking: socket.socket) -> None:
-    """Everything up to here was acknowledged, or refused."""
-    refused = struct.unpack_from("=i", asking.recv(1 << 16), 16)[0]
+def _raise_for(netlink: socket.socket) -> None:
+    """Receive the acknowledgement; raise the error that it contains."""
+    refused = struct.unpack_from("=i", netlink.recv(1 << 16), 16)[0]
     if refused:
         raise OSError(-refused, os.strerror(-refused))
 
@@ -91,7 +91,7 @@ def _delete_nexthop() -> bytes:
 
 
 def batch(through: str, routes: list[str]) -> float:
-    """`ip -batch` with the same routes, from a file."""
+    """The same routes by `ip -batch`, from a file."""
     with tempfile.NamedTemporaryFile("w", dir="/run") as lines:
         lines.writelines(f"route add {r}/32 {through} metric {METRIC}\n" for r in routes)
         lines.flush()

@@ -1,7 +1,7 @@
-"""What a user would pick instead: BIRD 2, fed by scripts of OpenVPN's.
+"""The alternative that is measured beside: BIRD 2, fed by OpenVPN's scripts.
 
-OpenVPN runs a script for each client that comes or goes; it adds or deletes the client's
-/32 route, BIRD learns that from the kernel and tells the other server's BIRD by iBGP.
+OpenVPN runs a script for each client that connects or leaves; it adds or deletes the client's
+/32 route. BIRD learns that route from the kernel and advertises it to the other server by iBGP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients come and go all the time on a server that has 20,000: how far B's kernel lags behind."""
+"""Clients connect and leave all the time on a server with 20,000: the lag of B's kernel."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import attrs
 from cuberouted.model import Prefix
 from tests.bench.figures import SPREAD, Table, distribution
 from tests.bench.mesh import Mesh
-from tests.bench.route_monitor import ADDED, DELETED, Ear, Ears
+from tests.bench.route_monitor import ADDED, DELETED, RouteMonitor, RouteMonitors
 from tests.bench.usage import Usage
 
 
 @attrs.frozen
 class Size:
-    """So many clients; so many of them replaced a second, for so many seconds."""
+    """*rate* of the *clients* are replaced a second, for *seconds* seconds."""
 
     clients: int
     rate: int
@@ -26,39 +26,43 @@ class Size:
 FULL = Size(clients=20_000, rate=200, seconds=30.0)
 SMALL = Size(clients=500, rate=50, seconds=1.0)
 
-KINDS = {"join": ADDED, "leave": DELETED}
+TYPES = {"join": ADDED, "leave": DELETED}
 
 
 def measure(size: Size) -> list[Table]:
     """The tables."""
     with Mesh(2) as mesh:
         a, b = mesh.servers
-        with Ears(b.host) as ears:
-            [ear] = ears
+        with RouteMonitors(b.host) as monitors:
+            [monitor] = monitors
             mesh.start()
-            a.tell("appear", size.clients)
-            ear.wait("of all clients", lambda counts: counts[ADDED] >= size.clients, timeout=60.0)
-            ear.forget()
+            a.call("appear", size.clients)
+            monitor.wait(
+                "of all clients", lambda counts: counts[ADDED] >= size.clients, timeout=60.0
+            )
+            monitor.reset()
             pids = a.daemon.process.pid, b.daemon.process.pid
             before = [Usage.of(pid) for pid in pids]
-            churned = a.tell("churn", size.rate, size.seconds)
+            churned = a.call("churn", size.rate, size.seconds)
             after = [Usage.of(pid) for pid in pids]
             events = churned["events"]
             leaves = sum(what == "leave" for _, what, _ in events)
-            ear.wait("of all departures", lambda counts: counts[DELETED] >= leaves)
-            lags = _lags(events, ear)
+            monitor.wait("of all departures", lambda counts: counts[DELETED] >= leaves)
+            lags = _lags(events, monitor)
     used = [one.share_until(other) for one, other in zip(before, after, strict=True)]
     return [_lag_table(size, lags), _cost_table(churned["listing"], used)]
 
 
-def _lags(events: Iterable[tuple[float, str, str]], ear: Ear) -> dict[str, list[float]]:
-    """For each event, how long until the kernel followed."""
-    heard: dict[tuple[int, Prefix], list[float]] = defaultdict(list)
-    for one in ear.heard():
-        heard[one.kind, one.prefix].append(one.at)
+def _lags(
+    events: Iterable[tuple[float, str, str]], monitor: RouteMonitor
+) -> dict[str, list[float]]:
+    """For each event, how long it took until the kernel's notification."""
+    times: dict[tuple[int, Prefix], list[float]] = defaultdict(list)
+    for one in monitor.notifications():
+        times[one.type, one.prefix].append(one.at)
     lags = defaultdict(list)
     for at, what, address in events:
-        lags[what].append(heard[KINDS[what], Prefix.parse(address)].pop(0) - at)
+        lags[what].append(times[TYPES[what], Prefix.parse(address)].pop(0) - at)
     return lags
 
 

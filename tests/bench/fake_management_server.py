@@ -1,15 +1,17 @@
-"""A process that stands in for the OpenVPN servers of many hosts.
+"""A process that simulates the OpenVPN servers of many hosts.
 
     python -m tests.bench.fake_management_server SOCKET...
 
-Each Unix socket is a management interface with clients behind it. It speaks the real
-protocol and sends as OpenVPN does, in pieces of 1 KiB; only its listings are kept ready,
-row by row, because Python would need longer for one than OpenVPN. It does what it is told on
-standard input, a JSON array a line, and answers likewise.
+Each Unix socket is a management interface with clients behind it. It implements the real
+protocol and writes 1 KiB at a time, as OpenVPN does. The rows of its listings are prepared
+when clients connect, because Python would need longer for a listing than OpenVPN. Methods are
+called by lines on standard input, ``[server, "method", arguments...]`` in JSON; each result is
+a line of JSON on standard output.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import sys
@@ -23,56 +25,56 @@ import trio
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.openvpn_listing import rows
 
-PIECE = 1024
+WRITE_SIZE = 1024
 """Bytes that OpenVPN writes at once (manage.c, man_write)."""
 
 
-class Pieces(trio.abc.Stream):
-    """A stream that sends in small pieces. ``busy``: seconds spent on answers of many."""
+class SmallWritesStream(trio.abc.Stream):
+    """Sends WRITE_SIZE bytes at a time. ``busy``: seconds spent on replies longer than that."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self.busy = 0.0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends it, bit by bit."""
+        """See `trio.abc.SendStream`."""
         begin = time.monotonic()
-        for start in range(0, len(data), PIECE):
-            await self._stream.send_all(data[start : start + PIECE])
-        if len(data) > PIECE:
+        for start in range(0, len(data), WRITE_SIZE):
+            await self._stream.send_all(data[start : start + WRITE_SIZE])
+        if len(data) > WRITE_SIZE:
             self.busy += time.monotonic() - begin
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Required of a stream."""
+        """See `trio.abc.SendStream`."""
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """What was asked."""
+        """See `trio.abc.ReceiveStream`."""
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
-        """Closes it."""
+        """See `trio.abc.AsyncResource`."""
         await self._stream.aclose()
 
 
-class StandIn(FakeOpenVPN):
-    """One server; its clients' addresses are those of `address`."""
+class FakeManagementServer(FakeOpenVPN):
+    """One server; the addresses of its clients are those of `address`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(wall=time.time)
         self._number = number
         self._rows: dict[int, tuple[bytes, bytes]] = {}
         self._next = 0
-        self.stream: Pieces | None = None
+        self.stream: SmallWritesStream | None = None
 
     async def listen(self, path: str) -> None:
-        """Takes management clients on, for ever."""
+        """Accept management clients until cancelled."""
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(path)
         listening.listen(1)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         while True:
-            self.stream = Pieces(await listener.accept())
+            self.stream = SmallWritesStream(await listener.accept())
             self._streams.send_nowait(self.stream)
 
     def _command(self, line: bytes) -> None:
@@ -83,43 +85,43 @@ class StandIn(FakeOpenVPN):
         clients, routes = zip(*self._rows.values(), strict=True) if self._rows else ((), ())
         self.say(b"".join((HEAD, *clients, MIDDLE, *routes, TAIL)))
 
-    def join(self, count: int, *, loudly: bool = False) -> list[str]:
-        """So many more clients, *loudly* or only listed: their addresses."""
+    def join(self, count: int, *, announced: bool = False) -> list[str]:
+        """Add *count* clients, *announced* or only listed. Returns their addresses."""
         joined = []
         for _ in range(count):
             number = self._next
-            self._next = (number + 1) % MOST
-            where = address(self._number, number)
-            cid = self.connect(b"client%d" % number, where.encode(), quiet=not loudly)
+            self._next = (number + 1) % ADDRESSES
+            client_address = address(self._number, number)
+            cid = self.connect(b"client%d" % number, client_address.encode(), quiet=not announced)
             [client, route] = [
                 line + b"\r\n"
                 for line in rows("2.6", [self.clients[cid]])
                 if line.startswith((b"CLIENT_LIST\t", b"ROUTING_TABLE\t"))
             ]
             self._rows[cid] = client, route
-            joined.append(where)
+            joined.append(client_address)
         return joined
 
     def disconnect(self, cid: int, why: bytes = b"SIGTERM[soft,remote-exit] received") -> None:
-        """A client has gone."""
+        """See `FakeOpenVPN`."""
         self._rows.pop(cid, None)
         super().disconnect(cid, why)
 
-    # -- what it can be told --
+    # -- what can be called from standard input --
 
     def appear(self, count: int) -> float:
-        """So many clients at once; the last is announced. Returns when."""
+        """Add *count* clients at once, the last of them announced. Returns the Unix time."""
         self.join(count - 1)
         now = time.time()
-        self.join(1, loudly=True)
+        self.join(1, announced=True)
         return now
 
     def listings(self) -> int:
-        """How often the listing was asked for."""
+        """How many listings have been requested."""
         return self.asked.count(b"status 3")
 
     def leave(self) -> float:
-        """Everybody leaves at once; the log tells of the last. Returns when."""
+        """Remove all clients at once; the last one's end is logged. Returns the Unix time."""
         last = list(self.clients)[-1]
         self.clients = {last: self.clients[last]}
         self._rows.clear()
@@ -129,7 +131,10 @@ class StandIn(FakeOpenVPN):
         return now
 
     async def churn(self, rate: int, seconds: float) -> dict[str, Any]:
-        """So many clients a second come, and as many go, one by one at an even pace."""
+        """Add and remove *rate* clients a second, one by one at an even pace.
+
+        Returns the events, the share of time spent on listings, and the duration.
+        """
         stream = self.stream
         assert stream
         busy, begin, done = stream.busy, time.monotonic(), 0
@@ -141,7 +146,7 @@ class StandIn(FakeOpenVPN):
                 self.disconnect(oldest)
                 events.append((time.time(), "leave", gone))
                 now = time.time()
-                [new] = self.join(1, loudly=True)
+                [new] = self.join(1, announced=True)
                 events.append((now, "join", new))
                 done += 1
             await trio.sleep(1 / rate)
@@ -149,8 +154,8 @@ class StandIn(FakeOpenVPN):
         return {"events": events, "listing": (stream.busy - busy) / took, "took": took}
 
 
-MOST = 1 << 16
-"""Addresses of one server's clients; then they begin anew."""
+ADDRESSES = 1 << 16
+"""Addresses of one server's clients; after the last the first is used again."""
 
 _lines = rows("2.6", [])
 _at = next(n for n, line in enumerate(_lines) if b"ROUTING_TABLE" in line)
@@ -160,38 +165,36 @@ TAIL = b"".join(line + b"\r\n" for line in _lines[_at + 1 :])
 
 
 def address(server: int, client: int) -> str:
-    """A client's address: all are in 10.64.0.0/10."""
+    """A client's address; all are in 10.64.0.0/10."""
     return f"10.{64 + server}.{client >> 8}.{client & 255}"
 
 
-async def _obey(servers: list[StandIn]) -> None:
-    deeds: dict[str, Callable[..., Any]] = {
-        "join": StandIn.join,
-        "appear": StandIn.appear,
-        "leave": StandIn.leave,
-        "listings": StandIn.listings,
-        "churn": StandIn.churn,
+async def _serve_calls(servers: list[FakeManagementServer]) -> None:
+    methods: dict[str, Callable[..., Any]] = {
+        "join": FakeManagementServer.join,
+        "appear": FakeManagementServer.appear,
+        "leave": FakeManagementServer.leave,
+        "listings": FakeManagementServer.listings,
+        "churn": FakeManagementServer.churn,
+        "connect": partial(FakeManagementServer.join, announced=True),
     }
     while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-        number, what, *arguments = json.loads(line)
-        if what == "loudly":
-            result: Any = StandIn.join(servers[number], *arguments, loudly=True)
-        else:
-            result = deeds[what](servers[number], *arguments)
-        if what == "churn":
+        number, name, *arguments = json.loads(line)
+        result = methods[name](servers[number], *arguments)
+        if inspect.isawaitable(result):
             result = await result
         print(json.dumps(result), flush=True)
 
 
 async def main(paths: list[str]) -> None:
-    """Serves until standard input ends."""
-    servers = [StandIn(number) for number in range(1, len(paths) + 1)]
+    """Serve until standard input ends."""
+    servers = [FakeManagementServer(number) for number in range(1, len(paths) + 1)]
     async with trio.open_nursery() as nursery:
         for server, path in zip(servers, paths, strict=True):
             nursery.start_soon(server.run)
             nursery.start_soon(partial(server.listen, path))
         print(json.dumps("ready"), flush=True)
-        await _obey(servers)
+        await _serve_calls(servers)
         nursery.cancel_scope.cancel()
 
 

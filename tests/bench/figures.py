@@ -1,4 +1,4 @@
-"""Figures, and the tables that they make in docs/performance.md."""
+"""Formats figures as the tables of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = PROJECT / "docs/performance.md"
 
 @attrs.frozen
 class Table:
-    """One table. ``remarks``: sentences on how it was measured in this run."""
+    """One table. ``remarks``: paragraphs below it."""
 
     title: str
     head: tuple[str, ...]
@@ -25,20 +25,20 @@ class Table:
     remarks: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """It in Markdown; figures are right-aligned."""
+        """The table in Markdown; figures are right-aligned."""
         lines = [self.head, ("---", *["---:"] * (len(self.head) - 1)), *self.rows]
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         return "\n\n".join([f"**{self.title}**", table, *self.remarks])
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which so many percent of *values* lie (the nearest rank)."""
+    """The value below which *percent* of *values* lie (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one; of an even number the upper."""
+    """The median; of an even number of values the upper one."""
     return percentile(values, 50)
 
 
@@ -57,12 +57,12 @@ SPREAD = ("median", "p90", "max")
 
 
 def ratio(one: float, other: float) -> str:
-    """How many times *other* this is."""
+    """*one* divided by *other*."""
     return f"{one / other:.2f}"
 
 
 def machine() -> str:
-    """On what this runs, in a line."""
+    """The machine and the versions, in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]},"
@@ -80,16 +80,16 @@ def _version(program: str) -> str:
 
 
 def write(name: str, tables: Sequence[Table], about: str, page: Path = PAGE) -> None:
-    """Puts *tables* between the marks of benchmark *name* in *page*.
+    """Write *tables* between the markers of benchmark *name* in *page*.
 
     Raises:
-      ValueError: the page has no such marks.
+      ValueError: the page has no such markers.
     """
     begin, end = f"<!-- bench {name} -->\n", f"<!-- end {name} -->"
     text = page.read_text()
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
-        raise ValueError(f"{page.name} has no marks for {name}")
+        raise ValueError(f"{page.name} has no markers for {name}")
     made = "\n\n".join([*(table.text() for table in tables), f"`make bench BENCH={name}`: {about}"])
     page.write_text(before + begin + made + "\n" + end + after)

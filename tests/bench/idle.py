@@ -1,4 +1,4 @@
-"""What cuberouted uses when nothing happens, and how soon it works again after a crash."""
+"""What cuberouted uses when nothing changes, and how soon it works again after a crash."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import attrs
 
 from tests.bench.figures import Table, median, ms
 from tests.bench.mesh import Mesh, Server
-from tests.bench.route_monitor import ADDED, DELETED, Ears
+from tests.bench.route_monitor import ADDED, DELETED, RouteMonitors
 from tests.bench.usage import Usage, private, resident
 
 
 @attrs.frozen
 class Size:
-    """A few clients, and many; so long a look; so many restarts."""
+    """Measured with *few* and with *many* clients for *seconds*; and over *restarts* restarts."""
 
     few: int
     many: int
@@ -34,12 +34,12 @@ def measure(size: Size) -> list[Table]:
 def _idle(size: Size) -> Table:
     rows = []
     for clients in (size.few, size.many):
-        with Mesh(3) as mesh, Ears(mesh.servers[1].host) as ears:
+        with Mesh(3) as mesh, RouteMonitors(mesh.servers[1].host) as monitors:
             a, b, _ = mesh.servers
             mesh.start()
-            a.tell("appear", clients)
-            ears[0].wait("of all", lambda counts, n=clients: counts[ADDED] >= n)  # type: ignore[misc]
-            time.sleep(min(5.0, size.seconds))  # what follows a change is over then
+            a.call("appear", clients)
+            monitors[0].wait("of all", lambda counts, n=clients: counts[ADDED] >= n)  # type: ignore[misc]
+            time.sleep(min(5.0, size.seconds))  # until the effects of the change are over
             rows += [
                 _row(f"{clients:,} clients, all here", a, size.seconds),
                 _row(f"{clients:,} clients, all elsewhere", b, size.seconds),
@@ -60,25 +60,25 @@ def _row(what: str, server: Server, seconds: float) -> tuple[str, ...]:
 
 
 def _restart(size: Size) -> Table:
-    """B's daemon is killed; while it is away a client connects on A."""
+    """B's daemon is killed; a client connects to A before it is started again."""
     took, started = [], []
-    with Mesh(2) as mesh, Ears(mesh.servers[1].host) as ears:
+    with Mesh(2) as mesh, RouteMonitors(mesh.servers[1].host) as monitors:
         a, b = mesh.servers
-        [ear] = ears
+        [monitor] = monitors
         mesh.start()
-        a.tell("appear", size.many)
-        ear.wait("of all clients", lambda counts: counts[ADDED] >= size.many)
+        a.call("appear", size.many)
+        monitor.wait("of all clients", lambda counts: counts[ADDED] >= size.many)
         for _ in range(size.restarts):
             b.daemon.crash()
-            [address] = a.tell("loudly", 1)
+            [address] = a.call("connect", 1)
             time.sleep(1.0)
-            ear.forget()
+            monitor.reset()
             begin = time.time()
             b.daemon.start()
             b.daemon.ready()
             started.append(time.time() - begin)
-            took.append(ear.wait_route(ADDED, address) - begin)
-            assert ear.counts[DELETED] == 0, "a route that was right was deleted"
+            took.append(monitor.wait_route(ADDED, address) - begin)
+            assert monitor.counts[DELETED] == 0, "a route that was right was deleted"
     return Table(
         f"Restart after a crash beside {size.many:,} routes, {size.restarts} times",
         ("from starting the process", "median", "worst"),

@@ -1,6 +1,6 @@
-"""How fast the kernel takes and tells 20,000 routes: `python -m tests.bench.kernel`, as root.
+"""Time to add, dump and delete 20,000 routes: `python -m tests.bench.kernel`, as root.
 
-In a namespace of its own, each figure the best of five. The longest stall is how long
+In a namespace of its own; each figure is the best of five. The longest stall is how long
 other tasks of the daemon had to wait meanwhile.
 """
 
@@ -31,7 +31,7 @@ class Stalls:
         self.longest = 0.0
 
     async def watch(self) -> None:
-        """Runs until it is cancelled."""
+        """Measure until cancelled."""
         while True:
             begin = time.perf_counter()
             await trio.lowlevel.checkpoint()
@@ -39,33 +39,33 @@ class Stalls:
 
 
 class Figures:
-    """The best time of each thing that was measured."""
+    """The best time of each operation."""
 
     def __init__(self) -> None:
         self._best: dict[str, tuple[float, float]] = {}
 
-    async def measure(self, what: str, deed: Callable[[], Awaitable[object]]) -> None:
-        """Times *deed* once."""
+    async def measure(self, what: str, operation: Callable[[], Awaitable[object]]) -> None:
+        """Time *operation* once."""
         stalls = Stalls()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stalls.watch)
             await trio.lowlevel.checkpoint()
             begin = time.perf_counter()
-            await deed()
+            await operation()
             took = time.perf_counter() - begin
             await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         self._best[what] = min(self._best.get(what, (took, stalls.longest)), (took, stalls.longest))
 
     def show(self) -> None:
-        """Prints them."""
+        """Print them."""
         for what, (took, stall) in self._best.items():
             rate = f"{ROUTES / took:,.0f}/s"
             print(f"{what:32} {took * 1e3:8.1f} ms {rate:>14}   longest stall {stall * 1e3:.1f} ms")
 
 
 async def measure(kernel: Kernel, figures: Figures, label: str, via: Nexthop, begin: int) -> None:
-    """Adds, finds and deletes ROUTES routes, one by one and by their nexthop."""
+    """Add, dump and delete ROUTES routes, one by one and by their nexthop."""
     size = 4 if via.family == AF_INET else 16
     routes = [
         Route(Prefix.host((begin + n).to_bytes(size)), via.id, None) for n in range(1, ROUTES + 1)
@@ -85,7 +85,7 @@ async def measure(kernel: Kernel, figures: Figures, label: str, via: Nexthop, be
 
 
 async def main() -> None:
-    """Prints the figures."""
+    """Measure and print."""
     world = RealWorld()
     figures = Figures()
     try:

@@ -1,4 +1,4 @@
-"""20,000 clients appear on A at once, leave at once, and are lost with A: B's kernel follows."""
+"""20,000 clients appear on A at once, leave at once, are lost with A: until B's kernel follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 
 from tests.bench.figures import Table, median, ms
 from tests.bench.mesh import Mesh, Server
-from tests.bench.route_monitor import ADDED, NEXTHOP_DELETED, Ear, Ears
+from tests.bench.route_monitor import ADDED, NEXTHOP_DELETED, RouteMonitor, RouteMonitors
 from tests.bench.traced import Mark, first, marks
 from tests.lab.host import Host
 from tests.lab.network import cut, mend
@@ -21,7 +21,7 @@ from tests.lab.network import cut, mend
 
 @attrs.frozen
 class Size:
-    """So many clients, and so often."""
+    """*clients* clients, *rounds* times."""
 
     clients: int
     rounds: int
@@ -37,7 +37,7 @@ APPLIED = "B's kernel adds the routes (all batches)"
 
 @attrs.define
 class Rounds:
-    """Seconds, of each round: by what was measured, and how the first is made up."""
+    """Seconds of each round, by what was measured. ``stages``: the parts of ``appear``."""
 
     appear: list[float] = attrs.field(factory=list)
     leave: list[float] = attrs.field(factory=list)
@@ -52,59 +52,62 @@ def measure(size: Size) -> list[Table]:
     rounds = Rounds()
     with Mesh(2, traced=True) as mesh:
         a, b = mesh.servers
-        with Ears(b.host) as ears:
-            [ear] = ears
+        with RouteMonitors(b.host) as monitors:
+            [monitor] = monitors
             mesh.start()
             b.daemon.process.says(UP)
             for _ in range(size.rounds):
-                _appear_and_leave(a, b, ear, size.clients, rounds)
-                _lose(a, b, ear, size.clients, rounds)
+                _appear_and_leave(a, b, monitor, size.clients, rounds)
+                _lose(a, b, monitor, size.clients, rounds)
                 _without_cuberouted(size.clients, rounds)
     return [_times(rounds, size), _stages(rounds), _installing(rounds, size)]
 
 
-def _appear_and_leave(a: Server, b: Server, ear: Ear, clients: int, rounds: Rounds) -> None:
+def _appear_and_leave(
+    a: Server, b: Server, monitor: RouteMonitor, clients: int, rounds: Rounds
+) -> None:
     _rest(a)
-    begin = _appear(a, ear, clients)
-    rounds.appear.append(ear.last_at - begin)
+    begin = _appear(a, monitor, clients)
+    rounds.appear.append(monitor.last_at - begin)
     rounds.stages.append(_stages_since(begin, marks(a.host), marks(b.host)))
     _rest(a)
-    ear.forget()
-    begin = a.tell("leave")
-    ear.wait("the loss of all", lambda counts: counts[NEXTHOP_DELETED] >= 1, timeout=60.0)
-    rounds.leave.append(max(ear.last_at, ear.deleted_nexthop_at) - begin)
+    monitor.reset()
+    begin = a.call("leave")
+    monitor.wait("the loss of all", lambda counts: counts[NEXTHOP_DELETED] >= 1, timeout=60.0)
+    rounds.leave.append(max(monitor.last_at, monitor.deleted_nexthop_at) - begin)
 
 
-def _appear(a: Server, ear: Ear, clients: int) -> float:
-    ear.forget()
-    begin = float(a.tell("appear", clients))
-    ear.wait(f"of {clients} routes", lambda counts: counts[ADDED] >= clients, timeout=60.0)
+def _appear(a: Server, monitor: RouteMonitor, clients: int) -> float:
+    monitor.reset()
+    begin = float(a.call("appear", clients))
+    monitor.wait(f"of {clients} routes", lambda counts: counts[ADDED] >= clients, timeout=60.0)
     return begin
 
 
 def _rest(server: Server) -> None:
-    """Waits until a listing may be asked for again at once: they take a tenth of the time."""
+    """Wait until the next listing may be requested at once: they take a tenth of the time."""
     found = marks(server.host)
-    read = max((m.at for m in found if m.what == "news"), default=0.0)
-    asked = max((m.at for m in found if m.what == "ask" and m.size and m.at <= read), default=read)
-    time.sleep(max(0.0, read + 10 * (read - asked) + 1.0 - time.time()))
+    read = max((m.at for m in found if m.what == "update_local"), default=0.0)
+    queries = [m.at for m in found if m.what == "query" and m.size and m.at <= read]
+    queried = max(queries, default=read)
+    time.sleep(max(0.0, read + 10 * (read - queried) + 1.0 - time.time()))
 
 
-def _lose(a: Server, b: Server, ear: Ear, clients: int, rounds: Rounds) -> None:
-    """A dies with everybody on it; the clock runs from B's word that it is down."""
-    _appear(a, ear, clients)
+def _lose(a: Server, b: Server, monitor: RouteMonitor, clients: int, rounds: Rounds) -> None:
+    """A dies with all its clients; measured from B's log line that A is down."""
+    _appear(a, monitor, clients)
     downs = len(DOWN.findall(b.daemon.process.log))
-    ear.forget()
+    monitor.reset()
     a.daemon.process.send(signal.SIGKILL)
     cut(a.host)
-    ear.wait("the loss of A", lambda counts: counts[NEXTHOP_DELETED] >= 1)
+    monitor.wait("the loss of A", lambda counts: counts[NEXTHOP_DELETED] >= 1)
     [*_, stamp] = DOWN.findall(b.daemon.process.log)
     assert len(DOWN.findall(b.daemon.process.log)) == downs + 1
-    rounds.loss.append(ear.deleted_nexthop_at - _seconds(stamp))
+    rounds.loss.append(monitor.deleted_nexthop_at - _seconds(stamp))
     [left] = b.host.run("ip", "route", "show", "proto", "201").splitlines()
     assert left.startswith("10.64.0.1 "), left  # its own address, which the configuration gives
     a.daemon.process.wait()
-    a.tell("leave")
+    a.call("leave")
     mend(a.host)
     ups = b.daemon.process.log.count(UP)
     a.daemon.start()
@@ -112,7 +115,7 @@ def _lose(a: Server, b: Server, ear: Ear, clients: int, rounds: Rounds) -> None:
 
 
 def _seconds(stamp: str) -> float:
-    """The log's time; it is cut to milliseconds, so what is measured from it is too long."""
+    """The log's time; it is truncated to milliseconds, so what is measured from it is too long."""
     return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
@@ -127,7 +130,7 @@ def _without_cuberouted(clients: int, rounds: Rounds) -> None:
             "link set eth0 up",
         )
         command = (sys.executable, "-m", "tests.bench.bare", "eth0", "192.0.2.1", str(clients))
-        with Ears(host):  # telling somebody costs the kernel time, on B as here
+        with RouteMonitors(host):  # notifications cost the kernel time, as they do on B
             process = host.start("bare", *command)
             assert process.wait(60.0) == 0, process.log
         took = json.loads(process.log)
@@ -138,16 +141,17 @@ def _without_cuberouted(clients: int, rounds: Rounds) -> None:
 
 
 def _stages_since(begin: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
-    news = max((m for m in on_a if m.what == "news" and m.at > begin), key=lambda m: m.size)
-    first_said = first(on_a, "publish", news.at)
-    ours = [m for m in on_b if m.at >= first_said]
+    updates = (m for m in on_a if m.what == "update_local" and m.at > begin)
+    update = max(updates, key=lambda m: m.size)
+    published = first(on_a, "publish", update.at)
+    at_b = [m for m in on_b if m.at >= published]
     return {
-        "A lists, reads and compares": news.at - begin,
-        "A decides and publishes the first 1,000": first_said - news.at,
-        "A decides and publishes all (B works meanwhile)": news.took,
-        "B decides (RIB)": _total(ours, "learn"),
-        APPLIED: _total(ours, "apply"),
-        "B in all, first message to last route": max(m.at + m.took for m in ours) - first_said,
+        "A lists, reads and compares": update.at - begin,
+        "A decides and publishes the first 1,000": published - update.at,
+        "A decides and publishes all (B works meanwhile)": update.took,
+        "B decides (RIB)": _total(at_b, "rib"),
+        APPLIED: _total(at_b, "apply"),
+        "B in all, first message to last route": max(m.at + m.took for m in at_b) - published,
     }
 
 

@@ -1,4 +1,4 @@
-"""Many servers in a full mesh: how soon all know all, and what each costs when nothing happens."""
+"""Many servers in a full mesh: how soon all have all routes, and what each uses when idle."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import attrs
 
 from tests.bench.figures import Table, median, percentile
 from tests.bench.mesh import Mesh, Server
-from tests.bench.route_monitor import ADDED, Ears
+from tests.bench.route_monitor import ADDED, RouteMonitors
 from tests.bench.usage import Usage, private, resident
 from tests.lab.waiting import wait_for
 
 
 @attrs.frozen
 class Size:
-    """Meshes of so many servers, with so many clients on each; so long a look."""
+    """Meshes of each of these sizes, with *clients* on each server; idle for *seconds*."""
 
     servers: tuple[int, ...]
     clients: int
@@ -48,20 +48,20 @@ def measure(size: Size) -> list[Table]:
 
 def _row(count: int, size: Size) -> tuple[str, ...]:
     routes = (count - 1) * (size.clients + 1)
-    with Mesh(count) as mesh, Ears(*(server.host for server in mesh.servers)) as ears:
+    with Mesh(count) as mesh, RouteMonitors(*(server.host for server in mesh.servers)) as monitors:
         for server in mesh.servers:
-            server.tell("join", size.clients)
+            server.call("join", size.clients)
         begin = time.time()
         mesh.start()
         ready = time.time()
         wait_for(
             "all to have all routes",
-            lambda: all(ear.counts[ADDED] >= routes for ear in ears),
+            lambda: all(monitor.counts[ADDED] >= routes for monitor in monitors),
             timeout=120.0,
         )
-        converged = max(ear.last_at for ear in ears)
+        converged = max(monitor.last_at for monitor in monitors)
         cold = [Usage.of(server.daemon.process.pid).cpu for server in mesh.servers]
-        time.sleep(min(5.0, size.seconds))  # what follows a change is over then
+        time.sleep(min(5.0, size.seconds))  # until the effects of the change are over
         idle = _idle(mesh.servers, size.seconds)
         pids = [server.daemon.process.pid for server in mesh.servers]
         return (

@@ -1,8 +1,8 @@
-"""Servers on one management network, each with cuberouted and a stand-in for OpenVPN.
+"""Servers on one management network, each with cuberouted and a fake management interface.
 
-What they need of real servers is there: a data interface with the clients' subnet, a way
-to each other, a management interface. Real OpenVPN is left out where 20,000 clients are
-wanted, or 50 servers.
+They have what cuberouted needs of a server: a data interface with the clients' subnet, a
+network between them, a management interface. Real OpenVPN would be too slow for 20,000
+clients or 50 servers.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ TRACED = (sys.executable, "-m", "tests.bench.traced", CONFIG)
 
 
 class Server:
-    """One of them; ``number`` counts from 1."""
+    """One server; ``number`` counts from 1."""
 
-    def __init__(self, host: Host, number: int, stand_in: StandIns, *, traced: bool) -> None:
+    def __init__(
+        self, host: Host, number: int, management_servers: FakeManagementServers, *, traced: bool
+    ) -> None:
         self.host = host
         self.name = host.name
         self.number = number
         self.daemon = Daemon(host)
         self.daemon.argv = TRACED if traced else (*COMMAND, CONFIG)
-        self._stand_in = stand_in
+        self._management_servers = management_servers
         host.ip(
             "link add tun0 type veth peer name wire0",
             "link set wire0 up",
@@ -41,13 +43,13 @@ class Server:
             "link set tun0 up",
         )
 
-    def tell(self, what: str, *arguments: float) -> Any:
-        """Tells its OpenVPN what happens to it; see `standin.StandIn`."""
-        return self._stand_in.tell(self.number - 1, what, *arguments)
+    def call(self, method: str, *arguments: float) -> Any:
+        """Call a method of its `FakeManagementServer`. Returns the result."""
+        return self._management_servers.call(self.number - 1, method, *arguments)
 
 
-class StandIns:
-    """The process behind all management interfaces."""
+class FakeManagementServers:
+    """The process that serves all management interfaces."""
 
     def __init__(self, sockets: Sequence[Path]) -> None:
         self._process = subprocess.Popen(
@@ -59,27 +61,27 @@ class StandIns:
         )
 
     def wait_ready(self) -> None:
-        """Waits until it serves."""
-        assert self._answer() == "ready"
+        """Wait until it serves."""
+        assert self._result() == "ready"
 
-    def tell(self, number: int, what: str, *arguments: float) -> Any:
-        """What it answers, once it has been done."""
+    def call(self, number: int, method: str, *arguments: float) -> Any:
+        """Call a method of server *number* (from 0). Returns the result."""
         assert self._process.stdin
-        print(json.dumps([number, what, *arguments]), file=self._process.stdin, flush=True)
-        return self._answer()
+        print(json.dumps([number, method, *arguments]), file=self._process.stdin, flush=True)
+        return self._result()
 
-    def _answer(self) -> Any:
+    def _result(self) -> Any:
         assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:
-        """Ends it."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
 
 
 class Mesh:
-    """A context manager; ``servers`` are there, but no daemon runs yet."""
+    """A context manager that makes ``servers``; their daemons are not started."""
 
     def __init__(self, count: int, *, traced: bool = False) -> None:
         self.servers: list[Server] = []
@@ -106,31 +108,31 @@ class Mesh:
         for number, host in enumerate(hosts, 1):
             host.wait_ready()
             network.plug(host, number)
-        self._acquaint(hosts)
-        stand_ins = StandIns([host.path(SOCKET) for host in hosts])
-        self._stack.callback(stand_ins.close)
-        stand_ins.wait_ready()
+        self._add_neighbours(hosts)
+        management_servers = FakeManagementServers([host.path(SOCKET) for host in hosts])
+        self._stack.callback(management_servers.close)
+        management_servers.wait_ready()
         for number, host in enumerate(hosts, 1):
-            server = Server(host, number, stand_ins, traced=self._traced)
+            server = Server(host, number, management_servers, traced=self._traced)
             self._stack.callback(server.daemon.close)
             server.daemon.configure(self.configuration(server))
             self.servers.append(server)
 
-    def _acquaint(self, hosts: Sequence[Host]) -> None:
-        """Tells every host who is where.
+    def _add_neighbours(self, hosts: Sequence[Host]) -> None:
+        """Give every host the link-layer address of every other.
 
-        Else the kernel asks by ARP, and has room for 1,024 answers in all namespaces together
-        (gc_thresh3), where fifty hosts need 2,450. Permanent entries are not counted.
+        The ARP cache has room for 1,024 entries in all namespaces together (gc_thresh3), where
+        fifty hosts need 2,450. Permanent entries are not counted.
         """
-        everybody = [
+        neighbours = [
             f"neighbour replace 192.0.2.{number} lladdr 02:00:00:00:00:{number:02x} dev eth0"
             for number in range(1, self._count + 1)
         ]
         for number, host in enumerate(hosts, 1):
-            host.ip(f"link set eth0 address 02:00:00:00:00:{number:02x}", *everybody)
+            host.ip(f"link set eth0 address 02:00:00:00:00:{number:02x}", *neighbours)
 
     def configuration(self, server: Server, *more: str) -> str:
-        """The daemon's configuration on *server*; *more* are further lines of it."""
+        """The configuration of the daemon on *server*; *more* are further lines of it."""
         lines = [
             f"node = server{server.number}",
             "data_interface = tun0",
@@ -148,9 +150,9 @@ class Mesh:
         return "\n".join(lines) + "\n"
 
     def start(self) -> None:
-        """Starts every daemon, and waits until all are ready."""
+        """Start every daemon, and wait until all are ready."""
         for server in self.servers:
             server.daemon.start()
-        for server in self.servers:  # fifty of them take turns on the cores
+        for server in self.servers:  # fifty of them share the cores
             server.daemon.process.says("serving", timeout=60.0)
             server.daemon.ready()

@@ -1,4 +1,4 @@
-"""One client connects on A and leaves again: when B's kernel has its route, and has it no more."""
+"""One client connects to A and leaves again: until B's kernel has its route, or has it no more."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import attrs
 
 from tests.bench.figures import SPREAD, Table, distribution, median, ms, ratio
 from tests.bench.route_monitor import ADDED, DELETED
-from tests.bench.sides import CONNECTED, GONE, Side, said_at, side_by_side, trace
+from tests.bench.sides import CONNECTED, GONE, Side, logged_at, side_by_side, trace
 from tests.bench.traced import Mark, first, marks
 
 
 @attrs.frozen
 class Size:
-    """So many clients, which come and go so often; and once more with marks."""
+    """*clients* connect and leave *rounds* times, then *traced_rounds* times with tracing."""
 
     clients: int
     rounds: int
-    marked: int
+    traced_rounds: int
 
 
-FULL = Size(clients=10, rounds=10, marked=3)
-SMALL = Size(clients=2, rounds=1, marked=1)
+FULL = Size(clients=10, rounds=10, traced_rounds=3)
+SMALL = Size(clients=2, rounds=1, traced_rounds=1)
 
 CONNECT, LEAVE = "connects on A -> route on B", "leaves A -> route on B gone"
 
 Times = dict[str, list[tuple[float, float]]]
-"""For each thing measured: when OpenVPN said it, and when the kernel followed."""
+"""By what is measured: pairs of the time in OpenVPN's log and that of the notification."""
 
 
 def measure(size: Size) -> list[Table]:
@@ -36,8 +36,8 @@ def measure(size: Size) -> list[Table]:
         times = _rounds(sides, size.rounds)
         [ours] = [side for side in sides if side.name == "cuberouted"]
         trace(ours)
-        [marked] = _rounds([ours], size.marked).values()
-        stages = _stages(marked, marks(ours.a.host), marks(ours.b.host))
+        [traced] = _rounds([ours], size.traced_rounds).values()
+        stages = _stages(traced, marks(ours.a.host), marks(ours.b.host))
     return [_compared(times), stages]
 
 
@@ -49,23 +49,23 @@ def _rounds(sides: list[Side], count: int) -> dict[str, Times]:
 
 
 def _round(sides: list[Side], times: Mapping[str, Times]) -> None:
-    """Every client comes, in turns on each side; then all leave, in turns."""
+    """Every client connects, in turns on each side; then all leave, in turns."""
     for number in range(len(sides[0].clients)):
         for side in sides:
-            client, ear = side.clients[number], side.ears[1]
-            ear.forget()
+            client, monitor = side.clients[number], side.monitors[1]
+            monitor.reset()
             client.connect(side.a)
-            heard = ear.wait_route(ADDED, client.data)
-            times[side.name][CONNECT].append((said_at(side.a, client, CONNECTED), heard))
+            installed = monitor.wait_route(ADDED, client.data)
+            times[side.name][CONNECT].append((logged_at(side.a, client, CONNECTED), installed))
     for side in sides:
-        side.ears[1].forget()
+        side.monitors[1].reset()
     for number in range(len(sides[0].clients)):
         for side in sides:
             side.clients[number].leave()
     for side in sides:  # OpenVPN lists them for five seconds more
         for client in side.clients:
-            heard = side.ears[1].wait_route(DELETED, client.data)
-            times[side.name][LEAVE].append((said_at(side.a, client, GONE), heard))
+            removed = side.monitors[1].wait_route(DELETED, client.data)
+            times[side.name][LEAVE].append((logged_at(side.a, client, GONE), removed))
 
 
 def _compared(times: Mapping[str, Times]) -> Table:
@@ -84,23 +84,29 @@ def _compared(times: Mapping[str, Times]) -> Table:
 
 
 def _stages(times: Times, on_a: list[Mark], on_b: list[Mark]) -> Table:
-    came, went = ([_split(*one, on_a, on_b) for one in times[what]] for what in (CONNECT, LEAVE))
+    connects, leaves = (
+        [_split(*one, on_a, on_b) for one in times[what]] for what in (CONNECT, LEAVE)
+    )
     rows = [
-        (stage, ms(median([one[stage] for one in came])), ms(median([one[stage] for one in went])))
-        for stage in came[0]
+        (
+            stage,
+            ms(median([one[stage] for one in connects])),
+            ms(median([one[stage] for one in leaves])),
+        )
+        for stage in connects[0]
     ]
     return Table("Where cuberouted's time goes (medians)", ("", "connect", "leave"), tuple(rows))
 
 
 def _split(begin: float, end: float, on_a: list[Mark], on_b: list[Mark]) -> dict[str, float]:
-    news = first(on_a, "news", begin)
-    publish = first(on_a, "publish", news)
-    heard = first(on_b, "heard", publish)
-    apply = first(on_b, "apply", heard)
+    update = first(on_a, "update_local", begin)
+    publish = first(on_a, "publish", update)
+    received = first(on_b, "update_peer", publish)
+    apply = first(on_b, "apply", received)
     return {
-        "event: OpenVPN writes it -> A has read it": news - begin,
-        "publish: A decides and passes it to ZeroMQ": publish - news,
-        "receive: until B has received it": heard - publish,
-        "decide: B's RIB and FIB": apply - heard,
+        "event: OpenVPN writes it -> A has read it": update - begin,
+        "publish: A decides and passes it to ZeroMQ": publish - update,
+        "receive: until B has received it": received - publish,
+        "decide: B's RIB and FIB": apply - received,
         "install: B's kernel, until its notification": end - apply,
     }

@@ -1,4 +1,4 @@
-"""Who goes first, where one machine's cores stand for several machines."""
+"""Scheduling priorities, where one machine's cores are shared by what would be several machines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-_SERVERS, _EARS = 1, 2
+_SERVERS, _MONITORS = 1, 2
 
 
 @contextlib.contextmanager
 def servers_first() -> Iterator[None]:
-    """What is started meanwhile, and what that starts, waits for none of the others' work.
+    """Processes started meanwhile, and their children, run before all others.
 
-    For all that runs on the servers of either side. What a client does while it connects,
-    and what measures, would be on other machines.
+    For whatever runs on the servers of either side. Clients that connect, and what measures,
+    would run on other machines.
     """
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_SERVERS))
     try:
@@ -23,6 +23,6 @@ def servers_first() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def hear_at_once() -> None:
-    """This thread goes before all of them."""
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_EARS))
+def monitors_first() -> None:
+    """Let this thread run before the servers."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_MONITORS))

@@ -6,14 +6,14 @@ import attrs
 
 from tests.bench.figures import SPREAD, Table, distribution
 from tests.bench.route_monitor import ADDED, DELETED, device_index
-from tests.bench.sides import CONNECTED, Side, said_at, side_by_side
+from tests.bench.sides import CONNECTED, Side, logged_at, side_by_side
 from tests.lab.client import Client
 from tests.lab.server import Server
 
 
 @attrs.frozen
 class Size:
-    """So many clients, which move so often; with BIRD once."""
+    """*clients* roam *moves* times each; with BIRD once."""
 
     clients: int
     moves: int
@@ -56,24 +56,24 @@ def _roam(side: Side, moves: int) -> list[float]:
 
 
 def _move(side: Side, client: Client, old: Server, new: Server) -> float:
-    ear = side.ears[side.ear(old)]
-    ear.forget()
+    monitor = side.monitor(old)
+    monitor.reset()
     client.roam(new)
-    heard = ear.wait_route(ADDED, client.data, side.towards(new))
-    return heard - said_at(new, client, CONNECTED)
+    installed = monitor.wait_route(ADDED, client.data, side.towards(new))
+    return installed - logged_at(new, client, CONNECTED)
 
 
 def _roam_once(side: Side) -> list[float]:
-    """With BIRD: the route of the old server's script wins until that OpenVPN takes it away."""
+    """With BIRD: the route that the old server's script added wins until OpenVPN removes it."""
     for client in side.clients:
         client.connect(side.a)
-    ear, tun0 = side.ears[0], device_index(side.a.host, "tun0")
-    ear.forget()
+    monitor, tun0 = side.monitors[0], device_index(side.a.host, "tun0")
+    monitor.reset()
     for client in side.clients:
         client.roam(side.b)
     lags = []
     for client in side.clients:
-        ear.wait_route(ADDED, client.data, side.towards(side.b))
-        gone = ear.wait_route(DELETED, client.data, tun0)
-        lags.append(gone - said_at(side.b, client, CONNECTED))
+        monitor.wait_route(ADDED, client.data, side.towards(side.b))
+        gone = monitor.wait_route(DELETED, client.data, tun0)
+        lags.append(gone - logged_at(side.b, client, CONNECTED))
     return lags

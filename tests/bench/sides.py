@@ -1,4 +1,4 @@
-"""Two labs of real OpenVPN side by side, for measuring in turns: cuberouted's and BIRD's."""
+"""Two labs with real OpenVPN, measured in turns: one with cuberouted, one with BIRD."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from tests.bench import bird
 from tests.bench.mesh import TRACED
 from tests.bench.priority import servers_first
-from tests.bench.route_monitor import Ears, device_index
+from tests.bench.route_monitor import RouteMonitor, RouteMonitors, device_index
 from tests.lab.client import Client
 from tests.lab.lab import Lab
 from tests.lab.mesh import start_daemons, wait_routes
@@ -23,11 +23,11 @@ GONE = "client-instance exiting"
 
 @attrs.define
 class Side:
-    """One of them. ``ears`` are on A and B, in that order."""
+    """One of the labs. ``monitors``: of A and B, in that order. ``stays``: a client on A."""
 
     name: str
     lab: Lab
-    ears: Ears
+    monitors: RouteMonitors
     clients: list[Client]
     stays: Client
 
@@ -41,9 +41,9 @@ class Side:
         """The other."""
         return self.lab.servers[1]
 
-    def ear(self, server: Server) -> int:
-        """Which of the ears is on *server*."""
-        return self.lab.servers.index(server)
+    def monitor(self, server: Server) -> RouteMonitor:
+        """The monitor of *server*."""
+        return self.monitors[self.lab.servers.index(server)]
 
     def towards(self, server: Server) -> int:
         """The index, on the other server, of the device that leads to *server*."""
@@ -53,9 +53,9 @@ class Side:
 
 @contextlib.contextmanager
 def side_by_side(clients: int) -> Iterator[list[Side]]:
-    """cuberouted's side, and BIRD's where it is installed.
+    """The side with cuberouted, and the one with BIRD where that is installed.
 
-    Each has so many clients, not connected, and one that stays on A.
+    Each has that many clients, which are not connected, and one that stays on A.
     """
     with contextlib.ExitStack() as stack:
         with servers_first():
@@ -67,13 +67,15 @@ def side_by_side(clients: int) -> Iterator[list[Side]]:
         for name, lab in labs.items():
             stays, *others = [lab.client(f"host{number}") for number in range(clients + 1)]
             stays.connect(lab.servers[0])
-            ears = stack.enter_context(Ears(*(server.host for server in lab.servers), prompt=True))
-            sides.append(Side(name, lab, ears, others, stays))
+            monitors = stack.enter_context(
+                RouteMonitors(*(server.host for server in lab.servers), realtime=True)
+            )
+            sides.append(Side(name, lab, monitors, others, stays))
         yield sides
 
 
 def trace(side: Side) -> None:
-    """Puts daemons with marks in the place of *side*'s, which takes them 50 to 100 us more."""
+    """Restart the daemons of *side* with tracing, which costs 50 to 100 us per client."""
     for server in side.lab.servers:
         server.daemon.stop()
         server.daemon.argv = TRACED
@@ -82,10 +84,10 @@ def trace(side: Side) -> None:
     wait_routes(side.lab, {side.stays: side.a})
 
 
-def said_at(server: Server, client: Client, text: str) -> float:
-    """When OpenVPN on *server* last said *text* of *client*: Unix seconds."""
+def logged_at(server: Server, client: Client, text: str) -> float:
+    """When OpenVPN on *server* last logged *text* about *client*: Unix seconds."""
     name = re.escape(client.name)
     line = rf"^(\d+\.\d+) \w+ [^\n]*(?:\b{name}/|\[{name}\])[^\n]*{re.escape(text)}"
     found = re.findall(line, server.openvpn.process.log, re.MULTILINE)
-    assert found, f"{server.name}'s OpenVPN never said {text!r} of {client.name}"
+    assert found, f"{server.name}'s OpenVPN never logged {text!r} about {client.name}"
     return float(found[-1])

@@ -1,7 +1,7 @@
-"""cuberouted with marks: `python -m tests.bench.traced CONFIG` writes when it did what.
+"""cuberouted with tracing: `python -m tests.bench.traced CONFIG` runs the daemon.
 
-The daemon is the daemon; some of its doors leave a record in /run/marks as something passes.
-That file is mapped into memory, so that marking is no system call on the way that is measured.
+Calls of some methods are recorded in /run/marks: when, which, how much. That file is mapped
+into memory, so that recording costs no system call on the path that is measured.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from typing import Any, NamedTuple
 from tests.lab.host import Host
 
 MARKS = "/run/marks"
-MOST = 1 << 18
-"""Marks that there is room for; what is more is left out."""
+MAX_MARKS = 1 << 18
+"""Room in the file; later calls are not recorded."""
 
-_RECORD = struct.Struct("d8sQd")  # see Mark
+_RECORD = struct.Struct("d16sQd")  # see Mark
+
+Record = Callable[[float, bytes, int], None]
+"""Records a call: when it began (Unix seconds), what it is called in the marks, its size."""
 
 Size = Callable[[tuple[Any, ...]], int]
-"""How much a call is about, from its arguments."""
+"""The size of a call, from its arguments (self is the first)."""
 
 
 class Mark(NamedTuple):
-    """At ``at`` (Unix seconds) it did ``what``, with ``size`` things, for ``took`` seconds."""
+    """One call: began at ``at`` (Unix seconds), ``took`` seconds, with ``size`` items."""
 
     at: float
     what: str
@@ -38,7 +41,7 @@ class Mark(NamedTuple):
 
 
 def marks(host: Host) -> list[Mark]:
-    """Those of the daemon on *host*, oldest first."""
+    """The recorded calls of the daemon on *host*, oldest first."""
     records = _RECORD.iter_unpack(host.path(MARKS).read_bytes())
     return sorted(
         Mark(at, what.rstrip(b"\0").decode(), size, took) for at, what, size, took in records if at
@@ -46,65 +49,74 @@ def marks(host: Host) -> list[Mark]:
 
 
 def first(found: Iterable[Mark], what: str, after: float) -> float:
-    """When it first did *what* after that time; infinity: never."""
+    """When *what* was first called after that time; infinity if never."""
     return next((m.at for m in found if m.what == what and m.at >= after), float("inf"))
 
 
-def main(path: str) -> int:
-    """Runs the daemon: its exit status."""
-    from cuberouted.config import load
+def install(record: Record) -> None:
+    """Trace the methods that the benchmarks measure.
+
+    Raises:
+      AttributeError: the daemon has no such method (any more).
+    """
     from cuberouted.daemon.node import Node
-    from cuberouted.daemon.process import run_daemon
     from cuberouted.openvpn.connection import ManagementConnection
     from cuberouted.peering.zmq.transport import ZmqTransport
     from cuberouted.routing.linux.kernel import Kernel
     from cuberouted.routing.rib import Rib
 
-    memory = _room_for_marks()
-    places = iter(range(0, len(memory), _RECORD.size))
+    def trace(owner: Any, name: str, what: bytes, size: Size) -> None:
+        original = getattr(owner, name)
 
-    def mark(begin: float, what: bytes, size: int) -> None:
+        @functools.wraps(original)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            begin = time.time()
+            result = original(*args, **kwargs)
+            record(begin, what, size(args))
+            return result
+
+        setattr(owner, name, traced)
+
+    def trace_async(owner: Any, name: str, what: bytes, size: Size) -> None:
+        original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+        @functools.wraps(original)
+        async def traced(*args: Any, **kwargs: Any) -> Any:
+            begin = time.time()
+            result = await original(*args, **kwargs)
+            record(begin, what, size(args))
+            return result
+
+        setattr(owner, name, traced)
+
+    trace(ManagementConnection, "_ask", b"query", lambda args: args[1] is not None)
+    trace(Rib, "update", b"rib", lambda _: 1)
+    trace(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
+    trace_async(Node, "update_local", b"update_local", lambda args: len(args[1].routes))
+    trace_async(Node, "update_peer", b"update_peer", lambda _: 1)
+    trace_async(Kernel, "apply", b"apply", lambda args: len(args[1]))
+
+
+def main(path: str) -> int:
+    """Run the daemon with tracing. Returns its exit status."""
+    from cuberouted.config import load
+    from cuberouted.daemon.process import run_daemon
+
+    memory = _map_marks()
+    offsets = iter(range(0, len(memory), _RECORD.size))
+
+    def record(begin: float, what: bytes, size: int) -> None:
         took = time.time() - begin
-        for place in itertools.islice(places, 1):
-            _RECORD.pack_into(memory, place, begin, what, size, took)
+        for offset in itertools.islice(offsets, 1):
+            _RECORD.pack_into(memory, offset, begin, what, size, took)
 
-    def traced(owner: Any, name: str, what: bytes, size: Size) -> None:
-        plain = getattr(owner, name)
-
-        @functools.wraps(plain)
-        def deed(*args: Any, **kwargs: Any) -> Any:
-            begin = time.time()
-            done = plain(*args, **kwargs)
-            mark(begin, what, size(args))
-            return done
-
-        setattr(owner, name, deed)
-
-    def traced_task(owner: Any, name: str, what: bytes, size: Size) -> None:
-        plain: Callable[..., Awaitable[Any]] = getattr(owner, name)
-
-        @functools.wraps(plain)
-        async def deed(*args: Any, **kwargs: Any) -> Any:
-            begin = time.time()
-            done = await plain(*args, **kwargs)
-            mark(begin, what, size(args))
-            return done
-
-        setattr(owner, name, deed)
-
-    traced(ManagementConnection, "_ask", b"ask", lambda args: args[1] is not None)
-    traced(Rib, "update_local", b"update_local", lambda args: len(args[2]))
-    traced(Rib, "update_peer", b"update_peer", lambda _: 1)
-    traced(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
-    traced_task(Node, "local_news", b"news", lambda args: len(args[1].routes))
-    traced_task(Node, "peer_news", b"heard", lambda _: 1)
-    traced_task(Kernel, "apply", b"apply", lambda args: len(args[1]))
+    install(record)
     return run_daemon(load(Path(path)))
 
 
-def _room_for_marks() -> mmap.mmap:
+def _map_marks() -> mmap.mmap:
     with Path(MARKS).open("w+b") as file:
-        file.truncate(MOST * _RECORD.size)
+        file.truncate(MAX_MARKS * _RECORD.size)
         return mmap.mmap(file.fileno(), 0)
 
 

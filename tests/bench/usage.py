@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
 
 import attrs
 
-_TICK: int = os.sysconf("SC_CLK_TCK")
-
 
 @attrs.frozen
 class Usage:
-    """A look at a process: its processor time so far, and when that was. Seconds."""
+    """Processor time of a process so far, and when it was read. Seconds."""
 
     cpu: float
     at: float
 
     @classmethod
     def of(cls, pid: int) -> Usage:
-        """Now. The scheduler's own count, in nanoseconds; ticks would be too coarse."""
-        spent = sum(
+        """Read it now, from schedstat, in nanoseconds; clock ticks would be too coarse."""
+        used = sum(
             int(task.joinpath("schedstat").read_text().split()[0])
             for task in Path(f"/proc/{pid}/task").iterdir()
         )
-        return cls(spent / 1e9, time.monotonic())
+        return cls(used / 1e9, time.monotonic())
 
     def share_until(self, later: Usage) -> float:
-        """How much of one core it used since."""
+        """How much of one core it used until *later*."""
         return (later.cpu - self.cpu) / (later.at - self.at)
 
 
@@ -42,6 +39,6 @@ def resident(pid: int) -> float:
 
 
 def private(pid: int) -> float:
-    """What of it no other process shares, in MiB."""
+    """Memory that it shares with no other process, in MiB."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(kb) for kb in re.findall(r"Private_\w+:\s+(\d+) kB", rollup)) / 1024

@@ -1,6 +1,6 @@
-"""Many clients on a server of the lab: a stand-in for a second OpenVPN, and what is real beside.
+"""Many clients on a server of the lab: a second, fake management interface beside the real one.
 
-Its clients are in 10.64.0.0/10; see tests/bench/standin.py.
+Its clients are in 10.64.0.0/10; see tests/bench/fake_management_server.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.bench.mesh import SUBNET, StandIns
+from tests.bench.mesh import SUBNET, FakeManagementServers
 from tests.lab.addresses import SUBNET6
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
@@ -20,20 +20,20 @@ DEVICE = "many0"
 
 
 class ManyClients:
-    """The stand-ins, one on each server."""
+    """The fake management interfaces, one on each server."""
 
-    def __init__(self, lab: Lab, stand_ins: StandIns) -> None:
+    def __init__(self, lab: Lab, management_servers: FakeManagementServers) -> None:
         self._servers = lab.servers
-        self._stand_ins = stand_ins
+        self._management_servers = management_servers
 
-    def tell(self, server: Server, what: str, *arguments: float) -> Any:
-        """Tells the one of *server* what happens to it; see `standin.StandIn`."""
-        return self._stand_ins.tell(self._servers.index(server), what, *arguments)
+    def call(self, server: Server, what: str, *arguments: float) -> Any:
+        """Call a method of *server*'s `FakeManagementServer`. Returns the result."""
+        return self._management_servers.call(self._servers.index(server), what, *arguments)
 
 
 @contextmanager
 def many_clients(lab: Lab) -> Iterator[ManyClients]:
-    """A stand-in on each server of *lab*, without clients yet."""
+    """A fake management interface on each server of *lab*, without clients yet."""
     for server in lab.servers:
         server.host.ip(
             f"link add {DEVICE} type veth peer name {DEVICE}-wire",
@@ -41,12 +41,12 @@ def many_clients(lab: Lab) -> Iterator[ManyClients]:
             f"address add 10.64.0.{server.number}/10 dev {DEVICE}",
             f"link set {DEVICE} up",
         )
-    stand_ins = StandIns([server.host.path(SOCKET) for server in lab.servers])
+    management_servers = FakeManagementServers([server.host.path(SOCKET) for server in lab.servers])
     try:
-        stand_ins.wait_ready()
-        yield ManyClients(lab, stand_ins)
+        management_servers.wait_ready()
+        yield ManyClients(lab, management_servers)
     finally:
-        stand_ins.close()
+        management_servers.close()
 
 
 def configuration(server: Server, *more: str) -> str:
@@ -54,7 +54,7 @@ def configuration(server: Server, *more: str) -> str:
     own, *peers = mesh(server).split("\n\n")
     node, *management = own.splitlines()
     real = [line.removeprefix("openvpn_") for line in management]
-    stand_in = ["[openvpn many]", f"mgmt_socket = {SOCKET}", f"data_interface = {DEVICE}"]
+    management_servers = ["[openvpn many]", f"mgmt_socket = {SOCKET}", f"data_interface = {DEVICE}"]
     allowed = f"allowed_networks = {SUBNET}, {SUBNET6}"
-    head = [node, allowed, *more, "[openvpn real]", *real, *stand_in]
+    head = [node, allowed, *more, "[openvpn real]", *real, *management_servers]
     return "\n\n".join(["\n".join(head), *peers])

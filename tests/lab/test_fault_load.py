@@ -80,16 +80,16 @@ def test_a_hold_time_of_300_ms_gives_no_false_alarm_under_full_load(lab: Lab) ->
     connect(lab, {"host1": 0, "host2": 1})
     a, b = lab.servers
     with many_clients(lab) as many:
-        many.tell(a, "join", MANY)
-        many.tell(b, "join", 1000)
+        many.call(a, "join", MANY)
+        many.call(b, "join", 1000)
         start_daemons(lab.servers, lambda server: configuration(server, *QUICK))
         wait_for("all clients", lambda: clients_of_peers(b) == MANY + 1, 30.0)
         wait_for("all clients", lambda: clients_of_peers(a) == 1001, 30.0)
-        before = [many.tell(server, "listings") for server in lab.servers]
+        before = [many.call(server, "listings") for server in lab.servers]
         with routes.deletions(a.host, b.host) as deleted:
             with busy(a.host):
                 silences = listen_for(LOADED, lab.servers)
-            after = [many.tell(server, "listings") for server in lab.servers]
+            after = [many.call(server, "listings") for server in lab.servers]
             read = [new - old for new, old in zip(after, before, strict=True)]
             print(
                 f"{LOADED:g} s under load: listings of {MANY} and 1000 clients read: {read};"
@@ -104,7 +104,7 @@ def test_a_snapshot_that_takes_longer_than_the_hold_time_arrives(lab: Lab) -> No
     connect(lab, {"host1": 0, "host2": 1})
     a, b = lab.servers
     with many_clients(lab) as many:
-        many.tell(a, "join", MANY)
+        many.call(a, "join", MANY)
         throttle(a.host, a.device(b), SLOW)
         start_daemons(lab.servers, configuration)
         begin = time.monotonic()
