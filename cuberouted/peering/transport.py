@@ -88,7 +88,7 @@ class Transport(Protocol):
         """How many connections to our socket were rejected."""
 
     def allow(self, peers: Mapping[bytes, str]) -> None:
-        """Accept connections of these peers only, and end those of any other.
+        """Accept connections of these peers only, and end those of any other within milliseconds.
 
         *peers*: the peers' keys, by the address (packed) from which they connect, or by their
         public key (Z85) on a transport that encrypts.

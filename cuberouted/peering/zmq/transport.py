@@ -108,7 +108,7 @@ class ZmqTransport:
         return self._authenticator.rejected_connections
 
     def allow(self, peers: Mapping[bytes, str]) -> None:
-        """Accept these peers only, and end the connections of any other at once."""
+        """Accept these peers only, and end the connections of any other."""
         removed = self._authenticator.peers.items() - peers.items()
         self._authenticator.peers = dict(peers)
         if removed:
