@@ -161,6 +161,7 @@ class Daemon:
             openvpn.source.reconfigure(self._poll_intervals())
             self._notify_superseded(name, self.node.superseded(name))
         self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
+        self._environment.transport.reconfigure(config.hold_time)
         self._start_missing(config)
         self._kernel_monitor.request_scan()
 
@@ -248,7 +249,9 @@ class Daemon:
             self.openvpns[instance].source.superseded(to_kill)
 
     def _listen(self) -> None:
-        self._environment.transport.listen(self.node.host.listen)
+        # not before `allow`, which would reject the peers that connect meanwhile
+        if self._nursery is not None:
+            self._environment.transport.listen(self.node.host.listen)
 
     async def _finish_initial_sync(self) -> None:
         # without a listing the peers wait no longer than for a node that is down

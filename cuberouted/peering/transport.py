@@ -99,9 +99,15 @@ class Transport(Protocol):
         """The addresses given to `listen` on which we do not listen now; each is retried."""
 
     def listen(self, addresses: Iterable[bytes]) -> None:
-        """Listen on these addresses (packed), in place of those given before.
+        """Listen on these addresses (packed), in place of those given before. Call `allow` first.
 
         IPv6 link-local addresses are skipped.
+        """
+
+    def reconfigure(self, hold_time: float) -> None:
+        """Detect lost connections by another *hold_time* (seconds) from now on.
+
+        If it differs, all connections are made anew; messages that are on the way are lost.
         """
 
     def publish(self, topic: bytes, payload: bytes) -> None:

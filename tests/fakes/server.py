@@ -119,7 +119,7 @@ class Server:
     async def start(self) -> None:
         """Start its daemon; returns when that has adopted what the kernel holds."""
         config = self.config
-        self.transport = self.mesh.network.transport(self.address)
+        self.transport = self.mesh.network.transport(self.address, config.hold_time)
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self._stopping, self.last_words = False, ""
         edges = Environment(

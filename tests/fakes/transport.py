@@ -40,12 +40,12 @@ class FakeNetwork:
         self._sockets: list[FakePeerSocket] = []
         self._cut: set[tuple[bytes, bytes]] = set()
 
-    def transport(self, address: bytes) -> FakeTransport:
+    def transport(self, address: bytes, hold_time: float = 3.0) -> FakeTransport:
         """The transport of the node at *address*; a second one takes the place of the first."""
         old = self._transports.get(address)
         if old is not None:
             self.stop(address)
-        self._transports[address] = FakeTransport(self, address)
+        self._transports[address] = FakeTransport(self, address, hold_time)
         return self._transports[address]
 
     def stop(self, address: bytes) -> None:
@@ -73,6 +73,13 @@ class FakeNetwork:
         """End the connections between *a* and *b*; they are made anew after `RECONNECT_DELAY`."""
         for socket in self._sockets:
             if {socket.home.address, socket.endpoint.address} == {a, b}:
+                socket.disconnect()
+
+    def disconnect_all(self, address: bytes) -> None:
+        """End all connections to and from *address*; what is on the way is lost."""
+        for socket in self._sockets:
+            if address in (socket.home.address, socket.endpoint.address):
+                socket.drop_in_flight()
                 socket.disconnect()
 
     def lose(self, publisher: bytes, subscriber: bytes, count: int) -> None:
@@ -154,10 +161,11 @@ class Inbox(Generic[T]):
 class FakeTransport:
     """One node's transport, made by `FakeNetwork.transport`."""
 
-    def __init__(self, network: FakeNetwork, address: bytes) -> None:
+    def __init__(self, network: FakeNetwork, address: bytes, hold_time: float) -> None:
         self.address = address
+        self.hold_time = hold_time
         self.network = network
-        self.peers: dict[bytes, str] = {}
+        self.peers: dict[bytes, str] | None = None
         self.inbox: Inbox[SubscriberFrame] = Inbox()
         self._addresses: frozenset[bytes] = frozenset()
         self._rejected: set[bytes] = set()
@@ -169,8 +177,12 @@ class FakeTransport:
     def allow(self, peers: Mapping[bytes, str]) -> None:
         self.peers = dict(peers)
 
+    def peer(self, address: bytes) -> str | None:
+        """The key of the peer at *address*, if it is allowed."""
+        return (self.peers or {}).get(address)
+
     def allows(self, address: bytes) -> bool:
-        if address in self.peers:
+        if self.peer(address) is not None:
             return True
         self._rejected.add(address)
         return False
@@ -188,7 +200,13 @@ class FakeTransport:
         return self.address in self._addresses and self.address not in self.network.port_in_use
 
     def listen(self, addresses: Iterable[bytes]) -> None:
+        assert self.peers is not None, "peers that connect before `allow` would be rejected"
         self._addresses = frozenset(addresses)
+
+    def reconfigure(self, hold_time: float) -> None:
+        if hold_time != self.hold_time:
+            self.hold_time = hold_time
+            self.network.disconnect_all(self.address)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         for socket in self.network.subscribers(self.address):
@@ -298,5 +316,5 @@ class FakePeerSocket:
     def _send(self, frame: bytes) -> None:
         remote = self.home.network.find(self.endpoint.address)
         if self.connected and remote is not None and self._path_out():
-            peer = remote.peers.get(self.home.address)
+            peer = remote.peer(self.home.address)
             remote.inbox.put(SubscriberFrame(peer, frame), self.home.network.delay)

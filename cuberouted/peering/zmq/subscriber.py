@@ -142,6 +142,11 @@ class Subscriber:
                 self._returned_state = state
                 return state
 
+    def reconfigure(self, hold_time: float) -> None:
+        """Use another hold time for ZMTP's heartbeats, on a new connection."""
+        self._hold_time = hold_time
+        self._reconnect()
+
     def close(self) -> None:
         """Close the socket."""
         _close(self._socket, self._monitor)

@@ -95,6 +95,7 @@ class ZmqTransport:
         self._bound: dict[bytes, bytes] = {}  # address: the endpoint to unbind
         self._problems: tuple[BindProblem, ...] = ()
         self._bind_again = trio.Event()
+        self._subscribers: set[Subscriber] = set()
         self._subscriptions = SubscriptionLimit()
         self._socket = context.socket(zmq.XPUB)
         for option, value in self._options().items():
@@ -146,6 +147,18 @@ class ZmqTransport:
                 for problem in logged:
                     log.warning("%s; trying again", problem.why)
 
+    def reconfigure(self, hold_time: float) -> None:
+        """Use another hold time for ZMTP's heartbeats, on both sides of our connections."""
+        if hold_time == self._hold_time:
+            return
+        self._hold_time = hold_time
+        # libzmq uses the options that were set when an endpoint was bound or connected
+        for option, value in heartbeat_options(hold_time).items():
+            self._socket.setsockopt(option, value)
+        self._end_connections()
+        for subscriber in self._subscribers:
+            subscriber.reconfigure(hold_time)
+
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Queue a message for every subscriber of *topic* whose queue has room."""
         self._socket.send_multipart((topic, payload), zmq.NOBLOCK)
@@ -180,9 +193,11 @@ class ZmqTransport:
         if bool(endpoint.public_keys) != bool(self._secret_key):
             raise ValueError(f"peer {endpoint.key}: keys on one side only")
         subscriber = Subscriber(self._context, endpoint, self._hold_time, self._secret_key)
+        self._subscribers.add(subscriber)
         try:
             yield subscriber
         finally:
+            self._subscribers.remove(subscriber)
             subscriber.close()
 
     def close(self) -> None:

@@ -87,15 +87,21 @@ async def test_a_configured_data_address_is_routed_whether_or_not_its_daemon_run
     assert await mesh.until(lambda: a.routes == {}) < AT_ONCE
 
 
-async def test_times_are_taken_over_by_a_reload(mesh, autojump_clock):
-    a, b, _ = await started(mesh)
+async def test_a_reload_of_hold_time_reaches_the_connections_and_no_route_is_lost(
+    mesh, autojump_clock
+):
+    a, b, c = await started(mesh)
     b.connect("host1", HOST1)
     await mesh.until(lambda: a.clients == {HOST1: "B"})
-    for server in (a, b):
+    since = trio.current_time()
+    for server in (a, b, c):
         server.settings += ["heartbeat_interval = 100 ms", "hold_time = 300 ms"]
         await server.reload()
+        b.connect(f"host {server.name}", f"10.100.100.{20 + server.number}")
+    await mesh.until(lambda: len(a.clients) == 4)
     await trio.sleep(2)
     assert states(a)["B"] == "up"
+    assert (a.transport.hold_time, deletions(a, since), deletions(b, since)) == (0.3, [], [])
     mesh.network.partition(a.address, b.address)
     assert await mesh.until(lambda: a.clients == {}) <= 0.3 + AT_ONCE
 

@@ -593,6 +593,67 @@ async def test_after_disconnecting_a_peer_it_listens_again_although_that_failed_
                 nursery.cancel_scope.cancel()
 
 
+class Proxy:
+    """Forwards TCP connections to *target*, unless it is frozen: then they stay open, silent."""
+
+    def __init__(self, target: int) -> None:
+        self.frozen = False
+        self._target = target
+
+    async def run(self, *, task_status: trio.TaskStatus[int]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        task_status.started(listeners[0].socket.getsockname()[1])
+        await trio.serve_listeners(self._forward_both, listeners)
+
+    async def _forward_both(self, client: trio.SocketStream) -> None:
+        with suppress(OSError):
+            server = await trio.open_tcp_stream("127.0.0.1", self._target)
+            async with server, trio.open_nursery() as nursery:
+                nursery.start_soon(self._forward, client, server)
+                nursery.start_soon(self._forward, server, client)
+
+    async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                if self.frozen:
+                    await trio.sleep_forever()
+                await sink.send_all(data)
+        await sink.aclose()
+
+
+@pytest.mark.parametrize("side", ["subscriber", "subscriber, connected later", "publisher"])
+async def test_another_hold_time_applies_to_the_detection_of_lost_connections(
+    side: str, nursery: trio.Nursery
+) -> None:
+    port = free_port()
+    async with open_transport(port, 300.0) as a, open_transport(free_port(), 300.0) as b:
+        a.listen([LOOPBACK])
+        a.allow({LOOPBACK: "b"})
+        proxy = Proxy(port)
+        forwarded = await nursery.start(proxy.run)
+        if side == "subscriber, connected later":
+            b.reconfigure(0.3)
+        with b.connect(endpoint(forwarded)) as peer:
+            peer.subscribe(b"u")
+            nursery.start_soon(peer.readable, inf)
+            assert await next_state(peer) is ConnectionState.CONNECTED
+            assert await next_request(a) == ("b", b"\x01u")
+            if side == "subscriber":
+                b.reconfigure(0.3)
+                assert await next_request(a) == (None, b"\x00u")
+                assert await next_request(a) == ("b", b"\x01u")
+            elif side == "publisher":
+                a.reconfigure(0.3)
+                assert await next_request(a) == (None, b"\x00u")
+                assert await next_request(a) == ("b", b"\x01u")
+            proxy.frozen = True
+            if side == "publisher":
+                assert await next_request(a) == (None, b"\x00u")
+            else:
+                assert await next_state(peer) is ConnectionState.DISCONNECTED
+            nursery.cancel_scope.cancel()
+
+
 async def test_the_last_message_is_sent_before_the_transport_closes() -> None:
     port = free_port()
     async with open_transport(free_port(), 3.0) as b:
