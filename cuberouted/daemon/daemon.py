@@ -8,7 +8,7 @@ and clock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -19,6 +19,7 @@ from cuberouted.daemon.node import Node
 from cuberouted.model import SupersededSession, format_address
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.source import SessionSource, open_source
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLimits, PeerLost
@@ -117,7 +118,7 @@ class Daemon:
             nursery.start_soon(self._kernel_monitor.run)
             nursery.start_soon(self._publisher_task.run)
             nursery.start_soon(self._finish_initial_sync)
-            self._start_missing(self.config)
+            self._start_missing(self.config, {})
             await self._stop_requested.wait()
             keep = self.config.on_exit is OnExit.KEEP
             self._publisher_task.goodbye(restarting=keep)
@@ -154,7 +155,7 @@ class Daemon:
             raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
         self.config = self._kernel_monitor.config = config
         await self._stop_peers(config)
-        await self._stop_openvpns(config)
+        sessions = await self._stop_openvpns(config)
         for peer in self.peers.values():
             peer.session.reconfigure(self._peer_limits())
         for name, openvpn in self.openvpns.items():
@@ -162,12 +163,13 @@ class Daemon:
             self._notify_superseded(name, self.node.superseded(name))
         self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
         self._environment.transport.reconfigure(config.hold_time)
-        self._start_missing(config)
+        self._start_missing(config, sessions)
         self._kernel_monitor.request_scan()
 
     # -- peers and OpenVPN processes --
 
-    def _start_missing(self, config: Config) -> None:
+    def _start_missing(self, config: Config, sessions: Mapping[str, Sessions]) -> None:
+        """Start what does not run. *sessions*: what OpenVPN processes of that name had."""
         # a reload before `run` or while stopping starts nothing
         if self._nursery is None or self._stop_requested.is_set():
             return
@@ -178,7 +180,8 @@ class Daemon:
                 self._start_peer(peer, self._nursery)
         for openvpn in config.openvpns:
             if openvpn.name not in self.openvpns:
-                self._start_openvpn(openvpn, self._nursery)
+                known = sessions.get(openvpn.name) or Sessions(openvpn.name)
+                self._start_openvpn(openvpn, known, self._nursery)
 
     async def _stop_peers(self, config: Config) -> None:
         """Stop the peers that are not in *config*, or changed."""
@@ -190,13 +193,19 @@ class Daemon:
             if label not in wanted:
                 await self.node.update_peer(PeerLost(label, "no longer in the configuration"))
 
-    async def _stop_openvpns(self, config: Config) -> None:
-        """Stop the OpenVPN processes that are not in *config*, or changed."""
+    async def _stop_openvpns(self, config: Config) -> dict[str, Sessions]:
+        """Stop the OpenVPN processes that are not in *config*, or changed.
+
+        Return their sessions by name. Those of a changed one are kept until it is listed again,
+        or for the hold time; those of a removed one are withdrawn.
+        """
+        sessions = {}
         for name, openvpn in list(self.openvpns.items()):
             if openvpn.config not in config.openvpns:
                 await openvpn.task.cancel()
-                del self.openvpns[name]
+                sessions[name] = self.openvpns.pop(name).source.sessions
         await self.node.set_instances([openvpn.name for openvpn in config.openvpns])
+        return sessions
 
     def _start_peer(self, config: PeerConfig, nursery: trio.Nursery) -> None:
         session = PeerSession(
@@ -223,9 +232,12 @@ class Daemon:
         peer = self.peers[config.label] = Peer(config, session)
         nursery.start_soon(peer.task.run, receiver.run)
 
-    def _start_openvpn(self, config: OpenVPNConfig, nursery: trio.Nursery) -> None:
+    def _start_openvpn(
+        self, config: OpenVPNConfig, sessions: Sessions, nursery: trio.Nursery
+    ) -> None:
         source = open_source(
             config,
+            sessions,
             self._poll_intervals(),
             self._environment.dialer,
             self._environment.wall_clock,
@@ -246,7 +258,7 @@ class Daemon:
     def _notify_superseded(self, instance: str, superseded: frozenset[SupersededSession]) -> None:
         if instance in self.openvpns:
             to_kill = superseded if self.config.kill_superseded_sessions else frozenset()
-            self.openvpns[instance].source.superseded(to_kill)
+            self.openvpns[instance].source.set_superseded(to_kill)
 
     def _listen(self) -> None:
         # not before `allow`, which would reject the peers that connect meanwhile

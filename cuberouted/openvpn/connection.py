@@ -1,14 +1,12 @@
-"""What is said on one management connection, from the first byte to the last.
+"""One connection to OpenVPN's management interface, from its first byte to its last. Sans-IO.
 
-Bytes and times in, `Step`s out; whoever holds the connection sends, tells and logs what a
-step says. It never releases a hold and never answers for a manager that decides who may
-connect.
+It never releases a hold, and never answers for a manager that decides who may connect.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -18,6 +16,7 @@ from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.health import Health, OpenVPNState
+from cuberouted.openvpn.listings import ListingTracker
 from cuberouted.openvpn.polling import Polling, Query
 from cuberouted.openvpn.protocol import (
     Banner,
@@ -34,320 +33,251 @@ from cuberouted.openvpn.protocol import (
     Rows,
     State,
 )
-from cuberouted.openvpn.sessions import Reconciliation, Sessions, SessionUpdate
-from cuberouted.openvpn.status import Client, ListingReader, StatusError
-
-
-@attrs.define
-class Actions:
-    """What is to be done now.
-
-    ``send`` goes to OpenVPN, ``news`` to the daemon. ``drops`` have been asked for.
-    ``outage`` True: OpenVPN serves nobody for now; False: a complete listing has come.
-    ``notes``: what an operator should know. ``refused``: leave, and why.
-    """
-
-    send: bytes = b""
-    news: list[SessionUpdate] = attrs.field(factory=list)
-    drops: list[Kill] = attrs.field(factory=list)
-    outage: bool | None = None
-    notes: list[str] = attrs.field(factory=list)
-    refused: str = ""
-
-
-@attrs.frozen
-class ListingResult:
-    """What one listing came to. ``problem``: why it is no news, or empty."""
-
-    news: SessionUpdate | None = None
-    drops: tuple[Kill, ...] = ()
-    problem: str = ""
-
-
-class ListingTracker:
-    """The listings of one connection, one at a time."""
-
-    def __init__(self, sessions: Sessions, drops: KillDamping) -> None:
-        self._sessions = sessions
-        self._drops = drops
-        self._reader = ListingReader()
-        self._correction: Reconciliation | None = None  # from the first row on
-        self._problem = ""
-        self._listed: Mapping[bytes, Client] = {}  # by real address, in the last listing
-        self._superseded: frozenset[SupersededSession] = frozenset()
-        self._candidates: frozenset[SupersededSession] = frozenset()
-
-    def supersede(self, superseded: frozenset[SupersededSession]) -> bool:
-        """These sessions are superseded now, and no others; True: a new listing is needed.
-
-        Because only one that is asked for after this can show whom to drop.
-        """
-        new = superseded - self._superseded
-        self._superseded = superseded
-        return bool(new)
-
-    def begin(self) -> None:
-        """A listing has just been asked for."""
-        self._reader, self._correction, self._problem = ListingReader(), None, ""
-        self._candidates = self._superseded
-
-    def rows(self, lines: Iterable[bytes]) -> None:
-        """Some of its rows have come."""
-        if self._correction is None:
-            self._correction = self._sessions.correction()
-        try:
-            for line in lines:
-                self._reader.feed(line)
-            self._correction.take(self._reader.take())
-        except StatusError as exc:
-            self._problem = str(exc)
-
-    def end(self, reply: Reply, now: float) -> ListingResult:
-        """It has ended. What is wrong with a listing never withdraws anything."""
-        if not reply.ok:
-            return ListingResult(problem=f"no complete listing: {printable_name(reply.text)}")
-        if self._problem:
-            return ListingResult(problem=self._problem)
-        try:
-            listing = self._reader.finish()
-        except StatusError as exc:
-            return ListingResult(problem=str(exc))
-        drops = self._drops.due(self._candidates & self._superseded, listing, now)
-        self._listed = listing.by_real
-        correction = self._correction or self._sessions.correction()
-        return ListingResult(news=correction.finish(), drops=drops)
-
-    def ended(self, name: bytes, real: bytes) -> SessionUpdate | None:
-        """The session of *name* from the real address *real* has ended, its log line says.
-
-        Only what the last listing showed under both is believed to be meant; where it
-        showed nothing, the next listing tells. None: no news.
-        """
-        client = self._listed.get(real)
-        if client is None or client.name != name:
-            return None
-        return self._sessions.ended(client)
-
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 
 BANNER_TIMEOUT = 5.0
-"""Seconds until an OpenVPN that says nothing at all is taken to serve somebody else."""
+"""Seconds. An OpenVPN that has not sent its banner until then serves another client."""
 
 MAX_LOG_VERB = 4
-"""With a higher ``verb``, ``log on`` would have OpenVPN write to us for every packet."""
+"""With a higher ``verb``, OpenVPN would log every packet to us after ``log on``."""
 
-INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
-
-SESSION_ENDED = re.compile(
+_INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
+_SESSION_ENDED = re.compile(
+    # OpenVPN's last log line of a session, in the call that removes it (multi.c,
+    # multi_close_instance_on_signal; sig.c, print_signal; v2.3.0 to v2.7.6). It is matched from
+    # its end, because a name may contain anything. An address without a port is not accepted: it
+    # may be that of several clients.
     rb"(?P<name>.+)/(?P<real>(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+)"
     rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
 )
-"""The last that OpenVPN says of a session, in the same call that forgets it (multi.c,
-multi_close_instance_on_signal; sig.c, print_signal; v2.3.0 to v2.7.6). Read from its end,
-because a name may hold anything; an address without a port may be several clients'."""
+_TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
+_VERB = re.compile(rb"verb=([0-9]{1,3})")
+_COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
 
-TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
-VERB = re.compile(rb"verb=([0-9]{1,3})")
-COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
+_BUSY_DETAIL = (
+    f"connected, but no banner within {BANNER_TIMEOUT:g} s: OpenVPN serves one management client"
+    " at a time, and another program seems to be connected; stop it, or set openvpn_status_file"
+)
+_CLIENT_AUTH_DETAIL = (
+    "OpenVPN runs with management-client-auth: its manager decides who may connect, and with"
+    " cuberouted in its place nobody could; leave the interface to that manager and set"
+    " openvpn_status_file"
+)
 
-BUSY_DETAIL = (
-    f"connected, but no greeting within {BANNER_TIMEOUT:g} s: OpenVPN serves one management client"
-    " at a time, and another program seems to be it; stop that one, or set openvpn_status_file"
-)
-CLIENT_AUTH = (
-    "it runs with management-client-auth: its manager decides who may connect, and cuberouted"
-    " would let nobody in; give the interface back to that manager and set openvpn_status_file"
-)
+
+@attrs.define
+class ManagementActions:
+    """What the task of a connection has to do.
+
+    ``updates`` go to the node. ``outage``: True: OpenVPN serves no clients now; False: it has
+    been listed completely; None: neither. ``kills`` were requested (for the log). ``notes``:
+    warnings to log. ``refused``: close the connection, for this reason. ``send``: bytes for
+    OpenVPN.
+    """
+
+    updates: list[SessionUpdate] = attrs.field(factory=list)
+    outage: bool | None = None
+    kills: list[Kill] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+    refused: str = ""
+    send: bytes = b""
 
 
 class ManagementConnection:
-    """One connection; a new one is made for each.
+    """The state of one connection; a new object is made for each.
 
-    *sessions* and *drops* outlive it. *now* is monotonic seconds, here and below.
+    *sessions* and *damping* outlive it. *now*: monotonic seconds, here and below.
     """
 
     def __init__(
         self,
         sessions: Sessions,
         polling: Polling,
-        drops: KillDamping,
+        damping: KillDamping,
         password: bytes | None,
         now: float,
     ) -> None:
+        self.version = ""
+        """OpenVPN's version, or empty while unknown."""
         self._sessions = sessions
         self._polling = polling
-        self._inventory = ListingTracker(sessions, drops)
+        self._listings = ListingTracker(sessions, damping)
         self._password = password
         self._started_at = now
-        self._management = ManagementProtocol()
-        self._step = Actions()
-        self._prompted = self._greeted = self._held_elsewhere = self._silent = False
+        self._protocol = ManagementProtocol()
+        self._actions = ManagementActions()
+        self._password_sent = self._banner_received = self._busy = False
         self._problem = ""
-        self._away: Health | None = None  # OpenVPN is there, but serves nobody
-        self._listed = False  # the open question has brought a complete listing
-        self.version = ""
+        self._out_of_service: Health | None = None  # connected, but OpenVPN serves no clients
+        self._listed = False  # the pending query has brought a complete listing
         self._handlers: dict[type, Callable[[Any, float], None]] = {
-            PasswordPrompt: self._prompt,
-            Banner: self._banner,
-            Established: self._established,
-            ClientAuth: self._client_auth,
-            State: self._state,
-            HoldEvent: self._held,
-            RemoteExit: lambda _event, _now: self._polling.count_now(),
-            LogLine: self._log_line,
-            Fatal: self._fatal,
-            Rows: self._rows,
-            Reply: self._reply,
+            PasswordPrompt: self._on_prompt,
+            Banner: self._on_banner,
+            Established: self._on_established,
+            ClientAuth: self._on_client_auth,
+            State: self._on_state,
+            HoldEvent: self._on_hold,
+            RemoteExit: self._on_remote_exit,
+            LogLine: self._on_log_line,
+            Fatal: self._on_fatal,
+            Rows: self._on_rows,
+            Reply: self._on_reply,
         }
 
     @property
-    def condition(self) -> Health:
-        """How this OpenVPN is doing."""
-        if not self._greeted:
-            if self._held_elsewhere:
-                return Health(OpenVPNState.BUSY, BUSY_DETAIL)
+    def health(self) -> Health:
+        """The state of this connection."""
+        if not self._banner_received:
+            if self._busy:
+                return Health(OpenVPNState.BUSY, _BUSY_DETAIL)
             return Health(OpenVPNState.CONNECTING)
-        if self._silent:
-            return Health(OpenVPNState.SILENT, "it does not answer; its clients are kept")
-        return self._away or Health(OpenVPNState.CONNECTED, self._problem)
+        if self._polling.silent:
+            return Health(OpenVPNState.SILENT, "OpenVPN does not answer; its sessions are kept")
+        return self._out_of_service or Health(OpenVPNState.CONNECTED, self._problem)
 
-    def next_wakeup(self, now: float) -> float:
-        """When to call `tick`, if nothing is received until then."""
-        if self._greeted:
-            return self._polling.next_wakeup(now)
-        return inf if self._held_elsewhere else self._started_at + BANNER_TIMEOUT
+    @property
+    def deadline(self) -> float:
+        """When `timer` is due, if nothing is received before."""
+        if self._banner_received:
+            return self._polling.deadline
+        return inf if self._busy else self._started_at + BANNER_TIMEOUT
 
-    def supersede(self, superseded: frozenset[SupersededSession]) -> None:
-        """These sessions are superseded now, and no others. `tick` afterwards."""
-        if self._inventory.supersede(superseded):
+    def set_superseded(self, superseded: frozenset[SupersededSession]) -> None:
+        """These sessions are superseded now, and no others. Call `timer` afterwards."""
+        if self._listings.set_superseded(superseded):
             self._polling.list_now()
 
-    def receive(self, data: bytes, now: float) -> Actions:
-        """What follows from these bytes.
+    def receive(self, data: bytes, now: float) -> ManagementActions:
+        """Handle bytes from OpenVPN.
 
         Raises:
-          ManagementError: leave; none of these bytes counts.
+          ManagementError: close the connection; *data* has no effect.
         """
-        self._polling.heard(now)
-        self._held_elsewhere = False
-        for event in self._management.receive(data):
+        self._polling.received(now)
+        self._busy = False
+        for event in self._protocol.receive(data):
             self._handlers[type(event)](event, now)
-        return self.tick(now)
+        return self.timer(now)
 
-    def tick(self, now: float) -> Actions:
-        """What follows from the time."""
-        if self._greeted:
-            self._silent = self._polling.silent(now)
-            self._ask(self._polling.ask(now))
+    def timer(self, now: float) -> ManagementActions:
+        """Handle what is due at *now*."""
+        if self._banner_received:
+            self._send_query(self._polling.timer(now))
         else:
-            self._held_elsewhere |= now >= self._started_at + BANNER_TIMEOUT
-        step, self._step = self._step, Actions()
-        return step
+            self._busy |= now >= self._started_at + BANNER_TIMEOUT
+        actions, self._actions = self._actions, ManagementActions()
+        return actions
 
     def _send(self, command: Command) -> None:
-        self._step.send += self._management.send(command)
+        self._actions.send += self._protocol.send(command)
 
-    def _ask(self, question: Query | None) -> None:
-        if question is None:
+    def _send_query(self, query: Query | None) -> None:
+        if query is None:
             return
         self._listed = False
-        if question is Query.LISTING:
-            self._inventory.begin()
-            self._send(protocol.LISTING)
-        self._send(protocol.COUNT)
+        if query is Query.LISTING:
+            self._listings.begin()
+            self._send(protocol.STATUS)
+        self._send(protocol.LOAD_STATS)
 
-    def _prompt(self, _event: PasswordPrompt, _now: float) -> None:
+    def _on_prompt(self, _event: PasswordPrompt, _now: float) -> None:
         if self._password is None:
-            self._step.refused = "it asks for a password: set openvpn_mgmt_pass_file"
-        elif self._prompted:
-            self._step.refused = "it refuses the password in openvpn_mgmt_pass_file"
+            self._actions.refused = "OpenVPN asks for a password: set openvpn_mgmt_pass_file"
+        elif self._password_sent:
+            self._actions.refused = "OpenVPN refuses the password in openvpn_mgmt_pass_file"
         else:
-            self._prompted = True
-            self._step.send += self._password + b"\n"
+            self._password_sent = True
+            self._actions.send += self._password + b"\n"
 
-    def _banner(self, _event: Banner, _now: float) -> None:
-        if not self._greeted:
-            self._greeted = True
+    def _on_banner(self, _event: Banner, _now: float) -> None:
+        if not self._banner_received:
+            self._banner_received = True
             for command in (protocol.VERSION, protocol.VERB, protocol.STATE_ON):
                 self._send(command)
 
-    def _established(self, event: Established, now: float) -> None:
-        self._act(self._sessions.established(event), now)
+    def _on_established(self, event: Established, now: float) -> None:
+        self._apply(self._sessions.established(event), now)
 
-    def _client_auth(self, _event: ClientAuth, _now: float) -> None:
-        self._step.refused = CLIENT_AUTH
+    def _on_client_auth(self, _event: ClientAuth, _now: float) -> None:
+        self._actions.refused = _CLIENT_AUTH_DETAIL
 
-    def _state(self, event: State, _now: float) -> None:
+    def _on_state(self, event: State, _now: float) -> None:
         if event.name == b"CONNECTED":
-            self._away = None
+            self._out_of_service = None
             self._polling.reset()
         elif event.name in (b"RECONNECTING", b"EXITING"):
-            what = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
-            self._away, self._step.outage = Health(OpenVPNState.WAITING, what), True
+            detail = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
+            self._out_of_service = Health(OpenVPNState.WAITING, detail)
+            self._actions.outage = True
 
-    def _held(self, event: HoldEvent, _now: float) -> None:
-        what = f"it waits for an operator and serves nobody: {printable_name(event.text)}"
-        self._away, self._step.outage = Health(OpenVPNState.HOLD, what), True
+    def _on_hold(self, event: HoldEvent, _now: float) -> None:
+        detail = f"OpenVPN waits for an operator: {printable_name(event.text)}"
+        self._out_of_service = Health(OpenVPNState.HOLD, detail)
+        self._actions.outage = True
 
-    def _log_line(self, event: LogLine, now: float) -> None:
-        if INSTANCE_ENDED.search(event.text):
-            ended = SESSION_ENDED.fullmatch(event.text)
-            self._act(self._inventory.ended(ended["name"], ended["real"]) if ended else None, now)
+    def _on_remote_exit(self, _event: RemoteExit, _now: float) -> None:
+        self._polling.count_now()
 
-    def _fatal(self, event: Fatal, _now: float) -> None:
-        self._step.notes.append(f"it ends: {printable_name(event.text)}")
+    def _on_log_line(self, event: LogLine, now: float) -> None:
+        if _INSTANCE_ENDED.search(event.text):
+            ended = _SESSION_ENDED.fullmatch(event.text)
+            update = self._listings.session_ended(ended["name"], ended["real"]) if ended else None
+            self._apply(update, now)
 
-    def _rows(self, event: Rows, _now: float) -> None:
-        if event.command is protocol.LISTING:
-            self._inventory.rows(event.lines)
+    def _on_fatal(self, event: Fatal, _now: float) -> None:
+        self._actions.notes.append(f"OpenVPN ends: {printable_name(event.text)}")
+
+    def _on_rows(self, event: Rows, _now: float) -> None:
+        if event.command is protocol.STATUS:
+            self._listings.rows(event.lines)
         else:
             for line in event.lines:
-                title = TITLE.match(line)
+                title = _TITLE.match(line)
                 self.version = printable_name(title[1]) if title else self.version
 
-    def _reply(self, event: Reply, now: float) -> None:
+    def _on_reply(self, event: Reply, now: float) -> None:
         command = event.command
-        if command is protocol.LISTING:
+        if command is protocol.STATUS:
             self._end_listing(event, now)
-        elif command is protocol.COUNT:
-            count = COUNT.search(event.text)
+        elif command is protocol.LOAD_STATS:
+            count = _COUNT.search(event.text)
             self._polling.answered(now, int(count[1]) if count else None, listed=self._listed)
         elif command is protocol.VERB:
-            verb = VERB.fullmatch(event.text)
+            verb = _VERB.fullmatch(event.text)
             if event.ok and verb and int(verb[1]) <= MAX_LOG_VERB:
                 self._send(protocol.LOG_ON)
-        elif command.drops:
-            self._dropped(event)
+        elif command.kills:
+            self._on_kill_reply(event)
 
     def _end_listing(self, event: Reply, now: float) -> None:
-        result = self._inventory.end(event, now)
+        result = self._listings.end(event, now)
         self._problem, self._listed = result.problem, not result.problem
         if self._listed:
-            self._away, self._step.outage = None, False
-        self._tell(result.news)
-        for drop in result.drops:
-            command = protocol.kill_command(drop.session.name, drop.session.cid)
+            self._out_of_service, self._actions.outage = None, False
+        self._add_update(result.update)
+        for kill in result.kills:
+            command = protocol.kill_command(kill.client.name, kill.client.session.cid)
             if command is not None:
                 self._send(command)
-                self._step.drops.append(drop)
+                self._actions.kills.append(kill)
 
-    def _dropped(self, event: Reply) -> None:
+    def _on_kill_reply(self, event: Reply) -> None:
         if event.ok:
             self._polling.list_now()
         elif event.command.fallback is not None:
             self._send(event.command.fallback)
         else:
-            self._step.notes.append(
-                f"could not drop a superseded session: {printable_name(event.text)}"
-            )
+            why = printable_name(event.text)
+            self._actions.notes.append(f"cannot kill a superseded session: {why}")
 
-    def _act(self, news: SessionUpdate | None, now: float) -> None:
-        """Tell what an event told; a listing confirms it, or finds out what it was."""
-        self._tell(news)
-        if news is None:
+    def _apply(self, update: SessionUpdate | None, now: float) -> None:
+        """Pass the effect of an event on. A listing confirms it, or finds what was missed."""
+        self._add_update(update)
+        if update is None:
             self._polling.list_now()
         else:
             self._polling.list_soon(now)
 
-    def _tell(self, news: SessionUpdate | None) -> None:
-        if news is not None:
-            self._step.news.append(news)
+    def _add_update(self, update: SessionUpdate | None) -> None:
+        if update is not None:
+            self._actions.updates.append(update)

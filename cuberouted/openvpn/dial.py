@@ -1,4 +1,4 @@
-"""Opening a connection to OpenVPN's management interface."""
+"""Opens connections to OpenVPN's management interface."""
 
 from __future__ import annotations
 
@@ -13,86 +13,89 @@ import trio
 from cuberouted.config import OpenVPNConfig
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds for a connection to come about: it has a place for one more than is served, and
-beyond that the kernel keeps us waiting."""
+"""Seconds. OpenVPN listens with backlog 1: a third connect() blocks."""
 
-BUSY = "does not take another connection: another program holds it, and a second one waits"
+MAX_PASSWORD = 4096
+"""Bytes. OpenVPN itself reads less of a password (USER_PASS_LEN)."""
+
+_BUSY = "accepts no further connection: one program is connected, and another one waits"
 
 
 class DialError(Exception):
-    """No connection; str() says to what, and why."""
+    """The connection failed. str() says to what, and why."""
 
 
 class Dialer(Protocol):
     """Where management connections come from."""
 
     async def dial(self, config: OpenVPNConfig, /) -> trio.abc.Stream:
-        """A connection to that OpenVPN.
+        """A new connection to that OpenVPN process.
 
         Raises:
-          DialError: there is none to be had now.
+          DialError: it failed.
         """
 
 
 class ManagementDialer:
-    """Dials real OpenVPN processes.
+    """Connects to real OpenVPN processes.
 
-    *address_of* tells an interface's IPv4 address as text, or None while it has none.
+    *address_of* returns an interface's IPv4 address as text, or None while it has none.
     """
 
     def __init__(self, address_of: Callable[[str], str | None]) -> None:
         self._address_of = address_of
 
     async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
-        """A connection over the Unix socket, or to the first host that accepts one."""
+        """Connect to the Unix socket, or over TCP to the first host that accepts."""
         if config.mgmt_socket is not None:
-            return await _unix(config.mgmt_socket)
-        problems: list[str] = []
+            return await _connect_unix(config.mgmt_socket)
+        errors: list[str] = []
         for host in self._hosts(config):
             try:
-                return await _tcp(host, config.mgmt_port)
+                return await _connect_tcp(host, config.mgmt_port)
             except DialError as exc:
-                problems.append(str(exc))
-        raise DialError("; ".join(problems))
+                errors.append(str(exc))
+        raise DialError("; ".join(errors))
 
     def _hosts(self, config: OpenVPNConfig) -> list[str]:
         if config.mgmt_host is not None:
             return [config.mgmt_host]
+        # `management tunnel PORT` binds the data interface's address
         address = self._address_of(config.data_interface)
         return ["127.0.0.1"] if address is None else ["127.0.0.1", address]
 
 
 class QuickAckStream(trio.abc.Stream):
-    """A TCP stream that acknowledges at once what it has read.
+    """A TCP stream that acknowledges at once what it has received.
 
     Otherwise Nagle's algorithm in OpenVPN waits for our delayed acknowledgement, 41 ms an
-    answer; the kernel forgets the option, so it is set after every receive (tcp(7)).
+    answer. The kernel resets the option, so it is set after every receive (tcp(7)).
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As trio's."""
+        """See `trio.abc.ReceiveStream`."""
         data = await self._stream.receive_some(max_bytes)
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return bytes(data)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's."""
+        """See `trio.abc.SendStream`."""
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As trio's."""
+        """See `trio.abc.SendStream`."""
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """As trio's."""
+        """See `trio.abc.AsyncResource`."""
         await self._stream.aclose()
 
 
 def read_password(path: Path | None) -> bytes | None:
-    """The first line of the password file; None: there is none.
+    """The first line of the password file, or None if there is no file.
 
     Raises:
       DialError: it cannot be read.
@@ -103,49 +106,42 @@ def read_password(path: Path | None) -> bytes | None:
         with path.open("rb") as file:
             return file.readline(MAX_PASSWORD).rstrip(b"\r\n")
     except OSError as exc:
-        raise DialError(f"the password file {path}: {exc.strerror}") from exc
+        raise DialError(f"cannot read the password file {path}: {exc.strerror}") from exc
 
 
-MAX_PASSWORD = 4096
-"""What OpenVPN itself reads of a password is shorter (USER_PASS_LEN)."""
-
-
-async def _tcp(host: str, port: int) -> trio.abc.Stream:
+async def _connect_tcp(host: str, port: int) -> trio.abc.Stream:
     where = f"{host} port {port}"
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
             return QuickAckStream(await trio.open_tcp_stream(host, port))
     except trio.TooSlowError:
-        raise DialError(f"{where} {BUSY}") from None
+        raise DialError(f"{where} {_BUSY}") from None
     except OSError as exc:
         raise DialError(f"{where}: {_reason(exc)}") from exc
 
 
-async def _unix(path: Path) -> trio.abc.Stream:
+async def _connect_unix(path: Path) -> trio.abc.Stream:
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
             stream = await trio.open_unix_socket(path)
     except trio.TooSlowError:
-        raise DialError(f"{path} {BUSY}") from None
+        raise DialError(f"{path} {_BUSY}") from None
     except OSError as exc:
         raise DialError(f"{path}: {_reason(exc)}") from exc
     try:
         stream.socket.getpeername()
     except OSError:
-        # A full backlog answers EAGAIN, which looks like a connection under way.
+        # a full backlog answers EAGAIN, which trio takes for a connection in progress
         await stream.aclose()
-        raise DialError(f"{path} {BUSY}") from None
+        raise DialError(f"{path} {_BUSY}") from None
     return stream
 
 
 def _reason(exc: OSError) -> str:
-    """What the operating system said.
-
-    Where trio tried several addresses of a host, that is in the group behind its own error.
-    """
+    # where trio has tried several addresses of a host, the errors are in the group that caused it
     if isinstance(exc.__cause__, ExceptionGroup):
         attempts = (a for a in exc.__cause__.exceptions if isinstance(a, OSError))
         return ", ".join(sorted({os.strerror(attempt.errno or 0) for attempt in attempts}))
     if isinstance(exc, PermissionError):
-        return f"{exc.strerror}: cuberouted's user may not use it"
+        return f"{exc.strerror}: the user cuberouted may not connect to it"
     return exc.strerror or str(exc)

@@ -1,4 +1,4 @@
-"""How one OpenVPN is doing, for people and for `status`."""
+"""The state of the connection to one OpenVPN process, for `status` and the log."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import attrs
 
 
 class OpenVPNState(enum.StrEnum):
-    """How it stands between us and an OpenVPN process.
-
-    WAITING: nothing to connect to, or no status file. BUSY: connected, but somebody else is
-    being served. REFUSED: we may not, or must not, use this management interface. HOLD:
-    OpenVPN waits for an operator, and serves no clients. SILENT: OpenVPN does not answer;
-    what it said last still counts.
+    """WAITING: nothing to connect to, or no status file. CONNECTING: no answer yet. BUSY: OpenVPN
+    serves another management client. REFUSED: we may not, or must not, use this management
+    interface. HOLD: OpenVPN waits for an operator and serves no clients. SILENT: OpenVPN does not
+    answer; its sessions are kept. CONNECTED: all is well.
     """
 
     WAITING = "waiting"
@@ -28,7 +26,7 @@ class OpenVPNState(enum.StrEnum):
 
 
 class Health(NamedTuple):
-    """A state, and in words why, or what is wrong beside it; empty: nothing."""
+    """A state, and why, or what else is wrong; empty if nothing is."""
 
     state: OpenVPNState
     detail: str = ""
@@ -36,7 +34,7 @@ class Health(NamedTuple):
 
 @attrs.frozen
 class OpenVPNStatus:
-    """A snapshot. ``version`` is empty while unknown; ``clients`` hold an address here."""
+    """A snapshot. ``version`` is empty while unknown; ``clients``: number with a route here."""
 
     name: str
     state: OpenVPNState
@@ -46,9 +44,9 @@ class OpenVPNStatus:
 
 
 def log_transition(log: logging.Logger, label: str, old: Health, new: Health) -> Health:
-    """What is to be shown after *new*; a change is logged, once.
+    """Log the change from *old* to *new*, if it is one. Return the health to show from now on.
 
-    To try again is no change: what went wrong before is shown until something else comes.
+    A new attempt to connect is no change: the reason why the last one failed stays.
     """
     if new == old or new.state is OpenVPNState.CONNECTING:
         return old

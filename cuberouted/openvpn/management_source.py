@@ -1,4 +1,4 @@
-"""The task that keeps the list of one OpenVPN's clients, by its management interface."""
+"""The task that follows one OpenVPN process by its management interface."""
 
 from __future__ import annotations
 
@@ -8,126 +8,126 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession, printable_name
-from cuberouted.openvpn.connection import Actions, ManagementConnection
+from cuberouted.openvpn.connection import ManagementActions, ManagementConnection
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
-from cuberouted.openvpn.hold import OnUpdate, SessionHold
 from cuberouted.openvpn.polling import Polling, PollIntervals
 from cuberouted.openvpn.protocol import ManagementError
 from cuberouted.openvpn.sessions import Sessions
+from cuberouted.openvpn.updates import OnUpdate, UpdateTask
 
 log = logging.getLogger(__name__)
 
 MIN_BACKOFF = 0.1
-"""Seconds until the next try to connect; each failure doubles them."""
+"""Seconds until the next attempt to connect. They double with each failure."""
 
 MAX_BACKOFF = 1.0
-"""So that an OpenVPN that comes back is heard of soon; nobody notices a try on this host."""
+"""Short, so that the sessions of an OpenVPN that comes back are known soon."""
 
 MAX_BACKOFF_AFTER_ACCEPT = 5.0
-"""The same where OpenVPN ends what it took on, for these tries are in its log and in ours."""
+"""Longest back-off if OpenVPN accepts and then closes; each attempt is logged on both sides."""
 
 REFUSED_BACKOFF = 60.0
-"""Seconds until the next try where we may not, or must not, be: OpenVPN logs every one."""
+"""Seconds until the next attempt where we may not, or must not, be connected."""
 
-RECEIVE = 65536
+RECEIVE_SIZE = 65536
 
 
 class RefusedError(Exception):
-    """This management interface is not for us; str() says why."""
+    """We may not, or must not, use this management interface. str() says why."""
 
 
 class ManagementSource:
-    """Watches one OpenVPN.
+    """Implements `source.SessionSource`.
 
-    *on_news* is awaited before more is read, one call at a time. Sessions are kept for the
-    hold time after OpenVPN has gone.
+    *on_update* is awaited before more is received, one call at a time. The routes in *sessions*
+    are held for the hold time at the start, and whenever OpenVPN has gone.
     """
 
     def __init__(
         self,
         config: OpenVPNConfig,
+        sessions: Sessions,
         *,
-        pace: PollIntervals,
+        intervals: PollIntervals,
         dialer: Dialer,
-        on_news: OnUpdate,
+        on_update: OnUpdate,
     ) -> None:
+        self.sessions = sessions
         self._config = config
         self._label = f"openvpn {config.name}".rstrip()
         self._dialer = dialer
-        self._sessions = Sessions(config.name)
-        self._pace = pace
-        self._polling = Polling(pace.poll_interval, pace.status_interval)
-        self._outage = SessionHold(self._sessions, pace.hold_time, on_news)
-        self._drops = KillDamping()
+        self._intervals = intervals
+        self._polling = Polling(intervals.poll_interval, intervals.status_interval)
+        self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
+        self._damping = KillDamping()
         self._superseded: frozenset[SupersededSession] = frozenset()
-        self._stirred = False
-        self._nap = trio.CancelScope()
-        self._condition = Health(OpenVPNState.CONNECTING)
+        self._superseded_changed = False
+        self._wait_scope = trio.CancelScope()
+        self._health = Health(OpenVPNState.CONNECTING)
         self._version = ""
         self._password: bytes | None = None
-        self._taken_on = False  # the last try found somebody
+        self._accepted = False  # the last attempt has opened a connection
 
-    def reconfigure(self, pace: PollIntervals) -> None:
-        """Watch at another pace from now on."""
-        self._pace = pace
-        self._polling.poll_interval = pace.poll_interval
-        self._polling.status_interval = pace.status_interval
-        self._outage.hold_time = pace.hold_time
+    def reconfigure(self, intervals: PollIntervals) -> None:
+        """See `SessionSource`."""
+        self._intervals = intervals
+        self._polling.poll_interval = intervals.poll_interval
+        self._polling.status_interval = intervals.status_interval
+        self._updates.set_hold_time(intervals.hold_time)
 
-    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
-        """These sessions of ours are superseded now, and no others."""
+    def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
+        """See `SessionSource`."""
         self._superseded = sessions
-        self._stirred = True
-        self._nap.cancel()
+        self._superseded_changed = True
+        self._wait_scope.cancel()
 
     def status(self) -> OpenVPNStatus:
-        """A snapshot."""
-        state, detail = self._condition
+        """See `SessionSource`."""
+        state, detail = self._health
         name = self._config.name or "openvpn"
-        return OpenVPNStatus(name, state, self._version, self._sessions.count, detail)
+        return OpenVPNStatus(name, state, self._version, self.sessions.count, detail)
 
     async def run(self) -> None:
-        """Connect, and connect again, for ever. What goes wrong is logged and shown."""
+        """Connect, again and again, until cancelled. Failures are logged and shown."""
+        self._updates.hold()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outage.run)
-            pause = MIN_BACKOFF
+            nursery.start_soon(self._updates.run)
+            backoff = MIN_BACKOFF
             while True:
-                began = trio.current_time()
-                condition = await self._connection()
-                self._show(condition)
-                self._outage.begin()
-                lived = trio.current_time() - began
-                if condition.state is OpenVPNState.REFUSED:
-                    await self._stay_away()
-                elif lived > MAX_BACKOFF_AFTER_ACCEPT:
-                    pause = MIN_BACKOFF
-                await trio.sleep(pause)
-                pause = min(2 * pause, MAX_BACKOFF_AFTER_ACCEPT if self._taken_on else MAX_BACKOFF)
+                started_at = trio.current_time()
+                health = await self._connect()
+                self._set_health(health)
+                self._updates.hold()
+                if health.state is OpenVPNState.REFUSED:
+                    await self._back_off_refused()
+                elif trio.current_time() - started_at > MAX_BACKOFF_AFTER_ACCEPT:
+                    backoff = MIN_BACKOFF
+                await trio.sleep(backoff)
+                limit = MAX_BACKOFF_AFTER_ACCEPT if self._accepted else MAX_BACKOFF
+                backoff = min(2 * backoff, limit)
 
-    async def _stay_away(self) -> None:
-        """REFUSED_PAUSE, or until the password file has changed: that may be the cure."""
+    async def _back_off_refused(self) -> None:
+        """Wait for REFUSED_BACKOFF, or until the password file has changed."""
         for _ in range(round(REFUSED_BACKOFF / MAX_BACKOFF)):
             await trio.sleep(MAX_BACKOFF)
-            if self._written_password() not in (None, self._password):
+            try:
+                password = read_password(self._config.mgmt_pass_file)
+            except DialError:
+                continue
+            if password not in (None, self._password):
                 break
 
-    def _written_password(self) -> bytes | None:
-        try:
-            return read_password(self._config.mgmt_pass_file)
-        except DialError:
-            return None
-
-    async def _connection(self) -> Health:
-        """One connection from dialing to its end, and how it ended."""
-        self._taken_on = False
+    async def _connect(self) -> Health:
+        """Open one connection and use it to its end. Return the health after it."""
+        self._accepted = False
         try:
             self._password = read_password(self._config.mgmt_pass_file)
             stream = await self._dialer.dial(self._config)
-            self._taken_on = True
+            self._accepted = True
             async with stream:
-                await self._converse(stream, self._password)
+                await self._use(stream, self._password)
         except RefusedError as exc:
             return Health(OpenVPNState.REFUSED, str(exc))
         except (DialError, ManagementError) as exc:
@@ -136,57 +136,56 @@ class ManagementSource:
             pass
         return Health(OpenVPNState.WAITING, "OpenVPN closed the connection")
 
-    async def _converse(self, stream: trio.abc.Stream, password: bytes | None) -> None:
-        """Until the other end closes."""
-        self._polling = Polling(self._pace.poll_interval, self._pace.status_interval)
-        started = trio.current_time()
-        dialogue = ManagementConnection(
-            self._sessions, self._polling, self._drops, password, started
+    async def _use(self, stream: trio.abc.Stream, password: bytes | None) -> None:
+        """Until the other side closes the connection."""
+        self._polling = Polling(self._intervals.poll_interval, self._intervals.status_interval)
+        connection = ManagementConnection(
+            self.sessions, self._polling, self._damping, password, trio.current_time()
         )
         data: bytes | None = None
         while data != b"":
             now = trio.current_time()
-            dialogue.supersede(self._superseded)
-            step = dialogue.receive(data, now) if data else dialogue.tick(now)
-            await self._take(step, stream)  # first of all: a client may wait for its news
-            self._version = dialogue.version or self._version
-            self._show(dialogue.condition)
-            data = await self._receive(stream, dialogue.next_wakeup(now))
+            connection.set_superseded(self._superseded)
+            actions = connection.receive(data, now) if data else connection.timer(now)
+            await self._act(actions, stream)  # before anything else: a client may wait for it
+            self._version = connection.version or self._version
+            self._set_health(connection.health)
+            data = await self._receive(stream, connection.deadline)
 
     async def _receive(self, stream: trio.abc.Stream, deadline: float) -> bytes | None:
-        """What OpenVPN says next; None: it is time for something else."""
+        """The next bytes. None: *deadline*, or the superseded sessions have changed."""
         data: bytes | None = None
-        with trio.CancelScope(deadline=deadline) as self._nap:
-            if not self._stirred:
-                data = bytes(await stream.receive_some(RECEIVE))
-        self._stirred = False
+        with trio.CancelScope(deadline=deadline) as self._wait_scope:
+            if not self._superseded_changed:
+                data = bytes(await stream.receive_some(RECEIVE_SIZE))
+        self._superseded_changed = False
         return data
 
-    async def _take(self, step: Actions, stream: trio.abc.Stream) -> None:
-        for news in step.news:
-            await self._outage.tell(news)
-        if step.outage is True:
-            self._outage.begin()
-        elif step.outage is False:
-            self._outage.end()
-        for drop in step.drops:
-            self._log_drop(drop)
-        for note in step.notes:
+    async def _act(self, actions: ManagementActions, stream: trio.abc.Stream) -> None:
+        for update in actions.updates:
+            await self._updates.send(update)
+        if actions.outage is True:
+            self._updates.hold()
+        elif actions.outage is False:
+            self._updates.release()
+        for kill in actions.kills:
+            self._log_kill(kill)
+        for note in actions.notes:
             log.warning("%s: %s", self._label, note)
-        if step.refused:
-            raise RefusedError(step.refused)
-        if step.send:
-            await stream.send_all(step.send)
+        if actions.refused:
+            raise RefusedError(actions.refused)
+        if actions.send:
+            await stream.send_all(actions.send)
 
-    def _log_drop(self, drop: Kill) -> None:
+    def _log_kill(self, kill: Kill) -> None:
         log.info(
-            "%s: dropping %s, client %d, from %s: it is on %s now",
+            "%s: killing the session of %s, client id %d, %s: superseded by one on %s",
             self._label,
-            printable_name(drop.session.name),
-            drop.session.cid,
-            drop.superseded.prefix,
-            drop.superseded.node,
+            printable_name(kill.client.name),
+            kill.client.session.cid,
+            kill.superseded.prefix,
+            kill.superseded.node,
         )
 
-    def _show(self, condition: Health) -> None:
-        self._condition = log_transition(log, self._label, self._condition, condition)
+    def _set_health(self, health: Health) -> None:
+        self._health = log_transition(log, self._label, self._health, health)

@@ -1,9 +1,10 @@
-"""When to ask OpenVPN what: its count of clients often, a whole listing when it may differ.
+"""When to send which query to OpenVPN. Pure.
 
-``load-stats`` costs OpenVPN nothing; a listing of 20,000 clients is 2.5 MB from a
-single-threaded process. So listings are for hints, for a count that changed, and for every
-status_interval; and they take at most a tenth of OpenVPN's time, unless one takes longer than
-status_interval allows for. One question at a time.
+``load-stats`` returns the number of clients and costs OpenVPN nothing, so it is sent often. A
+listing of 20,000 clients is 2.5 MB from a single-threaded process. So listings are requested
+when something has changed, when the number of clients changed, and every status_interval; they
+take at most a tenth of OpenVPN's time, unless one takes longer than status_interval allows for.
+One query is pending at a time.
 """
 
 from __future__ import annotations
@@ -13,11 +14,23 @@ from math import inf
 
 import attrs
 
+LISTING_DUTY = 9
+"""After a listing that took T seconds the next one waits for 9 T, but at most status_interval:
+an OpenVPN that was stopped during a listing would otherwise not be listed for minutes."""
+
+CONFIRM_DELAY = 0.005
+"""Seconds between an event and the listing that confirms it. Meanwhile OpenVPN sends the client
+its configuration and we send the route to the peers. No longer, because IPv6 addresses are known
+from listings only."""
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds without a byte while a query is pending: OpenVPN is silent."""
+
 
 @attrs.frozen
 class PollIntervals:
-    """Seconds between two counts of the clients and between two listings of all of them, and
-    until the clients of an OpenVPN that has gone are withdrawn.
+    """Seconds between two counts of the clients, and between two listings; and how long the
+    sessions of an OpenVPN that has gone are kept.
     """
 
     poll_interval: float
@@ -25,20 +38,8 @@ class PollIntervals:
     hold_time: float
 
 
-LISTING_DUTY = 9
-"""After a listing, so many times what it took passes before the next, but no longer than
-status_interval: an OpenVPN that was stopped in the middle of one would go unlisted for minutes."""
-
-CONFIRM_DELAY = 0.005
-"""Seconds before a listing confirms what an event told: first OpenVPN sends that client its
-configuration, and we tell the peers. No longer, for IPv6 addresses are known by listings."""
-
-ANSWER_TIMEOUT = 5.0
-"""Seconds without a byte while a question is open: OpenVPN is silent."""
-
-
 class Query(enum.Enum):
-    """What can be asked."""
+    """What OpenVPN is asked for."""
 
     COUNT = "count"
     LISTING = "listing"
@@ -46,86 +47,81 @@ class Query(enum.Enum):
 
 @attrs.define
 class Polling:
-    """The timetable of one connection. Times are monotonic seconds.
+    """The schedule of one connection. All times are monotonic seconds.
 
-    ``poll_interval`` and ``status_interval`` are seconds between counts, and listings.
+    ``poll_interval`` and ``status_interval``: see `PollIntervals`.
     """
 
     poll_interval: float
     status_interval: float
-    _open: Query | None = attrs.field(default=None, init=False)
-    _asked_at: float = attrs.field(default=-inf, init=False)
-    _heard_at: float = attrs.field(default=-inf, init=False)
-    _count_at: float = attrs.field(default=-inf, init=False)  # when to ask next
+    silent: bool = attrs.field(default=False, init=False)
+    """Whether a query is pending and OpenVPN has sent nothing for ANSWER_TIMEOUT."""
+    _pending: Query | None = attrs.field(default=None, init=False)
+    _sent_at: float = attrs.field(default=-inf, init=False)
+    _received_at: float = attrs.field(default=-inf, init=False)
+    _count_at: float = attrs.field(default=-inf, init=False)
     _listing_at: float = attrs.field(default=-inf, init=False)
-    _not_before: float = attrs.field(default=-inf, init=False)  # the listings' share is used up
+    _not_before: float = attrs.field(default=-inf, init=False)  # see LISTING_DUTY
     _count: int | None = attrs.field(default=None, init=False)
     _failures: int = attrs.field(default=0, init=False)
 
     def list_now(self) -> None:
-        """Something changed, or may have: list as soon as listings' share of time allows.
-
-        A hint that comes while a listing is under way asks for another one.
-        """
+        """Request a listing as soon as LISTING_DUTY allows, even if one is pending already."""
         self._listing_at = -inf
 
     def list_soon(self, now: float) -> None:
-        """Something changed, and was acted on: list soon, but before that there is more to do."""
+        """Request a listing after CONFIRM_DELAY: an event was applied that it has to confirm."""
         self._listing_at = min(self._listing_at, now + CONFIRM_DELAY)
 
+    def count_now(self) -> None:
+        """Count the clients at once."""
+        self._count_at = -inf
+
     def reset(self) -> None:
-        """OpenVPN has just started anew: list at once, whatever failed before."""
+        """Request a listing at once, because OpenVPN has just been restarted."""
         self._not_before, self._failures = -inf, 0
         self.list_now()
 
-    def count_now(self) -> None:
-        """Something may have changed, but is not worth a listing: count."""
-        self._count_at = -inf
+    @property
+    def deadline(self) -> float:
+        """When `timer` is due, if nothing is received before."""
+        if self._pending is not None:
+            return inf if self.silent else self._received_at + ANSWER_TIMEOUT
+        return min(max(self._listing_at, self._not_before), self._count_at)
 
-    def ask(self, now: float) -> Query | None:
-        """What is to be asked now; it is then open until `answered`."""
-        if self._open is not None:
+    def timer(self, now: float) -> Query | None:
+        """The query to send at *now*; it is pending until `answered`."""
+        if self._pending is not None:
+            self.silent = now >= self._received_at + ANSWER_TIMEOUT
             return None
         if max(self._listing_at, self._not_before) <= now:
-            self._open, self._listing_at = Query.LISTING, now + self.status_interval
+            self._pending, self._listing_at = Query.LISTING, now + self.status_interval
         elif self._count_at <= now:
-            self._open = Query.COUNT
-        if self._open is not None:
-            self._asked_at = self._heard_at = now
+            self._pending = Query.COUNT
+        if self._pending is not None:
+            self._sent_at = self._received_at = now
             self._count_at = now + self.poll_interval
-        return self._open
+        return self._pending
 
-    def heard(self, now: float) -> None:
-        """Bytes came from OpenVPN, of whatever kind."""
-        self._heard_at = now
+    def received(self, now: float) -> None:
+        """OpenVPN has sent something."""
+        self._received_at = now
+        self.silent = False
 
     def answered(self, now: float, count: int | None, *, listed: bool) -> None:
-        """The open question has its answer: the count that every question ends with.
+        """The pending query is answered. Every query ends with a count of the clients.
 
-        ``load-stats`` goes right behind ``status 3``: its answer shows where a listing was
-        cut short. *listed*: a complete listing came before it. One that failed is asked for
-        again after the poll interval, later each time, and at the status interval in the end.
+        ``load-stats`` is sent right behind ``status 3``, because its answer shows where a
+        listing was cut short. *listed*: a complete listing came first.
         """
-        if self._open is Query.LISTING:
-            self._not_before = now + min(
-                LISTING_DUTY * (now - self._asked_at), self.status_interval
-            )
+        if self._pending is Query.LISTING:
+            self._not_before = now + min(LISTING_DUTY * (now - self._sent_at), self.status_interval)
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:
             self.list_now()
-        if self._failures and self._open is Query.LISTING:
-            again = self.poll_interval * 2 ** min(self._failures - 1, 16)
-            self._not_before = max(self._not_before, now + min(again, self.status_interval))
+        if self._failures and self._pending is Query.LISTING:
+            # a failed listing is repeated, later each time, up to the status interval
+            retry = self.poll_interval * 2 ** min(self._failures - 1, 16)
+            self._not_before = max(self._not_before, now + min(retry, self.status_interval))
             self.list_now()
-        self._open, self._count = None, count
-
-    def silent(self, now: float) -> bool:
-        """Whether OpenVPN owes an answer, and has said nothing for too long."""
-        return self._open is not None and now >= self._heard_at + ANSWER_TIMEOUT
-
-    def next_wakeup(self, now: float) -> float:
-        """When `ask` or `silent` next may answer otherwise, nothing being heard until then."""
-        if self._open is not None:
-            due = self._heard_at + ANSWER_TIMEOUT
-            return due if due > now else inf
-        return min(max(self._listing_at, self._not_before), self._count_at)
+        self._pending, self._count = None, count

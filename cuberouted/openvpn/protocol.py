@@ -1,11 +1,10 @@
-"""One connection to OpenVPN's management interface, without the connection.
+"""The protocol of OpenVPN's management interface, without the connection.
 
-Bytes in, events out; commands in, bytes out. Commands are answered in order, by one line
-or by lines up to ``END``; a line that begins with ``>`` is a notification wherever it
-stands. What the events mean for the clients is not known here.
+Bytes in, events out; commands in, bytes out. OpenVPN answers commands in order, each by one line
+or by lines up to ``END``; a line that begins with ``>`` is a notification wherever it stands.
 
-Source: OpenVPN ``doc/management-notes.txt``, and ``src/openvpn/manage.c``, tags v2.3.0 to
-v2.7.6, where the two differ.
+Source: OpenVPN ``doc/management-notes.txt``, and where that differs from the code,
+``src/openvpn/manage.c`` and ``options.c``, tags v2.3.0 to v2.7.6.
 """
 
 from __future__ import annotations
@@ -14,25 +13,28 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+# -- commands --
+
 MAX_KILL_NAME = 127
-"""Longer names are cut by man_kill's ``char p1[128]``, and would hit another client."""
+"""Bytes. ``man_kill`` cuts longer names (``char p1[128]``), and would kill another client."""
 
 UNDEF = b"UNDEF"
-"""What OpenVPN shows for a client that has no common name (yet): nobody's name."""
+"""What OpenVPN lists for a client without a common name, or before it is known."""
 
 NO_CID = -1
-"""The client id of a session in a listing without ids (OpenVPN 2.3)."""
+"""The client id of a session in a listing without client ids (OpenVPN 2.3)."""
 
 
 class Command(NamedTuple):
-    """One command. ``listing``: answered by lines up to ``END``, else by one line.
+    """One command.
 
-    ``drops``: it ends a session. ``fallback`` is what to ask where OpenVPN answers ``ERROR:``.
+    ``listing``: it is answered by lines up to ``END``, not by one line. ``kills``: it ends a
+    session. ``fallback``: the command to send if OpenVPN answers ``ERROR:``.
     """
 
     text: bytes
     listing: bool = False
-    drops: bool = False
+    kills: bool = False
     fallback: Command | None = None
 
 
@@ -40,60 +42,59 @@ VERSION = Command(b"version", listing=True)
 VERB = Command(b"verb")
 STATE_ON = Command(b"state on")
 LOG_ON = Command(b"log on")
-COUNT = Command(b"load-stats")
-LISTING = Command(b"status 3", listing=True)
+LOAD_STATS = Command(b"load-stats")
+STATUS = Command(b"status 3", listing=True)
 
 
 def kill_command(name: bytes, cid: int) -> Command | None:
-    """The command that ends session *cid* of common name *name*; None: there is no safe one.
+    """The command that ends session *cid* of common name *name*, or None if none is safe.
 
-    ``kill "NAME"`` acts at once, but on every session of the name: the caller knows that
-    there is one. ``client-kill CID`` takes five seconds, and serves where the name cannot
-    be written, or is refused.
+    ``kill "NAME"`` acts at once, but on every session with that name: the caller makes sure
+    that there is only one. ``client-kill CID`` takes five seconds; it is used where the name
+    cannot be sent, or where OpenVPN refuses it.
     """
-    by_cid = None if cid == NO_CID else Command(b"client-kill %d" % cid, drops=True)
-    if not _killable(name):
+    by_cid = None if cid == NO_CID else Command(b"client-kill %d" % cid, kills=True)
+    if not _can_kill_by_name(name):
         return by_cid
     quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return Command(b'kill "' + quoted + b'"', drops=True, fallback=by_cid)
+    return Command(b'kill "' + quoted + b'"', kills=True, fallback=by_cid)
 
 
-def _killable(name: bytes) -> bool:
-    """Whether ``kill`` takes *name* for a name, and whole.
-
-    With a colon it is an address (up to 2.6 one is enough, from 2.7 it takes two), and
-    ``NAME:`` would even drop a client called NAME. A control character could end the line.
-    """
+def _can_kill_by_name(name: bytes) -> bool:
     return (
         0 < len(name) <= MAX_KILL_NAME
         and name != UNDEF
+        # man_kill takes a name with a colon for an address (up to 2.6 one colon, from 2.7 two),
+        # and ``NAME:`` would kill the client called NAME
         and b":" not in name
+        # a control character could end the line
         and not any(byte < 32 or byte == 127 for byte in name)
     )
 
 
-ENOUGH_ENV = frozenset({b"common_name", b"time_unix", b"ifconfig_pool_remote_ip"})
-"""With these nothing else in a client's environment is of interest."""
+# -- events --
 
-ESTABLISHED_ENV = ENOUGH_ENV | {b"X509_0_CN"}
-"""What is kept of a client's environment, which may have hundreds of entries."""
+REQUIRED_ENV = frozenset({b"common_name", b"time_unix", b"ifconfig_pool_remote_ip"})
+"""The variables of a client's environment that describe its session completely."""
+
+KEPT_ENV = REQUIRED_ENV | {b"X509_0_CN"}
+"""The variables that are kept of an environment, which may have hundreds."""
 
 
 class PasswordPrompt(NamedTuple):
-    """OpenVPN wants the management password; the second time, the first was wrong."""
+    """OpenVPN asks for the management password. The second time, the first was wrong."""
 
 
 class Banner(NamedTuple):
-    """``>INFO:``: we are in. ``text`` is what follows."""
+    """``>INFO:``: OpenVPN serves this connection. ``text`` is what follows."""
 
     text: bytes
 
 
 class Established(NamedTuple):
-    """``>CLIENT:ESTABLISHED``: a client connected, or nearly did.
+    """``>CLIENT:ESTABLISHED``: a client has connected, or a script is about to refuse it.
 
-    It is sent also for a client that a script then refused. ``env`` holds what was sent
-    of ESTABLISHED_ENV, up to where it was enough.
+    ``env`` has the variables of KEPT_ENV that were received before REQUIRED_ENV was complete.
     """
 
     cid: int
@@ -101,28 +102,28 @@ class Established(NamedTuple):
 
 
 class ClientAuth(NamedTuple):
-    """OpenVPN runs with ``management-client-auth`` and waits for its manager to answer."""
+    """OpenVPN runs with ``management-client-auth``, and waits for its manager to decide."""
 
 
 class State(NamedTuple):
-    """``>STATE:``: ``name`` as ``CONNECTED``, ``detail`` as ``SIGUSR1`` or ``SUCCESS``."""
+    """``>STATE:``. ``name`` is such as ``CONNECTED``, ``detail`` such as ``SIGUSR1``."""
 
     name: bytes
     detail: bytes
 
 
 class HoldEvent(NamedTuple):
-    """OpenVPN waits for something that only an operator can give: ``HOLD``, a password."""
+    """OpenVPN waits for an operator: a ``>HOLD:``, or a password or file that it needs."""
 
     text: bytes
 
 
 class RemoteExit(NamedTuple):
-    """A client said goodbye (2.6 and later); it stays listed for some five seconds."""
+    """A client has disconnected by itself (2.6 and later). It stays listed for some 5 s."""
 
 
 class LogLine(NamedTuple):
-    """``>LOG:``, after ``log on``; lines on this conversation are left out."""
+    """``>LOG:``, after ``log on``. Log lines about this connection are left out."""
 
     text: bytes
 
@@ -134,7 +135,7 @@ class Fatal(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Lines of an answer that goes up to ``END``, which is not among them."""
+    """Lines of an answer that ends with ``END``; ``END`` is not among them."""
 
     command: Command
     lines: tuple[bytes, ...]
@@ -143,8 +144,7 @@ class Rows(NamedTuple):
 class Reply(NamedTuple):
     """The end of an answer.
 
-    ``text`` is what follows ``SUCCESS: `` or ``ERROR: ``, or says what was wrong with a
-    listing.
+    ``text`` is what follows ``SUCCESS: `` or ``ERROR: ``, or says what is wrong with a listing.
     """
 
     command: Command
@@ -166,77 +166,70 @@ Event = (
     | Reply
 )
 
+# -- bytes to events --
 
 MAX_LINE = 32 * 1024
-"""OpenVPN prints no line of more than 10,239 bytes (ERR_BUF_SIZE); one that is cut there
-lacks its newline and runs into the next."""
+"""Bytes. OpenVPN prints no line of more than 10,239 (ERR_BUF_SIZE); a line that is cut there
+lacks its newline, so that the next line is appended to it."""
 
-MAX_DIGITS = 20
-"""No client id is longer: it is an unsigned long."""
+MAX_CID_DIGITS = 20
+"""A client id is an unsigned long."""
 
-PROMPT = b"ENTER PASSWORD:"
-"""The one thing that OpenVPN sends without a newline."""
-
-OWN_ECHO = b"MANAGEMENT: "
-"""Log lines on this very conversation: our commands, and notifications said again."""
+_PROMPT = b"ENTER PASSWORD:"  # the only text that OpenVPN sends without a newline
+_OWN_LOG = b"MANAGEMENT: "  # log lines about this connection: our commands, and notifications
+_ENV = b">CLIENT:ENV,"
+_MAYBE_NOT_ROW = (b">", b"E", b"S")  # notifications, END, ERROR:, ENTER PASSWORD: and SUCCESS:
+_CUT_SHORT = b"the listing ended without END"
+_NO_ANSWER = b"no listing at all"
 
 
 class ManagementError(Exception):
-    """OpenVPN (or who sits in its place) does not speak its protocol; str() says how."""
-
-
-ENV = b">CLIENT:ENV,"
-
-MAYBE_NO_ROW = (b">", b"E", b"S")
-"""Notifications, END, ERROR:, ENTER PASSWORD: and SUCCESS: begin so, and hardly a row."""
-
-CUT_SHORT = b"the listing ended without END"
-NO_ANSWER = b"no listing at all"
+    """The other side does not speak the management protocol. str() says what is wrong."""
 
 
 class ManagementProtocol:
-    """What was asked, what has been answered, and the bytes between."""
+    """Parses what OpenVPN sends, and matches answers with the commands sent."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._asked: deque[Command] = deque()
-        self._rows_seen = False
-        self._in_rows = False  # the line before was a row, and nothing else is open
+        self._pending: deque[Command] = deque()
+        self._rows_received = False
+        self._in_rows = False  # the previous line was a row
         self._established: Established | None = None
         self._env: dict[bytes, bytes] = {}
 
     def send(self, command: Command) -> bytes:
-        """The bytes that ask *command*; its answer is expected from now on."""
-        self._asked.append(command)
+        """The bytes to send for *command*. Its answer is expected from now on."""
+        self._pending.append(command)
         return command.text + b"\n"
 
     def receive(self, data: bytes) -> list[Event]:
-        """Events completed by *data*, oldest first, the same however the bytes are cut.
+        """The events that *data* completes, oldest first, independent of how bytes are cut.
 
-        Only rows of a listing come in groups that depend on the cuts.
+        Only the grouping of rows into `Rows` depends on the cuts.
 
         Raises:
-          ManagementError: a line longer than OpenVPN's can be; nothing more can be trusted.
+          ManagementError: a line is longer than OpenVPN's can be.
         """
         *lines, rest = (self._rest + data).split(b"\n")
         events: list[Event] = []
         rows: list[bytes] = []
         for line in lines:
-            if self._in_rows and not line.startswith(MAYBE_NO_ROW):
+            if self._in_rows and not line.startswith(_MAYBE_NOT_ROW):
                 rows.append(self._bounded(line).rstrip(b"\r"))
                 continue
-            if self._established is None and line.startswith(ENV):
-                self._bounded(line)  # what is left of an environment, most of what is ever said
+            if self._established is None and line.startswith(_ENV):
+                self._bounded(line)  # the rest of an environment, which nothing needs
                 continue
-            self._take(rows, events)
+            self._add_rows(rows, events)
             self._line(self._bounded(self._without_prompt(line, events)).rstrip(b"\r"), events)
-        self._take(rows, events)
+        self._add_rows(rows, events)
         self._rest = self._bounded(self._without_prompt(rest, events))
         return events
 
-    def _take(self, rows: list[bytes], events: list[Event]) -> None:
+    def _add_rows(self, rows: list[bytes], events: list[Event]) -> None:
         if rows:
-            events.append(Rows(self._asked[0], tuple(rows)))
+            events.append(Rows(self._pending[0], tuple(rows)))
             rows.clear()
 
     @staticmethod
@@ -247,9 +240,9 @@ class ManagementProtocol:
 
     @staticmethod
     def _without_prompt(line: bytes, events: list[Event]) -> bytes:
-        while line.startswith(PROMPT):
+        while line.startswith(_PROMPT):
             events.append(PasswordPrompt())
-            line = line[len(PROMPT) :]
+            line = line[len(_PROMPT) :]
         return line
 
     def _line(self, line: bytes, events: list[Event]) -> None:
@@ -260,50 +253,49 @@ class ManagementProtocol:
             self._established = None
         if line.startswith(b">"):
             self._notification(line, events)
-        elif self._asked:
+        elif self._pending:
             self._answer(line, events)
 
     def _keep_env(self, line: bytes) -> bool:
-        """Take one line of an environment. False: no more of it is needed.
-
-        The first lines have what is; some fifty follow. OpenVPN writes an environment in one
-        go: whatever else comes ends it, also where its END ran into a line that was cut.
-        """
-        if not line.startswith(ENV) or line == ENV + b"END":
+        """Keep one line of an environment. Return whether more of it is needed."""
+        # OpenVPN sends an environment at once: any other line ends it, also where its END was
+        # appended to a line that was cut
+        if not line.startswith(_ENV) or line == _ENV + b"END":
             return False
-        key, _, value = line[len(ENV) :].partition(b"=")
-        if key in ESTABLISHED_ENV:
+        key, _, value = line[len(_ENV) :].partition(b"=")
+        if key in KEPT_ENV:
             self._env[key] = value
-        return not self._env.keys() >= ENOUGH_ENV
+        # what is needed comes first, and some fifty variables follow
+        return not self._env.keys() >= REQUIRED_ENV
 
     def _answer(self, line: bytes, events: list[Event]) -> None:
-        command = self._asked[0]
-        verdict = line.startswith((b"SUCCESS:", b"ERROR:"))
+        command = self._pending[0]
+        is_result = line.startswith((b"SUCCESS:", b"ERROR:"))
         if not command.listing:
-            if verdict:  # else the rest of something that nobody asked for
-                self._verdict(line, events)
+            if is_result:
+                self._result(line, events)
         elif line == b"END":
-            self._done(Reply(command, ok=True, text=b""), events)
-        elif not verdict:
-            self._rows_seen = self._in_rows = True
+            self._finish(Reply(command, ok=True, text=b""), events)
+        elif not is_result:
+            self._rows_received = self._in_rows = True
             events.append(Rows(command, (line,)))
-        elif line.startswith(b"ERROR:") and not self._rows_seen:
-            self._verdict(line, events)
+        elif line.startswith(b"ERROR:") and not self._rows_received:
+            self._result(line, events)
         else:
-            # The answer to the next command: a row of 512 bytes silences the rest of the
-            # listing, and 2.7 with DCO may not answer at all.
-            text = CUT_SHORT if self._rows_seen else NO_ANSWER
-            self._done(Reply(command, ok=False, text=text), events)
+            # this answers the next command: OpenVPN sends nothing more of a listing after a row
+            # of 512 bytes, and 2.7 with DCO may send no listing at all
+            text = _CUT_SHORT if self._rows_received else _NO_ANSWER
+            self._finish(Reply(command, ok=False, text=text), events)
             self._line(line, events)
 
-    def _verdict(self, line: bytes, events: list[Event]) -> None:
+    def _result(self, line: bytes, events: list[Event]) -> None:
         word, _, text = line.partition(b":")
-        reply = Reply(self._asked[0], ok=word == b"SUCCESS", text=text.strip())
-        self._done(reply, events)
+        reply = Reply(self._pending[0], ok=word == b"SUCCESS", text=text.strip())
+        self._finish(reply, events)
 
-    def _done(self, reply: Reply, events: list[Event]) -> None:
-        self._asked.popleft()
-        self._rows_seen = self._in_rows = False
+    def _finish(self, reply: Reply, events: list[Event]) -> None:
+        self._pending.popleft()
+        self._rows_received = self._in_rows = False
         events.append(reply)
 
     def _notification(self, line: bytes, events: list[Event]) -> None:
@@ -319,15 +311,15 @@ class ManagementProtocol:
         elif kind == b"NOTIFY":
             if text.startswith(b"info,remote-exit"):
                 events.append(RemoteExit())
-        elif kind in SIMPLE:
-            events.append(SIMPLE[kind](text))
+        elif kind in _TEXT_EVENTS:
+            events.append(_TEXT_EVENTS[kind](text))
         elif kind.startswith(b"NEED-") or (kind == b"PASSWORD" and text.startswith(b"Need ")):
             events.append(HoldEvent(line[1:]))
 
     def _client(self, text: bytes, events: list[Event]) -> None:
         kind, _, rest = text.partition(b",")
         if kind == b"ESTABLISHED":
-            if rest.isdigit() and len(rest) <= MAX_DIGITS:
+            if rest.isdigit() and len(rest) <= MAX_CID_DIGITS:
                 self._env = {}
                 self._established = Established(int(rest), self._env)
         elif kind in (b"CONNECT", b"REAUTH", b"CR_RESPONSE"):
@@ -335,12 +327,12 @@ class ManagementProtocol:
 
     @staticmethod
     def _log(text: bytes, events: list[Event]) -> None:
-        message = text.split(b",", 2)[-1]  # after the time, and flags that may be empty
-        if not message.startswith(OWN_ECHO):
+        message = text.split(b",", 2)[-1]  # behind the time, and flags that may be empty
+        if not message.startswith(_OWN_LOG):
             events.append(LogLine(message))
 
 
-SIMPLE: Mapping[bytes, Callable[[bytes], Event]] = {
+_TEXT_EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     b"INFO": Banner,
     b"HOLD": HoldEvent,
     b"FATAL": Fatal,

@@ -1,9 +1,8 @@
-"""What the clients of one OpenVPN hold, from its events and listings.
+"""The routes of one OpenVPN process's sessions, from its events and listings. Pure.
 
-An event is applied at once and unconfirmed; a complete listing is the truth that corrects.
-Events and listings come in one stream, so their order there tells whether a listing can
-show what an event told. A listing is compared while it comes in, so that its end is no
-long pause.
+An event is applied at once, unconfirmed; a complete listing corrects everything. Events and
+listings arrive in one stream, so their order in it decides whether a listing can already contain
+an announced session. A listing is compared while it arrives, so that its end takes little time.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import attrs
 
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.protocol import NO_CID, UNDEF, Established
-from cuberouted.openvpn.status import Client, Holding
+from cuberouted.openvpn.status import MAX_DIGITS, ListedClient
 
 
 @attrs.frozen
 class SessionUpdate:
-    """What changed in the claims of one OpenVPN.
+    """Changes of the routes of OpenVPN process ``instance``.
 
-    ``instance`` is its configured name. ``routes`` are new or changed, ``withdrawn`` no
-    longer held here. ``complete``: a complete listing stands behind what is held now.
+    ``routes`` are new or changed, ``withdrawn`` are gone. ``complete``: a complete listing has
+    confirmed what stands now.
     """
 
     instance: str
@@ -33,134 +32,137 @@ class SessionUpdate:
 
 
 class Sessions:
-    """The claims of the OpenVPN process called *instance*."""
+    """The routes of the sessions of the OpenVPN process called *instance*."""
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self._complete = False
-        self._claims: dict[Prefix, LocalRoute] = {}
-        self._announced: dict[SessionId, int] = {}  # session -> the event's place in the stream
-        self._place = 0
+        self._routes: dict[Prefix, LocalRoute] = {}
+        self._announced: dict[SessionId, int] = {}  # session -> position of its event
+        self._position = 0
 
     @property
     def count(self) -> int:
-        """How many clients hold anything."""
-        return len({claim.session for claim in self._claims.values()})
+        """Number of sessions that have a route."""
+        return len({route.session for route in self._routes.values()})
 
     def established(self, event: Established) -> SessionUpdate | None:
-        """Apply what OpenVPN says of a client that just connected.
+        """Apply the event of a client that has just connected. None: nothing changed.
 
-        Only the IPv4 address, from whoever held it before: the environment may show
-        another client's IPv6 address. None where it tells nothing new that can be used.
+        Only its IPv4 address is used: the environment may contain another client's IPv6 address.
         """
         session = _session(event)
         if session is None:
             return None
-        self._place += 1
-        self._announced[session] = self._place
-        claim = _announced_claim(session, event)
-        if claim is None or self._holds(session, claim.prefix):
+        self._position += 1
+        self._announced[session] = self._position
+        route = _announced_route(session, event)
+        if route is None or self._is_held_by(session, route.prefix):
             return None
-        self._claims[claim.prefix] = claim
-        return SessionUpdate(self._instance, (claim,), (), self._complete)
+        self._routes[route.prefix] = route
+        return SessionUpdate(self._instance, (route,), (), self._complete)
 
-    def ended(self, client: Client) -> SessionUpdate | None:
-        """Withdraw what this client of a listing still holds. None: nothing."""
+    def ended(self, client: ListedClient) -> SessionUpdate | None:
+        """Withdraw the remaining routes of this client of a listing. None: there are none."""
         withdrawn = tuple(
             prefix
-            for prefix in (*client.addresses, *client.networks)
-            if (held := self.held(prefix)) is not None and _same(client, held)
+            for prefix in client.prefixes
+            if (held := self._routes.get(prefix)) is not None
+            and _is_same_session(client.session, client.name, held)
         )
         for prefix in withdrawn:
-            del self._claims[prefix]
+            del self._routes[prefix]
         return SessionUpdate(self._instance, (), withdrawn, self._complete) if withdrawn else None
 
-    def _holds(self, session: SessionId, prefix: Prefix) -> bool:
-        held = self.held(prefix)
-        return held is not None and held.session == session
+    def reconciliation(self) -> Reconciliation:
+        """Begin to compare with a listing whose first row has just arrived."""
+        return Reconciliation(self, self._position)
 
-    def correction(self) -> Reconciliation:
-        """What makes this equal to a listing whose first row has just come."""
-        return Reconciliation(self, self._place)
-
-    def held(self, prefix: Prefix) -> LocalRoute | None:
-        """Who holds *prefix*."""
-        return self._claims.get(prefix)
+    def get(self, prefix: Prefix) -> LocalRoute | None:
+        """The route to *prefix*."""
+        return self._routes.get(prefix)
 
     def is_announced(self, session: SessionId) -> bool:
-        """Whether an event told of *session*."""
+        """Whether an event has announced *session*."""
         return session in self._announced
 
-    def correct(self, shown: dict[Prefix, LocalRoute], place: int) -> SessionUpdate | None:
-        """Hold *shown* from now on, and what was announced after *place*.
+    def replace(self, listed: dict[Prefix, LocalRoute], position: int) -> SessionUpdate | None:
+        """Hold *listed* from now on, and what was announced after *position*. None: no change.
 
-        *shown* has the very claim that is held, where nothing changed. None: no news.
+        Where nothing changed, *listed* has the very object that is held.
         """
-        old, announced = self._claims, self._announced
-        later = {session for session, at in announced.items() if at > place}
+        old, announced = self._routes, self._announced
+        later = {session for session, at in announced.items() if at > position}
         if later:
-            shown |= {p: claim for p, claim in old.items() if claim.session in later}
-        changed = tuple(claim for p, claim in shown.items() if old.get(p) is not claim)
-        withdrawn = tuple(p for p in old if p not in shown)
-        self._claims = shown
+            listed |= {p: route for p, route in old.items() if route.session in later}
+        changed = tuple(route for p, route in listed.items() if old.get(p) is not route)
+        withdrawn = tuple(p for p in old if p not in listed)
+        self._routes = listed
         if announced:
-            known = later | {claim.session for claim in shown.values()}
+            known = later | {route.session for route in listed.values()}
             self._announced = {s: at for s, at in announced.items() if s in known}
         first, self._complete = not self._complete, True
         if not (changed or withdrawn or first):
             return None
         return SessionUpdate(self._instance, changed, withdrawn, complete=True)
 
-    def lost(self) -> SessionUpdate | None:
-        """Withdraw everything: OpenVPN has gone for good. None: nothing was held."""
-        withdrawn = tuple(self._claims)
-        told = withdrawn or self._complete
-        self._claims, self._announced, self._complete = {}, {}, False
-        return SessionUpdate(self._instance, (), withdrawn, complete=False) if told else None
+    def withdraw_all(self) -> SessionUpdate | None:
+        """Withdraw everything, because OpenVPN stays away. None: there was nothing."""
+        withdrawn = tuple(self._routes)
+        changed = withdrawn or self._complete
+        self._routes, self._announced, self._complete = {}, {}, False
+        return SessionUpdate(self._instance, (), withdrawn, complete=False) if changed else None
+
+    def _is_held_by(self, session: SessionId, prefix: Prefix) -> bool:
+        held = self._routes.get(prefix)
+        return held is not None and held.session == session
 
 
 class Reconciliation:
-    """A listing that is being taken in; nothing changes before it is complete."""
+    """Compares a listing with what is held while it arrives. Only `finish` changes anything."""
 
-    def __init__(self, sessions: Sessions, place: int) -> None:
+    def __init__(self, sessions: Sessions, position: int) -> None:
         self._sessions = sessions
-        self._place = place
-        self._shown: dict[Prefix, LocalRoute] = {}
+        self._position = position
+        self._listed: dict[Prefix, LocalRoute] = {}
 
-    def take(self, holdings: Iterable[Holding]) -> None:
-        """Some of what it shows."""
-        held_by = self._sessions.held
-        for prefix, kind, client in holdings:
-            held = held_by(prefix)
-            if held is None or not _same(client, held):
-                self._shown[prefix] = self._claim(prefix, kind, client)
-            elif held.confirmed and held.kind is kind and held.name == client.name:
-                self._shown[prefix] = held
-            else:  # with its own client id, also where the listing has none
-                number, announced = held.session, held.announced
-                self._shown[prefix] = LocalRoute(prefix, kind, client.name, number, announced, True)
+    def add(self, routes: Iterable[LocalRoute]) -> None:
+        """Add the next *routes* of the listing."""
+        get, listed = self._sessions.get, self._listed
+        for route in routes:
+            prefix = route.prefix
+            held = get(prefix)
+            if held is None or not _is_same_session(route.session, route.name, held):
+                listed[prefix] = self._new(route)
+            elif held.confirmed and held.kind is route.kind and held.name == route.name:
+                listed[prefix] = held
+            else:
+                # keeps the event's client id where the listing has none
+                listed[prefix] = LocalRoute(
+                    prefix, route.kind, route.name, held.session, held.announced, confirmed=True
+                )
 
     def finish(self) -> SessionUpdate | None:
-        """It is complete. None: it changed nothing."""
-        return self._sessions.correct(self._shown, self._place)
+        """The listing is complete: hold what it contains. None: nothing changed."""
+        return self._sessions.replace(self._listed, self._position)
 
-    def _claim(self, prefix: Prefix, kind: Kind, client: Client) -> LocalRoute:
-        session = SessionId(client.cid, client.since)
-        announced = self._sessions.is_announced(session)
-        return LocalRoute(prefix, kind, client.name, session, announced, confirmed=True)
+    def _new(self, route: LocalRoute) -> LocalRoute:
+        if not self._sessions.is_announced(route.session):
+            return route
+        return LocalRoute(
+            route.prefix, route.kind, route.name, route.session, announced=True, confirmed=True
+        )
 
 
-def _same(client: Client, held: LocalRoute) -> bool:
-    """Whether the client of a listing is the session that holds *held*.
+def _is_same_session(session: SessionId, name: bytes, held: LocalRoute) -> bool:
+    """Whether a listed *session* is the one behind *held*.
 
-    ``time_unix`` in the event and ``Connected Since (time_t)`` in the listing are both
-    OpenVPN's ``mi->created`` (multi.c). Where the listing has no client ids, start and
-    name tell.
+    ``time_unix`` of the event and ``Connected Since (time_t)`` of the listing are both OpenVPN's
+    ``mi->created`` (multi.c). Without client ids, start and name have to be equal.
     """
-    cid, since = held.session
-    if client.cid == NO_CID:
-        return client.since == since and client.name == held.name
-    return client.cid == cid and client.since == since
+    if session.cid == NO_CID:
+        return session.since == held.session.since and name == held.name
+    return session == held.session
 
 
 def _session(event: Established) -> SessionId | None:
@@ -169,7 +171,7 @@ def _session(event: Established) -> SessionId | None:
     return SessionId(event.cid, int(since)) if known else None
 
 
-def _announced_claim(session: SessionId, event: Established) -> LocalRoute | None:
+def _announced_route(session: SessionId, event: Established) -> LocalRoute | None:
     name = event.env.get(b"common_name") or event.env.get(b"X509_0_CN") or UNDEF
     if name == UNDEF:
         return None
@@ -179,7 +181,3 @@ def _announced_claim(session: SessionId, event: Established) -> LocalRoute | Non
     except (ValueError, OSError):
         return None
     return LocalRoute(prefix, Kind.CLIENT, name, session, announced=True, confirmed=False)
-
-
-MAX_DIGITS = 18
-"""Longer numbers are no times of OpenVPN's, and would not fit 64 bits."""

@@ -1,4 +1,4 @@
-"""Which way one OpenVPN is watched."""
+"""Sources of sessions: the two ways to follow an OpenVPN process."""
 
 from __future__ import annotations
 
@@ -9,37 +9,52 @@ from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.health import OpenVPNStatus
-from cuberouted.openvpn.hold import OnUpdate
 from cuberouted.openvpn.management_source import ManagementSource
 from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.status_file import StatusFileSource
+from cuberouted.openvpn.updates import OnUpdate
 
 
 class SessionSource(Protocol):
-    """One OpenVPN that is being watched."""
+    """Follows one OpenVPN process. ``sessions`` outlive it: a source that takes its place goes on
+    with them.
+    """
+
+    sessions: Sessions
 
     async def run(self) -> None:
-        """Tell what its clients hold, for ever."""
+        """Pass updates of the sessions on, until cancelled."""
 
-    def reconfigure(self, pace: PollIntervals) -> None:
-        """Watch at another pace from now on."""
+    def reconfigure(self, intervals: PollIntervals) -> None:
+        """Use other intervals from now on."""
 
-    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
-        """These sessions of its are superseded now, and no others."""
+    def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
+        """These of its sessions are superseded now, and no others."""
 
     def status(self) -> OpenVPNStatus:
-        """A snapshot."""
+        """A snapshot for `status`."""
 
 
 def open_source(
-    openvpn: OpenVPNConfig,
-    pace: PollIntervals,
+    config: OpenVPNConfig,
+    sessions: Sessions,
+    intervals: PollIntervals,
     dialer: Dialer,
     wall_clock: Callable[[], float],
-    on_news: OnUpdate,
+    on_update: OnUpdate,
 ) -> SessionSource:
-    """The watch that *openvpn* is configured for. *wall_clock* tells Unix seconds."""
-    path = openvpn.status_file
+    """The source that *config* asks for. *wall_clock* returns Unix seconds."""
+    path = config.status_file
     if path is not None:
-        return StatusFileSource(openvpn, path, pace=pace, wall=wall_clock, on_news=on_news)
-    return ManagementSource(openvpn, pace=pace, dialer=dialer, on_news=on_news)
+        return StatusFileSource(
+            config,
+            path,
+            sessions,
+            intervals=intervals,
+            wall_clock=wall_clock,
+            on_update=on_update,
+        )
+    return ManagementSource(
+        config, sessions, intervals=intervals, dialer=dialer, on_update=on_update
+    )

@@ -1,4 +1,6 @@
-"""The same news from OpenVPN's status file, where the management interface is somebody else's."""
+"""The task that follows one OpenVPN process by its status file, for hosts where the management
+interface belongs to another program.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +14,32 @@ import trio
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
-from cuberouted.openvpn.hold import OnUpdate, SessionHold
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Reconciliation, Sessions
 from cuberouted.openvpn.status import ListingReader, StatusError
+from cuberouted.openvpn.updates import OnUpdate, UpdateTask
 
 log = logging.getLogger(__name__)
 
-SETTLE = 0.1
-"""Seconds in which the file must not have changed: OpenVPN writes over the old content row
-by row, and an END may be the old one's."""
+SETTLE_TIME = 0.1
+"""Seconds for which the file must be unchanged: OpenVPN overwrites the old content row by row, so
+that an END may belong to the old one."""
 
 CHUNK_ROWS = 2000
-"""Rows that are read without a pause: some five milliseconds of work."""
+"""Rows that are read before other tasks run: some five milliseconds of work."""
 
 DEFAULT_PERIOD = 300.0
-"""Seconds between two rewritings until we have seen one; OpenVPN's own default is 60."""
+"""Seconds between two writes, until two have been seen. OpenVPN's own default is 60."""
 
-MISSED = 3
-"""So many rewritings that do not come mean that OpenVPN has gone."""
+MAX_MISSED_WRITES = 3
+"""After so many periods without a write OpenVPN has gone."""
 
 MAX_SIZE = 64 * 1024 * 1024
-"""A listing of 20,000 clients has 5 MB."""
+"""Bytes. A listing of 20,000 clients has 5 MB."""
 
 
-class Stamp(NamedTuple):
-    """What tells one writing of the file from another. ``written``: Unix nanoseconds."""
+class FileVersion(NamedTuple):
+    """Tells one write of the file from another. ``written``: Unix nanoseconds."""
 
     written: int
     size: int
@@ -45,102 +47,110 @@ class Stamp(NamedTuple):
 
 
 class StatusFileSource:
-    """Watches one OpenVPN by its status file. It cannot drop sessions.
+    """Implements `source.SessionSource`. It cannot kill sessions.
 
-    *on_news* is awaited before the file is
-    looked at again. *wall* tells Unix seconds, for the age of the file alone.
+    *on_update* is awaited before the file is looked at again. *wall_clock* returns Unix seconds;
+    it is used for the age of the file only.
     """
 
     def __init__(
         self,
         config: OpenVPNConfig,
         path: Path,
+        sessions: Sessions,
         *,
-        pace: PollIntervals,
-        wall: Callable[[], float],
-        on_news: OnUpdate,
+        intervals: PollIntervals,
+        wall_clock: Callable[[], float],
+        on_update: OnUpdate,
     ) -> None:
+        self.sessions = sessions
         self._name = config.name or "openvpn"
         self._label = f"openvpn {config.name}".rstrip()
         self._path = path
-        self._pace = pace
-        self._wall = wall
-        self._sessions = Sessions(config.name)
-        self._outage = SessionHold(self._sessions, pace.hold_time, on_news)
-        self._said_superseded = False
-        self._condition = Health(OpenVPNState.CONNECTING)
-        self._seen: Stamp | None = None  # the last writing that we read to its end
+        self._intervals = intervals
+        self._wall_clock = wall_clock
+        self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
+        self._superseded_logged = False
+        self._health = Health(OpenVPNState.CONNECTING)
+        self._last_read: FileVersion | None = None
         self._problem = ""
         self._period = DEFAULT_PERIOD
 
-    def reconfigure(self, pace: PollIntervals) -> None:
-        """Watch at another pace from now on."""
-        self._pace = pace
-        self._outage.hold_time = pace.hold_time
+    def reconfigure(self, intervals: PollIntervals) -> None:
+        """See `SessionSource`."""
+        self._intervals = intervals
+        self._updates.set_hold_time(intervals.hold_time)
 
-    def superseded(self, sessions: frozenset[SupersededSession]) -> None:
-        """These sessions are superseded; said once that they cannot be dropped from here."""
-        if sessions and not self._said_superseded:
-            self._said_superseded = True
+    def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
+        """See `SessionSource`. Log once that sessions cannot be killed this way."""
+        if sessions and not self._superseded_logged:
+            self._superseded_logged = True
             log.warning(
                 "%s: clients that have moved to another server stay connected here until"
-                " OpenVPN's own timeout: a status file drops nobody, the management interface does",
+                " OpenVPN's own timeout: only the management interface can kill sessions, a"
+                " status file cannot",
                 self._label,
             )
 
     def status(self) -> OpenVPNStatus:
-        """A snapshot."""
-        state, detail = self._condition
-        return OpenVPNStatus(self._name, state, "", self._sessions.count, detail)
+        """See `SessionSource`."""
+        state, detail = self._health
+        return OpenVPNStatus(self._name, state, "", self.sessions.count, detail)
 
     async def run(self) -> None:
-        """Read the file whenever it was rewritten, for ever; what goes wrong is shown."""
+        """Read the file after each write, until cancelled. Failures are logged and shown."""
+        self._updates.hold()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outage.run)
+            nursery.start_soon(self._updates.run)
             while True:
-                condition = await self._look()
-                self._condition = log_transition(log, self._label, self._condition, condition)
-                await trio.sleep(self._pace.poll_interval)
+                health = await self._poll()
+                self._health = log_transition(log, self._label, self._health, health)
+                await trio.sleep(self._intervals.poll_interval)
 
-    async def _look(self) -> Health:
+    async def _poll(self) -> Health:
+        """Read the file if it has been written. Return the health after it."""
         try:
-            stamp = _stamp(self._path)
-            age = self._wall() - stamp.written / 1e9
-            if age > MISSED * self._period:
-                self._outage.begin()
-                return Health(OpenVPNState.WAITING, f"{self._path} is old: does OpenVPN run?")
-            if stamp != self._seen:
-                await self._read(stamp)
+            version = _version(self._path)
+            content = _content(self._path) if version != self._last_read else None
         except OSError as exc:
-            self._outage.begin()
-            return Health(OpenVPNState.WAITING, f"{self._path}: {exc.strerror}")
+            return self._unreadable(exc)
+        if self._wall_clock() - version.written / 1e9 > MAX_MISSED_WRITES * self._period:
+            self._updates.hold()
+            return Health(OpenVPNState.WAITING, f"{self._path} is old: is OpenVPN running?")
+        if content is not None:
+            await trio.sleep(SETTLE_TIME)
+            try:
+                settled = _version(self._path) == version
+            except OSError as exc:
+                return self._unreadable(exc)
+            if settled:
+                await self._read(version, content)
         return Health(OpenVPNState.CONNECTED, self._problem)
 
-    async def _read(self, stamp: Stamp) -> None:
-        """Take in the file, unless it is being written: then it is looked at again soon."""
-        content = _content(self._path)
-        await trio.sleep(SETTLE)
-        if _stamp(self._path) != stamp:
-            return
-        if self._seen is not None:
-            elapsed = (stamp.written - self._seen.written) / 1e9
+    def _unreadable(self, exc: OSError) -> Health:
+        self._updates.hold()
+        return Health(OpenVPNState.WAITING, f"{self._path}: {exc.strerror}")
+
+    async def _read(self, version: FileVersion, content: bytes) -> None:
+        if self._last_read is not None:
+            elapsed = (version.written - self._last_read.written) / 1e9
             self._period = max(elapsed, self._period / 2)
-        self._seen, self._problem = stamp, ""
-        correction = self._sessions.correction()
+        self._last_read, self._problem = version, ""
+        reconciliation = self.sessions.reconciliation()
         try:
-            await _take(content, correction)
+            await _read_listing(content, reconciliation)
         except StatusError as exc:
             self._problem = f"{self._path}: {exc}"
             return
-        news = correction.finish()
-        self._outage.end()
-        if news is not None:
-            await self._outage.tell(news)
+        update = reconciliation.finish()
+        self._updates.release()
+        if update is not None:
+            await self._updates.send(update)
 
 
-def _stamp(path: Path) -> Stamp:
+def _version(path: Path) -> FileVersion:
     stat = path.stat()
-    return Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return FileVersion(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _content(path: Path) -> bytes:
@@ -148,20 +158,20 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_SIZE)
 
 
-async def _take(content: bytes, correction: Reconciliation) -> None:
-    """Have *correction* take the listing that *content* holds.
+async def _read_listing(content: bytes, reconciliation: Reconciliation) -> None:
+    """Add the listing in *content* to *reconciliation*.
 
     Raises:
-      StatusError: it is none, or has no END.
+      StatusError: it is not a listing, or has no END.
     """
     reader = ListingReader(separator=None)
     for number, line in enumerate(content.split(b"\n")):
         if line == b"END":
             reader.finish()
-            correction.take(reader.take())
+            reconciliation.add(reader.drain())
             return
         reader.feed(line)
         if number % CHUNK_ROWS == 0:
-            correction.take(reader.take())
+            reconciliation.add(reader.drain())
             await trio.lowlevel.checkpoint()
     raise StatusError("it has no END; OpenVPN writes none after a row of 512 bytes or more")

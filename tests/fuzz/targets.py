@@ -49,27 +49,27 @@ def pieces(data: bytes) -> Iterator[bytes]:
 def management(data: bytes) -> None:
     """OpenVPN's management interface, from the first byte of a connection on."""
     sessions = Sessions("")
-    dialogue = ManagementConnection(sessions, Polling(1.0, 30.0), KillDamping(), b"secret", 0.0)
-    dialogue.supersede(frozenset({LOST}))
+    connection = ManagementConnection(sessions, Polling(1.0, 30.0), KillDamping(), b"secret", 0.0)
+    connection.set_superseded(frozenset({LOST}))
     with contextlib.suppress(ManagementError):
         for now, piece in enumerate(pieces(data)):
-            dialogue.receive(piece, float(now))
-            dialogue.tick(now + 0.5)
-            assert len(dialogue._management._rest) <= MAX_LINE + len(piece)
-            str(dialogue.condition)
+            connection.receive(piece, float(now))
+            connection.timer(now + 0.5)
+            assert len(connection._protocol._rest) <= MAX_LINE + len(piece)
+            str(connection.health)
     assert sessions.count <= len(data)
 
 
 def listing(data: bytes) -> None:
     """A status listing or status file, of version 2 or 3."""
     for separator in (b"\t", None):
-        reader, correction = ListingReader(separator), Sessions("").correction()
+        reader, reconciliation = ListingReader(separator), Sessions("").reconciliation()
         with contextlib.suppress(StatusError):
             for line in data.split(b"\n"):
                 reader.feed(line)
-                correction.take(reader.take())
+                reconciliation.add(reader.drain())
             reader.finish()
-            correction.finish()
+            reconciliation.finish()
 
 
 def wire(data: bytes) -> None:

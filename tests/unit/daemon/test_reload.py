@@ -202,3 +202,29 @@ async def test_a_reload_changes_the_pace_and_keeps_the_connection_to_openvpn(mes
     await trio.sleep(600)
     assert a.openvpn.connections == connections
     assert len(a.openvpn.asked) - before <= 5
+
+
+async def test_a_changed_openvpn_keeps_its_clients_until_it_is_listed_again(mesh, autojump_clock):
+    a, b = await started(mesh, "AB")
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    began = trio.current_time()
+    a.settings += ("openvpn_mgmt_port = 5700",)
+    await a.reload()
+    await mesh.until(lambda: status(a).openvpn[0].state == "connected")
+    await trio.sleep(2 * a.config.hold_time)
+    assert b.clients == {HOST1: "A"}
+    assert deletions(b, began) == []
+
+
+async def test_a_changed_openvpn_that_is_not_there_withdraws_its_clients_after_the_hold_time(
+    mesh, autojump_clock
+):
+    a, b = await started(mesh, "AB")
+    a.connect("host1", HOST1)
+    await mesh.until(lambda: b.clients == {HOST1: "A"})
+    a.openvpn.stop()
+    a.settings += ("openvpn_mgmt_port = 5700",)
+    await a.reload()
+    took = await mesh.until(lambda: b.clients == {})
+    assert a.config.hold_time <= took <= a.config.hold_time + 1

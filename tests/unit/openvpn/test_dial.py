@@ -18,7 +18,7 @@ from cuberouted.openvpn.dial import (
     QuickAckStream,
     read_password,
 )
-from tests.unit.openvpn.watched import config
+from tests.unit.openvpn.harness import config
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_a_unix_socket_whose_backlog_is_full_is_held_by_somebody(
     path = Path(unix_listener.getsockname())
     with socket.socket(socket.AF_UNIX) as other:
         other.connect(str(path))
-        with pytest.raises(DialError, match="another program holds it"):
+        with pytest.raises(DialError, match="one program is connected"):
             await dialer().dial(attrs.evolve(config(), mgmt_socket=path))
 
 
@@ -110,7 +110,7 @@ async def test_a_full_tcp_backlog_is_not_waited_for_for_ever(autojump_clock: Moc
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
             began = trio.current_time()
-            with pytest.raises(DialError, match="another program holds it"):
+            with pytest.raises(DialError, match="one program is connected"):
                 await dialer().dial(attrs.evolve(config(), mgmt_port=port))
             assert trio.current_time() - began == CONNECT_TIMEOUT
 

@@ -8,34 +8,34 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cuberouted.model import SessionId
-from cuberouted.openvpn.connection import SESSION_ENDED
+from cuberouted.openvpn.connection import _SESSION_ENDED
 from cuberouted.openvpn.health import OpenVPNState
 from cuberouted.openvpn.polling import PollIntervals
 from tests.fakes.openvpn import CLIENT_KILL_TIME, FakeOpenVPN
-from tests.unit.openvpn.watched import HOLD_TIME, Watched, config, settle, until, watched
+from tests.unit.openvpn.harness import HOLD_TIME, Watched, config, settle, until, watched
 
 A, B = b"10.9.0.50", b"10.9.0.51"
 
 
 def state(w: Watched) -> OpenVPNState:
-    return w.watcher.status().state
+    return w.source.status().state
 
 
-async def test_a_connecting_client_is_told_at_once_and_then_confirmed(
+async def test_a_connecting_client_is_reported_at_once_and_then_confirmed(
     autojump_clock: MockClock,
 ) -> None:
     async with watched(FakeOpenVPN()) as w:
         began = trio.current_time()
         w.openvpn.connect(b"host1", A, address6=b"fd00::50", networks=(b"192.168.50.0/24",))
         await wait_all_tasks_blocked()
-        assert w.told.at == began
+        assert w.recorder.at == began
         await settle()
-        first, second = w.told.news[1:]
+        first, second = w.recorder.updates[1:]
         assert [str(claim.prefix) for claim in first.routes] == ["10.9.0.50/32"]
         assert first.routes[0].announced
         assert not first.routes[0].confirmed
         assert all(claim.confirmed and claim.announced for claim in second.routes)
-        assert set(w.told.names) == {"10.9.0.50/32", "fd00::50/128", "192.168.50.0/24"}
+        assert set(w.recorder.names) == {"10.9.0.50/32", "fd00::50/128", "192.168.50.0/24"}
 
 
 async def test_a_leaving_client_is_withdrawn_at_once(autojump_clock: MockClock) -> None:
@@ -44,7 +44,7 @@ async def test_a_leaving_client_is_withdrawn_at_once(autojump_clock: MockClock) 
         await settle()
         w.openvpn.disconnect(cid)
         await settle()
-        assert w.told.names == {}
+        assert w.recorder.names == {}
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.6", "2.7"])
@@ -58,7 +58,7 @@ async def test_its_log_line_withdraws_a_client_before_any_listing(
         w.openvpn.fall_silent()
         w.openvpn.disconnect(cid)
         await settle()
-        assert w.told.names == {"10.9.0.51/32": b"host2"}
+        assert w.recorder.names == {"10.9.0.51/32": b"host2"}
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ async def test_its_log_line_withdraws_a_client_before_any_listing(
         (b"2001::1:4", False),
     ],
 )
-def test_a_real_address_is_one_session_s_only_with_its_port(real: bytes, with_port: bool) -> None:
+def test_only_a_real_address_with_a_port_identifies_a_session(real: bytes, with_port: bool) -> None:
     line = b"a/b/%s SIGUSR1[soft,ping-restart] received, client-instance restarting" % real
-    found = SESSION_ENDED.fullmatch(line)
+    found = _SESSION_ENDED.fullmatch(line)
     assert (found and found.groupdict()) == ({"name": b"a/b", "real": real} if with_port else None)
 
 
@@ -93,17 +93,17 @@ def test_a_real_address_is_one_session_s_only_with_its_port(real: bytes, with_po
         b"host1/192.0.2.1:1024 SIGTERM[soft,x]/192.0.2.9:7 [x] received, client-instance exiting",
     ],
 )
-async def test_no_other_log_line_withdraws_anybody(autojump_clock: MockClock, line: bytes) -> None:
+async def test_other_log_lines_withdraw_no_session(autojump_clock: MockClock, line: bytes) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A)
         await settle()
         w.openvpn.fall_silent()
         w.openvpn.say(b">LOG:1,,%s\r\n" % line)
         await settle()
-        assert w.told.names == {"10.9.0.50/32": b"host1"}
+        assert w.recorder.names == {"10.9.0.50/32": b"host1"}
 
 
-async def test_the_log_line_of_a_session_before_a_restart_is_nobodys(
+async def test_the_log_line_of_a_session_before_a_restart_is_ignored(
     autojump_clock: MockClock,
 ) -> None:
     """Client ids begin anew, and a client may come from the address that it had."""
@@ -121,7 +121,7 @@ async def test_the_log_line_of_a_session_before_a_restart_is_nobodys(
             b" client-instance restarting\r\n"
         )
         await settle()
-        assert w.told.names == {"10.9.0.50/32": b"host1"}
+        assert w.recorder.names == {"10.9.0.50/32": b"host1"}
 
 
 @pytest.mark.parametrize("verb", [1, 5])
@@ -135,22 +135,22 @@ async def test_without_log_lines_a_leaving_client_is_noticed_by_the_next_count(
         await settle()
         left = trio.current_time()
         w.openvpn.disconnect(cid)
-        await until(lambda: not w.told.claims)
-        assert w.told.at - left <= 1.0
+        await until(lambda: not w.recorder.routes)
+        assert w.recorder.at - left <= 1.0
         assert (b"log on" in openvpn.asked) == (verb <= 4)
 
 
-async def test_clients_that_were_there_before_are_found_unannounced(
+async def test_clients_that_were_connected_before_are_not_announced(
     autojump_clock: MockClock,
 ) -> None:
     openvpn = FakeOpenVPN()
     openvpn.connect(b"host1", A)
     async with watched(openvpn) as w:
-        (claim,) = w.told.claims.values()
+        (claim,) = w.recorder.routes.values()
         assert claim.confirmed
         assert not claim.announced
-        assert w.watcher.status().version == "2.6.14"
-        assert w.watcher.status().clients == 1
+        assert w.source.status().version == "2.6.14"
+        assert w.source.status().clients == 1
         assert state(w) is OpenVPNState.CONNECTED
 
 
@@ -160,11 +160,11 @@ async def test_a_client_that_a_script_refuses_is_withdrawn_by_the_listing(
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A, refused=True)
         await settle()
-        assert [len(news.routes) for news in w.told.news[1:]] == [1, 0]
-        assert w.told.names == {}
+        assert [len(update.routes) for update in w.recorder.updates[1:]] == [1, 0]
+        assert w.recorder.names == {}
 
 
-async def test_the_password_is_given(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_the_password_is_sent(autojump_clock: MockClock, tmp_path: Path) -> None:
     file = tmp_path / "pass"
     file.write_bytes(b"secret word\nsecond line\n")
     async with watched(FakeOpenVPN(password=b"secret word"), pass_file=file) as w:
@@ -187,14 +187,14 @@ async def test_a_wrong_password_is_shown_and_tried_again_once_a_minute(
         file.write_bytes(content)
     async with watched(FakeOpenVPN(password=b"secret"), pass_file=file) as w:
         assert state(w) is OpenVPNState.REFUSED
-        assert detail in w.watcher.status().detail
+        assert detail in w.source.status().detail
         await trio.sleep(600)
         assert 10 <= w.openvpn.connections <= 11
         assert len(caplog.records) == 1
         assert "wrong" not in caplog.text
 
 
-async def test_a_password_that_was_put_right_is_tried_at_once(
+async def test_a_corrected_password_is_tried_at_once(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     file = tmp_path / "pass"
@@ -203,21 +203,24 @@ async def test_a_password_that_was_put_right_is_tried_at_once(
         await trio.sleep(20)
         file.write_bytes(b"secret\n")
         await trio.sleep(3)
-        assert w.watcher.status().state == "connected"
+        assert w.source.status().state == "connected"
 
 
-async def test_a_password_file_that_cannot_be_read_is_named(
+async def test_an_unreadable_password_file_is_shown(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     file = tmp_path / "pass"
     async with watched(FakeOpenVPN(), pass_file=file) as w:
-        assert w.watcher.status().detail == f"the password file {file}: No such file or directory"
+        assert (
+            w.source.status().detail
+            == f"cannot read the password file {file}: No such file or directory"
+        )
         assert w.openvpn.connections == 0
         file.write_bytes(b"secret")
-        await until(lambda: w.told.complete)
+        await until(lambda: w.recorder.complete)
 
 
-async def test_an_interface_that_somebody_else_holds_is_waited_for(
+async def test_a_busy_interface_is_waited_for(
     autojump_clock: MockClock,
 ) -> None:
     openvpn = FakeOpenVPN()
@@ -229,10 +232,10 @@ async def test_an_interface_that_somebody_else_holds_is_waited_for(
         async with watched(openvpn, running=False) as w:
             await trio.sleep(60)
             assert state(w) is OpenVPNState.BUSY
-            assert "openvpn_status_file" in w.watcher.status().detail
-            assert w.told.news == []
+            assert "openvpn_status_file" in w.source.status().detail
+            assert w.recorder.updates == []
             await other.aclose()
-            await until(lambda: w.told.complete)
+            await until(lambda: w.recorder.complete)
             assert state(w) is OpenVPNState.CONNECTED
             assert openvpn.connections == 2
         nursery.cancel_scope.cancel()
@@ -247,7 +250,7 @@ async def test_an_interface_with_client_auth_is_left_to_its_manager(
         openvpn.connect(b"host1", A, quiet=True)
         await settle()
         assert state(w) is OpenVPNState.REFUSED
-        assert "management-client-auth" in w.watcher.status().detail
+        assert "management-client-auth" in w.source.status().detail
         assert openvpn.out is None  # nobody is connected
         await trio.sleep(59)
         assert openvpn.connections == 1
@@ -258,7 +261,7 @@ async def test_a_hold_is_shown_and_never_released(autojump_clock: MockClock) -> 
     openvpn.hold = True
     async with watched(openvpn) as w:
         assert state(w) is OpenVPNState.HOLD
-        assert not w.told.complete
+        assert not w.recorder.complete
         await trio.sleep(100)
         assert not any(line.startswith(b"hold") for line in openvpn.asked)
         assert openvpn.asked.count(b"status 3") < 12
@@ -266,24 +269,24 @@ async def test_a_hold_is_shown_and_never_released(autojump_clock: MockClock) -> 
         openvpn.restarted()
         await settle()
         assert state(w) is OpenVPNState.CONNECTED
-        assert w.told.complete
+        assert w.recorder.complete
 
 
-async def test_an_openvpn_that_is_not_there_is_waited_for_and_logged_once(
+async def test_an_openvpn_that_is_not_running_is_waited_for_and_logged_once(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     openvpn = FakeOpenVPN()
     async with watched(openvpn, running=False) as w:
         await trio.sleep(100)
         assert state(w) is OpenVPNState.WAITING
-        assert "refused" in w.watcher.status().detail
+        assert "refused" in w.source.status().detail
         assert len(caplog.records) == 1
         assert caplog.records[0].message.startswith("openvpn: connecting -> waiting, 127.0.0.1")
-        assert w.told.news == []
+        assert w.recorder.updates == []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(openvpn.run)
             began = trio.current_time()
-            await until(lambda: w.told.complete)
+            await until(lambda: w.recorder.complete)
             assert trio.current_time() - began <= 1.1
             nursery.cancel_scope.cancel()
 
@@ -296,13 +299,13 @@ async def test_sessions_outlive_a_lost_connection_for_the_hold_time(
         await settle()
         w.openvpn.stop()
         lost = trio.current_time()
-        await until(lambda: not w.told.claims)
-        assert w.told.at == lost + HOLD_TIME
-        assert not w.told.complete
+        await until(lambda: not w.recorder.routes)
+        assert w.recorder.at == lost + HOLD_TIME
+        assert not w.recorder.complete
         w.openvpn.start()
         w.openvpn.connect(b"host1", A)
-        await until(lambda: bool(w.told.claims))
-        assert w.told.complete
+        await until(lambda: bool(w.recorder.routes))
+        assert w.recorder.complete
 
 
 async def test_an_openvpn_that_is_back_in_time_loses_no_session(autojump_clock: MockClock) -> None:
@@ -312,12 +315,12 @@ async def test_an_openvpn_that_is_back_in_time_loses_no_session(autojump_clock: 
         w.openvpn.hang_up()
         await trio.sleep(HOLD_TIME + 1)
         assert w.openvpn.connections == 2
-        assert w.told.names == {"10.9.0.50/32": b"host1"}
-        assert len(w.told.news) == 3
+        assert w.recorder.names == {"10.9.0.50/32": b"host1"}
+        assert len(w.recorder.updates) == 3
 
 
 @pytest.mark.parametrize("signal", [b"SIGUSR1", b"SIGHUP"])
-async def test_after_a_restart_the_listing_is_the_truth(
+async def test_after_a_restart_the_listing_replaces_everything(
     autojump_clock: MockClock, signal: bytes
 ) -> None:
     async with watched(FakeOpenVPN()) as w:
@@ -328,13 +331,13 @@ async def test_after_a_restart_the_listing_is_the_truth(
         w.openvpn.restart(signal)
         await trio.sleep(0.5)
         assert state(w) is OpenVPNState.WAITING
-        assert signal.decode() in w.watcher.status().detail
+        assert signal.decode() in w.source.status().detail
         w.openvpn.hold = False
         w.openvpn.connect(b"host2", B, quiet=True)
         w.openvpn.restarted()
         await settle()
-        assert w.told.names == {"10.9.0.51/32": b"host2"}
-        (claim,) = w.told.claims.values()
+        assert w.recorder.names == {"10.9.0.51/32": b"host2"}
+        (claim,) = w.recorder.routes.values()
         assert claim.session.cid == 0
         assert state(w) is OpenVPNState.CONNECTED
 
@@ -348,8 +351,8 @@ async def test_a_restart_that_does_not_end_withdraws_after_the_hold_time(
         w.openvpn.hold = True
         w.openvpn.restart()
         began = trio.current_time()
-        await until(lambda: not w.told.claims)
-        assert w.told.at == began + HOLD_TIME
+        await until(lambda: not w.recorder.routes)
+        assert w.recorder.at == began + HOLD_TIME
 
 
 async def test_a_silent_openvpn_withdraws_nothing_and_is_shown(autojump_clock: MockClock) -> None:
@@ -360,7 +363,7 @@ async def test_a_silent_openvpn_withdraws_nothing_and_is_shown(autojump_clock: M
         w.openvpn.fall_silent()
         await trio.sleep(3600)
         assert state(w) is OpenVPNState.SILENT
-        assert w.told.names == {"10.9.0.50/32": b"host1"}
+        assert w.recorder.names == {"10.9.0.50/32": b"host1"}
         w.openvpn.wake_up()
         await trio.sleep(1)
         assert state(w) is OpenVPNState.CONNECTED
@@ -378,16 +381,16 @@ async def test_a_listing_without_end_changes_nothing_and_is_shown(
         w.openvpn.cut_after = rows
         cid = w.openvpn.connect(b"host2", B)
         await settle()
-        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
-        assert "no complete listing" in w.watcher.status().detail
+        assert set(w.recorder.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert "no complete listing" in w.source.status().detail
         assert state(w) is OpenVPNState.CONNECTED
         w.openvpn.disconnect(cid)
         await trio.sleep(600)
-        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert set(w.recorder.names) == {"10.9.0.50/32", "10.9.0.51/32"}
         w.openvpn.cut_after = None
         await trio.sleep(31)
-        assert set(w.told.names) == {"10.9.0.50/32"}
-        assert w.watcher.status().detail == ""
+        assert set(w.recorder.names) == {"10.9.0.50/32"}
+        assert w.source.status().detail == ""
 
 
 async def test_a_connection_lost_amid_a_listing_keeps_the_old_sessions(
@@ -400,24 +403,24 @@ async def test_a_connection_lost_amid_a_listing_keeps_the_old_sessions(
         w.openvpn.hang_up_in_listing = True
         w.openvpn.connect(b"host2", B)
         await settle()
-        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert set(w.recorder.names) == {"10.9.0.50/32", "10.9.0.51/32"}
         w.openvpn.cut_after = None
         await trio.sleep(HOLD_TIME + 1)
-        assert set(w.told.names) == {"10.9.0.50/32", "10.9.0.51/32"}
-        assert w.told.complete
+        assert set(w.recorder.names) == {"10.9.0.50/32", "10.9.0.51/32"}
+        assert w.recorder.complete
 
 
-async def test_garbage_ends_the_connection_not_the_watcher(autojump_clock: MockClock) -> None:
+async def test_malformed_data_ends_the_connection_not_the_task(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.say(b"x" * 40_000)
         await settle()
         assert state(w) is OpenVPNState.WAITING
-        assert "more than 32768 bytes" in w.watcher.status().detail
+        assert "more than 32768 bytes" in w.source.status().detail
         await trio.sleep(1)
         assert state(w) is OpenVPNState.CONNECTED
 
 
-async def test_an_openvpn_that_hangs_up_all_the_time_fills_no_log(
+async def test_an_openvpn_that_always_closes_does_not_fill_the_log(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(FakeOpenVPN()) as w:
@@ -429,19 +432,19 @@ async def test_an_openvpn_that_hangs_up_all_the_time_fills_no_log(
         assert w.openvpn.connections < 140
 
 
-async def test_a_superseded_session_is_dropped_and_withdrawn(autojump_clock: MockClock) -> None:
+async def test_a_superseded_session_is_killed_and_withdrawn(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b'jurg "q" \\', A)
         w.openvpn.connect(b"host2", B)
         await settle()
         w.supersede("10.9.0.50")
         await settle()
-        assert w.drops == [b'kill "jurg \\"q\\" \\\\"']
-        assert set(w.told.names) == {"10.9.0.51/32"}
+        assert w.kills == [b'kill "jurg \\"q\\" \\\\"']
+        assert set(w.recorder.names) == {"10.9.0.51/32"}
 
 
 @pytest.mark.parametrize("name", [b"host:9", b"host:9:1", b"x" * 200])
-async def test_a_name_that_kill_cannot_take_is_dropped_by_client_id(
+async def test_a_name_that_kill_cannot_take_is_killed_by_client_id(
     autojump_clock: MockClock, name: bytes
 ) -> None:
     async with watched(FakeOpenVPN()) as w:
@@ -449,22 +452,22 @@ async def test_a_name_that_kill_cannot_take_is_dropped_by_client_id(
         await settle()
         w.supersede("10.9.0.50")
         await settle()
-        assert w.drops == [b"client-kill 0"]
+        assert w.kills == [b"client-kill 0"]
         await trio.sleep(CLIENT_KILL_TIME + 0.1)
-        assert w.told.names == {}
+        assert w.recorder.names == {}
 
 
-async def test_what_kill_refuses_is_dropped_by_client_id(autojump_clock: MockClock) -> None:
+async def test_what_kill_refuses_is_killed_by_client_id(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A)
         await settle()
         w.openvpn.refuse_kill = True
         w.supersede("10.9.0.50")
         await settle()
-        assert w.drops == [b'kill "host1"', b"client-kill 0"]
+        assert w.kills == [b'kill "host1"', b"client-kill 0"]
 
 
-async def test_a_drop_that_fails_altogether_is_said(
+async def test_a_kill_that_fails_is_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(FakeOpenVPN(version="2.3")) as w:
@@ -473,21 +476,23 @@ async def test_a_drop_that_fails_altogether_is_said(
         w.openvpn.refuse_kill = True
         w.supersede("10.9.0.50")
         await settle()
-        assert w.drops == [b'kill "host1"']
-        assert "could not drop a superseded session" in caplog.text
+        assert w.kills == [b'kill "host1"']
+        assert "cannot kill a superseded session" in caplog.text
 
 
-async def test_duplicate_names_and_strangers_are_never_dropped(autojump_clock: MockClock) -> None:
+async def test_duplicate_and_other_names_are_never_killed(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"twin", A)
         w.openvpn.connect(b"twin", B)
         await settle()
         w.supersede("10.9.0.50")
         await trio.sleep(100)
-        assert w.drops == []
+        assert w.kills == []
 
 
-async def test_a_drop_needs_a_listing_that_began_after_the_word(autojump_clock: MockClock) -> None:
+async def test_a_kill_needs_a_listing_requested_later(
+    autojump_clock: MockClock,
+) -> None:
     async with watched(FakeOpenVPN()) as w:
         cid = w.openvpn.connect(b"host1", A)
         await settle()
@@ -498,12 +503,12 @@ async def test_a_drop_needs_a_listing_that_began_after_the_word(autojump_clock: 
         w.supersede("10.9.0.50")
         await settle()
         assert w.openvpn.asked.count(b"status 3") == listings + 1
-        assert w.drops == []
-        (claim,) = w.told.claims.values()
+        assert w.kills == []
+        (claim,) = w.recorder.routes.values()
         assert claim.session == SessionId(1, claim.session.since)
 
 
-async def test_two_live_devices_with_one_name_are_dropped_at_growing_intervals(
+async def test_two_live_devices_with_one_name_are_killed_at_growing_intervals(
     autojump_clock: MockClock,
 ) -> None:
     async with watched(FakeOpenVPN()) as w:
@@ -514,12 +519,12 @@ async def test_two_live_devices_with_one_name_are_dropped_at_growing_intervals(
             await trio.sleep(10)
             for cid in list(w.openvpn.clients):
                 w.openvpn.disconnect(cid)
-        assert len(w.drops) == 4  # at 0, 1, 3 and 7 minutes
+        assert len(w.kills) == 4  # at 0, 1, 3 and 7 minutes
 
 
-async def test_another_pace_holds_from_the_next_question_on(autojump_clock: MockClock) -> None:
+async def test_other_intervals_apply_from_the_next_query_on(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
-        w.watcher.reconfigure(
+        w.source.reconfigure(
             PollIntervals(poll_interval=10.0, status_interval=100.0, hold_time=20.0)
         )
         before = len(w.openvpn.asked)
@@ -529,9 +534,9 @@ async def test_another_pace_holds_from_the_next_question_on(autojump_clock: Mock
         await settle()
         w.openvpn.stop()
         await trio.sleep(15)
-        assert w.told.claims
+        assert w.recorder.routes
         await trio.sleep(10)
-        assert not w.told.claims
+        assert not w.recorder.routes
 
 
 async def test_the_log_begins_with_the_name_of_the_openvpn(
@@ -546,5 +551,8 @@ async def test_the_log_begins_with_the_name_of_the_openvpn(
     messages = [record.message for record in caplog.records]
     assert messages == [
         "openvpn: connecting -> connected, all is well",
-        "openvpn: dropping host1, client 0, from 10.9.0.50/32: it is on vpnsrvB now",
+        (
+            "openvpn: killing the session of host1, client id 0, 10.9.0.50/32:"
+            " superseded by one on vpnsrvB"
+        ),
     ]

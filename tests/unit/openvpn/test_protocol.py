@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.openvpn.protocol import (
-    COUNT,
-    CUT_SHORT,
-    LISTING,
+    _CUT_SHORT,
+    _NO_ANSWER,
+    LOAD_STATS,
     MAX_LINE,
-    NO_ANSWER,
+    STATUS,
     VERSION,
     Banner,
     ClientAuth,
@@ -33,7 +33,7 @@ from cuberouted.openvpn.protocol import (
 
 BANNER = b">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n"
 COUNTED = b"SUCCESS: nclients=3,bytesin=1,bytesout=2\r\n"
-COUNT_REPLY = Reply(COUNT, ok=True, text=b"nclients=3,bytesin=1,bytesout=2")
+COUNT_REPLY = Reply(LOAD_STATS, ok=True, text=b"nclients=3,bytesin=1,bytesout=2")
 ESTABLISHED = (
     b">CLIENT:ESTABLISHED,5\r\n"
     b">CLIENT:ENV,time_unix=1795222140\r\n"
@@ -54,9 +54,9 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
         b"ENTER PASSWORD:SUCCESS: password is correct\r\n" + BANNER,
         [PasswordPrompt(), Banner(BANNER[6:-2])],
     ),
-    ([COUNT], COUNTED, [COUNT_REPLY]),
-    ([COUNT], b"ERROR: no\r\n", [Reply(COUNT, ok=False, text=b"no")]),
-    ([COUNT], b"something that nobody asked for\r\n" + COUNTED, [COUNT_REPLY]),
+    ([LOAD_STATS], COUNTED, [COUNT_REPLY]),
+    ([LOAD_STATS], b"ERROR: no\r\n", [Reply(LOAD_STATS, ok=False, text=b"no")]),
+    ([LOAD_STATS], b"something that nobody asked for\r\n" + COUNTED, [COUNT_REPLY]),
     (
         [VERSION],
         b"OpenVPN Version: OpenVPN 2.6.14\r\nManagement Version: 5\r\nEND\r\n",
@@ -67,38 +67,38 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
     ),
     # notifications stand anywhere, also inside a listing
     (
-        [LISTING, COUNT],
+        [STATUS, LOAD_STATS],
         b"TITLE\ta\r\n>NOTIFY:info,remote-exit,EXIT\r\nTIME\tb\r\nEND\r\n" + COUNTED,
         [
-            Rows(LISTING, (b"TITLE\ta",)),
+            Rows(STATUS, (b"TITLE\ta",)),
             RemoteExit(),
-            Rows(LISTING, (b"TIME\tb",)),
-            Reply(LISTING, ok=True, text=b""),
+            Rows(STATUS, (b"TIME\tb",)),
+            Reply(STATUS, ok=True, text=b""),
             COUNT_REPLY,
         ],
     ),
     # a listing that was cut short, not answered at all, or refused
     (
-        [LISTING, COUNT],
+        [STATUS, LOAD_STATS],
         b"TITLE\ta\r\nCLIENT_LIST\tEND\r\n" + COUNTED,
         [
-            Rows(LISTING, (b"TITLE\ta", b"CLIENT_LIST\tEND")),
-            Reply(LISTING, ok=False, text=CUT_SHORT),
+            Rows(STATUS, (b"TITLE\ta", b"CLIENT_LIST\tEND")),
+            Reply(STATUS, ok=False, text=_CUT_SHORT),
             COUNT_REPLY,
         ],
     ),
-    ([LISTING, COUNT], COUNTED, [Reply(LISTING, ok=False, text=NO_ANSWER), COUNT_REPLY]),
+    ([STATUS, LOAD_STATS], COUNTED, [Reply(STATUS, ok=False, text=_NO_ANSWER), COUNT_REPLY]),
     (
-        [LISTING, COUNT],
+        [STATUS, LOAD_STATS],
         b"ERROR: not now\r\n" + COUNTED,
-        [Reply(LISTING, ok=False, text=b"not now"), COUNT_REPLY],
+        [Reply(STATUS, ok=False, text=b"not now"), COUNT_REPLY],
     ),
     # an environment ends once it has told enough, or with its END, or with whatever comes else
     ([], ESTABLISHED, []),
     ([], ESTABLISHED + NAMED, [NAMED_EVENT]),
     ([], ESTABLISHED + NAMED + b">CLIENT:ENV,time_unix=8\r\n" + ENV_END, [NAMED_EVENT]),
     ([], ESTABLISHED + ENV_END, [ESTABLISHED_EVENT]),
-    ([COUNT], ESTABLISHED + COUNTED, [ESTABLISHED_EVENT, COUNT_REPLY]),
+    ([LOAD_STATS], ESTABLISHED + COUNTED, [ESTABLISHED_EVENT, COUNT_REPLY]),
     (
         [],
         ESTABLISHED + b">CLIENT:ESTABLISHED,6\r\n" + ENV_END,
@@ -164,7 +164,7 @@ PIECES = st.sampled_from([data for _, data, _ in CASES] + [b"END\r\n", b"TITLE\t
 
 
 @given(
-    asked=st.lists(st.sampled_from([COUNT, LISTING, VERSION]), max_size=6),
+    asked=st.lists(st.sampled_from([LOAD_STATS, STATUS, VERSION]), max_size=6),
     pieces=st.lists(PIECES | st.binary(max_size=40), max_size=12),
     cuts=st.lists(st.integers(0, 2000), max_size=12),
 )
@@ -180,7 +180,7 @@ def test_the_events_are_the_same_however_the_bytes_are_cut(
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_nothing_but_its_own_error_comes_out_of_garbage(chunks: list[bytes]) -> None:
     with contextlib.suppress(ManagementError):
-        events_of([LISTING, COUNT, VERSION], chunks)
+        events_of([STATUS, LOAD_STATS, VERSION], chunks)
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -191,7 +191,7 @@ def test_a_line_without_end_is_not_collected_for_ever(end: bytes) -> None:
 
 def test_commands_are_sent_as_lines_and_answered_in_order() -> None:
     management = ManagementProtocol()
-    assert management.send(LISTING) == b"status 3\n"
-    assert management.send(COUNT) == b"load-stats\n"
-    assert management.receive(b"END\r\n") == [Reply(LISTING, ok=True, text=b"")]
+    assert management.send(STATUS) == b"status 3\n"
+    assert management.send(LOAD_STATS) == b"load-stats\n"
+    assert management.receive(b"END\r\n") == [Reply(STATUS, ok=True, text=b"")]
     assert management.receive(COUNTED) == [COUNT_REPLY]

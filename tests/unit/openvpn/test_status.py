@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import Kind, Prefix
+from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.protocol import NO_CID
-from cuberouted.openvpn.status import Ignored, Listing, ListingReader, Session, StatusError
+from cuberouted.openvpn.status import IgnoredRows, ListedClient, ListingReader, StatusError
 from tests.fakes.openvpn_listing import Client, rows
 
 VERSIONS = ["2.3", "2.4", "2.6", "2.7"]
@@ -26,26 +29,54 @@ NAMES = [
 ]
 
 
-def read(lines: list[bytes], separator: bytes | None = b"\t") -> Listing:
-    """What the lines of a listing say, its END left out as whoever feeds the reader does."""
+class Session(NamedTuple):
+    """What a listing says of one client with a name."""
+
+    cid: int
+    since: int
+    name: bytes
+    addresses: tuple[Prefix, ...]
+    networks: tuple[Prefix, ...]
+
+
+@attrs.frozen
+class ReadListing:
+    """A listing, and the routes that the reader has found meanwhile."""
+
+    clients: Sequence[ListedClient]
+    ignored: IgnoredRows
+    routes: list[LocalRoute]
+
+
+def read(lines: list[bytes], separator: bytes | None = b"\t") -> ReadListing:
+    """The contents of a listing. Its END is not fed to the reader."""
     reader = ListingReader(separator)
-    found = []
+    routes: list[LocalRoute] = []
     for line in lines:
         if line != b"END":
             reader.feed(line)
-            found += reader.take()
+            routes += reader.drain()
     listing = reader.finish()
-    named = [client for client in listing.clients if client.name not in (b"UNDEF", b"")]
-    for kind, field in (Kind.CLIENT, "addresses"), (Kind.NETWORK, "networks"):
-        assert {(h.prefix, h.client.cid) for h in found if h.kind is kind} == {
-            (prefix, client.cid) for client in named for prefix in getattr(client, field)
-        }
-    return listing
+    return ReadListing(listing.clients, listing.ignored, routes)
 
 
-def sessions(listing: Listing) -> tuple[Session, ...]:
-    """Everybody who has a name."""
-    return listing.named({client.name for client in listing.clients} - {b"UNDEF", b""})
+def sessions(listing: ReadListing) -> tuple[Session, ...]:
+    """The clients with a name, in OpenVPN's order."""
+    by_kind: dict[tuple[SessionId, bytes, Kind], tuple[Prefix, ...]] = {}
+    for route in listing.routes:
+        assert (route.announced, route.confirmed) == (False, True)
+        key = route.session, route.name, route.kind
+        by_kind[key] = (*by_kind.get(key, ()), route.prefix)
+    found = []
+    for client in listing.clients:
+        if client.name not in (b"UNDEF", b""):
+            addresses, networks = (
+                by_kind.get((client.session, client.name, kind), ())
+                for kind in (Kind.CLIENT, Kind.NETWORK)
+            )
+            assert {*addresses, *networks} == set(client.prefixes)
+            found.append(Session(*client.session, client.name, addresses, networks))
+    return tuple(found)
 
 
 def prefixes(*texts: str) -> tuple[Prefix, ...]:
@@ -65,7 +96,7 @@ def test_a_client_is_read_as_every_version_writes_it(version: str, separator: by
             prefixes("192.168.50.0/24"),
         ),
     )
-    assert listing.ignored == Ignored()
+    assert listing.ignored == IgnoredRows()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -84,29 +115,29 @@ def test_user_names_may_hold_commas_too() -> None:
     assert session == Session(1, 7, b"Doe, John", prefixes("10.9.0.51"), ())
 
 
-def test_clients_without_a_name_are_nobody() -> None:
+def test_clients_without_a_name_have_no_routes() -> None:
     undef = [Client(i, b"UNDEF", b"", 7, real=(b"192.0.2.2", i)) for i in range(3)]
     addressed = Client(9, b"UNDEF", b"10.9.0.52", 7, real=(b"192.0.2.3", 1))
     listing = read(rows("2.6", [*undef, HOST, addressed]))
     assert [session.name for session in sessions(listing)] == [b"host1"]
-    assert listing.ignored == Ignored(unnamed=1)
+    assert listing.ignored == IgnoredRows(unnamed=1)
 
 
 @pytest.mark.parametrize(
     ("route", "ignored"),
     [
-        (b"10.77.1.9C", Ignored(cached=1)),
-        (b"fd00:77::9C", Ignored(cached=1)),
-        (b"02:00:00:00:00:05@0", Ignored(mac=1)),
-        (b"02:00:00:00:00:05", Ignored(mac=1)),
-        (b"UNKNOWN", Ignored(strange=1)),
-        (b"10.77.1.9/24", Ignored(strange=1)),  # bits behind the length
-        (b"10.77.1.0/99", Ignored(strange=1)),
-        (b"\xff\xfe", Ignored(strange=1)),
-        (b"", Ignored(strange=1)),
+        (b"10.77.1.9C", IgnoredRows(cached=1)),
+        (b"fd00:77::9C", IgnoredRows(cached=1)),
+        (b"02:00:00:00:00:05@0", IgnoredRows(mac=1)),
+        (b"02:00:00:00:00:05", IgnoredRows(mac=1)),
+        (b"UNKNOWN", IgnoredRows(malformed=1)),
+        (b"10.77.1.9/24", IgnoredRows(malformed=1)),  # bits behind the length
+        (b"10.77.1.0/99", IgnoredRows(malformed=1)),
+        (b"\xff\xfe", IgnoredRows(malformed=1)),
+        (b"", IgnoredRows(malformed=1)),
     ],
 )
-def test_what_is_no_clients_prefix_is_counted(route: bytes, ignored: Ignored) -> None:
+def test_rows_without_a_clients_prefix_are_counted(route: bytes, ignored: IgnoredRows) -> None:
     client = Client(1, b"host2", b"10.9.0.51", 7, networks=(b"10.78.0.0/16",))
     lines = rows("2.6", [client])
     row = b"\t".join((b"ROUTING_TABLE", route, b"host2", client.real_address("2.6"), b"x", b"1"))
@@ -122,7 +153,7 @@ def test_a_host_that_is_not_the_clients_own_is_a_network() -> None:
     assert session.networks == prefixes("10.8.0.7", "fd00:8::7")
 
 
-def test_an_ipv6_pool_address_that_is_anothers_counts_for_its_owner_alone() -> None:
+def test_a_shared_ipv6_pool_address_leads_to_its_owner_alone() -> None:
     # ifconfig-push and an IPv6 pool: CLIENT_LIST shows fd00:9::1000 for both
     one = Client(1, b"host1", b"10.9.0.50", 7, b"fd00:9::1000", real=(b"192.0.2.1", 1))
     two = Client(2, b"host2", b"10.9.0.51", 7, b"fd00:9::1000", real=(b"192.0.2.1", 2))
@@ -134,7 +165,7 @@ def test_an_ipv6_pool_address_that_is_anothers_counts_for_its_owner_alone() -> N
 
 
 @pytest.mark.parametrize("version", ["2.4", "2.6", "2.7"])
-def test_one_name_on_several_connections_is_told_apart(version: str) -> None:
+def test_several_sessions_of_one_name_are_told_apart(version: str) -> None:
     # duplicate-cn; before 2.7 IPv6 real addresses come without a port
     real = (b"2001:db8::1", 1), (b"2001:db8::1", 2), (b"192.0.2.1", 3), (b"192.0.2.1", 4)
     clients = [
@@ -146,7 +177,7 @@ def test_one_name_on_several_connections_is_told_apart(version: str) -> None:
     assert got == {c.cid: prefixes(c.address.decode()) for c in clients}
 
 
-def test_a_network_that_could_be_either_twins_is_the_newer_ones() -> None:
+def test_an_ambiguous_network_belongs_to_the_newer_session() -> None:
     real = (b"2001:db8::1", 1)
     old = Client(1, b"twin", b"10.9.0.50", 7, real=real)
     new = Client(2, b"twin", b"10.9.0.51", 8, networks=(b"10.8.0.0/16",), real=real)
@@ -154,7 +185,7 @@ def test_a_network_that_could_be_either_twins_is_the_newer_ones() -> None:
     assert got == {1: (), 2: prefixes("10.8.0.0/16")}
 
 
-def test_unknown_columns_rows_and_tables_are_no_obstacle() -> None:
+def test_unknown_columns_rows_and_tables_are_skipped() -> None:
     lines = rows("2.6", [HOST])
     lines = [line.replace(b"\tReal Address", b"\tShoe Size\tReal Address") for line in lines]
     lines = [line.replace(b"\t192.0.2.1:1194", b"\t44\t192.0.2.1:1194") for line in lines]
@@ -162,7 +193,7 @@ def test_unknown_columns_rows_and_tables_are_no_obstacle() -> None:
     listing = read(lines)
     assert [session.cid for session in sessions(listing)] == [3]
     assert sessions(listing)[0].networks == prefixes("192.168.50.0/24")
-    assert listing.ignored == Ignored()
+    assert listing.ignored == IgnoredRows()
 
 
 @pytest.mark.parametrize(
@@ -176,16 +207,16 @@ def test_unknown_columns_rows_and_tables_are_no_obstacle() -> None:
         b"CLIENT_LIST\ta\tb\tc\td\t1\t2\tx\t7\tUNDEF\t" + b"9" * 30 + b"\t1\tAES",
     ],
 )
-def test_rows_that_make_no_sense_are_counted_and_left_out(row: bytes) -> None:
+def test_malformed_rows_are_counted_and_skipped(row: bytes) -> None:
     lines = rows("2.6", [HOST])
     listing = read([*lines[:-3], row, *lines[-3:]])
     assert len(sessions(listing)) == 1
-    assert listing.ignored == Ignored(strange=1)
+    assert listing.ignored == IgnoredRows(malformed=1)
 
 
-def test_rows_before_their_header_are_counted_and_left_out() -> None:
+def test_rows_before_their_header_are_counted_and_skipped() -> None:
     lines = rows("2.6", [HOST])
-    assert read([lines[3], *lines]).ignored == Ignored(strange=1)
+    assert read([lines[3], *lines]).ignored == IgnoredRows(malformed=1)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +231,7 @@ def test_rows_before_their_header_are_counted_and_left_out() -> None:
         ([b"TITLE,x", b"HEADER,ROUTING_TABLE,Common Name"], "ROUTING_TABLE has no column"),
     ],
 )
-def test_what_is_no_listing_is_refused_in_plain_words(lines: list[bytes], why: str) -> None:
+def test_what_is_not_a_listing_is_refused_with_a_reason(lines: list[bytes], why: str) -> None:
     with pytest.raises(StatusError, match=why):
         read(lines, separator=None)
 
@@ -218,9 +249,7 @@ FIELDS = st.sampled_from(
     ),
     st.sampled_from([b"\t", b",", None]),
 )
-def test_nothing_but_its_own_error_comes_out_of_garbage(
-    lines: list[bytes], separator: bytes | None
-) -> None:
+def test_random_rows_raise_no_other_error(lines: list[bytes], separator: bytes | None) -> None:
     with contextlib.suppress(StatusError):
         read(lines, separator)
 
@@ -235,7 +264,7 @@ PRINTABLE = st.binary(min_size=1, max_size=40).map(
     version=st.sampled_from(VERSIONS),
     separator=st.sampled_from([b"\t", b","]),
 )
-def test_every_name_comes_back_with_its_address(
+def test_every_name_is_read_with_its_address(
     names: list[bytes], version: str, separator: bytes
 ) -> None:
     clients = [

@@ -12,9 +12,10 @@ from trio.testing import MockClock
 
 from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.health import OpenVPNState
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.openvpn.status_file import StatusFileSource
 from tests.fakes.openvpn_listing import Client, rows
-from tests.unit.openvpn.watched import HOLD_TIME, INTERVALS, Told, config, settle, until
+from tests.unit.openvpn.harness import HOLD_TIME, INTERVALS, Recorder, config, settle, until
 
 HOST = Client(1, b"Doe, John", b"10.9.0.50", 7, real=(b"192.0.2.1", 1))
 OTHER = Client(2, b"host2", b"10.9.0.51", 7, real=(b"192.0.2.1", 2))
@@ -24,11 +25,11 @@ START = 1_795_222_140
 
 @attrs.frozen
 class Watched:
-    """A status file, and the ``watcher`` on it."""
+    """A status file, and the ``source`` that reads it."""
 
     path: Path
-    watcher: StatusFileSource
-    told: Told
+    source: StatusFileSource
+    recorder: Recorder
 
     def write(self, lines: Iterable[bytes]) -> None:
         """As OpenVPN does, and at the test's own time."""
@@ -39,7 +40,7 @@ class Watched:
 
     @property
     def state(self) -> OpenVPNState:
-        return self.watcher.status().state
+        return self.source.status().state
 
 
 def write(path: Path, lines: Iterable[bytes], now: float = 0.0) -> None:
@@ -50,19 +51,20 @@ def write(path: Path, lines: Iterable[bytes], now: float = 0.0) -> None:
 
 @asynccontextmanager
 async def watched(path: Path) -> AsyncIterator[Watched]:
-    told, began = Told(), trio.current_time()
-    watcher = StatusFileSource(
+    recorder, began = Recorder(), trio.current_time()
+    source = StatusFileSource(
         config(status_file=path),
         path,
-        pace=INTERVALS,
-        wall=lambda: START + trio.current_time(),
-        on_news=told.on_news,
+        Sessions(""),
+        intervals=INTERVALS,
+        wall_clock=lambda: START + trio.current_time(),
+        on_update=recorder.on_update,
     )
     assert began < 1
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watcher.run)
+        nursery.start_soon(source.run)
         await trio.sleep(0.5)
-        yield Watched(path, watcher, told)
+        yield Watched(path, source, recorder)
         nursery.cancel_scope.cancel()
 
 
@@ -77,13 +79,13 @@ async def test_the_file_is_read_and_read_again_when_it_was_rewritten(
 ) -> None:
     write(path, rows("2.6", [HOST, OTHER], separator))
     async with watched(path) as w:
-        assert w.told.names == BOTH
-        assert w.told.complete
+        assert w.recorder.names == BOTH
+        assert w.recorder.complete
         assert w.state is OpenVPNState.CONNECTED
-        assert w.watcher.status().clients == 2
+        assert w.source.status().clients == 2
         w.write(rows("2.6", [OTHER], separator))
         await trio.sleep(1.2)
-        assert set(w.told.names) == {"10.9.0.51/32"}
+        assert set(w.recorder.names) == {"10.9.0.51/32"}
 
 
 async def test_a_file_without_end_is_not_believed(autojump_clock: MockClock, path: Path) -> None:
@@ -91,12 +93,12 @@ async def test_a_file_without_end_is_not_believed(autojump_clock: MockClock, pat
     async with watched(path) as w:
         w.write(rows("2.6", [OTHER])[:-1])
         await trio.sleep(10)
-        assert w.told.names == BOTH
-        assert "no END" in w.watcher.status().detail
+        assert w.recorder.names == BOTH
+        assert "no END" in w.source.status().detail
         w.write(rows("2.6", [OTHER]))
         await trio.sleep(1.2)
-        assert set(w.told.names) == {"10.9.0.51/32"}
-        assert w.watcher.status().detail == ""
+        assert set(w.recorder.names) == {"10.9.0.51/32"}
+        assert w.source.status().detail == ""
 
 
 async def test_what_stands_behind_the_end_is_the_old_files(
@@ -104,7 +106,7 @@ async def test_what_stands_behind_the_end_is_the_old_files(
 ) -> None:
     write(path, [*rows("2.6", [OTHER]), *rows("2.6", [HOST, OTHER])[2:]])
     async with watched(path) as w:
-        assert set(w.told.names) == {"10.9.0.51/32"}
+        assert set(w.recorder.names) == {"10.9.0.51/32"}
 
 
 async def test_a_file_that_is_being_written_is_read_when_that_has_ended(
@@ -115,19 +117,19 @@ async def test_a_file_that_is_being_written_is_read_when_that_has_ended(
         for _ in range(300):
             await trio.sleep(0.02)  # new rows over old ones, and the old END behind them
             w.write(rows("2.6", [OTHER]))
-        assert len(w.told.news) == 1
-        await until(lambda: set(w.told.names) == {"10.9.0.51/32"})
+        assert len(w.recorder.updates) == 1
+        await until(lambda: set(w.recorder.names) == {"10.9.0.51/32"})
 
 
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
         ([b"OpenVPN CLIENT LIST", b"END"], "status-version 3"),
-        ([], "empty so far"),
+        ([], "still empty"),
         ([b"\xff\xfe"], "not a status file"),
     ],
 )
-async def test_another_file_is_refused_in_plain_words_and_told_once(
+async def test_another_file_is_refused_and_logged_once(
     autojump_clock: MockClock,
     path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -137,8 +139,8 @@ async def test_another_file_is_refused_in_plain_words_and_told_once(
     write(path, lines)
     async with watched(path) as w:
         await trio.sleep(100)
-        assert why in w.watcher.status().detail
-        assert not w.told.news
+        assert why in w.source.status().detail
+        assert not w.recorder.updates
         assert len(caplog.records) == 1
 
 
@@ -148,11 +150,11 @@ async def test_a_file_that_is_not_there_is_waited_for(
     async with watched(path) as w:
         await trio.sleep(100)
         assert w.state is OpenVPNState.WAITING
-        assert w.watcher.status().detail == f"{path}: No such file or directory"
+        assert w.source.status().detail == f"{path}: No such file or directory"
         assert len(caplog.records) == 1
         w.write(rows("2.6", [HOST]))
         await trio.sleep(1.2)
-        assert set(w.told.names) == {"10.9.0.50/32"}
+        assert set(w.recorder.names) == {"10.9.0.50/32"}
 
 
 async def test_a_file_that_goes_away_withdraws_after_the_hold_time(
@@ -162,18 +164,18 @@ async def test_a_file_that_goes_away_withdraws_after_the_hold_time(
     async with watched(path) as w:
         w.remove()
         await trio.sleep(HOLD_TIME)
-        assert w.told.names
+        assert w.recorder.names
         await trio.sleep(1.2)
-        assert not w.told.names
-        assert not w.told.complete
+        assert not w.recorder.names
+        assert not w.recorder.complete
 
 
-async def test_an_old_file_is_not_believed(autojump_clock: MockClock, path: Path) -> None:
+async def test_an_old_file_is_not_used(autojump_clock: MockClock, path: Path) -> None:
     write(path, rows("2.6", [HOST]), now=-86400)
     async with watched(path) as w:
         await trio.sleep(10)
-        assert not w.told.news
-        assert w.watcher.status().detail == f"{path} is old: does OpenVPN run?"
+        assert not w.recorder.updates
+        assert w.source.status().detail == f"{path} is old: is OpenVPN running?"
 
 
 async def test_a_file_that_is_no_longer_rewritten_is_not_believed_for_ever(
@@ -185,11 +187,11 @@ async def test_a_file_that_is_no_longer_rewritten_is_not_believed_for_ever(
             await trio.sleep(60)
             w.write(rows("2.6", [HOST]))
         written = trio.current_time()
-        await until(lambda: not w.told.names)
-        assert 180 <= w.told.at - written <= 180 + HOLD_TIME + 2
+        await until(lambda: not w.recorder.names)
+        assert 180 <= w.recorder.at - written <= 180 + HOLD_TIME + 2
         w.write(rows("2.6", [HOST]))
         await trio.sleep(1.2)
-        assert w.told.names
+        assert w.recorder.names
 
 
 async def test_a_long_period_is_learned_before_anything_is_withdrawn(
@@ -200,22 +202,42 @@ async def test_a_long_period_is_learned_before_anything_is_withdrawn(
         for _ in range(20):
             await trio.sleep(600)
             w.write(rows("2.6", [HOST]))
-        assert w.told.names
-        assert len(w.told.news) == 1
+        assert w.recorder.names
+        assert len(w.recorder.updates) == 1
 
 
-async def test_superseded_sessions_cannot_be_dropped_and_that_is_said_once(
+async def test_it_logs_once_that_superseded_sessions_cannot_be_killed(
     autojump_clock: MockClock, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(path, rows("2.6", [HOST]))
     async with watched(path) as w:
         caplog.clear()
-        (claim,) = w.told.claims.values()
-        lost = SupersededSession(claim.prefix, claim.name, SessionId(1, 7), "vpnsrvB")
-        w.watcher.superseded(frozenset())
+        (route,) = w.recorder.routes.values()
+        lost = SupersededSession(route.prefix, route.name, SessionId(1, 7), "vpnsrvB")
+        w.source.set_superseded(frozenset())
         assert not caplog.records
-        w.watcher.superseded(frozenset({lost}))
-        w.watcher.superseded(frozenset({lost}))
+        w.source.set_superseded(frozenset({lost}))
+        w.source.set_superseded(frozenset({lost}))
         await settle()
         assert len(caplog.records) == 1
-        assert "a status file drops nobody" in caplog.text
+        assert "only the management interface can kill sessions" in caplog.text
+
+
+async def test_an_error_of_the_receiver_is_not_taken_for_one_of_the_file(
+    autojump_clock: MockClock, path: Path
+) -> None:
+    async def fail(_update: SessionUpdate) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError("the receiver's own")
+
+    write(path, rows("2.6", [HOST]))
+    source = StatusFileSource(
+        config(status_file=path),
+        path,
+        Sessions(""),
+        intervals=INTERVALS,
+        wall_clock=lambda: START + trio.current_time(),
+        on_update=fail,
+    )
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="the receiver's own")):
+        await source.run()

@@ -1,4 +1,4 @@
-"""A fake OpenVPN with a real watcher on it."""
+"""A fake OpenVPN, and a real ManagementSource connected to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cuberouted.config import OpenVPNConfig
 from cuberouted.model import LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.management_source import ManagementSource
 from cuberouted.openvpn.polling import CONFIRM_DELAY, PollIntervals
-from cuberouted.openvpn.sessions import SessionUpdate
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from tests.fakes.openvpn import FakeOpenVPN
 
 HOLD_TIME = 3.0
@@ -34,52 +34,52 @@ def config(pass_file: Path | None = None, status_file: Path | None = None) -> Op
 
 
 @attrs.define
-class Told:
-    """What on_news has told, added up. ``at``: when the last of it came."""
+class Recorder:
+    """The updates received, and the routes they add up to. ``at``: time of the last one."""
 
-    claims: dict[Prefix, LocalRoute] = attrs.field(factory=dict)
-    news: list[SessionUpdate] = attrs.field(factory=list)
+    routes: dict[Prefix, LocalRoute] = attrs.field(factory=dict)
+    updates: list[SessionUpdate] = attrs.field(factory=list)
     at: float = 0.0
     changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def on_news(self, news: SessionUpdate) -> None:
+    async def on_update(self, update: SessionUpdate) -> None:
         await trio.lowlevel.checkpoint()
-        self.news.append(news)
-        for prefix in news.withdrawn:
-            del self.claims[prefix]
-        self.claims |= {claim.prefix: claim for claim in news.routes}
+        self.updates.append(update)
+        for prefix in update.withdrawn:
+            del self.routes[prefix]
+        self.routes |= {route.prefix: route for route in update.routes}
         self.at = trio.current_time()
         self.changed.set()
         self.changed = trio.Event()
 
     @property
     def complete(self) -> bool:
-        """Whether a complete listing stands behind it."""
-        return bool(self.news) and self.news[-1].complete
+        """Whether a complete listing has confirmed the routes."""
+        return bool(self.updates) and self.updates[-1].complete
 
     @property
     def names(self) -> dict[str, bytes]:
-        """Whose each prefix is."""
-        return {str(prefix): claim.name for prefix, claim in self.claims.items()}
+        """The common name of each prefix."""
+        return {str(prefix): route.name for prefix, route in self.routes.items()}
 
 
 @attrs.frozen
 class Watched:
-    """``openvpn`` and the ``watcher`` on it, and what that ``told``."""
+    """``openvpn``, the ``source`` connected to it, and what it has sent."""
 
     openvpn: FakeOpenVPN
-    watcher: ManagementSource
-    told: Told
+    source: ManagementSource
+    recorder: Recorder
 
     def supersede(self, address: str) -> None:
-        """The session at *address* has lost to another server."""
-        claim = self.told.claims[Prefix.parse(address)]
-        lost = SupersededSession(claim.prefix, claim.name, claim.session, "vpnsrvB")
-        self.watcher.superseded(frozenset({lost}))
+        """The session at *address* is superseded by one on another server."""
+        route = self.recorder.routes[Prefix.parse(address)]
+        lost = SupersededSession(route.prefix, route.name, route.session, "vpnsrvB")
+        self.source.set_superseded(frozenset({lost}))
 
     @property
-    def drops(self) -> list[bytes]:
-        """The commands that were to end a session."""
+    def kills(self) -> list[bytes]:
+        """The commands received that end a session."""
         return [line for line in self.openvpn.asked if line.startswith((b"kill", b"client-kill"))]
 
 
@@ -90,25 +90,26 @@ async def watched(
     pass_file: Path | None = None,
     running: bool = True,
 ) -> AsyncIterator[Watched]:
-    """A watcher that runs, and has settled."""
-    told = Told()
-    watcher = ManagementSource(
+    """A running source that has settled."""
+    recorder = Recorder()
+    source = ManagementSource(
         config(pass_file),
-        pace=INTERVALS,
+        Sessions(""),
+        intervals=INTERVALS,
         dialer=openvpn,
-        on_news=told.on_news,
+        on_update=recorder.on_update,
     )
     async with trio.open_nursery() as nursery:
         if running:
             nursery.start_soon(openvpn.run)
-        nursery.start_soon(watcher.run)
+        nursery.start_soon(source.run)
         await settle()
-        yield Watched(openvpn, watcher, told)
+        yield Watched(openvpn, source, recorder)
         nursery.cancel_scope.cancel()
 
 
 async def settle() -> None:
-    """Until what there is to tell has been told, and confirmed by a listing."""
+    """Wait until all updates are sent, and confirmed by a listing."""
     await wait_all_tasks_blocked()
     await trio.sleep(CONFIRM_DELAY)
     await wait_all_tasks_blocked()

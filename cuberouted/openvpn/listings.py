@@ -1,0 +1,87 @@
+"""The listings of one connection: what each one changes, and whom to kill because of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from cuberouted.model import SupersededSession, printable_name
+from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.protocol import Reply
+from cuberouted.openvpn.sessions import Reconciliation, Sessions, SessionUpdate
+from cuberouted.openvpn.status import ListedClient, ListingReader, StatusError
+
+
+@attrs.frozen
+class ListingResult:
+    """The result of one listing. ``problem``: why it was not used, or empty."""
+
+    update: SessionUpdate | None = None
+    kills: tuple[Kill, ...] = ()
+    problem: str = ""
+
+
+class ListingTracker:
+    """Reads one listing at a time."""
+
+    def __init__(self, sessions: Sessions, damping: KillDamping) -> None:
+        self._sessions = sessions
+        self._damping = damping
+        self._reader = ListingReader()
+        self._reconciliation: Reconciliation | None = None  # from the first row on
+        self._problem = ""
+        self._by_real: Mapping[bytes, ListedClient] = {}  # of the last complete listing
+        self._superseded: frozenset[SupersededSession] = frozenset()
+        self._to_kill: frozenset[SupersededSession] = frozenset()  # when the listing was requested
+
+    def set_superseded(self, superseded: frozenset[SupersededSession]) -> bool:
+        """These sessions are superseded now. Return whether a new listing is needed.
+
+        Only a listing that is requested after this can show which of them to kill.
+        """
+        new = superseded - self._superseded
+        self._superseded = superseded
+        return bool(new)
+
+    def begin(self) -> None:
+        """A listing has just been requested."""
+        self._reader, self._reconciliation, self._problem = ListingReader(), None, ""
+        self._to_kill = self._superseded
+
+    def rows(self, lines: Iterable[bytes]) -> None:
+        """Read some rows of the listing."""
+        if self._reconciliation is None:
+            self._reconciliation = self._sessions.reconciliation()
+        try:
+            for line in lines:
+                self._reader.feed(line)
+            self._reconciliation.add(self._reader.drain())
+        except StatusError as exc:
+            self._problem = str(exc)
+
+    def end(self, reply: Reply, now: float) -> ListingResult:
+        """Finish the listing. One that is incomplete or malformed withdraws nothing."""
+        if not reply.ok:
+            return ListingResult(problem=f"no complete listing: {printable_name(reply.text)}")
+        if self._problem:
+            return ListingResult(problem=self._problem)
+        try:
+            listing = self._reader.finish()
+        except StatusError as exc:
+            return ListingResult(problem=str(exc))
+        kills = self._damping.due(self._to_kill & self._superseded, listing, now)
+        self._by_real = listing.by_real
+        reconciliation = self._reconciliation or self._sessions.reconciliation()
+        return ListingResult(update=reconciliation.finish(), kills=kills)
+
+    def session_ended(self, name: bytes, real: bytes) -> SessionUpdate | None:
+        """OpenVPN has logged the end of a session of *name* from real address *real*.
+
+        Only a client that the last listing had under both is meant; otherwise the next listing
+        shows what has ended. None: nothing changed.
+        """
+        client = self._by_real.get(real)
+        if client is None or client.name != name:
+            return None
+        return self._sessions.ended(client)
