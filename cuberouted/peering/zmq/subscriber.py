@@ -70,9 +70,8 @@ class ConnectionTracker:
                     if self._encrypted
                     else ConnectionState.ADDRESS_REJECTED
                 )
-            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
-                self.state = ConnectionState.NO_HANDSHAKE
-            case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if self._encrypted:
+            # which of the two libzmq reports for the same mismatch differs between machines
+            case zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
                 self.state = ConnectionState.NO_HANDSHAKE
             case zmq.Event.CONNECT_RETRIED if not self._tcp_connected:
                 self.state = ConnectionState.DISCONNECTED
