@@ -16,7 +16,7 @@ from tests.bench.mesh import Mesh, Server
 from tests.bench.route_monitor import ADDED, NEXTHOP_DELETED, RouteMonitor, RouteMonitors
 from tests.bench.traced import Mark, first, marks
 from tests.lab.host import Host
-from tests.lab.network import cut, mend
+from tests.lab.network import cut, restore
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ def measure(size: Size) -> list[Table]:
         with RouteMonitors(b.host) as monitors:
             [monitor] = monitors
             mesh.start()
-            b.daemon.process.says(UP)
+            b.daemon.process.wait_log(UP)
             for _ in range(size.rounds):
                 _appear_and_leave(a, b, monitor, size.clients, rounds)
                 _lose(a, b, monitor, size.clients, rounds)
@@ -108,10 +108,10 @@ def _lose(a: Server, b: Server, monitor: RouteMonitor, clients: int, rounds: Rou
     assert left.startswith("10.64.0.1 "), left  # its own address, which the configuration gives
     a.daemon.process.wait()
     a.call("leave")
-    mend(a.host)
+    restore(a.host)
     ups = b.daemon.process.log.count(UP)
     a.daemon.start()
-    b.daemon.process.says(UP, times=ups + 1)
+    b.daemon.process.wait_log(UP, times=ups + 1)
 
 
 def _seconds(stamp: str) -> float:

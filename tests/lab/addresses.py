@@ -1,7 +1,7 @@
-"""Who has which address: the article's for its two servers, continued for more.
+"""The addresses of servers, clients and tunnels: the article's for two servers, continued for more.
 
 Every server and client has its number, from 1. The address of a client does not depend
-on the server that it connects to; that is the point of it all.
+on the server that it connects to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 SUBNET = "10.100.100.0"
 SUBNET6 = "fd00:100::/64"
 NETMASK = "255.255.255.0"
-MOST_SERVERS = 5
+MAX_SERVERS = 5
 
 
 def server_data(number: int) -> str:
@@ -41,7 +41,7 @@ def tunnel(one: int, other: int) -> tuple[str, str, int]:
     The article's for servers 1 and 2: 10.200.200.1 and 10.200.200.5.
     """
     low, high = sorted((one, other))
-    pairs = [(a, b) for b in range(1, MOST_SERVERS + 1) for a in range(1, b)]
+    pairs = [(a, b) for b in range(1, MAX_SERVERS + 1) for a in range(1, b)]
     pair = pairs.index((low, high))
     ends = f"10.200.{200 + pair}.1", f"10.200.{200 + pair}.5"
     ours, theirs = ends if one == low else ends[::-1]

@@ -39,16 +39,16 @@ class Client:
         self._openvpn.start()
 
     def connect(self, server: Server) -> None:
-        """Connects to *server*, and waits until OpenVPN says that it is."""
+        """Connects to *server*, and waits until OpenVPN logs that it is connected."""
         self.start(server)
         self.openvpn.ready()
 
     def vanish(self) -> None:
-        """Goes without a word (SIGKILL): the server lists it until its ping-restart."""
+        """Ends without notice (SIGKILL): the server lists it until its ping-restart."""
         self.openvpn.process.end(signal.SIGKILL)
 
     def leave(self) -> None:
-        """Says goodbye and goes: the server lists it for some 5 s more."""
+        """Ends with an exit notification: the server lists it for some 5 s more."""
         self.openvpn.process.end(signal.SIGTERM)
 
     def roam(self, server: Server) -> None:

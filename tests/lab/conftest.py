@@ -1,4 +1,4 @@
-"""The labs that most tests use; and the last words of every program when one fails."""
+"""The labs that most tests use; a failed test shows the end of every program's log."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from tests.lab.lab import Lab
 
-LAST_WORDS = {"cuberouted": 60, "server": 20}
-"""Lines of each log that are shown with a failure; of other programs OTHER_WORDS."""
+LOG_TAIL = {"cuberouted": 60, "server": 20}
+"""Lines of these programs' logs that a failure shows; OTHER_LOG_TAIL of all other programs."""
 
-OTHER_WORDS = 5
+OTHER_LOG_TAIL = 5
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def pytest_runtest_makereport(
         labs = [value for value in item.funcargs.values() if isinstance(value, Lab)]
         for host in [host for lab in labs for host in lab.hosts]:
             for name, process in host.processes.items():
-                words = process.log.splitlines()[-LAST_WORDS.get(name, OTHER_WORDS) :]
-                report.sections.append((process.name, "\n".join(words)))
+                tail = process.log.splitlines()[-LOG_TAIL.get(name, OTHER_LOG_TAIL) :]
+                report.sections.append((process.name, "\n".join(tail)))
     return report

@@ -20,7 +20,7 @@ NOTIFY = "/run/notify"
 class Daemon:
     """The daemon of one host; it can be started again after it has ended.
 
-    Where systemd would listen for what it notifies, we do: ``ready`` is its own word.
+    Its sd_notify messages are received here in place of systemd; `ready` waits for READY=1.
     """
 
     argv: tuple[str, ...] = (*COMMAND, CONFIG)
@@ -44,7 +44,7 @@ class Daemon:
         self._process = self.host.start("cuberouted", *self.argv, env=env)
 
     def ready(self) -> None:
-        """Waits until it has notified that it is ready.
+        """Waits for READY=1.
 
         Raises:
           AssertionError: it did not.
@@ -83,7 +83,7 @@ class Daemon:
         self.process.end(signal.SIGKILL)
 
     def reload(self, text: str) -> None:
-        """Writes another configuration and tells it, without waiting."""
+        """Writes another configuration and sends SIGHUP, without waiting."""
         self.configure(text)
         self.process.send(signal.SIGHUP)
 
@@ -92,7 +92,7 @@ class Daemon:
         return self.host.try_run(*COMMAND, "-c", CONFIG, *arguments)
 
     def ask(self, command: str) -> dict[str, Any]:
-        """The answer of ``status``, ``clients`` or ``dump-routes``, from its JSON."""
+        """The JSON output of ``status``, ``clients`` or ``dump-routes``."""
         done = self.command(command, "--json")
         assert done.stdout, f"{self.host.name}: {command}: {done.returncode}: {done.stderr}"
         answer: dict[str, Any] = json.loads(done.stdout)

@@ -1,7 +1,6 @@
-"""What a newcomer sees first: `python -m tests.lab.demo`, or `make demo`.
+"""The demo: `python -m tests.lab.demo`, or `make demo`.
 
-A story in five scenes, on real OpenVPN. Every figure that it prints was measured in the
-run that prints it.
+Five scenes on real OpenVPN. Every time that it prints was measured in that run.
 """
 
 from __future__ import annotations
@@ -38,38 +37,38 @@ PICTURE = """\
 """
 
 CONNECTED = "Peer Connection Initiated"
-PATIENCE = 30.0
-"""Seconds until a scene has failed."""
+TIMEOUT = 30.0
+"""Seconds after which a scene has failed."""
 
 
 class Demo:
-    """The story: five scenes, one after the other."""
+    """The five scenes, to be called in order. ``where``: the server of each client."""
 
-    def __init__(self, lab: Lab, teller: DemoOutput) -> None:
+    def __init__(self, lab: Lab, out: DemoOutput) -> None:
         self.lab = lab
         self.a, self.b, self.c = lab.servers
-        self.tell = teller
+        self.out = out
         self.where: dict[Client, Server] = {}
 
     def without_cuberouted(self) -> None:
-        """Who reaches whom by OpenVPN alone."""
-        self.tell.title("1. Three OpenVPN servers, one subnet")
+        """Which clients reach each other without cuberouted."""
+        self.out.title("1. Three OpenVPN servers, one subnet")
         self.where = connect(self.lab, CLIENTS)
-        self.tell.draw(PICTURE)
-        self.tell.command(
+        self.out.draw(PICTURE)
+        self.out.command(
             self.a, f"ip route show {SUBNET}", self.a.host.run("ip", "route", "show", SUBNET)
         )
-        self.tell.say(
-            "A client keeps its address whichever server it connects to. So each server sends the"
-            " whole subnet into its own OpenVPN, and knows nothing of the other servers' clients:"
+        self.out.text(
+            "A client keeps its address whichever server it connects to. So every server routes the"
+            " whole subnet into its own OpenVPN, which knows none of the other servers' clients:"
         )
-        self.who_reaches_whom()
-        self.tell.say("Only host3 and host4 reach each other: they are on the same server.")
+        self.ping_all()
+        self.out.text("Only host3 and host4 reach each other, because they are on the same server.")
 
     def with_cuberouted(self) -> None:
         """cuberouted on each server, until every client reaches every other."""
-        self.tell.title("2. cuberouted starts on each server")
-        self.tell.command(self.a, "cat cuberouted.conf", mesh(self.a))
+        self.out.title("2. cuberouted is started on each server")
+        self.out.command(self.a, "cat cuberouted.conf", mesh(self.a))
         streams = [
             ping.Stream(one.host, other.data, interval=0.05)
             for one, other in permutations(self.where, 2)
@@ -81,31 +80,31 @@ class Demo:
             server.daemon.start()
         for server in self.lab.servers:
             server.daemon.ready()
-        reached = max(stream.reply_after(started, PATIENCE) for stream in streams)
+        reached = max(stream.reply_after(started, TIMEOUT) for stream in streams)
         for stream in streams:
             stream.end()
-        self.who_reaches_whom()
-        self.tell.measured(
-            reached - started, "from starting three daemons to an answered ping on every path"
+        self.ping_all()
+        self.out.measured(
+            reached - started, "from starting the three daemons to an answered ping on every path"
         )
 
     def commands(self) -> None:
-        """What an administrator would type next."""
-        self.tell.title("3. What it did")
+        """The commands that show what it did."""
+        self.out.title("3. What cuberouted did")
         for command in ("status", "clients", "dump-routes"):
             self.show(self.a, command)
-        self.tell.say(
-            "Each client on another server has got a host route towards its server. Clients of this"
-            " server need none. These are ordinary routes of the kernel; `ip route` shows them too."
+        self.out.text(
+            "Each client of another server has a host route to that server now. The client on"
+            " vpnsrvA itself needs none. They are ordinary kernel routes, as `ip route` shows."
         )
 
     def client_moves(self) -> None:
-        """host2 goes from B to C without a word, while B still lists it."""
+        """host2 moves from B to C without disconnecting from B."""
         one, two, *_ = self.where
-        self.tell.title("4. host2 moves from vpnsrvB to vpnsrvC")
-        self.tell.say(
-            "It vanishes without a goodbye, as a phone that leaves the house does: vpnsrvB believes"
-            " it connected until a timeout. Meanwhile host1, on vpnsrvA, pings it. Before:"
+        self.out.title("4. host2 moves from vpnsrvB to vpnsrvC")
+        self.out.text(
+            "host2 does not disconnect first, like a phone that leaves the Wi-Fi: vpnsrvB lists its"
+            " old session until a timeout. Meanwhile host1, on vpnsrvA, pings host2. Before:"
         )
         self.show(self.a, "dump-routes", only=two.name)
         stream = ping.Stream(one.host, two.data)
@@ -113,88 +112,92 @@ class Demo:
         deleted = time.time()
         two.roam(self.c)
         self.where[two] = self.c
-        connected = self.c.openvpn.said_at(f"[{two.name}] {CONNECTED}")
+        connected = self.c.openvpn.logged_at(f"[{two.name}] {CONNECTED}")
         reached = stream.reply_after(connected)
         stream.end()
-        self.tell.say("After:")
+        self.out.text("After:")
         self.show(self.a, "dump-routes", only=two.name)
-        self.tell.measured(connected - deleted, "from vanishing to connected with vpnsrvC")
-        self.tell.measured(reached - connected, "from there to the first answered ping of host1's")
-        self.tell.measured(
-            self.dropped_at(self.b, two) - connected,
-            "from there to vpnsrvB dropping the dead session",
+        self.out.measured(connected - deleted, "from the loss of the old connection to the new one")
+        self.out.measured(
+            reached - connected, "from the new connection to host1's first answered ping"
+        )
+        self.out.measured(
+            self.killed_at(self.b, two) - connected,
+            "from the new connection until vpnsrvB's dead session was killed",
         )
 
     def server_is_lost(self) -> None:
-        """C loses power; its clients connect elsewhere."""
+        """C loses power; its clients connect to A and B."""
         one, two, three, four = self.where
-        self.tell.title("5. vpnsrvC loses power")
-        self.tell.say("With it go host2, host3 and host4. Before:")
+        self.out.title("5. vpnsrvC loses power")
+        self.out.text("host2, host3 and host4 lose their connection. Before:")
         self.show(self.a, "dump-routes", only=self.c.name)
         lost = time.time()
         cut(self.c.host)
         self.c.host.kill_all()
         without = wanted(self.a, self.where, silent=[self.c])
-        wait_for("its routes to go", lambda: routes.towards(self.a.host) == without, PATIENCE)
+        wait_for("its routes to go", lambda: routes.towards(self.a.host) == without, TIMEOUT)
         gone = time.time()
-        self.tell.say("After (the server's own address is in the configuration, and stays):")
+        self.out.text("After (vpnsrvC's own address is in the configuration, so its route stays):")
         self.show(self.a, "dump-routes", only=self.c.name)
-        self.tell.measured(gone - lost, "from the loss of power to its clients' routes gone")
+        self.out.measured(
+            gone - lost, "from the loss of power until its clients' routes were withdrawn"
+        )
         stream = ping.Stream(one.host, two.data)
         for client, server in {three: self.a, four: self.b, two: self.b}.items():
             client.roam(server)
             self.where[client] = server
-        connected = self.b.openvpn.said_at(f"[{two.name}] {CONNECTED}")
+        connected = self.b.openvpn.logged_at(f"[{two.name}] {CONNECTED}")
         reached = stream.reply_after(connected)
         stream.end()
-        self.tell.say("\nThe clients connect to vpnsrvA and vpnsrvB instead:")
-        self.who_reaches_whom()
-        self.tell.measured(
-            reached - connected, "from host2's connection to host1's first answered ping"
+        self.out.text("\nhost3 connects to vpnsrvA, host2 and host4 to vpnsrvB:")
+        self.ping_all()
+        self.out.measured(
+            reached - connected, "from host2's new connection to host1's first answered ping"
         )
 
-    def who_reaches_whom(self) -> None:
-        """Pings from every client to every other, and shows the answers."""
+    def ping_all(self) -> None:
+        """Pings from every client to every other, and shows which were answered."""
         pairs = list(permutations(self.where, 2))
         answers = ping.answers([(one.host, other.data) for one, other in pairs])
         names = [(one.name, other.name) for one, other in pairs]
-        self.tell.matrix(list(CLIENTS), dict(zip(names, answers, strict=True)))
+        self.out.matrix(list(CLIENTS), dict(zip(names, answers, strict=True)))
 
     def show(self, server: Server, command: str, only: str = "") -> None:
-        """A cuberouted command with its output, or the lines of it with a word."""
+        """Shows a cuberouted command and its output, or only the rows that contain *only*."""
         shown = server.daemon.command(command).stdout
         typed = f"cuberouted {command}"
         if only:
             head, *rows = shown.splitlines()
             shown = "\n".join([head, *(row for row in rows if only in row)])
-            typed += f"    (the lines on {only})"
-        self.tell.command(server, typed, shown)
+            typed += f" | grep -e DESTINATION -e {only}"
+        self.out.command(server, typed, shown)
 
-    def dropped_at(self, server: Server, client: Client) -> float:
-        """When OpenVPN was told to drop a client's session: Unix seconds."""
-        server.openvpn.process.says(kill := f"CMD 'kill \"{client.name}\"'")
-        return server.openvpn.said_at(kill)
+    def killed_at(self, server: Server, client: Client) -> float:
+        """When OpenVPN was told to kill a client's session: Unix seconds."""
+        server.openvpn.process.wait_log(kill := f"CMD 'kill \"{client.name}\"'")
+        return server.openvpn.logged_at(kill)
 
 
 def main() -> int:
-    """Tells the story: the exit status."""
-    teller = DemoOutput()
+    """Runs the demo. Returns the exit status."""
+    out = DemoOutput()
     began = time.monotonic()
     try:
         with Lab(SERVERS) as lab:
-            play(Demo(lab, teller))
-            teller.title("That is all")
+            play(Demo(lab, out))
+            out.title("The end")
     except LabError as error:
         print(f"The demo cannot run here: {error}", file=sys.stderr)
         return 1
     except (AssertionError, EndedError) as error:
-        print(f"\nThis did not go as it should: {error}", file=sys.stderr)
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; everything is cleaned up.", file=sys.stderr)
+        print("\nInterrupted; all namespaces and processes are removed.", file=sys.stderr)
         return 130
-    teller.measured(time.monotonic() - began, "for all of it; namespaces and processes are gone")
-    teller.say("\nREADME.md tells how to install cuberouted on your servers.")
+    out.measured(time.monotonic() - began, "in all; the namespaces and processes are removed")
+    out.text("\nREADME.md describes how to install cuberouted on your servers.")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""How the demo looks: titles, plain sentences, commands with their output, figures.
+"""Output of the demo: titles, paragraphs, commands with their output, times, tables.
 
-Sparing with colour, none where there is no terminal or NO_COLOR is set (rich sees to it).
+No colour without a terminal, or where NO_COLOR is set (rich does that).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 88
 
 
 class DemoOutput:
-    """Writes the story to standard output."""
+    """Writes to standard output."""
 
     def __init__(self) -> None:
         out = Console(highlight=False)
@@ -25,29 +25,29 @@ class DemoOutput:
         )
 
     def title(self, text: str) -> None:
-        """Begins a scene."""
+        """The title of a scene."""
         self._out.print("\n", Text(text, style="bold underline"), "\n", sep="")
 
-    def say(self, text: str) -> None:
+    def text(self, text: str) -> None:
         """A paragraph."""
         self._out.print(Text(text), end="\n\n")
 
     def draw(self, picture: str) -> None:
-        """A picture, line by line as it is."""
+        """A drawing, verbatim."""
         self._verbatim(picture.splitlines(), "cyan")
 
     def command(self, server: Server, command: str, output: str) -> None:
-        """A command on a server, and what it wrote."""
+        """A command on a server, and its output."""
         self._out.print(Text(f"  {server.name}# {command}", style="bold"), soft_wrap=True)
         self._verbatim(output.splitlines())
 
     def measured(self, seconds: float, what: str) -> None:
-        """A time, and what it is the time of."""
+        """A measured time, and what it is."""
         figure = f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
         self._out.print(Text(f"  {figure:>8}", style="bold green"), Text(what), sep="  ")
 
     def matrix(self, names: Sequence[str], answered: Mapping[tuple[str, str], bool]) -> None:
-        """Who reaches whom: a row for each that pings, a column for each that is pinged."""
+        """Which pings were answered: a row for each source, a column for each destination."""
         self._out.print("  ping from \\ to  " + "".join(f"{name:>8}" for name in names))
         for one in names:
             row = Text(f"  {one:<15} ")

@@ -1,9 +1,9 @@
 """A machine of the lab: namespaces of its own for network, mounts and host name.
 
-They have no names, and no file outside them: a keeper process holds them, and ends when
-its standard input does, which is when this process ends, however that happens. With it
-the kernel takes the links, routes, mounts and files; nothing is left to clean up, and
-two labs cannot meet.
+The namespaces have no names and no files outside: a keeper process holds them. It ends when
+its standard input is closed, that is, when this process ends for whatever reason. The kernel
+then removes links, routes, mounts and files; nothing is left to clean up, and two labs cannot
+interfere.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Host:
         """Waits until the namespaces are there.
 
         Raises:
-          RuntimeError: they could not be made; with what the kernel or a tool said.
+          RuntimeError: they could not be made; with the output of the tool that failed.
         """
         assert self._keeper.stdout
         assert self._keeper.stderr
@@ -112,7 +112,7 @@ class Host:
         """What a program wrote that ended well.
 
         Raises:
-          AssertionError: it did not end well; with what it complained of.
+          AssertionError: it did not end well; with its standard error.
         """
         done = self.try_run(*argv, stdin=stdin)
         if done.returncode:

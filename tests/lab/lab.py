@@ -47,7 +47,7 @@ class LabError(Exception):
 
 
 def missing() -> list[str]:
-    """What this machine lacks for the lab, in words."""
+    """What this machine lacks for the lab, one phrase each."""
     lacks = [
         f"the program {program} (Debian package {package})"
         for program, package in PROGRAMS.items()

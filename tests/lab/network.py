@@ -1,4 +1,4 @@
-"""The lab's Internet: one bridge, to which every host's eth0 is plugged."""
+"""The lab's Internet: a bridge that connects every host's eth0."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ class Network:
 
 
 def cut(host: Host) -> None:
-    """Pulls the plug of eth0."""
+    """Take eth0 down."""
     host.ip("link set eth0 down")
 
 
-def mend(host: Host) -> None:
-    """Puts it in again."""
+def restore(host: Host) -> None:
+    """Take eth0 up again, after `cut`."""
     host.ip("link set eth0 up")
 
 
-def lose(host: Host, percent: int, device: str = "eth0") -> None:
-    """Drops so many of the packets that come in through *device*, at random."""
+def drop_packets(host: Host, percent: int, device: str = "eth0") -> None:
+    """Drop *percent* of the packets received on *device*, at random."""
     _drop(host, "losses", f"iifname {device} numgen random mod 100 < {percent}")
 
 
-def lose_nothing(host: Host) -> None:
-    """Lets all packets in again, after `lose`."""
+def stop_dropping(host: Host) -> None:
+    """End `drop_packets`."""
     host.run("nft", "delete table inet losses")
 
 
-def deafen(host: Host, address: str) -> None:
-    """Drops all that comes in through eth0 from *address*."""
-    _drop(host, "deaf", f"iifname eth0 ip saddr {address}")
+def block(host: Host, address: str) -> None:
+    """Drop all packets received on eth0 from *address*."""
+    _drop(host, "blocked", f"iifname eth0 ip saddr {address}")
 
 
-def hear(host: Host) -> None:
-    """Ends `deafen`."""
-    host.run("nft", "delete table inet deaf")
+def unblock(host: Host) -> None:
+    """End `block`."""
+    host.run("nft", "delete table inet blocked")
 
 
 def throttle(host: Host, device: str, rate: str) -> None:
-    """Lets no more out through *device* than *rate*, such as ``1mbit``; as a slow line does."""
+    """Limit what *device* sends to *rate*, such as ``1mbit``."""
     shape = ("rate", rate, "burst", "16k", "latency", "300ms")
     host.run("tc", "qdisc", "replace", "dev", device, "root", "tbf", *shape)
 

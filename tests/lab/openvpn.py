@@ -1,7 +1,7 @@
 """OpenVPN processes: a server for clients, a client, and a tunnel between two servers.
 
-The configurations are what a careful administrator would write, and no more; keys are
-inline. Every line of the log begins with the time in microseconds.
+The configurations are minimal; keys are inline. Every line of the log begins with the time in
+microseconds.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class OpenVPN:
         return self._process
 
     def ready(self, times: int = 1) -> None:
-        """Waits until it says that it is up (for the *times*th time)."""
-        self.process.says(READY, times)
+        """Waits until it has logged that it is up (*times* times)."""
+        self.process.wait_log(READY, times)
 
     def restart(self) -> None:
         """Ends it by SIGTERM, and starts it again."""
         self.process.end(signal.SIGTERM)
         self.start()
 
-    def said_at(self, text: str) -> float:
-        """When it last said *text*: Unix seconds."""
+    def logged_at(self, text: str) -> float:
+        """When it last logged *text*: Unix seconds."""
         lines = [line for line in self.process.log.splitlines() if text in line]
-        assert lines, f"{self.process.name} never said {text!r}"
+        assert lines, f"{self.process.name} never logged {text!r}"
         stamp = re.match(r"\d+\.\d+", lines[-1])
         assert stamp, lines[-1]
         return float(stamp[0])
@@ -108,7 +108,7 @@ management {options.management}
 
 
 def client_entry(data: str, topology: str, networks: tuple[str, ...]) -> str:
-    """What a server's client-config-dir says of one client; *networks* are behind it."""
+    """The file of one client in a server's client-config-dir; *networks* are behind it."""
     mask = addresses.other_end(data) if topology == "net30" else addresses.NETMASK
     lines = [
         f"ifconfig-push {data} {mask}",
@@ -125,7 +125,7 @@ def _iroute(network: IPv4Network | IPv6Network) -> str:
 
 
 def client_config(common_name: str, server: str) -> str:
-    """A client of the server at address *server*; it says goodbye when it ends in order."""
+    """A client of the server at address *server*; it sends an exit notification when it ends."""
     return f"""{COMMON}{_identity(common_name)}
 client
 dev tun0

@@ -1,4 +1,4 @@
-"""Keys and certificates, made on the spot by openssl, and never in a file.
+"""Keys and certificates, made by openssl when needed, never written to a file.
 
 OpenVPN takes them inline, so they are text; openssl reads and writes them through memory.
 """
@@ -40,12 +40,12 @@ def certificate(common_name: str) -> Pair:
 def static_key() -> str:
     """A new OpenVPN static key: 2048 random bits in its PEM-like form."""
     lines = [secrets.token_hex(16) for _ in range(16)]
-    begin, end = (f"-----{word} OpenVPN Static key V1-----" for word in ("BEGIN", "END"))
+    begin, end = (f"-----{mark} OpenVPN Static key V1-----" for mark in ("BEGIN", "END"))
     return "\n".join([begin, *lines, end])
 
 
 def _request(subject: str, *more: str, keep: tuple[int, ...] = ()) -> Pair:
-    """A new P-256 key and a certificate for it, good for a day: self-signed unless *more* says."""
+    """A new P-256 key and a certificate for it, good for a day: self-signed without *more*."""
     with _Memory("") as key:
         argv = ["openssl", "req", "-x509", "-nodes", "-utf8", "-days", "1", "-subj", subject]
         argv += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", key.path]

@@ -1,4 +1,4 @@
-"""A program that runs in a host of the lab until it is told to end."""
+"""A program that runs on a host of the lab until it is ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.waiting import wait_for
 
 
 class EndedError(Exception):
-    """A program has ended that should run; with its last words."""
+    """A program has ended unexpectedly; with the end of its log."""
 
 
 class Process:
@@ -62,7 +62,7 @@ class Process:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(
-                f"{self.name} still runs after {timeout:g} s; its last words:\n{self.log[-2000:]}"
+                f"{self.name} still runs after {timeout:g} s; end of its log:\n{self.log[-2000:]}"
             ) from None
 
     def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> int:
@@ -70,7 +70,7 @@ class Process:
         self.send(number)
         return self.wait(timeout)
 
-    def says(self, text: str, times: int = 1, timeout: float = 10.0) -> None:
+    def wait_log(self, text: str, times: int = 1, timeout: float = 10.0) -> None:
         """Waits until its log holds *text* (*times* times).
 
         Raises:
@@ -81,7 +81,7 @@ class Process:
         def look() -> bool:
             return self.log.count(text) >= times
 
-        self.wait_for(f"to say {text!r}", look, timeout)
+        self.wait_for(f"to log {text!r}", look, timeout)
 
     def wait_for(self, what: str, look: Callable[[], bool], timeout: float = 10.0) -> None:
         """Waits until *look* is true, but not longer than it runs.
@@ -92,10 +92,10 @@ class Process:
         """
 
         def look_while_running() -> bool:
-            ended = not self.running  # asked first: its last words may make *look* true
+            ended = not self.running  # checked first: its last output may make *look* true
             done = look()
             if ended and not done:
-                raise EndedError(f"{self.name} has ended; its last words:\n{self.log[-2000:]}")
+                raise EndedError(f"{self.name} has ended; the end of its log:\n{self.log[-2000:]}")
             return done
 
         wait_for(f"{self.name} {what}", look_while_running, timeout)

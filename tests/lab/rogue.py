@@ -1,8 +1,8 @@
-"""Attackers. Each is a program of its own: python -m tests.lab.rogue ATTACK ADDRESS VICTIM.
+"""Attacks. Each runs as a process: python -m tests.lab.rogue ATTACK ADDRESS VICTIM.
 
-An attack in the place of a peer (`liar`, `replayer`, `hoarder`) listens on ADDRESS as that
-peer does and says what it should not; the others connect from ADDRESS to VICTIM. All are
-bounded: they end by themselves, or say "done" and wait to be killed.
+`forbidden_prefixes`, `replay` and `million_prefixes` listen on ADDRESS in place of a peer and
+publish what a peer must not; the others connect from ADDRESS to VICTIM. All are bounded: they
+end by themselves, or print "done" and wait to be killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NODE = "vpnsrvB"
 EPOCH = 7
 GOOD = "10.100.100.150"
 GONE = "10.100.100.151"
-LIES = (
+FORBIDDEN = (
     "0.0.0.0/0",
     "128.0.0.0/1",
     "10.200.200.1/32",  # the victim's management address
@@ -52,18 +52,20 @@ LIES = (
 )
 
 
-def claim(prefix: str, version: int = 2**52) -> Advertisement:
+def advertisement(prefix: str, version: int = 2**52) -> Advertisement:
     return Advertisement(Prefix.parse(prefix), Kind.CLIENT, b"rogue", version, True)
 
 
-def update(seq: int, claims: Iterable[Advertisement] = (), gone: Iterable[str] = ()) -> bytes:
+def update(seq: int, advertised: Iterable[Advertisement] = (), gone: Iterable[str] = ()) -> bytes:
     withdraw = tuple(map(Prefix.parse, gone))
-    message = Update(node=NODE, epoch=EPOCH, seq=seq, advertise=tuple(claims), withdraw=withdraw)
+    message = Update(
+        node=NODE, epoch=EPOCH, seq=seq, advertise=tuple(advertised), withdraw=withdraw
+    )
     return encode(message)
 
 
-def snapshot(seq: int, claims: list[Advertisement]) -> list[bytes]:
-    parts = [tuple(claims[at : at + 500]) for at in range(0, len(claims), 500)] or [()]
+def snapshot(seq: int, advertised: list[Advertisement]) -> list[bytes]:
+    parts = [tuple(advertised[at : at + 500]) for at in range(0, len(advertised), 500)] or [()]
     return [
         encode(
             SnapshotPart(
@@ -74,8 +76,8 @@ def snapshot(seq: int, claims: list[Advertisement]) -> list[bytes]:
     ]
 
 
-class Rogue:
-    """Speaks as the peer does: beats, and answers every request with the same snapshot."""
+class FakePeer:
+    """Publishes as the peer does: heartbeats, and the same snapshot for every request."""
 
     def __init__(self, transport: ZmqTransport, seq: int, parts: list[bytes]) -> None:
         self.transport = transport
@@ -102,42 +104,45 @@ class Rogue:
 
 
 async def impersonate(
-    address: str, victim: str, seq: int, claims: list[Advertisement], then: list[bytes]
+    address: str, victim: str, seq: int, advertised: list[Advertisement], then: list[bytes]
 ) -> None:
-    """Be the peer; after the first snapshot say *then*, in that order."""
+    """Act as the peer; after the first snapshot publish *then*, in that order."""
     async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
         transport.allow({socket.inet_aton(victim): "victim"})
         transport.listen([socket.inet_aton(address)])
         assert transport.bind_problems == ()
-        rogue = Rogue(transport, seq, snapshot(seq, claims))
-        nursery.start_soon(rogue.beat)
-        nursery.start_soon(rogue.answer)
-        await rogue.answered.wait()
+        peer = FakePeer(transport, seq, snapshot(seq, advertised))
+        nursery.start_soon(peer.beat)
+        nursery.start_soon(peer.answer)
+        await peer.answered.wait()
         for message in then:
             transport.publish(UPDATES, message)
         print("done", flush=True)
 
 
-def liar(address: str, victim: str) -> None:
-    """Claims what no peer may claim, in its snapshot and in updates."""
-    good, lies = claim(f"{GOOD}/32"), [claim(lie) for lie in LIES]
-    too_new = update(3, [claim(f"{GONE}/32", MAX_VERSION)])
-    trio.run(impersonate, address, victim, 1, [good, *lies], [update(2, lies), too_new])
+def forbidden_prefixes(address: str, victim: str) -> None:
+    """Advertises what no peer may, in its snapshot and in updates."""
+    good, forbidden = advertisement(f"{GOOD}/32"), [advertisement(prefix) for prefix in FORBIDDEN]
+    too_new = update(3, [advertisement(f"{GONE}/32", MAX_VERSION)])
+    trio.run(impersonate, address, victim, 1, [good, *forbidden], [update(2, forbidden), too_new])
 
 
-def replayer(address: str, victim: str) -> None:
-    """Plays its stream again, and out of order: a client that has gone must not come back."""
-    said = [
-        update(2, [claim(f"{GONE}/32")]),
+def replay(address: str, victim: str) -> None:
+    """Repeats its stream, and reorders it: a withdrawn client must not come back."""
+    updates = [
+        update(2, [advertisement(f"{GONE}/32")]),
         update(3, [], [f"{GONE}/32"]),
-        update(4, [claim(f"{GOOD}/32")]),
+        update(4, [advertisement(f"{GOOD}/32")]),
     ]
-    again = [said[0], said[1], said[0], said[2], said[0], *reversed(said), said[0]]
-    trio.run(impersonate, address, victim, 4, [claim(f"{GOOD}/32")], [*said, *again * 50])
+    first, second, third = updates
+    again = [first, second, first, third, first, *reversed(updates), first]
+    trio.run(
+        impersonate, address, victim, 4, [advertisement(f"{GOOD}/32")], [*updates, *again * 50]
+    )
 
 
-def hoarder(address: str, victim: str) -> None:
-    """Claims a million prefixes."""
+def million_prefixes(address: str, victim: str) -> None:
+    """Advertises a million prefixes."""
     numbers = range(0x0A000000, 0x0A000000 + 1_000_000)
     million = [
         Advertisement(Prefix(number.to_bytes(4), 32), Kind.CLIENT, b"x", 1, True)
@@ -156,8 +161,8 @@ def _connected(address: str, victim: str, kind: int = zmq.SUB) -> zmq.Socket[byt
     return raw
 
 
-def eavesdropper(address: str, victim: str) -> None:
-    """Subscribes to everything: without keys, and with keys of its own."""
+def subscribe_to_all(address: str, victim: str) -> None:
+    """Subscribes to all topics: without keys, and with keys of its own."""
     _, secret = generate()
     public, _ = generate()
     plain = _connected(address, victim)
@@ -168,15 +173,15 @@ def eavesdropper(address: str, victim: str) -> None:
     keyed.subscribe(b"")
     keyed.connect(f"tcp://{address}:0;{victim}:{PORT}")
     deadline = time.monotonic() + 3
-    heard = 0
+    received = 0
     while time.monotonic() < deadline:
         for raw in (plain, keyed):
-            heard += bool(raw.poll(20))
-    print(f"heard {heard}", flush=True)
+            received += bool(raw.poll(20))
+    print(f"received {received}", flush=True)
 
 
-def pretender(address: str, _victim: str) -> None:
-    """Listens in the place of a peer that is down, without its key, and says a lot."""
+def impersonate_publisher(address: str, _victim: str) -> None:
+    """Listens in place of a peer that is down, without its key, and publishes updates."""
     raw: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
     raw.setsockopt(zmq.LINGER, 0)
     raw.bind(f"tcp://{address}:{PORT}")
@@ -188,15 +193,15 @@ def pretender(address: str, _victim: str) -> None:
     deadline = time.monotonic() + 5
     for seq in itertools.count(1):
         for one in (raw, keyed):
-            one.send_multipart([UPDATES, update(seq, [claim(f"{GOOD}/32")])])
+            one.send_multipart([UPDATES, update(seq, [advertisement(f"{GOOD}/32")])])
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
     print("done", flush=True)
 
 
-def flooder(address: str, victim: str) -> None:
-    """Subscribes to a million topics, and asks for snapshots in a loop."""
+def subscription_flood(address: str, victim: str) -> None:
+    """Subscribes to a million topics, and requests snapshots in a loop."""
     raw = _connected(address, victim, zmq.XSUB)
     deadline = time.monotonic() + 5
     for _ in range(1_000_000):
@@ -207,12 +212,12 @@ def flooder(address: str, victim: str) -> None:
     print("done", flush=True)
 
 
-def crowd(address: str, victim: str) -> None:
-    """Opens as many connections as it may, and says nothing on them."""
+def connection_flood(address: str, victim: str) -> None:
+    """Opens as many connections as it can, and sends nothing."""
     held: list[socket.socket] = []
     deadline = time.monotonic() + 5
     while (left := deadline - time.monotonic()) > 0 and len(held) < 900:
-        with contextlib.suppress(TimeoutError):  # so many that the victim's kernel takes no more
+        with contextlib.suppress(TimeoutError):  # the victim's kernel accepts no more
             held.append(socket.create_connection((victim, PORT), left, (address, 0)))
     print(f"done with {len(held)}", flush=True)
     time.sleep(3)
@@ -220,7 +225,15 @@ def crowd(address: str, victim: str) -> None:
 
 ATTACKS: dict[str, Callable[[str, str], None]] = {
     attack.__name__: attack
-    for attack in (liar, replayer, hoarder, eavesdropper, pretender, flooder, crowd)
+    for attack in (
+        forbidden_prefixes,
+        replay,
+        million_prefixes,
+        subscribe_to_all,
+        impersonate_publisher,
+        subscription_flood,
+        connection_flood,
+    )
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the kernel of a host has: routes, nexthops, rules, and what it deletes meanwhile."""
+"""Routes, nexthops and rules of a host's kernel, and what is deleted meanwhile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def routes(host: Host, table: str = "main") -> set[Route]:
 
 
 def ours(host: Host, table: str = "main") -> set[Route]:
-    """The routes of a table that bear cuberouted's protocol."""
+    """The routes of a table with cuberouted's protocol number."""
     return {route for route in routes(host, table) if route.protocol == PROTOCOL}
 
 
@@ -49,7 +49,7 @@ def towards(host: Host, table: str = "main") -> dict[str, str | None]:
 
 
 def nexthops(host: Host) -> list[dict[str, Any]]:
-    """The nexthop objects that bear cuberouted's protocol."""
+    """The nexthop objects with cuberouted's protocol number."""
     return [entry for entry in _show(host, "-d", "nexthop") if entry.get("protocol") == PROTOCOL]
 
 
@@ -73,7 +73,7 @@ def wait_towards(
 
 
 class Deletions:
-    """Listens to the kernel of a host, and tells what routes and nexthops it has deleted."""
+    """Monitors the deletions of routes and nexthops on a host."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -82,7 +82,7 @@ class Deletions:
         self._wait_for_mark()
 
     def seen(self) -> list[str]:
-        """The deletions so far, as `ip monitor` writes them, and all that happened until now."""
+        """All deletions until now, as `ip monitor` writes them."""
         self._wait_for_mark()
         lines = self._monitor.log.splitlines()
         return [
@@ -92,36 +92,36 @@ class Deletions:
         ]
 
     def end(self) -> None:
-        """Stops listening; so that another can listen on the same host."""
+        """Stops monitoring, so that another monitor can run on the same host."""
         self._monitor.end(signal.SIGTERM)
 
     def _wait_for_mark(self) -> None:
-        """Makes routes in a table of its own until one is heard of: so is all before it."""
+        """Adds and deletes marker routes until one is reported: all before it has been, too."""
 
         def look() -> bool:
             self._marks += 1
             mark = f"192.0.2.{self._marks % 256}"
             route = f"blackhole {mark}/32 table {MARKER_TABLE}"
-            heard = self._monitor.log.count(f"Deleted blackhole {mark} table")
+            before = self._monitor.log.count(f"Deleted blackhole {mark} table")
             self._host.ip(f"route add {route}", f"route del {route}")
-            return self._monitor.log.count(f"Deleted blackhole {mark} table") > heard
+            return self._monitor.log.count(f"Deleted blackhole {mark} table") > before
 
-        wait_for("ip monitor to hear of a marker", look)
+        wait_for("ip monitor to report a marker", look)
 
 
 @contextmanager
 def deletions(*hosts: Host) -> Iterator[Callable[[], list[list[str]]]]:
-    """Listens to each of *hosts*: gives what tells what each has deleted so far."""
-    listeners = [Deletions(host) for host in hosts]
+    """Monitors *hosts*; gives a function that returns the deletions so far on each."""
+    monitors = [Deletions(host) for host in hosts]
     try:
-        yield lambda: [listener.seen() for listener in listeners]
+        yield lambda: [monitor.seen() for monitor in monitors]
     finally:
-        for listener in listeners:
-            listener.end()
+        for monitor in monitors:
+            monitor.end()
 
 
 def _show(host: Host, *arguments: str) -> list[dict[str, Any]]:
-    # A table that nobody has used yet does not exist, which `ip` takes for an error.
+    # `ip` fails for a table that has never been used.
     done = host.try_run("ip", "-j", *arguments)
     if "FIB table does not exist" in done.stderr:
         return []

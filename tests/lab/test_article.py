@@ -42,7 +42,7 @@ def test_a_server_s_own_traffic_to_remote_clients_is_answered(lab: Lab) -> None:
     assert sources == {a.data}
 
 
-def test_our_routes_bear_our_protocol_and_metric(lab: Lab) -> None:
+def test_our_routes_have_our_protocol_and_metric(lab: Lab) -> None:
     where = connect(lab, {"host1": 0, "host2": 1})
     start_daemons(lab.servers, article)
     wait_routes(lab, where)
@@ -51,7 +51,7 @@ def test_our_routes_bear_our_protocol_and_metric(lab: Lab) -> None:
         assert {entry["dev"] for entry in routes.nexthops(server.host)} == {"tun1"}
 
 
-def test_the_peer_is_called_what_it_announces(lab: Lab) -> None:
+def test_a_peer_without_a_configured_name_has_the_announced_one(lab: Lab) -> None:
     start_daemons(lab.servers, article)
     wait_routes(lab, {})
     status = lab.servers[0].daemon.ask("status")

@@ -16,18 +16,18 @@ def test_a_client_that_connects_is_reached(lab: Lab) -> None:
     assert_all_reach_all(where)
 
 
-def test_the_route_is_there_at_the_latest_a_moment_after_openvpn_says_connected(lab: Lab) -> None:
+def test_the_route_is_installed_within_half_a_second_of_the_connection(lab: Lab) -> None:
     where = share(lab, {"host1": 0})
     one = next(iter(where))
     two = lab.client("host2")
     stream = ping.Stream(one.host, two.data)
     two.connect(lab.servers[1])
-    connected = two.openvpn.said_at("Initialization Sequence Completed")
+    connected = two.openvpn.logged_at("Initialization Sequence Completed")
     assert stream.reply_after(connected) - connected < 0.5
     stream.end()
 
 
-def test_a_client_that_says_goodbye_loses_its_route(lab: Lab) -> None:
+def test_a_client_that_leaves_loses_its_route(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     one, two = where
     two.leave()

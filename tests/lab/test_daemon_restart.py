@@ -11,7 +11,7 @@ from tests.lab.waiting import wait_for
 CLIENTS = {"host1": 0, "host2": 1, "host3": 2}
 
 
-def test_a_crash_and_a_start_delete_no_route_that_is_right(lab3: Lab) -> None:
+def test_a_crash_and_a_start_delete_no_right_route(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     one, two, _ = where
     a, *_ = lab3.servers
@@ -21,14 +21,14 @@ def test_a_crash_and_a_start_delete_no_route_that_is_right(lab3: Lab) -> None:
     assert a.daemon.command("status").returncode == 3
     a.daemon.start()
     a.daemon.ready()
-    wait_for("A to hear its peers", lambda: peers_are_up(lab3, 0))
+    wait_for("A's peers to be up", lambda: peers_are_up(lab3, 0))
     stream.end()
     assert stream.lost() == 0
     wait_routes(lab3, where)
     assert [listener.seen() for listener in listeners] == [[], [], []]
 
 
-def test_what_changed_during_a_crash_is_put_right(lab3: Lab) -> None:
+def test_changes_during_a_crash_are_applied_after_the_start(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     one, two, _ = where
     a, b, c = lab3.servers
@@ -53,15 +53,15 @@ def test_a_restart_with_on_exit_keep_deletes_no_route(lab: Lab) -> None:
     assert a.daemon.stop() == 0
     a.daemon.start()
     a.daemon.ready()
-    wait_for("A to hear B", lambda: peers_are_up(lab, 0))
-    wait_for("B to hear A", lambda: peers_are_up(lab, 1))
+    wait_for("A's peer to be up", lambda: peers_are_up(lab, 0))
+    wait_for("B's peer to be up", lambda: peers_are_up(lab, 1))
     stream.end()
     assert stream.lost() == 0
     wait_routes(lab, where)
     assert [listener.seen() for listener in listeners] == [[], []]
 
 
-def test_a_second_daemon_beside_the_first_is_refused(lab: Lab) -> None:
+def test_a_second_daemon_on_the_same_control_socket_is_refused(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a = lab.servers[0]
     second = a.host.start("second", *a.daemon.argv)

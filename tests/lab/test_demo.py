@@ -1,4 +1,4 @@
-"""The demo tells its story to the end, and leaves nothing when it is interrupted."""
+"""The demo runs to its end, and leaves nothing behind when it is interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.lab.waiting import wait_for
 DEMO = [sys.executable, "-m", "tests.lab.demo"]
 
 
-def test_the_demo_tells_its_story_to_the_end() -> None:
+def test_the_demo_runs_all_its_scenes() -> None:
     done = subprocess.run(
         DEMO, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -55,7 +55,7 @@ def test_encryption_on_one_side_shares_nothing_and_both_sides_say_why(lab: Lab) 
     assert a.daemon.ask("status")["rejected_connections"] > 0
 
 
-def test_a_key_file_that_others_can_read_ends_it(lab: Lab) -> None:
+def test_a_key_file_that_others_can_read_is_refused(lab: Lab) -> None:
     a, b = lab.servers
     keys = {b.name: keygen(b)}
     keygen(a)
@@ -79,26 +79,26 @@ def test_a_key_is_changed_without_an_outage(lab: Lab) -> None:
     stream = ping.Stream(one.host, two.data)
     new = keygen(a, "/run/new")
     b.daemon.reload(encrypted(b, {a.name: f"{keys[a.name]} {new}"}, "on_exit = keep"))
-    b.daemon.process.says("reloaded")
+    b.daemon.process.wait_log("reloaded")
     wait_routes(lab, where)
     a.daemon.stop()
     a.daemon.run(encrypted(a, keys, "on_exit = keep", path="/run/new"))
-    wait_for("B to hear A", lambda: b.daemon.command("status").returncode == 0)
+    wait_for("B's peer to be up", lambda: b.daemon.command("status").returncode == 0)
     b.daemon.reload(encrypted(b, {a.name: new}, "on_exit = keep"))
-    b.daemon.process.says("reloaded", times=2)
-    wait_for("B to hear A", lambda: b.daemon.command("status").returncode == 0)
+    b.daemon.process.wait_log("reloaded", times=2)
+    wait_for("B's peer to be up", lambda: b.daemon.command("status").returncode == 0)
     stream.end()
     assert stream.lost() == 0
     assert deletions.seen() == []
 
 
-def test_a_reload_does_not_take_another_secret_key_of_ours(lab: Lab) -> None:
+def test_a_reload_with_another_secret_key_is_refused(lab: Lab) -> None:
     where = connect(lab, {"host1": 0, "host2": 1})
     keys = run_encrypted(lab)
     a, _ = lab.servers
     keygen(a, "/run/new")
     a.daemon.reload(encrypted(a, keys, path="/run/new"))
-    a.daemon.process.says("secret_key_file: a change needs a restart")
+    a.daemon.process.wait_log("secret_key_file: a change needs a restart")
     wait_routes(lab, where)
 
 

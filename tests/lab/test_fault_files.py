@@ -40,14 +40,14 @@ def lab() -> Iterator[Lab]:
 
 
 def fill(server: Server) -> None:
-    """Not a byte more."""
+    """Fill every one of FULL."""
     for where in FULL:
         done = server.host.try_run("dd", "if=/dev/zero", f"of={where}/full", "bs=1k")
         assert "No space left" in done.stderr
 
 
-def live_through(lab: Lab, where: dict[Client, Server]) -> None:
-    """A client moves away and back: everything that cuberouted does for it, on both servers."""
+def roam_and_return(lab: Lab, where: dict[Client, Server]) -> None:
+    """A client roams to the other server and back; its routes follow."""
     one, _ = where
     for server in reversed(lab.servers):
         one.roam(server)
@@ -62,13 +62,13 @@ def test_a_full_disk_costs_log_lines_and_nothing_else(lab: Lab) -> None:
     wait_routes(lab, where)
     a, _ = lab.servers
     fill(a)
-    live_through(lab, where)
+    roam_and_return(lab, where)
     assert a.daemon.command("status").returncode == 0
     a.daemon.crash()
     a.daemon.start()
     a.daemon.ready()
     wait_routes(lab, where)
-    live_through(lab, where)
+    roam_and_return(lab, where)
     assert a.daemon.stop() == 0
 
 
@@ -84,7 +84,7 @@ def test_a_daemon_starts_where_every_file_system_is_read_only(lab: Lab, left: st
     start_daemons(lab.servers)
     assert "Read-only file system; nobody can ask" in a.daemon.process.log
     wait_routes(lab, where)
-    live_through(lab, where)
+    roam_and_return(lab, where)
     assert a.daemon.stop() == 0
 
 
@@ -95,6 +95,6 @@ def test_file_systems_that_become_read_only_under_a_running_daemon_cost_nothing(
     start_daemons(lab.servers)
     wait_routes(lab, where)
     a.host.run("nsenter", "-t", str(a.daemon.process.pid), "-m", "sh", "-ec", READ_ONLY)
-    live_through(lab, where)
+    roam_and_return(lab, where)
     assert a.daemon.stop() == 0
     assert "Traceback" not in a.daemon.process.log

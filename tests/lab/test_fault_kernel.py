@@ -1,4 +1,4 @@
-"""Somebody deletes all routes, nexthops and rules of ours: they are back within a second."""
+"""Another program deletes our routes, nexthops and rules: they are back within a second."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
 TABLE = "100"
-CALM = 1.1
-"""Seconds after which a deletion is no part of a storm, in which one look a second has to do."""
+SCAN_INTERVAL = 1.1
+"""Seconds between deletions: those that follow each other faster cause one scan a second only."""
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Two servers for all of these tests, with what `where` says."""
+    """Two servers for all of these tests, with the clients of `where`."""
     with Lab() as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def where(lab: Lab) -> dict[Client, Server]:
-    """Where the clients are; nobody moves. Routes are in a table of their own, with rules."""
+    """Where the clients are; none of them moves. Routes are in table 100, with rules."""
     where = connect(lab, {"host1": 0, "host2": 1, "host3": 1})
     start_daemons(lab.servers, lambda server: mesh(server, f"route_table = {TABLE}"))
     wait_routes(lab, where, table=TABLE)
@@ -65,7 +65,7 @@ def test_what_is_deleted_by_hand_is_back_within_a_second(
     a, _ = lab.servers
     rules = json.dumps(routes.rules(a.host))
     before = time.monotonic()
-    wait_for("what was deleted before to be forgotten", lambda: time.monotonic() > before + CALM)
+    wait_for("the scan interval", lambda: time.monotonic() > before + SCAN_INTERVAL)
     delete(a.host)
     begin = time.monotonic()
     wait_routes(lab, where, table=TABLE)

@@ -34,7 +34,7 @@ MANY = 20_000
 
 @contextmanager
 def busy(host: Host) -> Iterator[None]:
-    """A process on every core that does nothing but that, meanwhile; 60 s at most."""
+    """Load every core meanwhile; 60 s at most."""
     cores = os.cpu_count() or 1
     load = [host.start(f"busy{n}", sys.executable, "-c", BUSY.format(60)) for n in range(cores)]
     try:
@@ -45,26 +45,26 @@ def busy(host: Host) -> Iterator[None]:
 
 
 def clients_of_peers(server: Server) -> int:
-    """How many clients its peers have told it of."""
+    """How many clients its peers advertise."""
     return sum(peer["clients"] for peer in server.daemon.ask("status")["peers"])
 
 
 def downs(server: Server) -> list[str]:
-    """The daemon's words on peers that were lost."""
+    """The daemon's log lines about peers that were lost."""
     lines = server.daemon.process.log.splitlines()
     return [line for line in lines if " up -> " in line or "-> down" in line]
 
 
 def silence(server: Server) -> float:
-    """Seconds since the peer was heard; asked by a cheaper way than a command."""
+    """Seconds since the last message of the peer. Cheaper than starting a command."""
     status = ask(server.host.path(CONTROL), "status", Status)
-    [heard] = [peer.last_heard for peer in status.peers]
-    assert heard is not None
-    return heard
+    [received] = [peer.last_heard for peer in status.peers]
+    assert received is not None
+    return received
 
 
-def listen_for(seconds: float, servers: list[Server]) -> list[float]:
-    """How long the peers were silent, looked at time and again."""
+def poll_silences(seconds: float, servers: list[Server]) -> list[float]:
+    """How long the peers were silent, polled again and again."""
     silences: list[float] = []
     end = time.monotonic() + seconds
 
@@ -88,7 +88,7 @@ def test_a_hold_time_of_300_ms_gives_no_false_alarm_under_full_load(lab: Lab) ->
         before = [many.call(server, "listings") for server in lab.servers]
         with routes.deletions(a.host, b.host) as deleted:
             with busy(a.host):
-                silences = listen_for(LOADED, lab.servers)
+                silences = poll_silences(LOADED, lab.servers)
             after = [many.call(server, "listings") for server in lab.servers]
             read = [new - old for new, old in zip(after, before, strict=True)]
             print(

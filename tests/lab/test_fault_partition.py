@@ -1,4 +1,4 @@
-"""The way between two of three servers is lost, while the third hears both."""
+"""The path between two of three servers is lost, while the third reaches both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from tests.lab import ping, routes
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, share, wait_routes, wanted
-from tests.lab.network import deafen, hear
+from tests.lab.network import block, unblock
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
@@ -18,15 +18,15 @@ SLACK = 1.5
 
 
 def part(one: Server, other: Server) -> None:
-    """Neither hears the other any more."""
-    deafen(one.host, other.internet)
-    deafen(other.host, one.internet)
+    """Block the path between two servers."""
+    block(one.host, other.internet)
+    block(other.host, one.internet)
 
 
 def heal(one: Server, other: Server) -> None:
-    """Both hear each other again."""
-    hear(one.host)
-    hear(other.host)
+    """Restore it."""
+    unblock(one.host)
+    unblock(other.host)
 
 
 def test_both_sides_of_a_partition_withdraw_and_are_back_when_it_heals(lab3: Lab) -> None:
@@ -46,7 +46,7 @@ def test_both_sides_of_a_partition_withdraw_and_are_back_when_it_heals(lab3: Lab
     heal(b, c)
     healed = time.monotonic()
     wait_routes(lab3, where)
-    print(f"all routes back {time.monotonic() - healed:.1f} s after the mending")
+    print(f"all routes back {time.monotonic() - healed:.1f} s after the path was restored")
     assert_all_reach_all(where)
     assert at_a.seen() == []
 
@@ -56,7 +56,7 @@ def test_clients_that_move_during_a_partition_are_reached_when_it_heals(lab3: La
     one, _, three = where
     a, b, c = lab3.servers
     part(b, c)
-    three.roam(b)  # C still lists it, and does not hear of the move
+    three.roam(b)  # C still lists it, and does not receive the update
     one.roam(c)
     where |= {three: b, one: c}
     routes.wait_towards(a.host, wanted(a, where))

@@ -29,14 +29,14 @@ INTERVAL = 0.005
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Two servers for all of these tests, with what `where` says."""
+    """Two servers for all of these tests, with the clients of `where`."""
     with Lab() as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def where(lab: Lab) -> dict[Client, Server]:
-    """Where the clients are; nobody moves."""
+    """Where the clients are; none of them moves."""
     where = connect(lab, {"host1": 0, "host2": 1})
     keep = ("on_exit = keep", f"restart_time = {RESTART:g}s")
     start_daemons(lab.servers, lambda server: mesh(server, *keep))

@@ -24,20 +24,20 @@ SLACK = 1.5
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Two servers for all of these tests, with what `where` says."""
+    """Two servers for all of these tests, with the clients of `where`."""
     with Lab() as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def where(lab: Lab) -> dict[Client, Server]:
-    """Where the clients are; nobody moves."""
+    """Where the clients are; none of them moves."""
     return share(lab, {"host1": 0, "host2": 1})
 
 
 @contextmanager
 def stopped(process: Process) -> Iterator[None]:
-    """It does nothing meanwhile."""
+    """The process is stopped meanwhile."""
     process.send(signal.SIGSTOP)
     try:
         yield
@@ -45,10 +45,10 @@ def stopped(process: Process) -> Iterator[None]:
         process.send(signal.SIGCONT)
 
 
-def no_longer_heard(server: Server, seconds: float) -> bool:
-    """Whether no peer of *server* was heard for so long."""
-    heard = [peer["last_heard"] for peer in server.daemon.ask("status")["peers"]]
-    return all(at is not None and at > seconds for at in heard)
+def silent_for(server: Server, seconds: float) -> bool:
+    """Whether *server* has received nothing from any peer for so long."""
+    received = [peer["last_heard"] for peer in server.daemon.ask("status")["peers"]]
+    return all(at is not None and at > seconds for at in received)
 
 
 def test_a_daemon_stopped_for_less_than_the_hold_time_costs_no_route(
@@ -57,13 +57,13 @@ def test_a_daemon_stopped_for_less_than_the_hold_time_costs_no_route(
     a, b = lab.servers
     with routes.deletions(a.host, b.host) as deleted:
         with stopped(a.daemon.process):
-            wait_for("B to miss A", lambda: no_longer_heard(b, 2.0))
-        wait_for("B to hear A", lambda: not no_longer_heard(b, 1.5))
+            wait_for("B to miss A", lambda: silent_for(b, 2.0))
+        wait_for("B to receive from A", lambda: not silent_for(b, 1.5))
         wait_routes(lab, where)
         assert deleted() == [[], []]
 
 
-def test_a_daemon_stopped_for_longer_finds_its_peers_up_and_is_taken_back(
+def test_a_daemon_stopped_for_longer_keeps_its_peers_and_gets_its_routes_back(
     lab: Lab, where: dict[Client, Server]
 ) -> None:
     one, two = where
@@ -80,7 +80,7 @@ def test_a_daemon_stopped_for_longer_finds_its_peers_up_and_is_taken_back(
         print(f"withdrawn after {took:.1f} s, back {time.monotonic() - begin:.2f} s after SIGCONT")
         assert took < HOLD + SLACK
         assert_all_reach_all(where)
-        assert deleted() == [[]]  # its own silence is not taken for B's
+        assert deleted() == [[]]  # it did not take its own stop for B's silence
 
 
 def test_a_stopped_openvpn_withdraws_nobody_and_shows_in_status(

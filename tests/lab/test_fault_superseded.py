@@ -1,4 +1,4 @@
-"""Who must not be dropped: only a session whose client has connected elsewhere goes."""
+"""Sessions that must not be killed: only one whose client has connected elsewhere is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POOLS = Options(lines=(POOL, "duplicate-cn"))
 
 @pytest.fixture
 def pooled_lab() -> Iterator[Lab]:
-    """Two servers that give the same addresses to whom they do not know, twice if need be."""
+    """Two servers with the same address pool for clients without an entry, and duplicate-cn."""
     with Lab(options=POOLS) as lab:
         yield lab
 
@@ -39,12 +39,12 @@ def pooled(lab: Lab, name: str, server: Server, *, twin_of: Client | None = None
     return client
 
 
-def start_in_touch(lab: Lab) -> None:
-    """Starts the daemons, and waits until they know each other: else who of two clients came
-    first is known to the second only."""
+def start_until_up(lab: Lab) -> None:
+    """Starts the daemons, and waits until they are up with each other: before that the servers
+    do not know each other's sessions, and cannot say which is newer."""
     start_daemons(lab.servers, lambda server: mesh(server, "status_interval = 500ms"))
     for server in lab.servers:
-        server.daemon.process.says("syncing -> up")
+        server.daemon.process.wait_log("syncing -> up")
 
 
 def address(client: Client) -> str:
@@ -54,7 +54,7 @@ def address(client: Client) -> str:
 
 
 def drops(server: Server) -> int:
-    """How often cuberouted has dropped somebody there, by OpenVPN's own log."""
+    """How many sessions cuberouted has killed there, by OpenVPN's own log."""
     return len(re.findall("CMD '(?:client-)?kill", server.openvpn.process.log))
 
 
@@ -65,20 +65,22 @@ def problems(server: Server) -> list[str]:
 
 
 def wait_listings(server: Server, more: int = 3) -> None:
-    """Waits until OpenVPN has been asked for its listing anew: with the first one that began
-    after a session was superseded cuberouted would drop it."""
+    """Waits for further listings: cuberouted would kill a superseded session after the first one
+    that began later."""
     times = server.openvpn.process.log.count(LISTING) + more
-    server.openvpn.process.says(LISTING, times)
+    server.openvpn.process.wait_log(LISTING, times)
 
 
-def test_overlapping_pools_drop_nobody_and_are_told(pooled_lab: Lab) -> None:
+def test_overlapping_pools_are_reported_and_no_session_is_killed(pooled_lab: Lab) -> None:
     a, b = pooled_lab.servers
-    start_in_touch(pooled_lab)
+    start_until_up(pooled_lab)
     alice = pooled(pooled_lab, "alice", a)
     bob = pooled(pooled_lab, "bob", b)
     assert address(alice) == address(bob) == POOLED[0]
-    told = "10.100.100.130 has two clients: bob at vpnsrvB and alice at vpnsrvA"
-    wait_for("the conflict in status", lambda: all(told in " ".join(problems(s)) for s in (a, b)))
+    expected = "10.100.100.130 has two clients: bob at vpnsrvB and alice at vpnsrvA"
+    wait_for(
+        "the conflict in status", lambda: all(expected in " ".join(problems(s)) for s in (a, b))
+    )
     print(problems(a))
     routes.wait_towards(b.host, {f"{a.data}/32": b.device(a), f"{a.data6}/128": b.device(a)})
     for server in (b, a):
@@ -88,9 +90,9 @@ def test_overlapping_pools_drop_nobody_and_are_told(pooled_lab: Lab) -> None:
     assert [c.openvpn.process.log.count(READY) for c in (alice, bob)] == [1, 1]
 
 
-def test_a_name_that_a_server_lists_twice_is_never_dropped(pooled_lab: Lab) -> None:
+def test_no_session_of_a_name_that_is_listed_twice_is_killed(pooled_lab: Lab) -> None:
     a, b = pooled_lab.servers
-    start_in_touch(pooled_lab)
+    start_until_up(pooled_lab)
     first = pooled(pooled_lab, "shared", a)
     twins = {"twin1": a, "twin2": b, "twin3": b}
     others = [pooled(pooled_lab, name, server, twin_of=first) for name, server in twins.items()]
@@ -98,22 +100,22 @@ def test_a_name_that_a_server_lists_twice_is_never_dropped(pooled_lab: Lab) -> N
     assert [address(device) for device in devices] == [*POOLED, *POOLED]
     routes_of_a = {f"{b.data}/32", f"{b.data6}/128", *(f"{address}/32" for address in POOLED)}
     routes.wait_towards(a.host, dict.fromkeys(routes_of_a, a.device(b)))
-    wait_listings(b)  # which confirm what A's sessions lost to
+    wait_listings(b)  # which confirm the sessions that supersede A's
     wait_listings(a)
     assert [ping.reaches(device.host, b.data) for device in devices[2:]] == [True, True]
     assert [device.openvpn.process.log.count(READY) for device in devices] == [1] * 4
     assert [drops(server) for server in (a, b)] == [0, 0]
 
 
-def test_two_live_devices_with_one_certificate_do_not_make_the_mesh_flap(lab: Lab) -> None:
+def test_two_live_devices_with_one_certificate_do_not_flap(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     one, _ = where
     a, b = lab.servers
     twin = lab.client("twin", twin_of=one)
     twin.connect(b)
-    wait_for("A to drop the first", lambda: drops(a) == 1)
+    wait_for("A to kill the first", lambda: drops(a) == 1)
     for times in (2, 3):
-        for device in (one, twin):  # as its ping-restart has it do, and faster
+        for device in (one, twin):  # as its ping-restart would
             device.openvpn.process.send(signal.SIGUSR1)
             device.openvpn.ready(times)
     del where[one]

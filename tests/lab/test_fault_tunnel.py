@@ -1,4 +1,4 @@
-"""The tunnel between two servers is made anew, loses packets, or is slow."""
+"""The tunnel between two servers is recreated, or loses packets."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tests.lab import ping, routes
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, share, wait_routes, wanted
-from tests.lab.network import lose, lose_nothing
+from tests.lab.network import drop_packets, stop_dropping
 from tests.lab.waiting import wait_for
 
 CLIENTS = {"host1": 0, "host2": 1}
 LOSSY = float(os.environ.get("CUBEROUTED_LOSSY", "6"))
 """Seconds of packet loss."""
 
-PATIENCE = 30.0
-"""Seconds for news to come through with that loss; the peer may be down for some of them."""
+TIMEOUT = 30.0
+"""Seconds for an update to get through that loss; the peer may be down meanwhile."""
 
 
 def index(host: Host, device: str) -> int:
-    """The kernel's number of a device."""
+    """The interface index of a device."""
     return int(host.run("cat", f"/sys/class/net/{device}/ifindex"))
 
 
-def test_a_tunnel_made_anew_under_another_number_has_its_routes_again(lab: Lab) -> None:
+def test_routes_return_when_a_tunnel_is_recreated_with_another_interface_index(lab: Lab) -> None:
     where = share(lab, CLIENTS)
     a, b = lab.servers
     tunnel = a.tunnels[b.name]
@@ -46,21 +46,21 @@ def test_a_tunnel_made_anew_under_another_number_has_its_routes_again(lab: Lab) 
     assert_all_reach_all(where)
 
 
-def test_a_tunnel_that_lost_every_fifth_packet_has_every_route_afterwards(lab: Lab) -> None:
+def test_all_routes_are_right_after_packet_loss_in_the_tunnel(lab: Lab) -> None:
     where = share(lab, CLIENTS)
     _, two = where
     for server, peer in zip(lab.servers, reversed(lab.servers), strict=True):
-        lose(server.host, 20, server.device(peer))
+        drop_packets(server.host, 20, server.device(peer))
     end = time.monotonic() + LOSSY
     server, other = lab.servers
-    while time.monotonic() < end:  # something has to be told meanwhile
+    while time.monotonic() < end:  # updates have to be sent meanwhile
         two.roam(server)
         where[two] = server
-        # who moves on before this is known has two sessions that are equally new
-        routes.wait_towards(other.host, wanted(other, where), timeout=PATIENCE)
+        # a client that roams before this is known would have two sessions of the same version
+        routes.wait_towards(other.host, wanted(other, where), timeout=TIMEOUT)
         server, other = other, server
     for each in lab.servers:
-        lose_nothing(each.host)
+        stop_dropping(each.host)
     begin = time.monotonic()
     wait_routes(lab, where)
     print(f"all routes right {time.monotonic() - begin:.1f} s after {LOSSY:g} s of loss")

@@ -1,4 +1,4 @@
-"""IPv6 addresses of clients, where OpenVPN tells them wrongly."""
+"""IPv6 addresses of clients, where OpenVPN reports wrong ones."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ POOL = "fd00:100::1000"
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    """Beside ``ifconfig-push``, an IPv6 pool: OpenVPN shows its first address for everybody."""
+    """With ``ifconfig-push`` and an IPv6 pool OpenVPN lists the pool's first address for all."""
     with Lab(options=Options(lines=(f"ifconfig-ipv6-pool {POOL}/64",))) as lab:
         yield lab
 
 
-def test_an_address_that_two_clients_are_shown_with_leads_to_the_one_that_has_it(lab: Lab) -> None:
+def test_an_address_listed_for_two_clients_is_routed_to_the_one_that_has_it(lab: Lab) -> None:
     a, b = lab.servers
     one, two, three = (lab.client(f"host{number}") for number in (1, 2, 3))
     for client in (one, two):

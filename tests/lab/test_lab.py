@@ -1,4 +1,4 @@
-"""The lab shows the trouble that cuberouted is for, and leaves nothing behind."""
+"""The lab shows the problem that cuberouted solves, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_client_keeps_its_address_and_the_old_server_lists_it_after_it_vanishe
     assert "client-instance" not in a.openvpn.process.log
 
 
-def test_a_lab_does_not_see_another_lab(lab: Lab) -> None:
+def test_two_labs_do_not_reach_each_other(lab: Lab) -> None:
     with Lab() as other:
         ours, theirs = lab.client("host1"), other.client("host1")
         ours.connect(lab.servers[0])
@@ -65,7 +65,7 @@ def test_a_lab_does_not_see_another_lab(lab: Lab) -> None:
         assert ping.reaches(ours.host, lab.servers[0].data)
 
 
-def test_a_deleted_route_is_noticed(lab: Lab) -> None:
+def test_a_deleted_route_is_monitored(lab: Lab) -> None:
     host = lab.servers[0].host
     deletions = routes.Deletions(host)
     host.ip("route add 10.100.100.77/32 dev tun1 proto 201 metric 50")
@@ -75,7 +75,7 @@ def test_a_deleted_route_is_noticed(lab: Lab) -> None:
     assert [line.split()[:2] for line in deletions.seen()] == [["Deleted", "10.100.100.77"]]
 
 
-def test_a_lab_that_cannot_be_built_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_what_the_lab_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(lab_module.PROGRAMS, "no-such-program", "some-package")
     with pytest.raises(LabError, match=r"no-such-program \(Debian package some-package\)"):
         Lab().__enter__()

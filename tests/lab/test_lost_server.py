@@ -1,4 +1,4 @@
-"""A server, or the way to it, is lost: its routes go after the hold time, and come back."""
+"""A server, or the path to it, is lost: its routes are withdrawn after the hold time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.lab import ping, routes
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, connect, share, start_daemons, wait_routes
-from tests.lab.network import cut, lose, mend
+from tests.lab.network import cut, drop_packets, restore
 
 CLIENTS = {"host1": 0, "host2": 1, "host3": 2}
 HOLD = 3.0
@@ -16,7 +16,7 @@ SLACK = 1.5
 """Seconds that a busy machine may add."""
 
 
-def test_a_server_that_loses_power_takes_its_routes_along_and_no_other(lab3: Lab) -> None:
+def test_a_server_that_loses_power_loses_its_routes_and_no_other_server_does(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     one, two, _ = where
     c = lab3.servers[2]
@@ -30,12 +30,12 @@ def test_a_server_that_loses_power_takes_its_routes_along_and_no_other(lab3: Lab
     assert ping.reaches(one.host, two.data)
 
 
-def test_a_server_whose_link_is_cut_is_back_when_it_is_mended(lab3: Lab) -> None:
+def test_a_server_whose_link_was_cut_gets_its_routes_back(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     *_, c = lab3.servers
     cut(c.host)
     wait_routes(lab3, where, silent=[c])
-    mend(c.host)
+    restore(c.host)
     wait_routes(lab3, where)
     assert_all_reach_all(where)
 
@@ -52,10 +52,10 @@ def test_the_hold_time_can_be_well_below_a_second(lab: Lab) -> None:
     assert time.monotonic() - lost < 1.0
 
 
-def test_a_network_that_loses_every_tenth_packet_costs_no_route(lab: Lab) -> None:
+def test_packet_loss_of_ten_percent_deletes_no_route(lab: Lab) -> None:
     where = connect(lab, {"host1": 0, "host2": 1})
     for server in lab.servers:
-        lose(server.host, 10)
+        drop_packets(server.host, 10)
     start_daemons(lab.servers)
     wait_routes(lab, where)
     deletions = [routes.Deletions(server.host) for server in lab.servers]
@@ -63,7 +63,7 @@ def test_a_network_that_loses_every_tenth_packet_costs_no_route(lab: Lab) -> Non
     three.connect(lab.servers[0])
     where[three] = lab.servers[0]
     wait_routes(lab, where)
-    assert [listener.seen() for listener in deletions] == [[], []]
+    assert [monitor.seen() for monitor in deletions] == [[], []]
 
 
 def test_a_client_of_a_lost_server_is_reached_where_it_connects_next(lab: Lab) -> None:

@@ -30,7 +30,7 @@ def test_a_wrong_management_password_is_told_once_and_the_rest_works(lab: Lab) -
     a, b = lab.servers
     a.host.write("/etc/openvpn/pass", "wrong\n", 0o600)
     start_daemons(lab.servers)
-    a.daemon.process.says("password")
+    a.daemon.process.wait_log("password")
     done = a.daemon.command("status")
     assert done.returncode == 1
     assert "openvpn_mgmt_pass_file" in done.stdout
@@ -43,7 +43,7 @@ def test_a_wrong_management_password_is_told_once_and_the_rest_works(lab: Lab) -
 def test_an_interface_that_does_not_exist_is_told_and_waited_for(lab: Lab) -> None:
     a, _ = lab.servers
     a.daemon.run(shipped(a, "article").replace("tun1", "tun7"))
-    a.daemon.process.says("tun7")
+    a.daemon.process.wait_log("tun7")
     assert routes.ours(a.host) == set()
     assert a.daemon.command("status").returncode == 1
     assert a.daemon.running
@@ -53,9 +53,9 @@ def test_a_port_that_is_in_use_is_told_and_waited_for(lab: Lab) -> None:
     a, b = lab.servers
     tunnel = a.tunnels[b.name]
     squatter = a.host.start("squatter", sys.executable, "-c", LISTENER, tunnel.ours, "5657")
-    squatter.says("listening")
+    squatter.wait_log("listening")
     start_daemons(lab.servers)
-    a.daemon.process.says("5657")
+    a.daemon.process.wait_log("5657")
     assert a.daemon.running
     squatter.end()
     wait_routes(lab, {})
@@ -65,7 +65,7 @@ def test_a_peer_that_speaks_garbage_is_no_peer(lab: Lab) -> None:
     a, b = lab.servers
     tunnel = b.tunnels[a.name]
     garbler = b.host.start("garbler", sys.executable, "-c", LISTENER, tunnel.ours, "5657")
-    garbler.says("listening")
+    garbler.wait_log("listening")
     a.daemon.run(mesh(a))
     routes.wait_towards(a.host, {f"{b.data}/32": "tun1"})
     garbler.end()

@@ -78,7 +78,7 @@ def test_a_network_moves_with_its_client(lab: Lab, where: dict[Client, Server]) 
             assert ping.reaches(client.host, address), f"{client.name} to {address}"
 
 
-def test_a_table_of_our_own_has_a_rule_as_long_as_we_run(
+def test_our_own_table_has_a_rule_while_the_daemon_runs(
     lab: Lab, where: dict[Client, Server]
 ) -> None:
     start_daemons(lab.servers, own_table)
@@ -90,7 +90,7 @@ def test_a_table_of_our_own_has_a_rule_as_long_as_we_run(
         assert routes.ours(server.host, TABLE) == set()
 
 
-def test_a_route_that_openvpn_s_own_shadows_is_reported_with_the_way_out(
+def test_a_route_shadowed_by_openvpn_s_own_is_reported_with_advice(
     lab: Lab, where: dict[Client, Server]
 ) -> None:
     start_daemons(lab.servers)
@@ -100,4 +100,4 @@ def test_a_route_that_openvpn_s_own_shadows_is_reported_with_the_way_out(
     wait_for("the conflict", lambda: b.daemon.ask("status")["routes"]["conflicts"] == 1)
     assert ping.reaches(b.host, BEHIND[1])
     assert not ping.reaches(b.host, BEHIND[0])
-    b.daemon.process.says("route_table")
+    b.daemon.process.wait_log("route_table")

@@ -1,7 +1,7 @@
 """OpenVPN restarts under a running cuberouted.
 
 SIGUSR1 keeps the device, SIGHUP and a restart make a new one. Every client is lost, and
-no message says so; with the data address the kernel drops the routes that prefer it.
+without a message; with the data address the kernel drops the routes that prefer it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def test_the_clients_openvpn_restarts(lab: Lab, number: signal.Signals) -> None:
     ready = time.monotonic()
     routes.wait_towards(a.host, wanted(a, where))
     assert time.monotonic() - ready < 1.0
-    # it would find out by itself after its ping-restart, 10 s
+    # the client would notice after its ping-restart, 10 s
     one.vanish()
     one.connect(a)
     wait_routes(lab, where)
@@ -66,7 +66,7 @@ def test_the_tunnel_s_openvpn_restarts(lab: Lab, number: signal.Signals) -> None
         tunnel.openvpn.restart()
     else:
         tunnel.openvpn.process.send(number)
-        tunnel.openvpn.process.says("TUN/TAP device tun1 opened", times=2)
+        tunnel.openvpn.process.wait_log("TUN/TAP device tun1 opened", times=2)
     # one that is back within the second in which it started counts its packets as before, and
     # the other end takes the first few for replays
     ping.wait_reaches(a.host, tunnel.theirs)
@@ -74,7 +74,7 @@ def test_the_tunnel_s_openvpn_restarts(lab: Lab, number: signal.Signals) -> None
     assert_all_reach_all(where)
 
 
-def test_an_openvpn_that_is_away_for_good_takes_its_clients_along(lab: Lab) -> None:
+def test_the_clients_of_an_openvpn_that_does_not_return_are_withdrawn(lab: Lab) -> None:
     share(lab, CLIENTS)
     a, b = lab.servers
     a.openvpn.process.end(signal.SIGTERM)

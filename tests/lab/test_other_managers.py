@@ -1,4 +1,4 @@
-"""OpenVPN's management interface has room for one; what is not ours to decide, we leave alone."""
+"""Other programs on OpenVPN's management interface, which serves one connection at a time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ time.sleep(60)
 """
 
 
-def test_a_management_interface_that_somebody_else_holds_is_told(lab: Lab) -> None:
+def test_a_management_interface_held_by_another_program_is_reported(lab: Lab) -> None:
     a, _ = lab.servers
     holder = a.host.start("holder", sys.executable, "-c", HOLDER)
-    holder.says("holding")
+    holder.wait_log("holding")
     start_daemons(lab.servers)
-    a.daemon.process.says("openvpn_status_file", timeout=15)
+    a.daemon.process.wait_log("openvpn_status_file", timeout=15)
     holder.end()
     one = lab.client("host1")
     one.connect(a)
@@ -46,23 +46,23 @@ def lab_with(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("lab_with", [("management-hold",)], indirect=True)
-def test_a_hold_is_told_and_not_released(lab_with: Lab) -> None:
+def test_a_hold_is_reported_and_not_released(lab_with: Lab) -> None:
     a, _ = lab_with.servers
     a.openvpn.start()
     a.daemon.run(mesh(a))
-    a.daemon.process.says("hold")
+    a.daemon.process.wait_log("hold")
     assert a.daemon.command("status").returncode == 1
     assert "CMD 'hold" not in a.openvpn.process.log
 
 
 @pytest.mark.parametrize("lab_with", [CLIENT_AUTH], indirect=True)
-def test_an_interface_that_decides_who_gets_in_is_left_to_its_manager(lab_with: Lab) -> None:
+def test_an_interface_with_client_auth_is_left_to_its_manager(lab_with: Lab) -> None:
     lab_with.start()
     a, _ = lab_with.servers
     a.daemon.run(mesh(a))
     lab_with.client("host1").start(a)
-    a.daemon.process.says("management-client-auth")
+    a.daemon.process.wait_log("management-client-auth")
     manager = a.host.start("manager", sys.executable, "-c", HOLDER)
-    manager.says("holding")
+    manager.wait_log("holding")
     assert a.daemon.running
     assert a.daemon.command("status").returncode == 1

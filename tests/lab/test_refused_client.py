@@ -1,4 +1,4 @@
-"""A client whom OpenVPN turns away after all must not cost another its session.
+"""A client that OpenVPN refuses after announcing it must not cost another its session.
 
 OpenVPN announces a session by ``>CLIENT:ESTABLISHED`` even when a client-connect script
 then refuses it.
@@ -18,7 +18,7 @@ from tests.lab.openvpn import READY, Options
 SCRIPT = "/etc/openvpn/refuse"
 REFUSING = Options(lines=("script-security 2", f"client-connect {SCRIPT}"))
 REFUSED = "Failed running command (--client-connect)"
-ADMIT_ALL = "#!/bin/sh\n"
+ACCEPT_ALL = "#!/bin/sh\n"
 REFUSE_HOST2 = '#!/bin/sh\n[ "$common_name" != host2 ]\n'
 
 
@@ -26,7 +26,7 @@ REFUSE_HOST2 = '#!/bin/sh\n[ "$common_name" != host2 ]\n'
 def lab() -> Iterator[Lab]:
     with Lab(options=REFUSING, start=False) as lab:
         for server in lab.servers:
-            server.host.write(SCRIPT, ADMIT_ALL, 0o755)
+            server.host.write(SCRIPT, ACCEPT_ALL, 0o755)
         lab.start()
         yield lab
 
@@ -48,7 +48,7 @@ def test_a_refused_twin_does_not_end_the_session_on_the_other_server(lab: Lab) -
     assert "CMD 'client-kill" not in b.openvpn.process.log
 
 
-def test_a_refused_client_has_no_route_in_the_end(lab: Lab) -> None:
+def test_the_route_of_a_refused_client_is_removed(lab: Lab) -> None:
     where = share(lab, {"host1": 0})
     one = next(iter(where))
     b = lab.servers[1]

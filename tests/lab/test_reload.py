@@ -10,19 +10,19 @@ from tests.lab.mesh import connect, share, start_daemons, wait_routes, wanted
 CLIENTS = {"host1": 0, "host2": 1, "host3": 2}
 
 
-def test_a_bad_file_is_refused_and_the_old_one_stays(lab: Lab) -> None:
+def test_an_invalid_file_is_refused_and_the_configuration_stays(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a, _ = lab.servers
     deletions = routes.Deletions(a.host)
     a.daemon.reload("hold_tiem = 3s\npoll_interval = never\n" + mesh(a))
-    a.daemon.process.says("cuberouted.conf:2: poll_interval")
+    a.daemon.process.wait_log("cuberouted.conf:2: poll_interval")
     assert "cuberouted.conf:1: hold_tiem" in a.daemon.process.log
     assert "hold_time" in a.daemon.process.log
     wait_routes(lab, where)
     assert deletions.seen() == []
 
 
-def test_a_peer_that_is_removed_takes_its_routes_along_and_another_keeps_them(lab3: Lab) -> None:
+def test_a_removed_peer_loses_its_routes_and_another_keeps_them(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     one, two, _ = where
     a, b, _ = lab3.servers
@@ -36,7 +36,7 @@ def test_a_peer_that_is_removed_takes_its_routes_along_and_another_keeps_them(la
     assert not [line for line in deletions.seen() if f"dev {a.device(b)}" in line]
 
 
-def test_a_peer_that_is_added_is_heard(lab3: Lab) -> None:
+def test_an_added_peer_gets_routes(lab3: Lab) -> None:
     where = connect(lab3, CLIENTS)
     a, b, _ = lab3.servers
     start_daemons(lab3.servers)
@@ -52,14 +52,14 @@ def test_a_reload_that_changes_nothing_deletes_nothing(lab: Lab) -> None:
     a, _ = lab.servers
     deletions = routes.Deletions(a.host)
     a.daemon.reload(mesh(a))
-    a.daemon.process.says("reloaded")
+    a.daemon.process.wait_log("reloaded")
     wait_routes(lab, where)
     assert deletions.seen() == []
 
 
-def test_what_needs_a_restart_is_refused_as_a_whole(lab3: Lab) -> None:
+def test_a_change_that_needs_a_restart_refuses_the_whole_reload(lab3: Lab) -> None:
     where = share(lab3, CLIENTS)
     a, b, _ = lab3.servers
     a.daemon.reload(mesh(a, "route_table = 100", peers=[b]))
-    a.daemon.process.says("route_table")
+    a.daemon.process.wait_log("route_table")
     wait_routes(lab3, where)

@@ -30,27 +30,27 @@ def test_a_client_that_vanished_is_reached_on_its_new_server_at_once(roaming_lab
     one, two, _ = where
     stream = ping.Stream(two.host, one.data)
     one.roam(b)
-    connected = one.openvpn.said_at("Initialization Sequence Completed")
+    connected = one.openvpn.logged_at("Initialization Sequence Completed")
     where[one] = b
-    # a dead session is listed for 20 s, and that is how long this would take
+    # the dead session is listed for 20 s; without cuberouted it would take as long
     assert stream.reply_after(connected) - connected < 1.0
     stream.end()
     wait_routes(roaming_lab, where)
     assert_all_reach_all(where)
 
 
-def test_the_old_server_drops_the_dead_session(roaming_lab: Lab) -> None:
+def test_the_dead_session_on_the_old_server_is_killed(roaming_lab: Lab) -> None:
     where = share(roaming_lab, CLIENTS)
     a, b = roaming_lab.servers
     one = next(iter(where))
     assert_listed(a, one, where_it_is=a)
     one.roam(b)
-    wait_for("A's OpenVPN to drop it", lambda: dropped(a, one) == 1)
+    wait_for("A's OpenVPN to kill it", lambda: killed(a, one) == 1)
     assert_listed(a, one, where_it_is=b)
-    assert dropped(b, one) == 0
+    assert killed(b, one) == 0
 
 
-def test_a_client_goes_and_comes_back_while_both_list_it(roaming_lab: Lab) -> None:
+def test_a_client_moves_and_returns_while_both_servers_list_it(roaming_lab: Lab) -> None:
     where = share(roaming_lab, CLIENTS)
     a, b = roaming_lab.servers
     one = next(iter(where))
@@ -61,7 +61,7 @@ def test_a_client_goes_and_comes_back_while_both_list_it(roaming_lab: Lab) -> No
         assert_all_reach_all(where)
 
 
-def test_a_client_that_says_goodbye_and_moves_is_reached_at_once(roaming_lab: Lab) -> None:
+def test_a_client_that_leaves_and_moves_is_reached_at_once(roaming_lab: Lab) -> None:
     where = share(roaming_lab, CLIENTS)
     b = roaming_lab.servers[1]
     one = next(iter(where))
@@ -72,7 +72,7 @@ def test_a_client_that_says_goodbye_and_moves_is_reached_at_once(roaming_lab: La
     assert_all_reach_all(where)
 
 
-def test_routes_follow_a_client_where_superseded_sessions_are_not_to_be_dropped(lab: Lab) -> None:
+def test_routes_follow_a_client_without_kill_superseded_sessions(lab: Lab) -> None:
     where = connect(lab, CLIENTS)
     start_daemons(lab.servers, lambda server: mesh(server, "kill_superseded_sessions = no"))
     wait_routes(lab, where)
@@ -82,11 +82,11 @@ def test_routes_follow_a_client_where_superseded_sessions_are_not_to_be_dropped(
     where[one] = b
     wait_routes(lab, where)
     assert_all_reach_all(where)
-    assert dropped(a, one) == 0
+    assert killed(a, one) == 0
 
 
-def dropped(server: Server, client: Client) -> int:
-    """How often cuberouted has dropped this client there, by OpenVPN's own log."""
+def killed(server: Server, client: Client) -> int:
+    """How often cuberouted has killed this client's session there, by OpenVPN's own log."""
     return server.openvpn.process.log.count(f"MANAGEMENT: CMD 'kill \"{client.name}\"'")
 
 

@@ -9,14 +9,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL = 0.02
-"""Seconds between two looks: about what one `ip` command in a namespace costs."""
+"""Seconds between two polls: about what one `ip` command in a namespace costs."""
 
 
 def wait_for(promise: str, look: Callable[[], T], timeout: float = 10.0) -> T:
     """What *look* returns, once that is true.
 
     *promise* completes the sentence "waited 10 s for ...". A failed assertion in *look*
-    counts as "not yet", and the last one is told when the time is over.
+    counts as "not yet", and the last one is reported after the timeout.
 
     Raises:
       AssertionError: it did not become true within *timeout* seconds.
