@@ -211,7 +211,7 @@ class PeerSession:
 
     def _goodbye(self, goodbye: Goodbye, now: float) -> PeerActions:
         if not goodbye.restarting:
-            return self._lose(PeerEvent.GOODBYE, "it said goodbye")
+            return self._lose(PeerEvent.GOODBYE, "it shut down")
         self._restarting_since = now
         topic = self._adj_rib_in.request.cancel()
         change = self._change_state(PeerEvent.RESTART, "it announced a restart")

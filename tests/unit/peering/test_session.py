@@ -90,8 +90,8 @@ def test_the_first_heartbeat_starts_a_request_and_the_snapshot_makes_the_peer_up
 def test_updates_in_order_are_returned_and_nothing_is_requested() -> None:
     made = up(1)
     change = Update(node="B", epoch=1, seq=2, advertise=clients(2), withdraw=(client(1).prefix,))
-    news = RoutesChanged("b", "B", clients(2), (client(1).prefix,))
-    assert made.receive(U, change, 1.0) == PeerActions(updates=(news,))
+    changed = RoutesChanged("b", "B", clients(2), (client(1).prefix,))
+    assert made.receive(U, change, 1.0) == PeerActions(updates=(changed,))
     assert shown(made) == (UP, 1)
 
 
@@ -311,9 +311,9 @@ def test_a_goodbye_withdraws_at_once() -> None:
     made.receive(U, heartbeat(3), 0.5)
     actions = made.receive(U, goodbye(restarting=False), 1.0)
     assert actions == PeerActions(
-        StateChange("b", SYNCING, DOWN, "it said goodbye"),
+        StateChange("b", SYNCING, DOWN, "it shut down"),
         unsubscribe=(topic(2),),
-        updates=(PeerLost("b", "it said goodbye"),),
+        updates=(PeerLost("b", "it shut down"),),
     )
     assert made.deadline == math.inf
 
@@ -392,7 +392,7 @@ def test_without_progress_the_request_is_repeated_with_back_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("configured", "announced", "words"),
+    ("configured", "announced", "why"),
     [
         ("B", "C", "announces the name 'C', but is configured as 'B'"),
         (None, "A", "announces this node's own name, 'A'"),
@@ -400,16 +400,14 @@ def test_without_progress_the_request_is_repeated_with_back_off() -> None:
     ],
 )
 def test_a_wrong_name_is_refused_and_shown(
-    configured: str | None, announced: str, words: str
+    configured: str | None, announced: str, why: str
 ) -> None:
     made = session(configured)
     first = made.receive(U, heartbeat(1, node=announced), 1.0)
-    assert first == PeerActions(
-        StateChange("b", DOWN, DOWN, words), updates=(PeerLost("b", words),)
-    )
+    assert first == PeerActions(StateChange("b", DOWN, DOWN, why), updates=(PeerLost("b", why),))
     assert made.receive(U, update(1, client(1), node=announced), 1.1) == PeerActions()
     status = made.status()
-    assert (status.state, status.detail, status.dropped) == (DOWN, words, 2)
+    assert (status.state, status.detail, status.dropped) == (DOWN, why, 2)
     assert (status.configured, status.node) == (configured, announced)
     assert status.advertisements == 0
 
@@ -434,12 +432,12 @@ def test_another_version_is_incompatible_loses_the_routes_and_can_come_back() ->
     made = up(1)
     error = IncompatibleVersionError(2, "B")
     actions = made.incompatible(error, 1.0)
-    words = "uses protocol version 2, this node uses 1"
+    why = "uses protocol version 2, this node uses 1"
     assert actions == PeerActions(
-        StateChange("b", UP, INCOMPATIBLE, words), updates=(PeerLost("b", words),)
+        StateChange("b", UP, INCOMPATIBLE, why), updates=(PeerLost("b", why),)
     )
     assert made.incompatible(error, 2.0) == PeerActions()
-    assert (made.state, made.status().detail) == (INCOMPATIBLE, words)
+    assert (made.state, made.status().detail) == (INCOMPATIBLE, why)
     assert made.receive(U, heartbeat(1), 2.5).subscribe == (topic(2),)
     made.incompatible(error, 3.0)
     assert made.timer(6.0).state_change == StateChange(

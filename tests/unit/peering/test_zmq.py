@@ -70,7 +70,7 @@ def endpoint(port: int, address: bytes = LOOPBACK, device: str | None = None) ->
 
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(SOON):
-        while not condition():  # noqa: ASYNC110 - libzmq's threads change what is asked for
+        while not condition():  # noqa: ASYNC110 - changed by libzmq's threads
             await trio.sleep(0.001)
 
 
@@ -695,5 +695,5 @@ async def test_the_tasks_exchange_routes_over_real_sockets() -> None:
             publisher.announce(clients(1000), ())
             assert await updates.receive() == RoutesChanged("a", "a", clients(1000), ())
             publisher.goodbye(restarting=False)
-            assert await updates.receive() == PeerLost("a", "it said goodbye")
+            assert await updates.receive() == PeerLost("a", "it shut down")
             nursery.cancel_scope.cancel()
