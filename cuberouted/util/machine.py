@@ -1,13 +1,13 @@
 """The contract of the sans-IO state machines.
 
-A machine opens no socket, awaits nothing and never asks for the time. Its task does that:
+A machine opens no socket, awaits nothing and never reads the clock. Its task does:
 
-    actions = machine.receive(..., now)      # something came in
+    actions = machine.receive(..., now)      # something was received
     actions = machine.timer(now)             # ``deadline`` has passed
-    wait until something comes in, or until machine.deadline
+    # perform the actions, then wait until something is received, or until machine.deadline
 
-``now`` and ``deadline`` are monotonic seconds. *Actions* is a value that says what the task has
-to do, field by field, in the order of the fields; an empty one says "nothing".
+``now`` and ``deadline`` are monotonic seconds. *Actions* is a value whose class name ends in
+``Actions``. It says what the task has to do, in the order of its fields; empty fields need nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Machine(Protocol[ActionsT_co]):
 
     @property
     def deadline(self) -> float:
-        """When `timer` is due unless something is received before; ``inf``: never."""
+        """When `timer` is due if nothing is received before; ``inf``: never."""
 
     def timer(self, now: float) -> ActionsT_co:
-        """What is due at *now*. Before ``deadline`` nothing is, and nothing changes."""
+        """Do what is due at *now*. Before ``deadline`` this changes nothing."""
