@@ -1,3 +1,3 @@
-"""OpenVPN servers that share one client subnet tell each other where the clients are."""
+"""Shares routes between OpenVPN servers that have one client subnet."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,7 @@
-"""The values that every room shares.
+"""The values that all packages share: prefixes, advertisements, sessions.
 
-Everything here is frozen, compares by value, and knows nothing of sockets, time or
-configuration. Addresses are packed bytes, because that is what netlink and the wire
-carry and what sorts and hashes fastest at 20,000 clients; text is for people.
+They are frozen and compare by value. Addresses are packed bytes, as netlink and the messages
+between peers have them; with 20,000 clients these sort and hash fastest. Text is for people only.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ of the transport are sized for a snapshot of this many."""
 class Prefix(NamedTuple):
     """An IPv4 or IPv6 network; a host is a /32 or /128.
 
-    ``address`` is packed in network order: 4 bytes for IPv4, 16 for IPv6; the bits
-    behind ``length`` are zero (`parse` and `validated` see to it).
+    ``address`` is packed in network order: 4 bytes for IPv4, 16 for IPv6. The bits behind
+    ``length`` are zero, which only `parse` and `validated` check.
     """
 
     address: bytes
@@ -37,7 +36,7 @@ class Prefix(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Prefix:
-        """The prefix that *text* writes: ``10.9.0.50``, ``fd00::5`` or ``192.168.50.0/24``.
+        """Parse a prefix: ``10.9.0.50``, ``fd00::5`` or ``192.168.50.0/24``.
 
         Raises:
           ValueError: not an address, or bits set behind the length.
@@ -56,18 +55,18 @@ class Prefix(NamedTuple):
 
     @classmethod
     def host(cls, address: bytes) -> Prefix:
-        """The prefix of this one packed address."""
+        """The prefix of one packed address."""
         return cls(address, len(address) * 8)
 
     def validated(self) -> Prefix:
-        """This prefix, if it is one.
+        """This prefix, if it is valid.
 
         Raises:
-          ValueError: a length no family has, or bits set behind ``length``.
+          ValueError: the length of no address family, or bits set behind ``length``.
         """
         bits = len(self.address) * 8
         if bits not in (32, 128) or not 0 <= self.length <= bits:
-            raise ValueError(f"no prefix: {len(self.address)} bytes / {self.length}")
+            raise ValueError(f"not a prefix: {len(self.address)} bytes / {self.length}")
         if int.from_bytes(self.address) & ((1 << (bits - self.length)) - 1):
             raise ValueError(f"{self} has bits set behind its length")
         return self
@@ -96,12 +95,12 @@ class Prefix(NamedTuple):
 
 
 def format_address(address: bytes) -> str:
-    """A packed address as people write it."""
+    """A packed address as text."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 class Kind(enum.StrEnum):
-    """What stands behind a prefix."""
+    """What a prefix is: a client's address, a network behind a client, a server's data address."""
 
     CLIENT = "client"
     NETWORK = "network"
@@ -109,14 +108,15 @@ class Kind(enum.StrEnum):
 
 
 class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One node's claim that *prefix* is reached through it.
+    """A route that one node offers: *prefix* is reached through it.
 
-    A msgspec struct rather than an attrs class, so that the wire's codec reads and
-    writes it without a copy. ``name`` is the common name as OpenVPN has it: any bytes
-    but control characters. ``version`` orders the claims on one prefix (`rib.better`).
-    ``confirmed``: the node's own complete listing has shown the session. ``since``: when the
-    session began, in Unix seconds of that node's clock, for people; 0 where there is no session.
+    ``name`` is the common name as OpenVPN has it: any bytes except control characters.
+    ``version`` orders the routes to one prefix (`routing.rib.precedence`). ``confirmed``: a
+    complete listing of that node's OpenVPN has shown the session. ``since``: the session's
+    start, in Unix seconds of that node's clock, for people only; 0 without a session.
     """
+
+    # a msgspec struct, not an attrs class: messages are encoded and decoded without a copy
 
     prefix: Prefix
     kind: Kind
@@ -127,10 +127,10 @@ class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class SessionId(NamedTuple):
-    """What tells one client session of an OpenVPN process from every other.
+    """Identifies a client session of one OpenVPN process.
 
-    OpenVPN's client id alone is no key: it starts at 0 again after SIGUSR1 and SIGHUP.
-    ``since`` is the connection's start, in Unix seconds of that server's clock.
+    The client id alone does not: OpenVPN restarts it at 0 after SIGUSR1 and SIGHUP. ``since``
+    is the session's start, in Unix seconds of that server's clock.
     """
 
     cid: int
@@ -139,9 +139,9 @@ class SessionId(NamedTuple):
 
 @attrs.frozen
 class LocalRoute:
-    """A prefix that a session of our own OpenVPN holds, as the openvpn room tells it.
+    """A route to a client session of an OpenVPN process on this host.
 
-    ``announced``: first heard of by ``>CLIENT:ESTABLISHED``, not found in a listing.
+    ``announced``: it was first known from ``>CLIENT:ESTABLISHED``, not from a listing.
     ``confirmed``: a complete listing has shown it.
     """
 
@@ -155,10 +155,10 @@ class LocalRoute:
 
 @attrs.frozen
 class SupersededSession:
-    """A session of our own OpenVPN whose client has since connected elsewhere.
+    """A session on this host whose client has since connected to another server.
 
-    ``prefix`` is what it lost, ``name`` the common name on both sides, ``node`` where
-    the client is now.
+    ``prefix`` is the one to which another node has the best route now, ``name`` the common name
+    on both sides, ``node`` that other node.
     """
 
     prefix: Prefix
@@ -168,6 +168,6 @@ class SupersededSession:
 
 
 def printable_name(name: bytes) -> str:
-    """A common name for people: UTF-8 where it is, everything unprintable escaped."""
+    """A common name for people: UTF-8, with everything unprintable escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

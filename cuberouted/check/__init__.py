@@ -1,1 +1,1 @@
-"""`cuberouted check`: is the configuration right, and would it work on this host?"""
+"""`cuberouted check`: checks the configuration, and whether it works on this host."""

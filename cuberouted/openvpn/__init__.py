@@ -1,1 +1,1 @@
-"""Everything that knows OpenVPN."""
+"""Everything about OpenVPN processes: their management protocol, listings and sessions."""

@@ -1,1 +1,1 @@
-"""Everything that knows routes: what is believed, what is best, and what the kernel holds."""
+"""Routes: the import policy, the RIB, the FIB, and the kernel that follows them."""

@@ -50,7 +50,7 @@ def test_whatever_is_no_prefix_is_a_value_error(text):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("10.0.0.0/33", "no prefix: 4 bytes / 33"),
+        ("10.0.0.0/33", "not a prefix: 4 bytes / 33"),
         ("10.0.0.1/24", "10.0.0.1/24 has bits set behind its length"),
         ("10.0.0.0/", "'10.0.0.0/': '' is not a prefix length"),
         ("10.0.0.0/-1", "'10.0.0.0/-1': '-1' is not a prefix length"),
@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_prefix_is_told(text, why):
 
 @pytest.mark.parametrize(("address", "length"), [(b"", 0), (b"12345", 32), (b"1234", -1)])
 def test_bytes_that_are_no_address_are_no_prefix(address, length):
-    with pytest.raises(ValueError, match="no prefix"):
+    with pytest.raises(ValueError, match="not a prefix"):
         Prefix(address, length).validated()
 
 
