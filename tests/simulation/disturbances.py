@@ -1,4 +1,4 @@
-"""What has been left in peace for how long: what is promised depends on it."""
+"""Which parts of the mesh are disturbed by faults: invariants hold for undisturbed ones only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 
 
 class Disturbances:
-    """Disturbances of things, by key: what the simulation does to them, and its aftermath."""
+    """Disturbances by key: the faults under way, and the time that recovery from them takes."""
 
     def __init__(self) -> None:
         self._now: Counter[Hashable] = Counter()
@@ -21,11 +21,11 @@ class Disturbances:
 
     @property
     def now(self) -> float:
-        """Seconds in which something could happen, that is, without those of stalls."""
+        """The time in seconds, without that of stalls, in which nothing could run."""
         return trio.current_time() - self.stalled
 
     def stall(self, seconds: float) -> None:
-        """Everything has stopped for so long."""
+        """The whole host has stopped for so long."""
         self._stall = self.now - seconds, seconds
         self.stalled += seconds
 
@@ -36,7 +36,7 @@ class Disturbances:
 
     @contextmanager
     def disturbed(self, aftermath: float, *keys: Hashable) -> Iterator[None]:
-        """Meanwhile, and for *aftermath* seconds, these are disturbed."""
+        """These are disturbed meanwhile, and for *aftermath* seconds after."""
         self._now.update(keys)
         try:
             yield
@@ -46,12 +46,12 @@ class Disturbances:
                 self.disturb(key, aftermath)
 
     def disturb(self, key: Hashable, aftermath: float) -> None:
-        """It happens at once, and lasts for *aftermath* seconds."""
+        """This is disturbed from now on for *aftermath* seconds."""
         until = self.now + aftermath
         self._until[key] = max(self._until.get(key, -math.inf), until)
 
     def since(self, *keys: Hashable) -> float:
-        """When the last disturbance of any of these ended; inf: one lasts."""
+        """When the last disturbance of any of these ended; inf while one lasts."""
         if any(self._now[key] > 0 for key in keys):
             return math.inf
         return max((self._until.get(key, -math.inf) for key in keys), default=-math.inf)

@@ -1,4 +1,4 @@
-"""What is checked all the time: at every change of a kernel, every drop, every tick."""
+"""Invariants, checked at every change of a kernel, every kill, and periodically."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from tests.simulation.devices import Device
 from tests.simulation.kernel import Lost
 from tests.simulation.world import Node, World
 
-TICK = 0.5
-"""Seconds between two looks at what no change tells."""
+CHECK_INTERVAL = 0.5
+"""Seconds between two checks of what no event reports."""
 
-FIRST_WAIT = 60.0
-"""Seconds for which a name that was dropped is not dropped again, at least."""
+MIN_DAMPING = 60.0
+"""Seconds for which a name must not be killed again (the first damping interval)."""
 
 KILL_TIME = 6.0
-"""Seconds within which ``client-kill``, which takes five, has had its effect."""
+"""Seconds within which ``client-kill``, which takes five, has taken effect."""
 
 
-class Guard:
-    """Watches one world."""
+class InvariantMonitor:
+    """Checks one run."""
 
     def __init__(self, world: World, devices: Sequence[Device]) -> None:
         self.world = world
         self.devices = devices
         self._held: dict[Prefix, tuple[tuple[str, ...], float]] = {}
         self._named: dict[tuple[str, bytes], float] = {}
-        self._dropped: dict[tuple[str, bytes], float] = {}
+        self._killed: dict[tuple[str, bytes], float] = {}
         for node in world.nodes:
             self._attach(node)
 
     def _attach(self, node: Node) -> None:
-        def applied(made: Sequence[Change], lost: Lost, touched: Sequence[Place]) -> None:
+        def on_apply(made: Sequence[Change], lost: Lost, touched: Sequence[Place]) -> None:
             self.check_changes(node, made, lost, touched)
 
-        node.kernel.applied = applied
-        node.openvpn.on_drop = lambda client: self.check_drop(node, client)
+        node.kernel.on_apply = on_apply
+        node.openvpn.on_drop = lambda client: self.check_kill(node, client)
 
     async def run(self) -> None:
-        """Look, again and again."""
+        """Check again and again until cancelled."""
         while True:
-            self.look()
-            await trio.sleep(TICK)
+            self.check()
+            await trio.sleep(CHECK_INTERVAL)
 
-    def look(self) -> None:
-        """One look: who is where, and whether routes for what is here are gone."""
+    def check(self) -> None:
+        """Record where each prefix is listed; check that local clients have no route."""
         now = self.world.disturbances.now
         holders: dict[Prefix, list[str]] = {}
         for node in self.world.nodes:
@@ -71,20 +71,20 @@ class Guard:
     def check_changes(
         self, node: Node, made: Sequence[Change], lost: Lost, touched: Sequence[Place]
     ) -> None:
-        """One `apply` of *node*."""
+        """Check one `apply` of *node*."""
         world = self.world
         for change in made:
-            world.note(f"{node.name}: {change.op.value} {_shown(change)}")
+            world.note(f"{node.name}: {change.op.value} {_describe(change)}")
         if touched:
-            world.fail(f"{node.name} has changed a foreign route: {touched[0]}")
+            world.fail(f"{node.name} changed a foreign route: {touched[0]}")
         for op, what in made:
             if op is Op.ADD and isinstance(what, Route) and not node.allows(what.prefix):
-                world.fail(f"{node.name} has installed {what.prefix}, which is not allowed")
+                world.fail(f"{node.name} installed {what.prefix}, which is not allowed")
         for prefix, device in lost.items():
             self._check_loss(node, prefix, device)
 
     def _check_loss(self, node: Node, prefix: Prefix, device: int) -> None:
-        """A route that is still right is never deleted, unless something is the matter."""
+        """A route that is still right is never deleted, unless something is disturbed."""
         names = {d.index: name for name, d in node.kernel.devices.items()}
         to = names.get(device, "").removeprefix("to-")
         peer = next((other for other in node.others if other.name == to), None)
@@ -92,7 +92,7 @@ class Guard:
             return
         undisturbed = ("routes", node.name, to), ("kernel", node.name), ("prefix", prefix)
         if self.world.disturbances.holds(*undisturbed):
-            self.world.fail(f"{node.name} has deleted its route for {prefix}, which is on {to}")
+            self.world.fail(f"{node.name} deleted its route for {prefix}, which is on {to}")
 
     def _is_right(self, prefix: Prefix, peer: Node) -> bool:
         if prefix == Prefix.parse(peer.server.data_address):
@@ -103,11 +103,11 @@ class Guard:
 
     @property
     def steady(self) -> float:
-        """Seconds after which everybody knows who is connected where."""
+        """Seconds after which all nodes have received where a client is connected."""
         return 10 + 2 * self.world.plan.poll_interval
 
     def _check_local(self, node: Node) -> None:
-        """No route for a prefix whose best claim is local."""
+        """No route for a prefix whose best route is local."""
         busy = node.server.daemon.node.kernel_sync.busy
         if not node.running or busy or not self.world.disturbances.holds(("kernel", node.name)):
             return
@@ -115,44 +115,44 @@ class Guard:
         for prefix in node.kernel.installed.routes:
             best = rib.best(prefix)
             if best is None or best.is_local:
-                self.world.fail(f"{node.name} has a route for {prefix}, whose best claim is {best}")
+                self.world.fail(f"{node.name} has a route for {prefix}, whose best route is {best}")
 
-    # -- drops --
+    # -- kills --
 
-    def check_drop(self, node: Node, client: Client) -> None:
-        """*node*'s OpenVPN has dropped *client* because cuberouted wants it."""
+    def check_kill(self, node: Node, client: Client) -> None:
+        """Check a kill: *node*'s OpenVPN ended the session of *client* on cuberouted's request."""
         world = self.world
         listed = [
             c for c in node.openvpn.clients.values() if node.server.wall_clock() > c.since + 10
         ]
         device = next((d for d in self.devices if d.session is client), None)
-        who = device.plan.label if device else "a dead session of"
-        world.note(f"{node.name} drops {who} {client.name!r}")
-        world.happened["drops"] += 1
+        label = device.plan.label if device else "a dead session of"
+        world.note(f"{node.name} kills {label} {client.name!r}")
+        world.counts["kills"] += 1
         if not node.plan.kill_superseded:
-            world.fail(f"{node.name} has dropped {client.name!r}, though it must not drop any")
+            world.fail(f"{node.name} killed {client.name!r}, though kill_superseded_sessions = no")
         if any(c.name == client.name for c in listed) and not node.openvpn.lag:
-            world.fail(f"{node.name} has dropped {client.name!r}, of which it had several")
+            world.fail(f"{node.name} killed {client.name!r}, of which it lists several sessions")
         self._check_damping(node, client.name)
         if device is not None:
-            world.happened["drops of live clients"] += 1
+            world.counts["kills of live clients"] += 1
             self._check_live(node, device)
 
-    def dropped_at(self, node: Node, name: bytes) -> float:
-        """When *node* last dropped a session of *name*."""
-        return self._dropped.get((node.name, name), -1e9)
+    def killed_at(self, node: Node, name: bytes) -> float:
+        """When *node* last killed a session of *name*."""
+        return self._killed.get((node.name, name), -1e9)
 
     def _check_damping(self, node: Node, name: bytes) -> None:
         now, key = trio.current_time(), (node.name, name)
-        last = self.dropped_at(node, name)
-        # client-kill takes five seconds, so drops may come that much closer, and the last one
-        # may be of before a restart, which forgets them; and one `kill` may hit two
-        if last < now < last + FIRST_WAIT - KILL_TIME and last > node.came_at + KILL_TIME:
-            self.world.fail(f"{node.name} drops {name!r} again after {now - last:.1f} s")
-        self._dropped[key] = now - self.world.disturbances.stalled_within(6)
+        last = self.killed_at(node, name)
+        # client-kill takes five seconds, so two kills may be that much closer; the last one may be
+        # from before a restart, which forgets it; and one `kill` may end two sessions
+        if last < now < last + MIN_DAMPING - KILL_TIME and last > node.came_at + KILL_TIME:
+            self.world.fail(f"{node.name} kills {name!r} again after {now - last:.1f} s")
+        self._killed[key] = now - self.world.disturbances.stalled_within(6)
 
     def _check_live(self, node: Node, device: Device) -> None:
-        """A live client is dropped only for a newer session of its name, or after a fault."""
+        """A live client is killed only for a newer session of its name, or after a fault."""
         world, name = self.world, device.plan.name
         if any(n == name for other in node.others for _, n in other.lists()):
             seen = self.world.disturbances.now
@@ -160,19 +160,19 @@ class Guard:
             seen = max((self._named.get((o.name, name), -1e9) for o in node.others), default=-1e9)
         peers = [("routes", node.name, other.name) for other in node.others]
         if self.world.disturbances.now > seen + self.steady and world.disturbances.holds(*peers):
-            world.fail(f"{node.name} has dropped {device.plan.label}, which is nowhere else")
-        undisturbed = world.disturbances.since(("claims", node.name)) < device.since
-        # `kill` is by name: it may hit one that came while it waited for a slow OpenVPN
+            world.fail(f"{node.name} killed {device.plan.label}, which is connected nowhere else")
+        undisturbed = world.disturbances.since(("versions", node.name)) < device.since
+        # `kill` is by name: it may end a session that began while OpenVPN was slow to handle it
         crossed = world.disturbances.now < device.since + 3 * node.openvpn.lag
-        # IPv6 addresses and networks are known by listings, so late where those take long
+        # IPv6 addresses and networks are known from listings only, later where those take long
         late = len(device.prefixes) > 1 and any(o.openvpn.lag for o in node.others)
         alone = sum(other.plan.name == name for other in self.devices) == 1
-        safe = alone and device.informed and undisturbed
+        safe = alone and device.is_newest and undisturbed
         if safe and not crossed and not late:
-            world.fail(f"{node.name} has dropped {device.plan.label}, the newest of its name")
+            world.fail(f"{node.name} killed {device.plan.label}, the newest of its name")
 
 
-def _shown(change: Change) -> str:
+def _describe(change: Change) -> str:
     return str(change.what) if not isinstance(change.what, Route) else _route(change.what)
 
 

@@ -1,4 +1,4 @@
-"""A kernel that says what was done to it, and refuses when it is told to."""
+"""A fake kernel that reports what was changed, and refuses changes on demand."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tests.fakes.kernel_state import Entry, Place
 from tests.fakes.server import RecordingKernel
 
 Lost = Mapping[Prefix, int]
-"""Routes of ours that an `apply` has removed and not put back: prefix -> device."""
+"""Our routes that an `apply` removed and did not add again: prefix -> interface index."""
 
 
 class SimulatedKernel(RecordingKernel):
-    """``refuses`` gives the errno of a change, or 0. ``applied`` is told of every `apply`:
-    what was made, what is lost, and whose routes were touched that are not ours.
+    """``refuses`` returns the errno for a change, or 0. ``on_apply`` is called after every
+    `apply` with the changes made, the routes lost, and the foreign routes changed.
     """
 
     def __init__(self, table: int) -> None:
         super().__init__(table)
         self.refuses: Callable[[Change], int] = lambda _: 0
-        self.applied: Callable[[Sequence[Change], Lost, Sequence[Place]], None] = lambda *_: None
+        self.on_apply: Callable[[Sequence[Change], Lost, Sequence[Place]], None] = lambda *_: None
         self._touched: list[Place] = []
         self._vanished: dict[Prefix, int] = {}
 
@@ -32,14 +32,14 @@ class SimulatedKernel(RecordingKernel):
         failed = {refusal.change for refusal in refused}
         made = [change for change in changes if change not in failed]
         if changes:
-            self.applied(made, self._vanished, self._touched)
+            self.on_apply(made, self._vanished, self._touched)
         return refused
 
     def _make(self, change: Change) -> int:
         number = self.refuses(change)
         if number:
             return number
-        before = self._that_go_by(change)
+        before = self._removed_by(change)
         foreign = self._foreign_at(change)
         number = super()._make(change)
         if foreign is not None and self.routes.get(foreign[0]) != foreign[1]:
@@ -53,8 +53,8 @@ class SimulatedKernel(RecordingKernel):
     def _has(self, prefix: Prefix) -> bool:
         return Place(prefix, self.table, self.metric) in self.routes
 
-    def _that_go_by(self, change: Change) -> dict[Prefix, int]:
-        """The routes that may go by *change*."""
+    def _removed_by(self, change: Change) -> dict[Prefix, int]:
+        """The routes that *change* may remove."""
         what = change.what
         if change.op is not Op.DELETE or isinstance(what, StrayRoute):
             return {}

@@ -1,6 +1,6 @@
-"""Deliberate mistakes in the daemon: each has to be found by the simulation.
+"""Deliberate mistakes in the daemon; the simulation has to find each of them.
 
-Each function spoils the classes of this process, for good; so it runs in a process of its
+Each function changes the classes of its process permanently, so it runs in a process of its
 own.
 """
 
@@ -26,17 +26,18 @@ from cuberouted.peering.tasks import PeerReceiver
 from cuberouted.peering.transport import PeerSocket
 from cuberouted.routing import rib
 from cuberouted.routing.kernel_sync import KernelSync
+from cuberouted.routing.local_routes import LocalRoutes
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Origin, Rib, RibRoute, Source
+from cuberouted.routing.rib import Origin, RibRoute, Source
 from cuberouted.routing.types import Route
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_state import Place
 
 
 class Mutation(NamedTuple):
-    """A mistake; the faults of *theme* are the ones that bring it to light soonest."""
+    """A mistake; the faults of *theme* show it soonest."""
 
-    spoil: Callable[[], None]
+    apply: Callable[[], None]
     theme: str
 
 
@@ -53,54 +54,58 @@ def mutation(theme: str = "") -> Callable[[Callable[[], None]], Callable[[], Non
     return register
 
 
-def _put(owner: object, name: str, value: object) -> Any:
-    """Put *value* in the place of what *owner* has by that name, which is returned."""
-    before = getattr(owner, name)
+def _replace(owner: object, name: str, value: object) -> Any:
+    """Replace an attribute. Returns the original.
+
+    Raises:
+      AttributeError: *owner* has no such attribute (any more).
+    """
+    original = getattr(owner, name)
     setattr(owner, name, value)
-    return before
+    return original
 
 
 @mutation("nodes")
 def hold_timer() -> None:
     """the hold timer is ignored."""
-    _put(PeerSession, "_hold_timer_expires", property(lambda _: math.inf))
+    _replace(PeerSession, "_hold_timer_expires", property(lambda _: math.inf))
 
 
 @mutation()
 def versions() -> None:
     """the version comparison is reversed."""
 
-    def reversed_(claim: RibRoute) -> tuple[int, str, str, str]:
-        return -right(claim)[0], *right(claim)[1:]
+    def reversed_(route: RibRoute) -> tuple[int, str, str, str]:
+        return -original(route)[0], *original(route)[1:]
 
-    right = _put(rib, "precedence", reversed_)
+    original = _replace(rib, "precedence", reversed_)
 
 
 @mutation("nodes")
 def listing() -> None:
-    """a listing bumps the version."""
+    """a listing increases the version."""
 
-    def bumped(self: Rib, source: Source, known: LocalRoute | None, claim: LocalRoute) -> int:
-        return int(right(self, source, known, attrs.evolve(claim, announced=True)))
+    def increased(self: LocalRoutes, route: LocalRoute, highest_version: Any) -> int:
+        return int(original(self, attrs.evolve(route, announced=True), highest_version))
 
-    right = _put(Rib, "_version", bumped)
+    original = _replace(LocalRoutes, "_version", increased)
 
 
 @mutation()
 def unconfirmed() -> None:
-    """an unconfirmed claim drops a session."""
+    """an unconfirmed route supersedes a session."""
 
     def supersedes(best: RibRoute, ours: RibRoute) -> bool:
-        said = msgspec.structs.replace(best.advertisement, confirmed=True)
-        return bool(right(best._replace(advertisement=said), ours))
+        changed = msgspec.structs.replace(best.advertisement, confirmed=True)
+        return bool(original(best._replace(advertisement=changed), ours))
 
-    right = _put(rib, "supersedes", supersedes)
+    original = _replace(rib, "supersedes", supersedes)
 
 
 @mutation("networks")
 def gap() -> None:
     """a gap in seq is ignored."""
-    _put(AdjRibIn, "_need_snapshot", lambda *_: None)
+    _replace(AdjRibIn, "_need_snapshot", lambda *_: None)
 
 
 @mutation("nodes")
@@ -108,22 +113,22 @@ def adoption() -> None:
     """adoption is skipped."""
 
     async def adopt(self: KernelSync, *args: Any) -> object:
-        await right(self, *args)
+        await original(self, *args)
         return {}
 
-    right = _put(KernelSync, "adopt", adopt)
+    original = _replace(KernelSync, "adopt", adopt)
 
 
 @mutation("nodes")
-def impatience() -> None:
+def early_withdrawal() -> None:
     """adopted routes are removed before the peer has synced."""
 
-    async def begin(self: Node, surroundings: Any, servers: Any, adopted: Any) -> None:
-        await right(self, surroundings, servers, adopted)
+    async def start(self: Node, host: Any, servers: Any, adopted: Any) -> None:
+        await original(self, host, servers, adopted)
         for target in adopted:
             await self._withdraw_all(Source(Origin.PEER, target.name))
 
-    right = _put(Node, "begin", begin)
+    original = _replace(Node, "start", start)
 
 
 @mutation("nodes")
@@ -131,10 +136,10 @@ def first_snapshot() -> None:
     """an empty first snapshot is sent."""
 
     def init(self: Publisher, *args: Any) -> None:
-        right(self, *args)
-        self._syncing = False
+        original(self, *args)
+        _replace(self, "_syncing", value=False)
 
-    right = _put(Publisher, "__init__", init)
+    original = _replace(Publisher, "__init__", init)
 
 
 @mutation("kernels")
@@ -143,14 +148,14 @@ def replacing() -> None:
 
     def add(self: FakeKernel, route: Route) -> int:
         self.routes.pop(Place(route.prefix, self.table, self.metric), None)
-        return int(right(self, route))
+        return int(original(self, route))
 
-    right = _put(FakeKernel, "_add_route", add)
+    original = _replace(FakeKernel, "_add_route", add)
 
 
 @mutation("nodes")
-def hasty_timers() -> None:
-    """timers are judged before the socket is drained."""
+def early_timers() -> None:
+    """timers are checked before the socket is drained."""
 
     async def receive(self: PeerReceiver, socket: PeerSocket) -> None:
         socket.subscribe(b"u")
@@ -160,63 +165,63 @@ def hasty_timers() -> None:
                 await self._do(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)
 
-    _put(PeerReceiver, "_receive", receive)
+    _replace(PeerReceiver, "_receive", receive)
 
 
 @mutation("nodes")
-def farewell() -> None:
-    """a goodbye before a restart is taken for one for good."""
+def goodbye() -> None:
+    """a goodbye before a restart is handled as a final one."""
 
     def leave(self: PeerSession, goodbye: Goodbye, now: float) -> PeerActions:
         final = msgspec.structs.replace(goodbye, restarting=False)
-        actions: PeerActions = right(self, final, now)
+        actions: PeerActions = original(self, final, now)
         return actions
 
-    right = _put(PeerSession, "_goodbye", leave)
+    original = _replace(PeerSession, "_goodbye", leave)
 
 
 @mutation("nodes")
 def epochs() -> None:
-    """updates of a new epoch go into the old one's table."""
+    """updates of a new epoch are applied to the old one's table."""
 
     def update(self: AdjRibIn, update: Update) -> tuple[RoutesChanged, ...]:
         self.table.apply(update)
         self.table.epoch = update.epoch
         return (RoutesChanged(self._peer, update.node, update.advertise, update.withdraw),)
 
-    _put(AdjRibIn, "_update", update)
+    _replace(AdjRibIn, "_update", update)
 
 
 @mutation()
 def damping() -> None:
-    """a name is dropped as often as it comes."""
-    _put(KillDamping, "_allowed", lambda *_: True)
+    """kills are not damped."""
+    _replace(KillDamping, "_is_allowed", lambda *_: True)
 
 
 @mutation()
 def names() -> None:
-    """a session is dropped for one of another name at its address."""
+    """a session is superseded by one of another name at its address."""
 
     def supersedes(best: RibRoute, ours: RibRoute) -> bool:
-        said = msgspec.structs.replace(best.advertisement, name=ours.advertisement.name)
-        return bool(right(best._replace(advertisement=said), ours))
+        changed = msgspec.structs.replace(best.advertisement, name=ours.advertisement.name)
+        return bool(original(best._replace(advertisement=changed), ours))
 
-    right = _put(rib, "supersedes", supersedes)
+    original = _replace(rib, "supersedes", supersedes)
 
 
 @mutation()
-def gullible() -> None:
-    """whatever a peer says is believed."""
-    _put(Policy, "refusal", lambda *_: None)
+def policy() -> None:
+    """the import policy accepts everything."""
+    _replace(Policy, "refusal", lambda *_: None)
 
 
 @mutation()
 def own_routes() -> None:
-    """a route is kept for a client that has come here."""
+    """the route of a client that has connected here is kept."""
 
     def target(self: Node, prefix: Any) -> Any:
         best = self.rib.best(prefix)
-        return right(self, prefix) or (before.get((id(self), prefix)) if best else None)
+        return original(self, prefix) or (before.get((id(self), prefix)) if best else None)
 
     def remember(self: Node, prefix: Any) -> Any:
         found = target(self, prefix)
@@ -224,4 +229,4 @@ def own_routes() -> None:
         return found
 
     before: dict[Any, Any] = {}
-    right = _put(Node, "target", remember)
+    original = _replace(Node, "target", remember)

@@ -1,4 +1,4 @@
-"""What every kernel should hold, from who is truly connected where."""
+"""What every kernel should contain, given where each client is truly connected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes.server import METRIC
 from tests.simulation.world import Node, World
 
 Table = dict[Prefix, str]
-"""Where the routes of one node lead: prefix -> node, or a device that leads to none."""
+"""The routes of one node: prefix -> node, or the name of a device that leads to none."""
 
 
 def installed(node: Node) -> Table:
@@ -25,8 +25,8 @@ def installed(node: Node) -> Table:
     }
 
 
-def complaints(world: World) -> Iterator[str]:
-    """What is wrong once everything has settled."""
+def violations(world: World) -> Iterator[str]:
+    """What is wrong after everything has settled."""
     running = [node for node in world.nodes if node.running]
     tables = {node.name: installed(node) for node in running}
     holders: dict[Prefix, list[str]] = {}
@@ -47,21 +47,21 @@ def complaints(world: World) -> Iterator[str]:
 def _of_client(
     prefix: Prefix, holders: list[str], running: list[Node], tables: dict[str, Table]
 ) -> Iterator[str]:
-    """Everybody's route leads to one and the same holder."""
+    """The routes of all nodes lead to the same node, which lists the prefix."""
     concerned = [node for node in running if node.allows(prefix) and not is_blocked(node, prefix)]
     if not holders:
         for node in running:
             if prefix in tables[node.name]:
-                yield f"{node.name} has a route for {prefix}, which is nowhere"
+                yield f"{node.name} has a route for {prefix}, which no node lists"
         return
     for node in running:
         if node not in concerned and prefix in tables[node.name]:
-            yield f"{node.name} has a route for {prefix}, which is not for it"
+            yield f"{node.name} has a route for {prefix}, which its allowed_networks exclude"
     found = {node.name: tables[node.name].get(prefix) for node in concerned}
     for holder in holders:
         if all(to == (None if name == holder else holder) for name, to in found.items()):
             return
-    yield f"{prefix} is at {' and '.join(holders)}, the routes lead {found}"
+    yield f"{prefix} is at {' and '.join(holders)}, the routes lead to {found}"
 
 
 def _of_server(
@@ -77,7 +77,7 @@ def _of_server(
 
 
 def _of_kernel(node: Node) -> Iterator[str]:
-    """No nexthop without a use, no stray, the preferred source, the rules."""
+    """No unused nexthop, no stray route; the preferred source and the rules are right."""
     found = node.kernel.installed
     used = {route.nexthop for route in found.routes.values()}
     idle = found.nexthops.keys() - used
@@ -94,7 +94,7 @@ def _of_kernel(node: Node) -> Iterator[str]:
 
 
 def _has_blocked(node: Node) -> bool:
-    """Whether a nexthop may wait for somebody else's route to go."""
+    """Whether a nexthop may be unused while a foreign route is in the place of ours."""
     return any(
         entry.protocol != node.kernel.protocol and place.metric == METRIC
         for place, entry in node.kernel.routes.items()
@@ -102,6 +102,6 @@ def _has_blocked(node: Node) -> bool:
 
 
 def is_blocked(node: Node, prefix: Prefix) -> bool:
-    """Whether somebody else's route is where ours would go."""
+    """Whether a foreign route is in the place of ours."""
     entry = node.kernel.routes.get(Place(prefix, node.kernel.table, METRIC))
     return entry is not None and entry.protocol != node.kernel.protocol

@@ -1,7 +1,7 @@
-"""What a seed makes of a run: the mesh, its settings, who connects, and what goes wrong.
+"""Generates a run from its seed: the mesh, its settings, the clients, the kinds of faults.
 
 Pure. Each seed enables some kinds of faults only (swarm testing: Groce et al., ISSTA 2012):
-where everything goes wrong all the time, most of what is promised is never due.
+with all of them at once, most invariants would be suspended most of the time.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ HOUR = 3600
 
 @attrs.frozen
 class NodePlan:
-    """One server. ``wide``: it believes in networks behind clients and in IPv6 too.
+    """One server. ``wide``: its allowed_networks contain IPv6 and networks behind clients.
 
-    ``lag``: seconds that its OpenVPN takes for each command, even when it is well.
+    ``lag``: seconds that its OpenVPN takes for each command, without a fault.
     """
 
     name: str
@@ -40,7 +40,7 @@ class NodePlan:
 
 @attrs.frozen
 class DevicePlan:
-    """Something that connects with a certificate: two devices may share one, or an address."""
+    """A client; two devices may have the same certificate, or the same address."""
 
     label: str
     name: bytes
@@ -80,79 +80,79 @@ class Plan:
 
     @property
     def several_live(self) -> bool:
-        """Whether several live devices may claim one address."""
+        """Whether several live devices may have one address."""
         addresses = [device.address for device in self.devices]
         return len(set(addresses)) < len(addresses)
 
 
 def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
-    """The run of *seed*, where *kinds* of faults are known, by their theme."""
-    dice = random.Random(seed)  # also by other processes: of int alone
-    hold = dice.choice((1.5, 3.0, 6.0, 6.0))
+    """The run of *seed*; *kinds*: all kinds of faults, by theme."""
+    rng = random.Random(seed)  # seeded with an int, so that other processes repeat it
+    hold = rng.choice((1.5, 3.0, 6.0, 6.0))
     return Plan(
         seed=seed,
-        nodes=_nodes(dice, hold),
-        devices=_devices(dice),
-        kinds=_some(dice, kinds),
-        duration=dice.choice((40.0, 80.0, 160.0)),
-        pause=dice.choice((0.3, 1.0, 3.0)),
+        nodes=_nodes(rng, hold),
+        devices=_devices(rng),
+        kinds=_some(rng, kinds),
+        duration=rng.choice((40.0, 80.0, 160.0)),
+        pause=rng.choice((0.3, 1.0, 3.0)),
         hold_time=hold,
         heartbeat_interval=hold / 3,
-        restart_time=dice.choice((10.0, 30.0)),
-        poll_interval=dice.choice((1.0, 1.0, 3.0)),
-        status_interval=dice.choice((10.0, 30.0)),
-        ping_restart=dice.choice((10.0, 30.0, 60.0)),
-        data_ips=dice.random() < 0.5,
+        restart_time=rng.choice((10.0, 30.0)),
+        poll_interval=rng.choice((1.0, 1.0, 3.0)),
+        status_interval=rng.choice((10.0, 30.0)),
+        ping_restart=rng.choice((10.0, 30.0, 60.0)),
+        data_ips=rng.random() < 0.5,
     )
 
 
-def _some(dice: random.Random, kinds: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _some(rng: random.Random, kinds: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     known = sorted(kind for theme in kinds.values() for kind in theme)
-    if dice.random() < 0.4:
-        known = sorted(kinds[dice.choice(sorted(kinds))])
-    share = dice.choice((0.2, 0.5, 1.0))
-    return tuple(kind for kind in known if dice.random() < share)
+    if rng.random() < 0.4:
+        known = sorted(kinds[rng.choice(sorted(kinds))])
+    share = rng.choice((0.2, 0.5, 1.0))
+    return tuple(kind for kind in known if rng.random() < share)
 
 
-def _nodes(dice: random.Random, hold_time: float) -> tuple[NodePlan, ...]:
-    skewed = dice.random() < 0.5
+def _nodes(rng: random.Random, hold_time: float) -> tuple[NodePlan, ...]:
+    skewed = rng.random() < 0.5
     return tuple(
         NodePlan(
             name=name,
-            table=dice.choice((254, 254, 100)),
-            wide=dice.random() < 0.7,
-            keep=dice.random() < 0.5,
-            kill_superseded=dice.random() < 0.7,
-            duplicate_cn=dice.random() < 0.1,
-            skew=dice.uniform(-5, 5) * HOUR if skewed else 0.0,
-            version=dice.choice(("2.4", "2.6", "2.7")),
-            lag=dice.choice((0.0, 0.0, 0.01, hold_time / 15)),
+            table=rng.choice((254, 254, 100)),
+            wide=rng.random() < 0.7,
+            keep=rng.random() < 0.5,
+            kill_superseded=rng.random() < 0.7,
+            duplicate_cn=rng.random() < 0.1,
+            skew=rng.uniform(-5, 5) * HOUR if skewed else 0.0,
+            version=rng.choice(("2.4", "2.6", "2.7")),
+            lag=rng.choice((0.0, 0.0, 0.01, hold_time / 15)),
         )
-        for name in NAMES[: dice.choice((2, 2, 3, 3, 3, 4, 5))]
+        for name in NAMES[: rng.choice((2, 2, 3, 3, 3, 4, 5))]
     )
 
 
-def _devices(dice: random.Random) -> tuple[DevicePlan, ...]:
+def _devices(rng: random.Random) -> tuple[DevicePlan, ...]:
     return (
-        *(_device(dice, number) for number in range(dice.randint(3, 10))),
-        *(_rivals(dice, 200, "one certificate", "thief") if dice.random() < 0.2 else ()),
-        *(_rivals(dice, 210, "one address", "other") if dice.random() < 0.2 else ()),
+        *(_device(rng, number) for number in range(rng.randint(3, 10))),
+        *(_rivals(rng, 200, "one certificate", "thief") if rng.random() < 0.2 else ()),
+        *(_rivals(rng, 210, "one address", "other") if rng.random() < 0.2 else ()),
     )
 
 
-def _device(dice: random.Random, number: int) -> DevicePlan:
-    name = dice.choice((b"host%d", b"Name, %d", b'"END" %d', b"a:b:%d", b"caf\xc3\xa9 %d")) % number
+def _device(rng: random.Random, number: int) -> DevicePlan:
+    name = rng.choice((b"host%d", b"Name, %d", b'"END" %d', b"a:b:%d", b"caf\xc3\xa9 %d")) % number
     return DevicePlan(
         label=f"device{number}",
         name=name,
         address=f"10.100.100.{11 + number}",
-        address6=f"fd00:100::{11 + number:x}" if dice.random() < 0.3 else "",
-        networks=(f"192.168.{number}.0/24",) if dice.random() < 0.3 else (),
+        address6=f"fd00:100::{11 + number:x}" if rng.random() < 0.3 else "",
+        networks=(f"192.168.{number}.0/24",) if rng.random() < 0.3 else (),
     )
 
 
-def _rivals(dice: random.Random, number: int, what: str, other: str) -> list[DevicePlan]:
-    """Two live devices that claim one address, by *what* they share."""
+def _rivals(rng: random.Random, number: int, what: str, other: str) -> list[DevicePlan]:
+    """Two live devices with one address, and with one certificate if *what* says so."""
     address = f"10.100.100.{number}"
     first = DevicePlan(f"rival{number}", b"rival%d" % number, address)
     name = first.name if what == "one certificate" else b"other%d" % number

@@ -1,4 +1,4 @@
-"""One run's world: the mesh, who is truly connected where, the trace, and what went wrong."""
+"""State of one run: the mesh, the true connections, the trace, the first failure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.simulation.disturbances import Disturbances
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
 
-ONCE_IN = 15.0
-"""A daemon that restarts more often than in so many seconds may lose its peers' trust."""
+MIN_RESTART_INTERVAL = 15.0
+"""Seconds. Peers may withdraw the routes of a daemon that restarts more often."""
 
 
 class SimulatedMesh(Mesh):
@@ -26,7 +26,11 @@ class SimulatedMesh(Mesh):
 
 
 class Node:
-    """A server, and what the simulation does with it."""
+    """A server and the state that the simulation keeps of it.
+
+    ``goodbye_sent``: its daemon announced a restart when it ended. ``serving``: clients can
+    connect. ``gone``: it stays down until the faults are over.
+    """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
         self.plan = plan
@@ -45,10 +49,10 @@ class Node:
         self.openvpn.lag = plan.lag
         self.running = False
         self.came_at = 0.0
-        self.said_goodbye = False
+        self.goodbye_sent = False
         self.serving = True
         self.gone = False
-        self.kernel.add_ethernet("eth0")  # where others' routes lead
+        self.kernel.add_ethernet("eth0")  # the device of foreign routes
         self.allowed = [Prefix.parse(p) for p in (WIDE if plan.wide else (CLIENT_NETWORK,))]
 
     @property
@@ -68,36 +72,36 @@ class Node:
         return [node for node in self.world.nodes if node is not self]
 
     async def answering(self) -> None:
-        """Wait until its kernel does. Without it a daemon neither starts nor ends well."""
-        while self.kernel.broken is not None:  # noqa: ASYNC110 - nothing tells of it
+        """Wait until its kernel answers; a daemon needs it to start and to end."""
+        while self.kernel.broken is not None:  # noqa: ASYNC110 - there is no event for it
             await trio.sleep(0.05)
 
     def allows(self, prefix: Prefix) -> bool:
-        """Whether *prefix* may be routed here."""
+        """Whether allowed_networks contain *prefix*."""
         return any(network.contains(prefix) for network in self.allowed)
 
     def lists(self) -> Iterator[tuple[Prefix, bytes]]:
-        """Prefix and common name of all that its OpenVPN lists."""
+        """Prefix and common name of each row that its OpenVPN lists."""
         for client in self.openvpn.clients.values():
             for route in client.routes:
                 yield Prefix.parse(route.decode()), client.name
 
 
 class World:
-    """Everything of one run. ``failure``: the first broken promise, or empty."""
+    """State of one run. ``failure``: the first violation, or empty. ``counts``: of all events."""
 
-    def __init__(self, nursery: trio.Nursery, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, plan: Plan, trace: Callable[[str], None]) -> None:
         self.plan = plan
         self.nursery = nursery
-        self.dice = random.Random(f"faults {plan.seed}")
+        self.rng = random.Random(f"faults {plan.seed}")
         self.mesh = SimulatedMesh(nursery, plan.seed)
         self.disturbances = Disturbances()
-        self.happened: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.failure = ""
         self.failed = trio.Event()
         self.over = trio.Event()
         self.busy: set[Hashable] = set()
-        self._announce = say
+        self._trace = trace
         self.nodes = [Node(self, node) for node in plan.nodes]
         for node in self.nodes:
             node.server.sections = [self._section(other) for other in node.others]
@@ -108,24 +112,24 @@ class World:
 
     @contextmanager
     def occupied(self, what: Hashable) -> Iterator[None]:
-        """Meanwhile *what* is in `busy`."""
+        """Keep *what* in `busy` meanwhile, so that the same fault is not injected twice."""
         self.busy.add(what)
         yield
         self.busy.discard(what)
 
     def note(self, text: str) -> None:
-        """A line for the trace."""
-        self._announce(f"{trio.current_time():10.4f} {text}")
+        """Add a line to the trace."""
+        self._trace(f"{trio.current_time():10.4f} {text}")
 
     def fail(self, why: str) -> None:
-        """A promise is broken."""
+        """Record a violation, and end the run."""
         self.note(f"FAILED {why}")
         if not self.failure:
             self.failure = f"at {trio.current_time():.3f} s: {why}"
         self.failed.set()
 
     def holders(self, prefix: Prefix) -> list[Node]:
-        """Where *prefix* is listed."""
+        """The nodes whose OpenVPN lists *prefix*."""
         return [node for node in self.nodes if any(p == prefix for p, _ in node.lists())]
 
     async def start(self, node: Node) -> None:
@@ -133,16 +137,16 @@ class World:
         await node.answering()
         self.note(f"start {node.name}")
         node.came_at = trio.current_time()
-        self.disturbances.disturb(("restarted", node.name), ONCE_IN)
-        # until its first listing is complete it tells nobody of its clients
-        self.disturbances.disturb(("claims", node.name), 2 * self.plan.hold_time)
+        self.disturbances.disturb(("restarted", node.name), MIN_RESTART_INTERVAL)
+        # it does not advertise its clients until its first listing is complete
+        self.disturbances.disturb(("versions", node.name), 2 * self.plan.hold_time)
         await node.server.start()
         node.running = True
 
     async def stop(self, node: Node) -> None:
-        """End it in good order."""
+        """Stop it in order."""
         self.note(f"stop {node.name}")
-        node.running, node.said_goodbye = False, node.plan.keep
+        node.running, node.goodbye_sent = False, node.plan.keep
         for other in () if node.plan.keep else node.others:
             self.disturbances.disturb(("routes", node.name, other.name), self.plan.restart_time)
         await node.answering()
@@ -150,10 +154,10 @@ class World:
         left = node.kernel.installed
         expected = node.plan.keep or not self.disturbances.holds(("kernel", node.name))
         if (left.routes or left.nexthops) and not expected:
-            self.fail(f"{node.name} has left routes behind: {left}")
+            self.fail(f"{node.name} left routes behind: {left}")
 
     async def crash(self, node: Node) -> None:
-        """End it without another word."""
+        """Kill it."""
         self.note(f"crash {node.name}")
-        node.running = node.said_goodbye = False
+        node.running = node.goodbye_sent = False
         await node.server.crash()

@@ -1,4 +1,4 @@
-"""The tunnels between the nodes: cut, slow, losing and repeating what is said."""
+"""Faults of the tunnels between nodes: cut, slow, losing and repeating messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.simulation.world import Node, World
 
 
 def is_cut(world: World, a: Node, b: Node) -> bool:
-    """Whether something is cut between them already."""
+    """Whether the path between them is cut already."""
     one, other = a.server.address, b.server.address
     network = world.mesh.network
     return not (network.passes(one, other) and network.passes(other, one))
@@ -17,13 +17,13 @@ def is_cut(world: World, a: Node, b: Node) -> bool:
 
 @fault
 async def partition(world: World) -> bool:
-    """Nothing passes between two nodes."""
+    """The path between two nodes is cut."""
     return await _cut(world, one_way=False)
 
 
 @fault
 async def one_way_partition(world: World) -> bool:
-    """Nothing passes from one node to another; the other way is open."""
+    """The path from one node to another is cut; the opposite direction works."""
     return await _cut(world, one_way=True)
 
 
@@ -35,7 +35,7 @@ async def _cut(world: World, *, one_way: bool) -> bool:
     network, ends = world.mesh.network, (a.server.address, b.server.address)
     with world.disturbances.disturbed(aftermath(world), *between(a, b)):
         (network.block if one_way else network.partition)(*ends)
-        await trio.sleep(world.dice.choice((0.2, 1, 5)) * world.plan.hold_time)
+        await trio.sleep(world.rng.choice((0.2, 1, 5)) * world.plan.hold_time)
         network.heal(*ends)
     world.note(f"healed {a.name} {b.name}")
     return True
@@ -43,9 +43,9 @@ async def _cut(world: World, *, one_way: bool) -> bool:
 
 @fault
 async def messages_lost(world: World) -> bool:
-    """A subscriber is too slow: at the high-water mark messages to it are lost."""
+    """A subscriber is too slow: beyond the high-water mark messages to it are lost."""
     a, b = two_nodes(world)
-    count = world.dice.choice((1, 1, 2, 5, 20))
+    count = world.rng.choice((1, 1, 2, 5, 20))
     world.note(f"{count} messages {a.name} -> {b.name} will be lost")
     with world.disturbances.disturbed(aftermath(world), ("routes", b.name, a.name)):
         world.mesh.network.lose(a.server.address, b.server.address, count)
@@ -55,10 +55,10 @@ async def messages_lost(world: World) -> bool:
 
 @fault
 async def connection_lost(world: World) -> bool:
-    """A connection ends; what was under way is lost, or comes once more."""
+    """A connection ends; messages in flight are lost or repeated."""
     a, b = two_nodes(world)
     network, ends = world.mesh.network, (a.server.address, b.server.address)
-    lost, repeated = world.dice.random() < 0.5, world.dice.randint(0, 5)
+    lost, repeated = world.rng.random() < 0.5, world.rng.randint(0, 5)
     world.note(f"connection of {a.name} and {b.name} ends, {lost=}, {repeated=}")
     with world.disturbances.disturbed(aftermath(world), *between(a, b)):
         if lost:
@@ -71,15 +71,15 @@ async def connection_lost(world: World) -> bool:
 
 @fault
 async def slow_network(world: World) -> bool:
-    """Everything takes long on its way."""
+    """All messages are delayed."""
     network = world.mesh.network
     if network.delay > 0.001:
         return False
-    network.delay = world.dice.choice((0.02, 0.2, 2.0))
-    world.note(f"everything takes {network.delay} s")
+    network.delay = world.rng.choice((0.02, 0.2, 2.0))
+    world.note(f"messages take {network.delay} s")
     keys = [key for a in world.nodes for b in a.others for key in between(a, b)]
     with world.disturbances.disturbed(aftermath(world) + 2, *keys):
-        await trio.sleep(world.dice.uniform(1, 30))
+        await trio.sleep(world.rng.uniform(1, 30))
         network.delay = 0.001
     world.note("the network is fast again")
     return True

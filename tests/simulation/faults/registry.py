@@ -1,9 +1,12 @@
-"""What can go wrong, by name.
+"""The kinds of faults, by name.
 
-A fault is a task that does something, waits, and mends it. It says to `Calm` what is not
-to be expected meanwhile, and for how long after: "routes", A, B: that A keeps its routes
-to B. "claims", A: that what connects to A is known to be newer than all before. "kernel",
-A: that A's kernel does what A wants.
+A fault is a task that injects it, waits, and removes it. It marks in `Disturbances` which
+invariants are suspended meanwhile, and for how long after:
+
+- ("routes", A, B): A keeps its routes to B.
+- ("versions", A): a session that begins on A gets a higher version than all before it.
+- ("kernel", A): A's kernel contains what A wants.
+- ("prefix", P): routes to P are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from tests.simulation.world import Node, World
 
 T = TypeVar("T")
 Fault = Callable[[World], Awaitable[bool]]
-"""Returns whether there was anything that it could happen to."""
+"""Returns whether it could be injected."""
 
 FAULTS: dict[str, Fault] = {}
 
@@ -27,7 +30,7 @@ def fault(function: Fault) -> Fault:
 
 
 def themes() -> dict[str, list[str]]:
-    """The kinds of faults by what they happen to: the module that they stand in."""
+    """The kinds of faults by theme, which is the module that defines them."""
     found: dict[str, list[str]] = {}
     for name, function in FAULTS.items():
         found.setdefault(function.__module__, []).append(name)
@@ -35,27 +38,27 @@ def themes() -> dict[str, list[str]]:
 
 
 def one_of(world: World, things: Sequence[T]) -> T | None:
-    """Any of these, if there are any."""
-    return world.dice.choice(things) if things else None
+    """A random one of these; None if there are none."""
+    return world.rng.choice(things) if things else None
 
 
 def two_nodes(world: World) -> tuple[Node, Node]:
     """Two different nodes."""
-    a, b = world.dice.sample(world.nodes, 2)
+    a, b = world.rng.sample(world.nodes, 2)
     return a, b
 
 
 def aftermath(world: World) -> float:
-    """Seconds after which everything should be known again."""
+    """Seconds after which all nodes have recovered."""
     plan = world.plan
     return plan.restart_time + 2 * plan.hold_time + 5
 
 
-def heard_of(node: Node) -> list[Hashable]:
-    """What the others make of *node*."""
-    return [("claims", node.name), *(("routes", other.name, node.name) for other in node.others)]
+def learned_from(node: Node) -> list[Hashable]:
+    """The keys of what other nodes have learned from *node*."""
+    return [("versions", node.name), *(("routes", other.name, node.name) for other in node.others)]
 
 
 def between(a: Node, b: Node) -> list[Hashable]:
-    """What two nodes make of each other."""
+    """The keys of what two nodes have learned from each other."""
     return [("routes", a.name, b.name), ("routes", b.name, a.name)]
