@@ -142,6 +142,11 @@ class ManagementConnection:
             return self._polling.deadline
         return inf if self._busy else self._started_at + BANNER_TIMEOUT
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes of an incomplete line are held."""
+        return self._protocol.buffered
+
     def set_superseded(self, superseded: frozenset[SupersededSession]) -> None:
         """These sessions are superseded now, and no others. Call `timer` afterwards."""
         if self._listings.set_superseded(superseded):

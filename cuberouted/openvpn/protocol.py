@@ -198,6 +198,11 @@ class ManagementProtocol:
         self._established: Established | None = None
         self._env: dict[bytes, bytes] = {}
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes of an incomplete line are held."""
+        return len(self._rest)
+
     def send(self, command: Command) -> bytes:
         """The bytes to send for *command*. Its answer is expected from now on."""
         self._pending.append(command)

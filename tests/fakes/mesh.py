@@ -7,9 +7,8 @@
     mesh["A"].connect("host1", "10.100.100.11")
     await mesh.until(lambda: mesh["B"].routes == {"10.100.100.11": "A"})
 
-Time is trio's MockClock. All that is random comes from one `random.Random(seed)`, trio's
-scheduler included; what is left is the order of Python's sets, so that two processes repeat
-each other under the same PYTHONHASHSEED.
+Time is trio's MockClock. Everything random comes from one `random.Random(seed)`, including
+trio's scheduler; only the order of Python's sets depends on PYTHONHASHSEED, too.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from tests.fakes.transport import FakeNetwork
 __all__ = ["Mesh", "RecordingKernel", "Server", "section_of"]
 
 STEP = 0.005
-"""Seconds between two looks at a condition."""
+"""Seconds between two checks of a condition."""
 
 
 class Mesh:
-    """Servers with a tunnel from each to each; ``servers``, in the order of their addition.
+    """Servers with a tunnel between every two of them; ``servers`` in the order of their addition.
 
-    ``kernel_type``: what makes their kernels, of a table's number.
+    ``kernel_type``: called with a table's number, returns the kernel of a new server.
     """
 
     kernel_type: Callable[[int], RecordingKernel] = RecordingKernel
@@ -56,8 +55,8 @@ class Mesh:
         new.settings += settings
         new.add_openvpn()
         for other in self.servers:
-            new.dig(other)
-            other.dig(new)
+            new.add_tunnel_to(other)
+            other.add_tunnel_to(new)
         self.servers.append(new)
         return new
 
@@ -68,19 +67,19 @@ class Mesh:
         await self.until(self.is_up)
 
     def is_up(self) -> bool:
-        """Whether every running daemon has heard everything from each of its peers."""
+        """Whether the session with every peer of every daemon is up."""
         sessions = (peer.session for s in self.servers for peer in s.daemon.peers.values())
         return all(session.state.value == "up" for session in sessions)
 
     async def until(self, condition: Callable[[], bool], within: float = 60.0) -> float:
-        """Wait until *condition* holds; the virtual seconds that this took.
+        """Wait until *condition* holds. Returns the (virtual) seconds that it took.
 
         Raises:
-          trio.TooSlowError: it did not, *within* so many.
+          trio.TooSlowError: it did not hold *within* so many seconds.
         """
         began = trio.current_time()
         with trio.fail_after(within):
-            while not condition():  # noqa: ASYNC110 - no event tells of everybody's state
+            while not condition():  # noqa: ASYNC110 - there is no event for all states
                 await trio.sleep(STEP)
         return trio.current_time() - began
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.fakes.mesh import Mesh
 
 START = 1_795_222_140.0
-"""Unix seconds at the start of every mesh, by a clock that is right."""
+"""Unix seconds at the start of every mesh, by a clock without skew."""
 
 METRIC, PROTOCOL = 50, 201
 
@@ -35,48 +35,48 @@ RUNS_ON: ContextVar[str] = ContextVar("RUNS_ON")
 """The server whose daemon a task belongs to; set in every task of a daemon, in no other."""
 
 
-class Done(NamedTuple):
-    """A change that the kernel took, and when."""
+class AppliedChange(NamedTuple):
+    """A change that the kernel accepted, and when (seconds)."""
 
     at: float
     change: Change
 
 
 class RecordingKernel(FakeKernel):
-    """Remembers what the daemon has changed: ``done``, oldest first."""
+    """A fake kernel that records the daemon's changes: ``applied``, oldest first."""
 
     def __init__(self, table: int) -> None:
         super().__init__(table, METRIC, PROTOCOL)
-        self.done: list[Done] = []
+        self.applied: list[AppliedChange] = []
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
         """See `KernelApi`."""
         refused = await super().apply(changes)
         failed = {refusal.change for refusal in refused}
         now = trio.current_time()
-        self.done += [Done(now, change) for change in changes if change not in failed]
+        self.applied += [AppliedChange(now, change) for change in changes if change not in failed]
         return refused
 
-    def journey(self, destination: str) -> list[str]:
-        """The devices to which *destination* was led, one after the other."""
+    def devices_of(self, destination: str) -> list[str]:
+        """The devices of the routes to *destination* that were added, oldest first."""
         prefix, nexthops, found = Prefix.parse(destination), dict[int, int](), list[str]()
         names = {device.index: name for name, device in self.devices.items()}
-        for _, change in self.done:
+        for _, change in self.applied:
             match change:
                 case Change(Op.ADD | Op.REPLACE, Nexthop(id=id_, device=device)):
                     nexthops[id_] = device
-                case Change(Op.ADD, Route(prefix=led, nexthop=id_)) if led == prefix:
+                case Change(Op.ADD, Route(prefix=routed, nexthop=id_)) if routed == prefix:
                     found.append(names[nexthops[id_]])
         return found
 
 
 class Server:
-    """A host: its kernel and OpenVPNs live on when its daemon ends. Made by `Mesh.add`.
+    """A host: its kernel and OpenVPNs keep their state when its daemon ends. Made by `Mesh.add`.
 
-    ``settings``: further lines of its configuration's first part, ``sections`` whole sections
-    in place of those that name the peers; both count from the next `start` or `reload`.
-    ``skew``: seconds that its wall clock is ahead. ``daemon`` is the last one that was started,
-    and ``last_words`` what its kernel refused when it was stopped.
+    ``settings``: further lines of its configuration before the first section; ``sections``:
+    all sections, in place of the default ones for the peers. Both take effect at the next
+    `start` or `reload`. ``skew``: seconds that its wall clock is ahead. ``daemon``: the last
+    one started. ``stop_error``: the kernel's error when that was stopped, or empty.
     """
 
     def __init__(self, mesh: Mesh, name: str, number: int, table: int) -> None:
@@ -94,13 +94,13 @@ class Server:
         self.openvpns: dict[str, FakeOpenVPN] = {}
         self.transport: FakeTransport
         self.daemon: Daemon
-        self.last_words = ""
+        self.stop_error = ""
         self._stopping = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
-    def dig(self, other: Server) -> None:
-        """Its end of a tunnel to *other*."""
+    def add_tunnel_to(self, other: Server) -> None:
+        """Add its end of a tunnel to *other*."""
         self.kernel.add_tunnel(f"to-{other.name}")
         ends = f"{format_address(self.address)} peer {format_address(other.address)}/32"
         self.kernel.add_address(f"to-{other.name}", ends)
@@ -109,7 +109,7 @@ class Server:
 
     @property
     def config(self) -> Config:
-        """What its configuration file says now."""
+        """Its present configuration."""
         sections = self.sections
         if sections is None:
             sections = [section_of(other) for other in self.mesh.servers if other is not self]
@@ -117,15 +117,15 @@ class Server:
         return parse("\n".join(lines) + "\n", Path(f"/etc/{self.name}.conf"), self.name)
 
     async def start(self) -> None:
-        """Start its daemon; returns when that has adopted what the kernel holds."""
+        """Start its daemon; returns when that has adopted the kernel's routes."""
         config = self.config
         self.transport = self.mesh.network.transport(self.address, config.hold_time)
         self._scope, self._ended = trio.CancelScope(), trio.Event()
-        self._stopping, self.last_words = False, ""
-        edges = Environment(
+        self._stopping, self.stop_error = False, ""
+        environment = Environment(
             self.kernel, self.transport, self, self.wall_clock, self.mesh.random.randbytes
         )
-        self.daemon = Daemon(config, edges)
+        self.daemon = Daemon(config, environment)
         await self.mesh.nursery.start(self._run)
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -136,24 +136,24 @@ class Server:
             except KernelError as error:
                 if not self._stopping:
                     raise
-                self.last_words = str(error)
+                self.stop_error = str(error)
         self._ended.set()
 
     async def stop(self) -> None:
-        """End its daemon in good order."""
+        """Stop its daemon in order."""
         self._stopping = True
         self.daemon.stop()
         await self._ended.wait()
         self.mesh.network.stop(self.address)
 
     async def crash(self) -> None:
-        """End it without another word."""
+        """Kill its daemon."""
         self._scope.cancel()
         await self._ended.wait()
         self.mesh.network.stop(self.address)
 
     async def reload(self) -> None:
-        """Have its daemon read the configuration again."""
+        """Reload the configuration of its daemon."""
         await self.daemon.reload(self.config)
 
     def wall_clock(self) -> float:
@@ -168,7 +168,7 @@ class Server:
 
     @property
     def openvpn(self) -> FakeOpenVPN:
-        """The only one, where there is one."""
+        """Its OpenVPN, if it has exactly one."""
         (only,) = self.openvpns.values()
         return only
 
@@ -184,7 +184,7 @@ class Server:
         behind = tuple(networks)
         return self.openvpn.connect(name.encode(), address, networks=behind, quiet=quiet)
 
-    # -- what can be seen --
+    # -- queries --
 
     @property
     def routes(self) -> dict[str, str]:
@@ -199,22 +199,22 @@ class Server:
 
     @property
     def clients(self) -> dict[str, str]:
-        """`routes` but for those to servers."""
+        """`routes` without those to servers."""
         servers = {server.data_address for server in self.mesh.servers}
         return {where: to for where, to in self.routes.items() if where not in servers}
 
     @property
     def handlers(self) -> Handlers:
-        """What its control socket would answer."""
+        """The handlers of its control socket."""
         return handlers(self.daemon)
 
     def session(self, peer: str) -> PeerSession:
-        """What its daemon makes of *peer*."""
+        """Its daemon's session with *peer*."""
         return self.daemon.peers[peer].session
 
 
 def section_of(peer: Server) -> str:
-    """The section that names *peer* in the configuration of another."""
+    """The section for *peer* in the configuration of another server."""
     where = f"mgmt_interface = to-{peer.name}\nmgmt_ip = {format_address(peer.address)}"
     return f"[peer {peer.name}]\n{where}"
 

@@ -1,1 +1,1 @@
-"""Every byte that comes from outside, and what must hold whatever it is."""
+"""Every parser of outside input, and what must hold for any bytes."""

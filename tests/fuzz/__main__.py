@@ -1,9 +1,9 @@
 """Fuzz with atheris: python -m tests.fuzz [--seconds N] [TARGET...]; `make fuzz` for people.
 
-Each target runs in a process of its own. What was found is left in a file named crash-,
-timeout- or oom-; after it is mended that file goes into the target's corpus.
+Each target runs in a process of its own. An input that fails is written to a file named crash-,
+timeout- or oom-; once it is fixed, that file is added to the target's corpus.
 
-cuberouted is imported late, because atheris watches only what it sees imported.
+cuberouted is imported late, because atheris instruments modules when they are imported.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 import tempfile
 import time
 
-SLOWEST = 5
-"""Seconds for one input; the slowest that is right takes a hundredth."""
-MEMORY = 1024
+MAX_TIME = 5
+"""Seconds for one input; valid ones take at most a hundredth of that."""
+MAX_MEMORY = 1024
 """MB for one process."""
 
 
@@ -31,14 +31,14 @@ def fuzz(name: str, arguments: list[str]) -> None:
 
 
 def run(name: str, seconds: int) -> bool:
-    """Run one target in a process: whether all was well."""
-    from tests.fuzz.targets import CORPUS, LONGEST
+    """Run one target in a process. Returns whether it found nothing."""
+    from tests.fuzz.targets import CORPUS, MAX_INPUT
 
     print(f"== {name}: {seconds} s", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as found:
-        options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}"]
-        options += [f"-rss_limit_mb={MEMORY}", "-verbosity=0"]
+        options = [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT}", f"-timeout={MAX_TIME}"]
+        options += [f"-rss_limit_mb={MAX_MEMORY}", "-verbosity=0"]
         command = [sys.executable, "-m", "tests.fuzz", "--one", name, *options]
         done = subprocess.run([*command, found, str(CORPUS / name)], check=False)
     print(f"== {name}: status {done.returncode} after {time.monotonic() - began:.0f} s", flush=True)
@@ -54,8 +54,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.fuzz")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[])
-    asked = parser.parse_args()
-    results = [run(name, asked.seconds) for name in asked.targets or TARGETS]
+    options = parser.parse_args()
+    results = [run(name, options.seconds) for name in options.targets or TARGETS]
     return 0 if all(results) else 1
 
 

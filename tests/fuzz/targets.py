@@ -1,7 +1,7 @@
-"""One function for each door: it takes any bytes, and returns.
+"""One function for each input from outside: it takes any bytes, and returns.
 
-What a door may raise is caught here; anything else that comes out would have ended a task.
-Work and memory are bounded by the input, which the callers keep below `LONGEST`.
+Exceptions that a parser documents are caught here; any other would have ended a task. Work and
+memory are bounded by the input, which the callers keep below `MAX_INPUT`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
 
-LONGEST = 16384
+MAX_INPUT = 16384
 LIMIT = 50
 CORPUS = Path(__file__).parent / "corpus"
-LOST = SupersededSession(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
+SUPERSEDED = SupersededSession(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """*data* cut as its first byte says, as a stream may arrive."""
+    """*data* in pieces as a stream may deliver them; the first byte is their size."""
     size = (data[0] if data else 0) or len(data) or 1
     return (data[at : at + size] for at in range(1, len(data), size))
 
@@ -50,12 +50,12 @@ def management(data: bytes) -> None:
     """OpenVPN's management interface, from the first byte of a connection on."""
     sessions = Sessions("")
     connection = ManagementConnection(sessions, Polling(1.0, 30.0), KillDamping(), b"secret", 0.0)
-    connection.set_superseded(frozenset({LOST}))
+    connection.set_superseded(frozenset({SUPERSEDED}))
     with contextlib.suppress(ManagementError):
         for now, piece in enumerate(pieces(data)):
             connection.receive(piece, float(now))
             connection.timer(now + 0.5)
-            assert len(connection._protocol._rest) <= MAX_LINE + len(piece)
+            assert connection.buffered <= MAX_LINE + len(piece)
             str(connection.health)
     assert sessions.count <= len(data)
 
@@ -73,7 +73,7 @@ def listing(data: bytes) -> None:
 
 
 def wire(data: bytes) -> None:
-    """What a peer says: messages, each with its length in front, through session and RIB."""
+    """Messages of a peer, each preceded by its length, through session and RIB."""
     session = PeerSession("b", None, "A", PeerLimits(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
     rib = Rib(Policy((Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8"))))
     source = Source(Origin.PEER, "b")
@@ -106,7 +106,7 @@ def _framed(data: bytes) -> Iterator[bytes]:
 
 
 def requests(data: bytes) -> None:
-    """What a subscriber sends: lines, because frames have no ends of their own here."""
+    """Frames of a subscriber, one a line."""
     publisher, subscriptions = Publisher("A", 1, 1.0, 0.0), SubscriptionLimit()
     publisher.initial_sync_done(0.0)
     for now, frame in enumerate(data.split(b"\n")):
@@ -120,13 +120,13 @@ def requests(data: bytes) -> None:
 
 
 def control(data: bytes) -> None:
-    """A question on the control socket."""
-    said = answer(data, {"status": lambda: report.Clients([])})
-    assert said.startswith(b"{")
+    """A request on the control socket."""
+    reply = answer(data, {"status": lambda: report.Clients([])})
+    assert reply.startswith(b"{")
 
 
 def kernel(data: bytes) -> None:
-    """Netlink: answers to our questions, and notices."""
+    """Netlink: replies and notifications."""
     EventBuffer(254, 50, 201).receive(data)
     with contextlib.suppress(NetlinkError):
         for message in netlink.messages(data):
@@ -162,9 +162,9 @@ def _parsed(text: str) -> Config | None:
     try:
         return parse(text, Path("c.conf"), "a")
     except ConfigError as error:
-        told = error.problems
-    assert 0 < len(told) <= MAX_PROBLEMS
-    assert all(str(problem).isprintable() for problem in told)
+        problems = error.problems
+    assert 0 < len(problems) <= MAX_PROBLEMS
+    assert all(str(problem).isprintable() for problem in problems)
     return None
 
 
@@ -175,5 +175,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def corpus(name: str) -> list[bytes]:
-    """The inputs that are kept for a target."""
+    """The stored inputs of a target."""
     return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]

@@ -13,7 +13,7 @@ from cuberouted.api.server import listening
 from cuberouted.check import probe
 from cuberouted.check.probe import probe_host
 from cuberouted.config import keypair
-from tests.unit.config.samples import TWO_SERVERS, config
+from tests.fakes.samples import TWO_SERVERS, config
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cuberouted.check.rules import HostFacts, Level, run_checks, sysctls_of_interest
 from cuberouted.daemon.host import HostState, evaluate_links
-from tests.unit.config.samples import (
+from tests.fakes.samples import (
     ETH0,
     LINKS,
     THREE_SERVERS,

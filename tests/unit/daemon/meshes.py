@@ -19,7 +19,7 @@ async def started(mesh, names="ABC", *settings):
 
 
 def deletions(server, since):
-    return [d for d in server.kernel.done if d.at >= since and d.change.op is Op.DELETE]
+    return [d for d in server.kernel.applied if d.at >= since and d.change.op is Op.DELETE]
 
 
 def status(server) -> Status:

@@ -90,7 +90,7 @@ async def test_nobody_is_dropped_for_a_client_that_a_script_then_refuses(mesh, a
     await mesh.until(lambda: c.clients == {HOST1: "A"})
     b.openvpn.connect(b"host1", HOST1.encode(), refused=True)
     await trio.sleep(100)
-    assert c.kernel.journey(HOST1) == ["to-A", "to-B", "to-A"]
+    assert c.kernel.devices_of(HOST1) == ["to-A", "to-B", "to-A"]
     assert len(a.openvpn.clients) == 1
     assert b.clients == c.clients == {HOST1: "A"}
 

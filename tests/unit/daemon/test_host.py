@@ -14,7 +14,7 @@ from cuberouted.daemon.host import (
 )
 from cuberouted.model import Prefix
 from cuberouted.routing.neighbours import ResolvedNexthop
-from tests.unit.config.samples import (
+from tests.fakes.samples import (
     ETH0,
     LINKS,
     THREE_SERVERS,

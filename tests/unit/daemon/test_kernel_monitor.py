@@ -14,7 +14,7 @@ from cuberouted.routing.kernel_api import KernelError
 from cuberouted.util.tasks import Signal
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
-from tests.unit.config.samples import THREE_SERVERS, config
+from tests.fakes.samples import THREE_SERVERS, config
 
 DATA_B = "data_ip = 10.100.100.102\n"
 CONFIG = config(THREE_SERVERS.replace(DATA_B, ""))

@@ -43,7 +43,7 @@ async def test_routes_that_the_kernel_does_not_let_go_are_its_last_words(mesh, a
     await mesh.until(lambda: a.clients == {HOST2: "B"})
     a.kernel.broken = KernelError("out of memory", errno.ENOMEM)
     await a.stop()
-    assert a.last_words == "out of memory"
+    assert a.stop_error == "out of memory"
     assert a.clients == {HOST2: "B"}
 
 
@@ -89,7 +89,7 @@ async def test_after_a_crash_the_routes_are_adopted_and_none_that_is_right_is_to
     assert b.kernel.installed == before
     await mesh.until(lambda: b.clients == {HOST1: "A", HOST3: "C"})
     await mesh.until(mesh.is_up)
-    changed = [done.change for done in b.kernel.done if done.at >= began]
+    changed = [done.change for done in b.kernel.applied if done.at >= began]
     assert [(c.op, str(c.what.prefix)) for c in changed if isinstance(c.what, Route)] == [
         (Op.DELETE, f"{HOST2}/32")
     ]

@@ -25,7 +25,7 @@ def story(seed):
             await mesh.random.choice(mesh.servers).crash()
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
-            return [(s.name, *done) for s in (a, b, c) for done in s.kernel.done]
+            return [(s.name, *done) for s in (a, b, c) for done in s.kernel.applied]
 
     return trio.run(main, clock=MockClock(autojump_threshold=0))
 

@@ -15,7 +15,7 @@ from cuberouted.peering.events import PeerLost, RoutesChanged, RoutesReplaced
 from cuberouted.routing.nexthops import Target
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
-from tests.unit.config.samples import LINKS, THREE_SERVERS, config, link
+from tests.fakes.samples import LINKS, THREE_SERVERS, config, link
 
 V4 = socket.AF_INET
 CONFIG = config("allowed_networks = 10.100.0.0/16", THREE_SERVERS)

@@ -1,4 +1,4 @@
-"""Configurations and links for the tests of the top level."""
+"""Configurations and links that the unit tests of several packages use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ mgmt_ip = 10.200.201.5
 
 
 def config(*parts: str) -> Config:
-    """What these parts of a file say, behind the keys that every file needs."""
+    """The configuration of these parts of a file, after the keys that every file needs."""
     return parse(BASE + "\n".join(parts) + "\n", Path("/etc/cuberouted.conf"), "A")
 
 
