@@ -1,5 +1,15 @@
-"""`python -m cuberouted`."""
+"""`python -m cuberouted`, and the program `cuberouted`."""
 
-from cuberouted.cli.main import main
+from cuberouted.util.hangup import EarlyHangup
 
-main(prog_name="cuberouted")
+
+def main() -> None:
+    """Run the program."""
+    EarlyHangup.install()  # before the imports, which take most of the start
+    from cuberouted.cli.main import main as cli
+
+    cli(prog_name="cuberouted")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,24 +1,17 @@
-"""What the commands show, as values; their JSON form is documented in the README.
+"""What the daemon and the commands report, as values. Their JSON form is documented in the README.
 
-Pure. The daemon fills most of it in and answers with it on the control socket;
-`dump-routes` reads the kernel itself, and asks the daemon only for whose the routes are.
-Times are seconds; absolute times ISO 8601 UTC.
+Pure. Times are in seconds; absolute times are ISO 8601 UTC.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from cuberouted.model import Kind, Prefix, format_address, printable_name
-from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
-from cuberouted.routing.types import KernelState, Link, Nexthop
-
 
 class OpenVPNRow(msgspec.Struct):
-    """One OpenVPN process of this host."""
+    """One OpenVPN process of this host. ``version`` is None while unknown."""
 
     name: str
     state: str
@@ -28,9 +21,10 @@ class OpenVPNRow(msgspec.Struct):
 
 
 class PeerRow(msgspec.Struct):
-    """One peer. ``last_heard``: seconds ago, None if never. ``encrypted``: by CURVE, or not.
+    """One peer.
 
-    ``refused``: messages and prefixes of it that were not accepted.
+    ``last_heard``: seconds since its last message, or None. ``encrypted``: by CURVE. ``refused``:
+    number of its messages and prefixes that were not accepted.
     """
 
     name: str
@@ -43,7 +37,7 @@ class PeerRow(msgspec.Struct):
 
 
 class RouteCounts(msgspec.Struct):
-    """Routes there should be, routes of ours there are, and those without their effect."""
+    """Numbers of desired routes, of installed ones, and of those that are not effective."""
 
     desired: int
     installed: int
@@ -51,7 +45,7 @@ class RouteCounts(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """`cuberouted status --json`. ``rejected_connections``: connections that were rejected."""
+    """`cuberouted status --json`."""
 
     node: str
     uptime: float
@@ -63,7 +57,7 @@ class Status(msgspec.Struct):
 
     @property
     def well(self) -> bool:
-        """Whether OpenVPN and every peer are there."""
+        """Whether every OpenVPN process is connected and every peer is up."""
         return all(o.state == "connected" for o in self.openvpn) and all(
             p.state == "up" for p in self.peers
         )
@@ -87,7 +81,7 @@ class Clients(msgspec.Struct):
 
 
 class RouteRow(msgspec.Struct):
-    """A route of ours in the kernel. What only the daemon knows is None without it."""
+    """An installed route. What only the daemon knows is None if it does not run."""
 
     destination: str
     node: str | None
@@ -105,12 +99,8 @@ class Routes(msgspec.Struct):
     routes: list[RouteRow]
 
 
-Report = Status | Clients | Routes
-"""What the commands show."""
-
-
 class RouteInfo(msgspec.Struct):
-    """What the daemon knows of a route."""
+    """What only the daemon knows of an installed route."""
 
     node: str
     kind: str
@@ -119,86 +109,20 @@ class RouteInfo(msgspec.Struct):
 
 
 class RouteInfos(msgspec.Struct):
-    """What the daemon answers `dump-routes`, by destination."""
+    """The daemon's part of `dump-routes`, by destination."""
 
     node: str
-    owners: dict[str, RouteInfo]
+    routes: dict[str, RouteInfo]
 
 
-def clients(bests: Iterable[tuple[Prefix, RibRoute]]) -> Clients:
-    """Every client and network that somebody has told of, sorted by address."""
-    told = sorted(
-        (prefix, claim)
-        for prefix, claim in bests
-        if claim.advertisement.kind is not Kind.SERVER
-        and claim.advertisement.version != ADOPTED_VERSION
-    )
-    return Clients([_client_row(prefix, claim) for prefix, claim in told])
+Report = Status | Clients | Routes
+"""What the listing commands print."""
 
 
-def _client_row(prefix: Prefix, claim: RibRoute) -> ClientRow:
-    said = claim.advertisement
-    return ClientRow(
-        address=address(prefix),
-        node=claim.node,
-        name=printable_name(said.name),
-        kind=said.kind.value,
-        since=iso_time(said.since),
-        local=claim.is_local,
-    )
-
-
-def routes(installed: KernelState, links: Iterable[Link], owners: RouteInfos | None) -> Routes:
-    """Every route of ours in the kernel, sorted by destination."""
-    names = {link.index: link.name for link in links}
-    rows = [
-        _route_row(
-            str(route.prefix),
-            installed.nexthops.get(route.nexthop),
-            names,
-            owners.owners.get(str(route.prefix)) if owners else None,
-        )
-        for route in sorted(installed.routes.values())
-    ]
-    return Routes(owners.node if owners else None, rows)
-
-
-def _route_row(
-    destination: str,
-    nexthop: Nexthop | None,
-    names: Mapping[int, str],
-    route_info: RouteInfo | None,
-) -> RouteRow:
-    gateway = nexthop.gateway if nexthop else None
-    return RouteRow(
-        destination=destination,
-        node=route_info.node if route_info else None,
-        interface=names.get(nexthop.device) if nexthop else None,
-        gateway=address(Prefix.host(gateway)) if gateway else None,
-        kind=route_info.kind if route_info else None,
-        name=route_info.name if route_info else None,
-        age=round(route_info.age, 1) if route_info else None,
-    )
-
-
-def route_info(claim: RibRoute, age: float) -> RouteInfo:
-    """What the daemon tells of a route that follows *claim*."""
-    said = claim.advertisement
-    return RouteInfo(claim.node, said.kind.value, printable_name(said.name), age)
-
-
-def address(prefix: Prefix) -> str:
-    """A host without its length, a network with it."""
-    if prefix.is_host:
-        return format_address(prefix.address)
-    return str(prefix)
-
-
-def iso_time(since: float) -> str:
-    """A Unix time, as people and JSON write it; a nonsensical one is the nearest there is."""
-    latest = 253_402_300_799  # the last second of the year 9999
-    at = dt.datetime.fromtimestamp(min(since, latest), dt.UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+def iso_time(seconds: float) -> str:
+    """A Unix time in ISO 8601; times after the year 9999 are printed as its last second."""
+    last = 253_402_300_799
+    return dt.datetime.fromtimestamp(min(seconds, last), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pluralize(number: int, noun: str) -> str:

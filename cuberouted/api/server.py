@@ -1,197 +1,166 @@
-"""The Unix socket behind `status`, `clients` and `dump-routes`.
+"""The daemon's side of the control socket.
 
-One question a connection: a line with a JSON object ``{"ask": NAME}``, answered by one
-JSON object and the end of the stream. All questions only read. Who may ask is told by the
-socket's mode, and by the kernel's word on who has connected.
+The socket's mode, and the credentials that the kernel reports (SO_PEERCRED), decide who may ask.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import grp
 import logging
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import trio
 
+from cuberouted.api.protocol import (
+    DECODE_ERRORS,
+    GROUP,
+    MAX_REQUEST,
+    TIMEOUT,
+    ControlError,
+    ErrorReply,
+    Request,
+    UnwritableError,
+)
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+
 log = logging.getLogger(__name__)
 
-MAX_REQUEST = 4096
-"""Bytes; ours are below 50."""
-
-TIMEOUT = 5.0
-"""Seconds a client may take to ask, and to take its answer."""
-
 MAX_CLIENTS = 16
-"""Served at once; more wait in the backlog."""
-
-GROUP = "cuberouted"
-"""Whose members may ask, besides root and the daemon's own user."""
+"""Clients served at once; more wait in the backlog."""
 
 SO_PEERGROUPS = 59
-"""The supplementary groups of who has connected: asm-generic/socket.h."""
+"""The supplementary groups of the connected process: asm-generic/socket.h."""
 
-DECODE_ERRORS = (ValueError, RecursionError)
-"""What msgspec raises for bytes that are no JSON of ours; its own errors are ValueErrors."""
+_FILE_SYSTEM_ERRORS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
-UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})
-"""What is the file system's fault, and no mistake in the configuration."""
+Handlers = Mapping[str, Callable[[], msgspec.Struct | AsyncGenerator[bytes]]]
+"""By the name of the request: what returns the reply, or yields its JSON in parts.
 
-Handlers = Mapping[str, Callable[[], object]]
-
-T = TypeVar("T")
-
-
-class ControlError(Exception):
-    """The control socket cannot be used; the text says why and what to do."""
-
-
-class NotRunningError(ControlError):
-    """Nobody listens on the control socket."""
-
-
-class UnwritableError(ControlError):
-    """The file system has no room for the control socket, or is read-only."""
-
-
-class Request(msgspec.Struct):
-    """What a client asks for."""
-
-    ask: str
-
-
-class ErrorReply(msgspec.Struct):
-    """The answer to a question that nobody can answer."""
-
-    error: str
+A long reply comes in parts, between which other tasks run.
+"""
 
 
 @contextmanager
 def listening(path: Path) -> Iterator[trio.SocketListener]:
-    """The control socket, ours alone, removed at the end.
+    """Listen on the control socket *path*, which no other daemon uses meanwhile.
 
     Raises:
-      ControlError: a daemon uses it already, or it cannot be made.
-      UnwritableError: it cannot be made, for want of a file system that takes it.
+      ControlError: another daemon uses it, or it cannot be created.
+      UnwritableError: it cannot be created, because the file system is full or read-only.
     """
-    if is_served(path):
-        raise ControlError(
-            f"{path}: a cuberouted runs already; give this one another control_socket"
-        )
-    try:
-        sock = _bound(path)
-    except OSError as error:
-        kind = UnwritableError if error.errno in UNWRITABLE else ControlError
-        raise kind(f"{path}: cannot make the control socket: {error.strerror}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(path))
+            sock = _bind(path)
+        except OSError as error:
+            kind = UnwritableError if error.errno in _FILE_SYSTEM_ERRORS else ControlError
+            raise kind(f"{path}: cannot create the control socket: {error.strerror}") from error
+        stack.callback(_remove, path)
+        stack.callback(sock.close)
         yield trio.SocketListener(sock)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # a socket that is left behind does no harm
+        path.unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the control socket: a file beside it, because the socket is replaced.
+
+    The kernel releases the lock when the process ends, however it ends. The file stays, because
+    another daemon may have opened it already.
+    """
+    lock = path.with_name(path.name + ".lock")
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError(
+                f"{path}: another cuberouted is running with this control socket; stop it, or give"
+                " this one another control_socket"
+            ) from None
+        yield
     finally:
-        sock.close()
-        with suppress(OSError):  # what is left there does no harm
-            path.unlink()
+        os.close(file)
 
 
-async def serve(listener: trio.SocketListener, answers: Handlers) -> None:
-    """Answer for ever."""
+async def serve(listener: trio.SocketListener, handlers: Handlers) -> None:
+    """Reply to requests until cancelled."""
     limit = trio.CapacityLimiter(MAX_CLIENTS)
+    log_limit = LogRateLimit()
     group = _group(listener)
 
     async def handle(stream: trio.SocketStream) -> None:
         async with limit, stream:
-            with trio.move_on_after(TIMEOUT):
-                try:
-                    line = await _line(stream)
-                    known = answers if _is_authorized(stream.socket, group) else {}
-                    await stream.send_all(answer(line, known))
-                except trio.BrokenResourceError:
-                    log.debug("control: a client left before its answer")
+            try:
+                with trio.fail_after(TIMEOUT):
+                    line = await _receive_line(stream)
+                allowed = handlers if _is_authorized(stream.socket, group) else {}
+                async with aclosing(reply(line, allowed, log_limit)) as parts:
+                    async for part in parts:
+                        with trio.fail_after(TIMEOUT):
+                            await stream.send_all(part)
+            except (trio.BrokenResourceError, trio.TooSlowError):
+                log.debug("control: a client left before the end of its reply")
 
     await trio.serve_listeners(handle, [listener])
 
 
-def answer(line: bytes, answers: Handlers) -> bytes:
-    """What is said to a question; a question that makes no sense gets an `error`."""
-    try:
-        question = msgspec.json.decode(line, type=Request)
-    except DECODE_ERRORS as error:
-        return msgspec.json.encode(ErrorReply(f"not a question: {error}"))
-    if not answers:
-        return msgspec.json.encode(ErrorReply(f"be root or in the group {GROUP} to ask"))
-    if question.ask not in answers:
-        return msgspec.json.encode(ErrorReply(f"ask for one of: {', '.join(answers)}"))
-    return msgspec.json.encode(answers[question.ask]())
+async def reply(line: bytes, handlers: Handlers, log_limit: LogRateLimit) -> AsyncGenerator[bytes]:
+    """The reply to the request in *line*, in parts. No *handlers*: the client may ask nothing.
 
-
-def ask(path: Path, question: str, kind: type[T]) -> T:
-    """What the daemon behind *path* answers, as a *kind*.
-
-    Raises:
-      NotRunningError: no daemon.
-      ControlError: no permission, no answer, or one of another version of cuberouted.
+    An exception in a handler becomes an error reply, or if a part has been sent already, the
+    premature end of the reply; it is logged with its traceback.
     """
     try:
-        with _connected(path) as sock:
-            sock.sendall(msgspec.json.encode(Request(question)) + b"\n")
-            sock.shutdown(socket.SHUT_WR)
-            said = b"".join(iter(lambda: sock.recv(65536), b""))
-        return msgspec.json.decode(said, type=kind)
-    except TimeoutError:
-        raise ControlError(f"{path}: the daemon does not answer") from None
-    except OSError as error:
-        raise _as_control_error(path, error) from error
+        request = msgspec.json.decode(line, type=Request)
     except DECODE_ERRORS as error:
-        raise ControlError(f"{path}: an answer that makes no sense: {error}") from error
-
-
-def is_served(path: Path) -> bool:
-    """Whether a daemon listens there.
-
-    Raises:
-      ControlError: we may not know.
-    """
+        yield msgspec.json.encode(ErrorReply(f"malformed request: {error}"))
+        return
+    if request.ask not in handlers:
+        yield msgspec.json.encode(ErrorReply(_why_unknown(handlers)))
+        return
+    begun = False
     try:
-        _connected(path).close()
-    except BlockingIOError:
-        return True  # it listens, and is busy
-    except OSError as error:
-        why = _as_control_error(path, error)
-        if isinstance(why, NotRunningError):
-            return False
-        raise why from error
-    return True
+        result = handlers[request.ask]()
+        if isinstance(result, msgspec.Struct):
+            yield msgspec.json.encode(result)
+            return
+        async with aclosing(result):
+            async for part in result:
+                begun = True
+                yield part
+    except Exception:
+        suppressed = log_limit.allow(request.ask, trio.current_time())
+        if suppressed is not None:
+            note = suppressed_note(suppressed)
+            log.exception("control: request %r failed%s", request.ask, note)
+        if not begun:
+            yield msgspec.json.encode(ErrorReply("internal error; see the daemon's log"))
 
 
-def _connected(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(TIMEOUT)
-    try:
-        sock.connect(str(path))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def _why_unknown(handlers: Handlers) -> str:
+    if not handlers:
+        return f"permission denied; be root or in the group {GROUP}"
+    return f"unknown request; known are: {', '.join(handlers)}"
 
 
-def _as_control_error(path: Path, error: OSError) -> ControlError:
-    if error.errno in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
-        return NotRunningError(f"{path}: no cuberouted is running here")
-    if error.errno == errno.EACCES:
-        return ControlError(f"{path}: permission denied; be root or in the group of that socket")
-    return ControlError(f"{path}: {error.strerror or error}")
-
-
-def _bound(path: Path) -> trio.socket.SocketType:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _bind(path: Path) -> trio.socket.SocketType:
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()  # left by a daemon that was killed: `is_served` has asked
+        path.unlink()  # left by a daemon that was killed: we hold its lock
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
@@ -205,9 +174,8 @@ def _bound(path: Path) -> trio.socket.SocketType:
 
 
 def _give_to_group(path: Path) -> None:
-    """As root the socket would be root's alone; systemd's unit runs us in the group anyway."""
     if os.geteuid() != 0:
-        return
+        return  # systemd starts the daemon in the group
     try:
         os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
     except KeyError:
@@ -226,16 +194,16 @@ def _is_authorized(sock: trio.socket.SocketType | socket.socket, group: int) -> 
         return True
     try:
         groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
-    except OSError:  # in more groups than fit
+    except OSError:  # it is in more groups than fit
         return False
     return group in struct.unpack(f"{len(groups) // 4}I", groups)
 
 
-async def _line(stream: trio.SocketStream) -> bytes:
+async def _receive_line(stream: trio.SocketStream) -> bytes:
     line = b""
     while b"\n" not in line and len(line) <= MAX_REQUEST:
-        more = await stream.receive_some(MAX_REQUEST)
-        if not more:
+        data = await stream.receive_some(MAX_REQUEST)
+        if not data:
             break
-        line += more
+        line += data
     return line

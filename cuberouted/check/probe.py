@@ -1,7 +1,7 @@
-"""Gathers what `check` wants to know of this host. Reads only, and disturbs nobody.
+"""Collects the facts about this host that `check` needs. Only reads.
 
-It never connects to OpenVPN's management interface: that serves one client at a time,
-and with ``management-signal`` in OpenVPN's configuration our leaving would restart it.
+It never connects to OpenVPN's management interface, which serves one client at a time; and with
+``management-signal`` in OpenVPN's configuration our disconnecting would restart OpenVPN.
 """
 
 from __future__ import annotations
@@ -11,43 +11,41 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from cuberouted.api.server import ControlError, is_served
-from cuberouted.check.rules import HostFacts, sysctls_of_interest
+from cuberouted.api.client import is_served
+from cuberouted.api.protocol import ControlError
+from cuberouted.check.rules import HostFacts, sysctls_to_read
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
-from cuberouted.daemon.host import HostState, data_interfaces, evaluate_links
+from cuberouted.daemon.host import HostState, read_host_state
 from cuberouted.model import Prefix, format_address
-from cuberouted.routing.linux.kernel import missing_capability, open_kernel
+from cuberouted.routing.kernel_api import KernelApi
+from cuberouted.routing.linux.kernel import missing_capability
 
 SOCKETS = Path("/proc/net")
-"""Where the kernel lists its sockets; a host without IPv6 has no list of those."""
+"""Where the kernel lists its sockets. tcp6 is missing on a host without IPv6."""
 
-LISTENING = "0A"
-"""TCP_LISTEN as /proc/net/tcp writes it (include/net/tcp_states.h)."""
+TCP_LISTEN = "0A"
+"""The state in /proc/net/tcp (include/net/tcp_states.h)."""
 
 
-async def probe_host(config: Config) -> HostFacts:
-    """The facts about this host, as far as this user may see them."""
-    async with open_kernel(
-        config.route_table, config.route_metric, config.route_protocol
-    ) as kernel:
-        links = await kernel.links()
-        through = {
-            link.name: await kernel.routes_through(link.index)
-            for link in links
-            if link.name in data_interfaces(config)
-        }
-    host = evaluate_links(config, links, through, HostState())
-    running = _running(config.control_socket)
-    public_key, useless = _key(config)
+async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
+    """The facts about this host, as far as this user may read them.
+
+    Raises:
+      KernelError: the kernel does not answer.
+    """
+    links = await kernel.links()
+    host = await read_host_state(kernel, config, links, HostState())
+    running = _is_running(config.control_socket)
+    public_key, key_errors = _public_key(config)
     return HostFacts(
         links=links,
         host=host,
         missing_capability=missing_capability(),
-        sysctls={name: _sysctl(name) for name in sysctls_of_interest(config)},
-        openvpn={openvpn.name: _unreachable(openvpn) for openvpn in config.openvpns},
+        sysctls={name: _sysctl(name) for name in sysctls_to_read(config)},
+        openvpn={openvpn.name: _why_unreachable(openvpn) for openvpn in config.openvpns},
         busy={} if running else dict(_busy(host.listen, config.cube_routed_port)),
-        unreadable=dict(_unreadable(config)) | useless,
+        unreadable=dict(_unreadable_files(config)) | key_errors,
         daemon=running,
         public_key=public_key,
     )
@@ -60,15 +58,15 @@ def _sysctl(name: str) -> str | None:
         return None
 
 
-def _running(control_socket: Path) -> bool:
+def _is_running(control_socket: Path) -> bool:
     try:
         return is_served(control_socket)
     except ControlError:
         return False
 
 
-def _key(config: Config) -> tuple[str | None, dict[Path, str]]:
-    """Our public key; or why the secret one cannot be used."""
+def _public_key(config: Config) -> tuple[str | None, dict[Path, str]]:
+    """Our public key, or why the secret key cannot be used."""
     if config.secret_key_file is None:
         return None, {}
     try:
@@ -78,14 +76,14 @@ def _key(config: Config) -> tuple[str | None, dict[Path, str]]:
     return public_of(secret).decode() if secret else None, {}
 
 
-def _unreachable(openvpn: OpenVPNConfig) -> str | None:
+def _why_unreachable(openvpn: OpenVPNConfig) -> str | None:
     path = openvpn.status_file or openvpn.mgmt_socket
     if path is None:
-        return _nobody_at(openvpn.mgmt_port)
+        return _why_closed(openvpn.mgmt_port)
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return f"{path} is not there: does OpenVPN run, and make it?"
+        return f"{path} does not exist: is OpenVPN running, and configured to create it?"
     except OSError as error:
         return f"{path}: {error.strerror}"
     if path is openvpn.mgmt_socket and not os.access(path, os.W_OK, effective_ids=True):
@@ -93,11 +91,12 @@ def _unreachable(openvpn: OpenVPNConfig) -> str | None:
     return None
 
 
-def _nobody_at(port: int) -> str | None:
+def _why_closed(port: int) -> str | None:
     if port in set(_listening_ports()):
         return None
     return (
-        f"nobody listens on TCP port {port}: does OpenVPN run, with `management 127.0.0.1 {port}`?"
+        f"no process listens on TCP port {port}: is OpenVPN running, with"
+        f" `management 127.0.0.1 {port}`?"
     )
 
 
@@ -106,7 +105,7 @@ def _listening_ports() -> Iterator[int]:
         path = SOCKETS / table
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
             _, local, _, state, *_ = line.split()
-            if state == LISTENING:
+            if state == TCP_LISTEN:
                 yield int(local.rpartition(":")[2], 16)
 
 
@@ -123,7 +122,7 @@ def _busy(addresses: frozenset[bytes], port: int) -> Iterator[tuple[str, str]]:
                 yield f"{text} port {port}", str(error.strerror)
 
 
-def _unreadable(config: Config) -> Iterator[tuple[Path, str]]:
+def _unreadable_files(config: Config) -> Iterator[tuple[Path, str]]:
     for openvpn in config.openvpns:
         for path in (openvpn.mgmt_pass_file, openvpn.status_file):
             if path is not None:
@@ -131,5 +130,5 @@ def _unreadable(config: Config) -> Iterator[tuple[Path, str]]:
                     path.open("rb").close()
                 except OSError as error:
                     if path is openvpn.status_file and isinstance(error, FileNotFoundError):
-                        continue  # OpenVPN will make it: nothing is wrong
+                        continue  # OpenVPN will create it
                     yield path, f"cannot be read: {error.strerror}"

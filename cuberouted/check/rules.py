@@ -1,6 +1,6 @@
-"""Would this configuration work on this host? Pure: facts go in, findings come out.
+"""The rules of `check`: would this configuration work on this host?
 
-`facts` gathers what is asked about here.
+Pure: `HostFacts`, which `probe` collects, go in, and findings come out.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from cuberouted.model import Prefix, format_address
 from cuberouted.routing.types import Link
 
 CREDENTIALS = Path("/run/credentials")
-"""Where systemd puts what LoadCredential names, while the unit runs."""
+"""Where systemd puts the files of LoadCredential= while the unit runs."""
 
 
 class Level(enum.Enum):
-    """How bad it is. WAIT: cuberouted starts all the same, and waits for it."""
+    """The severity of a finding. WAIT: cuberouted starts anyway, and waits for it."""
 
     OK = "ok"
     WAIT = "wait"
@@ -31,7 +31,7 @@ class Level(enum.Enum):
 
 @attrs.frozen
 class Finding:
-    """One thing looked at. ``text`` says what is, and what would be right."""
+    """The result of one rule. ``text`` says what is, and what would be right."""
 
     level: Level
     subject: str
@@ -42,11 +42,11 @@ class Finding:
 class HostFacts:
     """What was found on this host.
 
-    ``sysctls``: by path below /proc/sys, None where there is none. ``openvpn``: for each
-    OpenVPN process, why its management interface cannot be used, or None. ``busy``: listen
-    addresses whose port is taken, and by what error. ``unreadable``: configured files that
-    cannot be read or used, and why. ``daemon``: whether cuberouted runs with this
-    configuration. ``public_key``: ours, if there is a secret one.
+    ``sysctls``: by path below /proc/sys, None if it does not exist. ``openvpn``: by the name of
+    the OpenVPN process, why its management interface cannot be used, or None. ``busy``: listen
+    addresses whose port is taken, and the error. ``unreadable``: configured files that cannot be
+    used, and why. ``daemon``: whether cuberouted runs with this configuration. ``public_key``:
+    ours, if there is a secret key.
     """
 
     links: tuple[Link, ...]
@@ -61,7 +61,7 @@ class HostFacts:
 
 
 def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
-    """Everything worth knowing before the daemon is started, good news too."""
+    """All findings, also those that all is well."""
     return [
         *_capability(facts),
         *_interfaces(config, facts),
@@ -70,17 +70,18 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
             for peer, why in peers_sharing_a_tunnel(config.peers, facts.links)
         ),
         *_encryption(config, facts),
-        *_addresses(config, facts),
-        *_networks(config, facts),
+        *_peer_addresses(config, facts),
+        *_allowed_networks(config, facts),
         *_forwarding(facts),
-        *_reverse_path(config, facts),
+        *_reverse_path_filter(config, facts),
         *(finding for openvpn in config.openvpns for finding in _openvpn(openvpn, facts)),
-        *_listening(facts),
+        *_control_socket(facts),
+        *_listen_addresses(facts),
     ]
 
 
-def sysctls_of_interest(config: Config) -> list[str]:
-    """What `Facts.sysctls` should hold."""
+def sysctls_to_read(config: Config) -> list[str]:
+    """The keys that `HostFacts.sysctls` has to contain."""
     names = ("all", *interfaces(config))
     return [
         "net/ipv4/ip_forward",
@@ -101,7 +102,7 @@ def _capability(facts: HostFacts) -> Iterator[Finding]:
 def _interfaces(config: Config, facts: HostFacts) -> Iterator[Finding]:
     for name in interfaces(config):
         if name in facts.host.missing:
-            yield Finding(Level.WAIT, name, "is not there, or down; cuberouted will wait for it")
+            yield Finding(Level.WAIT, name, "is missing or down; cuberouted will wait for it")
         else:
             yield Finding(Level.OK, name, "is up")
 
@@ -114,7 +115,7 @@ def _encryption(config: Config, facts: HostFacts) -> Iterator[Finding]:
         yield Finding(Level.OK, "encryption", f"is on; our public key is {facts.public_key}")
 
 
-def _addresses(config: Config, facts: HostFacts) -> Iterator[Finding]:
+def _peer_addresses(config: Config, facts: HostFacts) -> Iterator[Finding]:
     for peer in config.peers:
         link = next((x for x in facts.links if x.name == peer.mgmt_interface), None)
         address, text = Prefix.host(peer.mgmt_ip), format_address(peer.mgmt_ip)
@@ -128,7 +129,7 @@ def _addresses(config: Config, facts: HostFacts) -> Iterator[Finding]:
             )
 
 
-def _networks(config: Config, facts: HostFacts) -> Iterator[Finding]:
+def _allowed_networks(config: Config, facts: HostFacts) -> Iterator[Finding]:
     allowed = facts.host.policy.allowed
     if not allowed:
         yield Finding(
@@ -156,13 +157,13 @@ def _forwarding(facts: HostFacts) -> Iterator[Finding]:
             yield Finding(
                 Level.PROBLEM,
                 name,
-                "is off: this host will not forward between clients; sysctl -w " + name + "=1",
+                f"is off: this host does not forward between clients; sysctl -w {name}=1",
             )
         elif bytes_ in families:
             yield Finding(Level.OK, name, "is on")
 
 
-def _reverse_path(config: Config, facts: HostFacts) -> Iterator[Finding]:
+def _reverse_path_filter(config: Config, facts: HostFacts) -> Iterator[Finding]:
     for name in interfaces(config):
         if name in facts.host.missing:
             continue
@@ -170,12 +171,12 @@ def _reverse_path(config: Config, facts: HostFacts) -> Iterator[Finding]:
             int(facts.sysctls.get(f"net/ipv4/conf/{which}/rp_filter") or 0)
             for which in ("all", name)
         ]
-        if max(values) == 1:  # the kernel takes the larger of the two
+        if max(values) == 1:  # the kernel uses the larger of the two
             yield Finding(
                 Level.WARNING,
                 f"net.ipv4.conf.{name}.rp_filter",
-                "is strict: packets of a client that has just moved may be dropped;"
-                " 2 (loose) for this interface is right",
+                "is strict: packets of a client that has just moved may be dropped; set it to 2"
+                " (loose)",
             )
 
 
@@ -185,7 +186,8 @@ def _openvpn(openvpn: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
     if why:
         yield Finding(Level.WAIT, subject, why)
     else:
-        yield Finding(Level.OK, subject, "is there")
+        what = "status file" if openvpn.status_file else "management interface"
+        yield Finding(Level.OK, subject, f"{what} found")
     for path in (openvpn.mgmt_pass_file, openvpn.status_file):
         if path is not None and path in facts.unreadable:
             yield _unreadable(str(path), path, facts)
@@ -193,14 +195,19 @@ def _openvpn(openvpn: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
 
 def _unreadable(subject: str, path: Path, facts: HostFacts) -> Finding:
     if path.is_relative_to(CREDENTIALS) and not facts.daemon:
-        return Finding(Level.WAIT, subject, "is not there until systemd starts the unit")
+        return Finding(Level.WAIT, subject, "does not exist until systemd starts the unit")
     return Finding(Level.PROBLEM, subject, facts.unreadable[path])
 
 
-def _listening(facts: HostFacts) -> Iterator[Finding]:
+def _control_socket(facts: HostFacts) -> Iterator[Finding]:
     if facts.daemon:
-        yield Finding(Level.OK, "cuberouted", "a daemon answers on the control socket")
+        yield Finding(Level.OK, "cuberouted", "is running with this control socket")
+
+
+def _listen_addresses(facts: HostFacts) -> Iterator[Finding]:
     for address, why in facts.busy.items():
         yield Finding(
-            Level.PROBLEM, address, f"cannot listen here: {why}; another program, or another port"
+            Level.PROBLEM,
+            address,
+            f"cannot listen: {why}; stop the other program, or set cube_routed_port",
         )

@@ -12,6 +12,7 @@ import attrs
 
 from cuberouted.config import Config, PeerConfig
 from cuberouted.model import Prefix, format_address
+from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.neighbours import (
     Neighbour,
     ResolvedNexthop,
@@ -88,6 +89,21 @@ def evaluate_links(
         ),
         errors=tuple(f"peer {peer.label}: {why}" for peer, why in errors.items()),
     )
+
+
+async def read_host_state(
+    kernel: KernelApi, config: Config, links: Sequence[Link], previous: HostState
+) -> HostState:
+    """`evaluate_links` for these *links* of *kernel*, with its routes through the data interfaces.
+
+    Raises:
+      KernelError: the kernel does not answer.
+    """
+    names = data_interfaces(config)
+    through = {
+        link.name: await kernel.routes_through(link.index) for link in links if link.name in names
+    }
+    return evaluate_links(config, links, through, previous)
 
 
 def data_interfaces(config: Config) -> tuple[str, ...]:

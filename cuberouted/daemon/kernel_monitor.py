@@ -15,8 +15,7 @@ from cuberouted.config import Config
 from cuberouted.daemon.host import (
     HostState,
     configured_servers,
-    data_interfaces,
-    evaluate_links,
+    read_host_state,
 )
 from cuberouted.daemon.node import Node
 from cuberouted.model import MAIN_TABLE, Prefix
@@ -100,13 +99,7 @@ class KernelMonitor:
 
     async def _host_state(self) -> HostState:
         links = await self._kernel.links()
-        names = data_interfaces(self.config)
-        through = {
-            link.name: await self._kernel.routes_through(link.index)
-            for link in links
-            if link.name in names
-        }
-        return evaluate_links(self.config, links, through, self._node.host)
+        return await read_host_state(self._kernel, self.config, links, self._node.host)
 
     async def _host_changed(self, host: HostState, before: HostState) -> None:
         self._on_host_change()

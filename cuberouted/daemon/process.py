@@ -1,4 +1,4 @@
-"""The daemon as a process: real edges, signals, systemd, the log, the exit status."""
+"""The daemon as a process: the real environment, signals, systemd, the log, the exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 import trio
 
-from cuberouted.api.server import ControlError, UnwritableError, listening, serve
+from cuberouted.api.protocol import ControlError, UnwritableError
+from cuberouted.api.server import listening, serve
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
@@ -26,27 +27,29 @@ from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux.kernel import missing_capability, open_kernel
+from cuberouted.util.hangup import EarlyHangup
 
 log = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 1.0
-"""Seconds between two looks at what `systemctl status` should say."""
+"""Seconds between two updates of the line in `systemctl status`."""
 
 FAILED = 1
+"""Exit status."""
 
 GC_THRESHOLD = 10_000
-"""New objects between two searches for garbage: with Python's 700, 20,000 claims that come at
-once, of which nothing is garbage, are searched so often that half the time goes there."""
+"""New objects between two garbage collections. With Python's 700, half of the time that 20,000
+new routes take would be spent in collections that find nothing."""
 
 
 def run_daemon(config: Config) -> int:
-    """Run until a signal. Returns the exit status."""
+    """Run until a signal. Return the exit status."""
     set_up_log(config.log_level)
     missing = missing_capability()
     if missing:
         log.error("%s is missing: run as root, or by the systemd unit", missing)
         return FAILED
-    gc.freeze()  # what has been imported stays
+    gc.freeze()  # imported modules stay
     gc.set_threshold(GC_THRESHOLD, 10, 10)
     failed = False
     try:
@@ -54,13 +57,13 @@ def run_daemon(config: Config) -> int:
     except* (ControlError, KernelError) as errors:
         failed = True
         for error in _leaves(errors):
-            log.error("%s", error)  # noqa: TRY400 - for people, who need no traceback
+            log.error("%s", error)  # noqa: TRY400 - a traceback would not help the administrator
     return FAILED if failed else 0
 
 
 async def _serve(config: Config) -> None:
     notifier = Notifier.from_environment()
-    with _control(config.control_socket) as control:
+    with _control_socket(config.control_socket) as control:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
             open_transport(
@@ -72,24 +75,27 @@ async def _serve(config: Config) -> None:
             daemon = Daemon(
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
-            nursery.start_soon(_handle_signals, daemon, notifier)
+            hangup = EarlyHangup.installed()
+            await nursery.start(_handle_signals, daemon, notifier)
             if control is not None:
                 nursery.start_soon(serve, control, handlers(daemon))
             nursery.start_soon(_notify_systemd, daemon, notifier)
             await nursery.start(_run, daemon, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
-            log.info("node %s: serving; control socket %s", config.node, where)
+            log.info("node %s: running; control socket %s", config.node, where)
             notifier.ready()
+            if hangup is not None and hangup.received:
+                await _reload(daemon, notifier)
 
 
 @contextmanager
-def _control(path: Path) -> Iterator[trio.SocketListener | None]:
-    """The control socket. None where the disk is full or read-only: routes need no disk."""
+def _control_socket(path: Path) -> Iterator[trio.SocketListener | None]:
+    """The control socket. None if the file system is full or read-only: routing needs no disk."""
     with ExitStack() as stack:
         try:
             control = stack.enter_context(listening(path))
         except UnwritableError as error:
-            log.warning("%s; nobody can ask for the status until cuberouted is restarted", error)
+            log.warning("%s; the commands do not work until cuberouted is restarted", error)
             control = None
         yield control
 
@@ -101,43 +107,47 @@ async def _run(
     scope.cancel()
 
 
-async def _handle_signals(daemon: Daemon, notifier: Notifier) -> None:
+async def _handle_signals(
+    daemon: Daemon, notifier: Notifier, *, task_status: trio.TaskStatus[None]
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                await _reload(daemon)
-                notifier.ready()
+                await _reload(daemon, notifier)
             else:
-                log.info("%s: ending", signal.Signals(number).name)
+                log.info("%s: stopping", signal.Signals(number).name)
                 notifier.stopping()
                 daemon.stop()
 
 
-async def _reload(daemon: Daemon) -> None:
+async def _reload(daemon: Daemon, notifier: Notifier) -> None:
     path = daemon.config.path
+    notifier.reloading(time.monotonic_ns() // 1000)
     try:
         await daemon.reload(with_secret_key(load(path)))
     except (ConfigError, ReloadError) as error:
         for line in str(error).splitlines():
-            log.error("reload refused: %s", line)  # noqa: TRY400
+            log.error("reload refused: %s", line)  # noqa: TRY400 - as above
     else:
         logging.getLogger().setLevel(daemon.config.log_level.upper())
         log.info("%s: reloaded", path)
+    notifier.ready()
 
 
 async def _notify_systemd(daemon: Daemon, notifier: Notifier) -> None:
-    told = ""
+    sent = ""
     while notifier.address is not None:
-        now = status_line(daemon)
-        if now != told:
-            notifier.status(now)
-            told = now
-        notifier.alive()
+        line = status_line(daemon)
+        if line != sent:
+            notifier.status(line)
+            sent = line
+        notifier.watchdog()
         await trio.sleep(STATUS_INTERVAL)
 
 
 def set_up_log(level: str) -> None:
-    """Standard error; in the journal each line gets its priority instead of a time."""
+    """Log to standard error; in the journal each line has a priority instead of a time."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JournalFormatter()
@@ -148,14 +158,14 @@ def set_up_log(level: str) -> None:
 
 
 class JournalFormatter(logging.Formatter):
-    """The priority in front, as sd-daemon(3) has it; time and name are the journal's work."""
+    """Puts the priority in front (sd-daemon(3)). The journal adds time and program name."""
 
     PRIORITIES = MappingProxyType({"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2})
 
     def format(self, record: logging.LogRecord) -> str:
-        """``<6>message``; every line of a traceback likewise."""
-        mark = f"<{self.PRIORITIES.get(record.levelname, 6)}>"
-        return "\n".join(mark + line for line in super().format(record).splitlines())
+        """``<6>message``, and so in front of every line of a traceback."""
+        priority = f"<{self.PRIORITIES.get(record.levelname, 6)}>"
+        return "\n".join(priority + line for line in super().format(record).splitlines())
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:

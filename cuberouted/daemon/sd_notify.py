@@ -1,4 +1,4 @@
-"""Tells systemd how we are: READY, STATUS, WATCHDOG (sd_notify(3))."""
+"""Notifies systemd of the daemon's state (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -11,38 +11,45 @@ import attrs
 
 @attrs.frozen
 class Notifier:
-    """Where systemd listens; without it every method does nothing."""
+    """``address``: systemd's notification socket. If it is None, every method does nothing."""
 
     address: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Notifier:
-        """As systemd has set NOTIFY_SOCKET for us."""
+        """The notifier for the NOTIFY_SOCKET in *environment*."""
         return cls(environment.get("NOTIFY_SOCKET") or None)
 
     def ready(self) -> None:
-        """The start, or a reload, is done."""
+        """The start, or a reload, is finished."""
         self._send("READY=1")
 
-    def alive(self) -> None:
-        """The event loop turns."""
+    def reloading(self, microseconds: int) -> None:
+        """A reload begins, at *microseconds* of CLOCK_MONOTONIC. `ready` ends it.
+
+        Type=notify-reload needs both; Type=notify ignores this.
+        """
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+
+    def watchdog(self) -> None:
+        """The event loop is alive."""
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
+        """Set the line in `systemctl status`."""
         self._send(f"STATUS={text}")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """The daemon is stopping."""
         self._send("STOPPING=1")
 
-    def _send(self, what: str) -> None:
+    def _send(self, message: str) -> None:
         if self.address is None:
             return
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             try:
-                sock.sendto(what.encode(), address)
+                sock.sendto(message.encode(), address)
             except OSError:
-                # systemd is not reading; the next word will do, and the watchdog is its own alarm
+                # systemd does not read now; if that lasts, its watchdog notices
                 return

@@ -1,33 +1,49 @@
-"""What a running daemon answers on its control socket."""
+"""What a running daemon replies on its control socket: its state at that moment.
+
+Long replies are built and encoded in parts, between which other tasks run. A route that changes
+meanwhile is reported as it was or as it is, once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import heapq
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
 
+import msgspec
 import trio
 
 from cuberouted.api import report
 from cuberouted.api.server import Handlers
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
-from cuberouted.model import printable_name
+from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState
-from cuberouted.routing.rib import RibRoute
+from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
+
+T = TypeVar("T")
 
 MAX_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
 
+CHUNK_ROWS = 500
+"""Rows that are encoded before other tasks run: some five milliseconds of work."""
+
+CHUNK_SORTED = 5000
+"""Prefixes that are sorted before other tasks run: some five milliseconds of work."""
+
 
 def handlers(daemon: Daemon) -> Handlers:
-    """Each question with the function that answers it, as things stand at that moment."""
+    """The handler of each request."""
     return {
         "status": lambda: status(daemon),
-        "clients": lambda: report.clients(daemon.node.rib.best_routes()),
-        "owners": lambda: route_info(daemon),
+        "clients": lambda: clients(daemon),
+        "routes": lambda: route_infos(daemon),
     }
 
 
 def status(daemon: Daemon) -> report.Status:
-    """This node, its OpenVPN, its peers."""
+    """This node, its OpenVPN processes, its peers."""
     now, fib = trio.current_time(), daemon.node.kernel_sync.fib
     return report.Status(
         node=daemon.config.node,
@@ -44,20 +60,68 @@ def status(daemon: Daemon) -> report.Status:
     )
 
 
-def route_info(daemon: Daemon) -> report.RouteInfos:
-    """Whose the routes are, by destination."""
-    now, rib = trio.current_time(), daemon.node.rib
-    known = {
-        str(prefix): report.route_info(best, now - since)
-        for prefix, since in daemon.node.kernel_sync.fib.installed_since().items()
+async def clients(daemon: Daemon) -> AsyncGenerator[bytes]:
+    """`report.Clients` in parts: clients and networks, sorted by address."""
+    rib = daemon.node.rib
+    rows = (
+        client_row(prefix, best)
+        for prefix in await _sorted(rib.prefixes())
         if (best := rib.best(prefix)) is not None
-    }
-    return report.RouteInfos(daemon.config.node, known)
+        and best.advertisement.kind is not Kind.SERVER
+        and best.advertisement.version != ADOPTED_VERSION
+    )
+    yield b'{"clients":['
+    separator = b""
+    for chunk in _chunks(rows):
+        yield separator + b",".join(map(msgspec.json.encode, chunk))
+        separator = b","
+        await trio.lowlevel.checkpoint()
+    yield b"]}"
+
+
+async def route_infos(daemon: Daemon) -> AsyncGenerator[bytes]:
+    """`report.RouteInfos` in parts."""
+    now, rib = trio.current_time(), daemon.node.rib
+    since = daemon.node.kernel_sync.fib.installed_since()
+    entries = (
+        msgspec.json.encode(str(prefix))
+        + b":"
+        + msgspec.json.encode(route_info(best, now - since.get(prefix, now)))
+        for prefix in tuple(since)
+        if (best := rib.best(prefix)) is not None
+    )
+    yield b'{"node":' + msgspec.json.encode(daemon.config.node) + b',"routes":{'
+    separator = b""
+    for chunk in _chunks(entries):
+        yield separator + b",".join(chunk)
+        separator = b","
+        await trio.lowlevel.checkpoint()
+    yield b"}}"
+
+
+def client_row(prefix: Prefix, route: RibRoute) -> report.ClientRow:
+    """The row of a client or network with its best route."""
+    advertisement = route.advertisement
+    return report.ClientRow(
+        address=_short(prefix),
+        node=route.node,
+        name=printable_name(advertisement.name),
+        kind=advertisement.kind.value,
+        since=report.iso_time(advertisement.since),
+        local=route.is_local,
+    )
+
+
+def route_info(route: RibRoute, age: float) -> report.RouteInfo:
+    """What the daemon knows of an installed route that follows *route*, *age* seconds old."""
+    advertisement = route.advertisement
+    name = printable_name(advertisement.name)
+    return report.RouteInfo(route.node, advertisement.kind.value, name, age)
 
 
 def status_line(daemon: Daemon) -> str:
     """One line for `systemctl status`: what works, and what is still missing."""
-    # asked for every second: nothing here looks at every client of every peer
+    # built every second, so nothing here goes through all clients
     openvpns = [_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()]
     peers = [peer for peer in daemon.peers.values() if peer.session.state is not PeerState.UP]
     missing = [
@@ -65,10 +129,10 @@ def status_line(daemon: Daemon) -> str:
         *(f"{o.name} ({o.state})" for o in openvpns if o.state != "connected"),
         *(f"peer {_peer_name(peer)} ({peer.session.state.value})" for peer in peers),
     ]
-    clients = sum(openvpn.clients for openvpn in openvpns)
+    local = sum(openvpn.clients for openvpn in openvpns)
     installed = daemon.node.kernel_sync.fib.installed_count
-    served = f"{report.pluralize(clients, 'client')}, {report.pluralize(installed, 'route')}"
-    return f"{served}; waiting for {', '.join(missing)}" if missing else served
+    summary = f"{report.pluralize(local, 'client')}, {report.pluralize(installed, 'route')}"
+    return f"{summary}; waiting for {', '.join(missing)}" if missing else summary
 
 
 def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
@@ -86,17 +150,17 @@ def _peer_name(peer: Peer) -> str:
     return peer.config.name or peer.session.node or peer.config.label
 
 
-def _peer_row(peer: Peer, now: float, prefixes_refused: Mapping[str, int]) -> report.PeerRow:
-    known = peer.session.status()
-    received = known.last_received
+def _peer_row(peer: Peer, now: float, refused_prefixes: Mapping[str, int]) -> report.PeerRow:
+    session = peer.session.status()
+    received = session.last_received
     return report.PeerRow(
         name=_peer_name(peer),
-        state=known.state.value,
-        clients=known.clients,
+        state=session.state.value,
+        clients=session.clients,
         last_heard=None if received is None else round(now - received, 3),
-        detail=known.detail,
+        detail=session.detail,
         encrypted=bool(peer.config.public_keys),
-        refused=known.dropped + prefixes_refused.get(known.peer, 0),
+        refused=session.dropped + refused_prefixes.get(session.peer, 0),
     )
 
 
@@ -109,14 +173,32 @@ def _problems(daemon: Daemon) -> Iterator[str]:
     conflicts = daemon.node.kernel_sync.fib.conflicts()
     for prefix in sorted(conflicts)[:MAX_PROBLEMS]:
         yield f"route {prefix}: {conflicts[prefix]}"
-    for contested, (best, other) in enumerate(daemon.node.rib.address_conflicts()):
-        if contested < MAX_PROBLEMS:
-            yield _contest(best, other)
+    for best, other in islice(daemon.node.rib.address_conflicts(), MAX_PROBLEMS):
+        yield _address_conflict(best, other)
 
 
-def _contest(best: RibRoute, other: RibRoute) -> str:
-    prefix = report.address(best.advertisement.prefix)
+def _address_conflict(best: RibRoute, other: RibRoute) -> str:
     return (
-        f"{prefix} has two clients: {printable_name(best.advertisement.name)} at {best.node} and"
+        f"{_short(best.advertisement.prefix)} has two clients:"
+        f" {printable_name(best.advertisement.name)} at {best.node} and"
         f" {printable_name(other.advertisement.name)} at {other.node}: their address pools overlap"
     )
+
+
+def _short(prefix: Prefix) -> str:
+    """A host without its length, a network with it."""
+    return format_address(prefix.address) if prefix.is_host else str(prefix)
+
+
+async def _sorted(prefixes: Sequence[Prefix]) -> Iterator[Prefix]:
+    runs = []
+    for start in range(0, len(prefixes), CHUNK_SORTED):
+        runs.append(sorted(prefixes[start : start + CHUNK_SORTED]))
+        await trio.lowlevel.checkpoint()
+    return heapq.merge(*runs)
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK_ROWS)):
+        yield chunk

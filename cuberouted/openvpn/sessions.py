@@ -40,11 +40,14 @@ class Sessions:
         self._routes: dict[Prefix, LocalRoute] = {}
         self._announced: dict[SessionId, int] = {}  # session -> position of its event
         self._position = 0
+        self._count: int | None = 0  # None: to be counted again
 
     @property
     def count(self) -> int:
         """Number of sessions that have a route."""
-        return len({route.session for route in self._routes.values()})
+        if self._count is None:
+            self._count = len({route.session for route in self._routes.values()})
+        return self._count
 
     def established(self, event: Established) -> SessionUpdate | None:
         """Apply the event of a client that has just connected. None: nothing changed.
@@ -60,6 +63,7 @@ class Sessions:
         if route is None or self._is_held_by(session, route.prefix):
             return None
         self._routes[route.prefix] = route
+        self._count = None
         return SessionUpdate(self._instance, (route,), (), self._complete)
 
     def ended(self, client: ListedClient) -> SessionUpdate | None:
@@ -72,6 +76,7 @@ class Sessions:
         )
         for prefix in withdrawn:
             del self._routes[prefix]
+        self._count = None
         return SessionUpdate(self._instance, (), withdrawn, self._complete) if withdrawn else None
 
     def reconciliation(self) -> Reconciliation:
@@ -97,7 +102,7 @@ class Sessions:
             listed |= {p: route for p, route in old.items() if route.session in later}
         changed = tuple(route for p, route in listed.items() if old.get(p) is not route)
         withdrawn = tuple(p for p in old if p not in listed)
-        self._routes = listed
+        self._routes, self._count = listed, None
         if announced:
             known = later | {route.session for route in listed.values()}
             self._announced = {s: at for s, at in announced.items() if s in known}
@@ -110,7 +115,7 @@ class Sessions:
         """Withdraw everything, because OpenVPN stays away. None: there was nothing."""
         withdrawn = tuple(self._routes)
         changed = withdrawn or self._complete
-        self._routes, self._announced, self._complete = {}, {}, False
+        self._routes, self._announced, self._complete, self._count = {}, {}, False, 0
         return SessionUpdate(self._instance, (), withdrawn, complete=False) if changed else None
 
     def _is_held_by(self, session: SessionId, prefix: Prefix) -> bool:

@@ -135,6 +135,10 @@ class Rib:
         routes = self._accepted.get(prefix)
         return routes[0] if routes else None
 
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every prefix that has a route."""
+        return tuple(self._accepted)
+
     def best_routes(self) -> Iterator[tuple[Prefix, RibRoute]]:
         """Every prefix with its best route."""
         return ((prefix, routes[0]) for prefix, routes in self._accepted.items())

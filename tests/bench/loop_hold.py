@@ -42,7 +42,7 @@ SETTINGS = (
     "hold_time = 60s",  # the fakes hold the loop, too
 )
 
-QUESTIONS = {"status": "status", "clients": "clients", "dump-routes": "owners"}
+QUESTIONS = {"status": "status", "clients": "clients", "dump-routes": "routes"}
 """What the commands ask the daemon for."""
 
 QUIET_TIME = 0.05

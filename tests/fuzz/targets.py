@@ -11,11 +11,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import trio
+
 from cuberouted.api import report
-from cuberouted.api.server import answer
+from cuberouted.api.server import Handlers, reply
 from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
+from cuberouted.daemon.snapshot import client_row
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
@@ -33,6 +36,7 @@ from cuberouted.routing.linux.monitor import EventBuffer
 from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.util.ratelimit import LogRateLimit
 
 MAX_INPUT = 16384
 LIMIT = 50
@@ -94,7 +98,8 @@ def wire(data: bytes) -> None:
                     rib.update(source, node, advertisements, list(rib.adj_rib_in(source)))
         session.timer(now + 0.5)
         assert session.status().advertisements <= LIMIT
-    report.clients(rib.best_routes())
+    for prefix, best in rib.best_routes():
+        client_row(prefix, best)
 
 
 def _framed(data: bytes) -> Iterator[bytes]:
@@ -121,8 +126,13 @@ def requests(data: bytes) -> None:
 
 def control(data: bytes) -> None:
     """A request on the control socket."""
-    reply = answer(data, {"status": lambda: report.Clients([])})
-    assert reply.startswith(b"{")
+    received = trio.run(_reply, data)
+    assert received.startswith(b"{")
+
+
+async def _reply(data: bytes) -> bytes:
+    handlers: Handlers = {"status": lambda: report.Clients([])}
+    return b"".join([part async for part in reply(data, handlers, LogRateLimit())])
 
 
 def kernel(data: bytes) -> None:

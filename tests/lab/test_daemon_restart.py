@@ -66,7 +66,7 @@ def test_a_second_daemon_on_the_same_control_socket_is_refused(lab: Lab) -> None
     a = lab.servers[0]
     second = a.host.start("second", *a.daemon.argv)
     assert second.wait() != 0
-    assert "runs already" in second.log
+    assert "another cuberouted is running" in second.log
     assert a.daemon.running
     wait_routes(lab, where)
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cuberouted.api.client import ask
 from cuberouted.api.report import Status
-from cuberouted.api.server import ask
 from tests.lab import routes
 from tests.lab.host import Host
 from tests.lab.lab import Lab

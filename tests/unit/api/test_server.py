@@ -6,25 +6,20 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 import pytest
 import trio
 
-from cuberouted.api import server
-from cuberouted.api.server import (
-    MAX_CLIENTS,
-    MAX_REQUEST,
-    TIMEOUT,
-    ControlError,
-    NotRunningError,
-    answer,
-    ask,
-    is_served,
-    listening,
-    serve,
-)
+from cuberouted.api import client, server
+from cuberouted.api.client import ask, is_served
+from cuberouted.api.protocol import MAX_REQUEST, TIMEOUT, ControlError, NotRunningError
+from cuberouted.api.server import MAX_CLIENTS, listening, reply, serve
+from cuberouted.util.ratelimit import LogRateLimit
 
 
 class Greeting(msgspec.Struct):
@@ -32,7 +27,31 @@ class Greeting(msgspec.Struct):
     since: float = 0.0
 
 
-ANSWERS = {"status": lambda: Greeting("wörld"), "size": lambda: Greeting("x" * 3_000_000)}
+class FailingError(Exception):
+    """A bug in a handler."""
+
+
+async def parts(*items: bytes | Exception) -> AsyncGenerator[bytes]:
+    for item in items:
+        await trio.lowlevel.checkpoint()
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+def fail():
+    raise FailingError("a bug")
+
+
+RUNNING = "another cuberouted is running"
+
+HANDLERS = {
+    "status": lambda: Greeting("wörld"),
+    "size": lambda: Greeting("x" * 3_000_000),
+    "parts": lambda: parts(b'{"hello":', b'"in parts"', b"}"),
+    "fails": fail,
+    "fails later": lambda: parts(b'{"hello":', FailingError("a bug")),
+}
 
 
 @pytest.fixture
@@ -41,35 +60,39 @@ def path(tmp_path):
 
 
 @asynccontextmanager
-async def served(path, answers=ANSWERS):
+async def served(path, handlers=HANDLERS):
     with listening(path) as listener:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, listener, answers)
+            nursery.start_soon(serve, listener, handlers)
             yield
             nursery.cancel_scope.cancel()
 
 
-async def asked(path, question, kind=Greeting):
-    return await trio.to_thread.run_sync(ask, path, question, kind)
+async def query(path, request, kind=Greeting):
+    return await trio.to_thread.run_sync(ask, path, request, kind)
 
 
-async def said_to(path, data, *, end=True):
-    """What comes back until the end, or until it is reset."""
+async def send_raw(path, data, *, end=True):
+    """What is received until the end, or until a reset."""
     stream = await trio.open_unix_socket(path)
-    said = b""
+    received = b""
     async with stream:
         try:
             await stream.send_all(data)
             if end:
                 await stream.send_eof()
             async for part in stream:
-                said += bytes(part)
+                received += bytes(part)
         except (trio.BrokenResourceError, OSError):
             pass
-    return said
+    return received
 
 
-# -- what is answered --
+# -- replies --
+
+
+async def reply_to(line, handlers=HANDLERS):
+    return b"".join([part async for part in reply(line, handlers, LogRateLimit())])
 
 
 @pytest.mark.parametrize(
@@ -77,14 +100,18 @@ async def said_to(path, data, *, end=True):
     [
         (b'{"ask": "status"}\n', {"hello": "wörld", "since": 0.0}),
         (b'{"ask": "status", "more": [1]}', {"hello": "wörld", "since": 0.0}),
-        (b'{"ask": "stats"}', {"error": "ask for one of: status, size"}),
-        (b"", {"error": "not a question: Input data was truncated"}),
-        (b'{"ask": 1}', {"error": "not a question: Expected `str`, got `int` - at `$.ask`"}),
-        (b"[]", {"error": "not a question: Expected `object`, got `array`"}),
+        (b'{"ask": "parts"}', {"hello": "in parts"}),
+        (
+            b'{"ask": "stats"}',
+            {"error": "unknown request; known are: status, size, parts, fails, fails later"},
+        ),
+        (b"", {"error": "malformed request: Input data was truncated"}),
+        (b'{"ask": 1}', {"error": "malformed request: Expected `str`, got `int` - at `$.ask`"}),
+        (b"[]", {"error": "malformed request: Expected `object`, got `array`"}),
     ],
 )
-def test_a_question_gets_its_answer_or_hears_what_is_wrong_with_it(line, expected):
-    assert json.loads(answer(line, ANSWERS)) == expected
+async def test_a_request_gets_its_reply_or_an_error(line, expected):
+    assert json.loads(await reply_to(line)) == expected
 
 
 GARBAGE = (
@@ -97,43 +124,62 @@ GARBAGE = (
 
 
 @pytest.mark.parametrize("line", GARBAGE, ids=range(len(GARBAGE)))
-def test_garbage_is_answered_too(line):
-    assert json.loads(answer(line, ANSWERS))["error"].startswith("not a question: ")
+async def test_malformed_requests_get_an_error(line):
+    assert json.loads(await reply_to(line))["error"].startswith("malformed request: ")
+
+
+async def test_a_failing_handler_is_an_error_reply_and_one_traceback_in_the_log(caplog):
+    limit = LogRateLimit()
+    for _ in range(3):
+        failed = [part async for part in reply(b'{"ask": "fails"}', HANDLERS, limit)]
+        assert json.loads(b"".join(failed)) == {"error": "internal error; see the daemon's log"}
+    (record,) = caplog.records
+    assert record.message == "control: request 'fails' failed"
+    assert record.exc_info[0] is FailingError
+
+
+async def test_a_handler_that_fails_amid_its_reply_ends_the_reply(path, caplog):
+    async with served(path):
+        assert await send_raw(path, b'{"ask": "fails later"}\n') == b'{"hello":'
+        assert await query(path, "status") == Greeting("wörld")
+        with pytest.raises(ControlError, match="internal error"):
+            await query(path, "fails")
+    assert len(caplog.records) == 2
 
 
 # -- over the socket --
 
 
-async def test_a_client_gets_what_the_daemon_answers(path):
+async def test_a_client_gets_the_reply(path):
     async with served(path):
-        assert await asked(path, "status") == Greeting("wörld")
-        assert len((await asked(path, "size")).hello) == 3_000_000
+        assert await query(path, "status") == Greeting("wörld")
+        assert len((await query(path, "size")).hello) == 3_000_000
         assert is_served(path)
 
 
-async def test_an_answer_of_another_version_is_told_as_such(path):
-    async with served(path, {"status": lambda: {"hello": 1}}):
-        with pytest.raises(ControlError, match="an answer that makes no sense: Expected `str`"):
-            await asked(path, "status")
-        with pytest.raises(ControlError, match="an answer that makes no sense"):
-            await asked(path, "unknown")
+async def test_a_reply_of_another_version_is_an_error(path):
+    async with served(path, {"status": lambda: parts(b'{"hello": 1}')}):
+        with pytest.raises(ControlError, match=r"malformed reply.*: Expected `str`"):
+            await query(path, "status")
+        with pytest.raises(ControlError, match="unknown request; known are: status"):
+            await query(path, "unknown")
 
 
 async def test_whatever_clients_send_the_next_one_is_served(path):
     async with served(path):
         for garbage in GARBAGE:
-            await said_to(path, garbage)
-        assert b"error" in await said_to(path, b"{}\n{}\n", end=False)
-        await said_to(path, b"x" * 10 * MAX_REQUEST)
-        assert b"error" in await said_to(path, b"")
+            await send_raw(path, garbage)
+        assert b"error" in await send_raw(path, b"{}\n{}\n", end=False)
+        await send_raw(path, b"x" * 10 * MAX_REQUEST)
+        assert b"error" in await send_raw(path, b"")
         (await trio.open_unix_socket(path)).socket.close()
         stream = await trio.open_unix_socket(path)
         await stream.send_all(b'{"ask": "size"}\n')
         await stream.aclose()  # without having read its answer
-        assert await asked(path, "status") == Greeting("wörld")
+        assert await query(path, "status") == Greeting("wörld")
 
 
-async def test_a_question_may_come_in_pieces(path):
+async def test_a_request_may_arrive_in_pieces(path):
     async with served(path):
         stream = await trio.open_unix_socket(path)
         async with stream:
@@ -143,27 +189,27 @@ async def test_a_question_may_come_in_pieces(path):
             assert json.loads(b"".join([bytes(part) async for part in stream]))["hello"] == "wörld"
 
 
-async def test_a_client_that_says_nothing_is_sent_away(path, autojump_clock):
+async def test_a_silent_client_is_disconnected(path, autojump_clock):
     async with served(path):
         began = trio.current_time()
-        assert await said_to(path, b"", end=False) == b""
+        assert await send_raw(path, b"", end=False) == b""
         assert trio.current_time() - began == pytest.approx(TIMEOUT)
 
 
-async def test_clients_that_say_nothing_do_not_keep_the_others_away_for_long(path, autojump_clock):
+async def test_silent_clients_do_not_block_the_others_for_long(path, autojump_clock):
     async with served(path), trio.open_nursery() as nursery:
         for _ in range(MAX_CLIENTS):
-            nursery.start_soon(said_to, path, b"")
-            nursery.start_soon(lambda: said_to(path, b"", end=False))
+            nursery.start_soon(send_raw, path, b"")
+            nursery.start_soon(lambda: send_raw(path, b"", end=False))
         await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(2 * TIMEOUT):
-            assert b"hello" in await said_to(path, b'{"ask": "status"}\n')
+            assert b"hello" in await send_raw(path, b'{"ask": "status"}\n')
 
 
 # -- the socket --
 
 
-async def test_the_socket_is_for_root_and_its_group_and_goes_at_the_end(path):
+async def test_the_socket_is_for_root_and_its_group_and_removed_at_the_end(path):
     async with served(path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert not path.exists()
@@ -172,13 +218,43 @@ async def test_the_socket_is_for_root_and_its_group_and_goes_at_the_end(path):
 
 async def test_a_second_daemon_on_one_socket_is_refused_and_leaves_the_first_alone(path):
     with listening(path):
-        with (
-            pytest.raises(ControlError, match="a cuberouted runs already") as caught,
-            listening(path),
-        ):
+        with pytest.raises(ControlError, match=RUNNING) as caught, listening(path):
             pass
         assert str(path) in str(caught.value)
         assert is_served(path)
+        path.unlink()  # even if the socket is gone, the lock is held
+        with pytest.raises(ControlError, match=RUNNING), listening(path):
+            pass
+
+
+def test_of_many_daemons_started_together_one_runs(path):
+    code = (
+        "import sys, time, pathlib\n"
+        "from cuberouted.api.protocol import ControlError\n"
+        "from cuberouted.api.server import listening\n"
+        "import trio\n"
+        "async def main():\n"
+        "    with listening(pathlib.Path(sys.argv[1])):\n"
+        "        print('running', flush=True)\n"
+        "        sys.stdin.read()\n"
+        "try:\n"
+        "    trio.run(main)\n"
+        "except ControlError:\n"
+        "    print('refused', flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    daemons = [
+        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(5)
+    ]
+    try:
+        lines = [daemon.stdout.readline().strip() for daemon in daemons if daemon.stdout]
+        assert sorted(lines) == [*["refused"] * 4, "running"]
+        assert is_served(path)
+    finally:
+        for daemon in daemons:
+            daemon.communicate("")
+    assert not path.exists()
 
 
 async def test_what_a_killed_daemon_left_behind_is_replaced(path):
@@ -191,26 +267,26 @@ async def test_what_a_killed_daemon_left_behind_is_replaced(path):
         assert is_served(path)
 
 
-async def test_a_file_that_is_no_socket_is_not_removed(path):
+async def test_a_file_that_is_not_a_socket_is_not_removed(path):
     path.parent.mkdir()
     path.write_text("precious")
-    with pytest.raises(ControlError, match="cannot make the control socket"), listening(path):
+    with pytest.raises(ControlError, match="cannot create the control socket"), listening(path):
         pass
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("where", ["/proc/cuberouted/control.sock", "/dev/null/control.sock"])
-async def test_a_socket_that_cannot_be_made_is_told(where, tmp_path):
+async def test_a_socket_that_cannot_be_created_is_an_error(where, tmp_path):
     path = type(tmp_path)(where)
-    with pytest.raises(ControlError, match="cannot make the control socket: "), listening(path):
+    with pytest.raises(ControlError, match="cannot create the control socket: "), listening(path):
         pass
 
 
-# -- who asks --
+# -- clients --
 
 
-def test_without_a_daemon_a_client_is_told_so(path):
-    with pytest.raises(NotRunningError, match="no cuberouted is running here"):
+def test_without_a_daemon_a_client_gets_an_error(path):
+    with pytest.raises(NotRunningError, match="cuberouted is not running"):
         ask(path, "status", Greeting)
     with pytest.raises(NotRunningError):
         ask(type(path)("/dev/null/control.sock"), "status", Greeting)
@@ -218,8 +294,8 @@ def test_without_a_daemon_a_client_is_told_so(path):
         ask(path.with_name("x" * 120), "status", Greeting)
 
 
-def test_a_daemon_that_does_not_answer_is_told(path, monkeypatch):
-    monkeypatch.setattr(server, "TIMEOUT", 0.01)
+def test_a_daemon_that_does_not_answer_is_an_error(path, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT", 0.01)
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
@@ -240,12 +316,13 @@ def as_nobody():
 async def test_a_socket_that_cannot_be_removed_at_the_end_is_left(path):
     with listening(path):
         path.unlink()
+        path.with_name("control.sock.lock").unlink()
         path.parent.rmdir()
         path.parent.write_text("in its way")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_who_may_not_ask_is_told_why_and_cannot_know_whether_a_daemon_runs(path):
+async def test_an_unauthorized_user_gets_an_error_and_cannot_know_whether_a_daemon_runs(path):
     with listening(path):
         path.chmod(0o600)
         with as_nobody():
@@ -269,7 +346,7 @@ async def test_who_may_not_ask_is_told_why_and_cannot_know_whether_a_daemon_runs
         (65534, 65534, [4711, 777], True),
     ],
 )
-def test_who_may_ask_is_the_kernels_word(uid, gid, groups, may):
+def test_the_kernels_credentials_decide_who_may_ask(uid, gid, groups, may):
     before = os.getgroups()
     try:
         os.setgroups(groups)
@@ -284,9 +361,9 @@ def test_who_may_ask_is_the_kernels_word(uid, gid, groups, may):
         assert server._is_authorized(ours, 777) is may
 
 
-def test_who_may_not_ask_is_told_who_may():
-    said = json.loads(answer(b'{"ask": "status"}', {}))
-    assert said == {"error": "be root or in the group cuberouted to ask"}
+async def test_an_unauthorized_client_is_told_who_may_ask():
+    received = json.loads(await reply_to(b'{"ask": "status"}', {}))
+    assert received == {"error": "permission denied; be root or in the group cuberouted"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")

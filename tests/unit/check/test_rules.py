@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.check.rules import HostFacts, Level, run_checks, sysctls_of_interest
+from cuberouted.check.rules import HostFacts, Level, run_checks, sysctls_to_read
 from cuberouted.daemon.host import HostState, evaluate_links
 from tests.fakes.samples import (
     ETH0,
@@ -25,7 +25,7 @@ OK, WAIT, WARNING, PROBLEM = Level
 
 def facts(configuration, links=LINKS, **other):
     """Those of a host where all is well."""
-    sysctls = dict.fromkeys(sysctls_of_interest(configuration), "0")
+    sysctls = dict.fromkeys(sysctls_to_read(configuration), "0")
     sysctls |= {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
     well = HostFacts(
         links=tuple(links),
@@ -77,7 +77,7 @@ def test_interfaces_that_are_away_or_down_are_waited_for():
         == said["tun2"]
         == (
             WAIT,
-            "is not there, or down; cuberouted will wait for it",
+            "is missing or down; cuberouted will wait for it",
         )
     )
     assert said["allowed_networks"][0] is WAIT
@@ -144,8 +144,8 @@ def test_a_strict_reverse_path_filter_is_doubtful(everywhere, here, strict):
 
 
 def test_an_openvpn_that_cannot_be_used_is_waited_for():
-    said = bad(openvpn={"": "nobody listens on TCP port 5656"})
-    assert said == {"openvpn": (WAIT, "nobody listens on TCP port 5656")}
+    said = bad(openvpn={"": "no process listens on TCP port 5656"})
+    assert said == {"openvpn": (WAIT, "no process listens on TCP port 5656")}
     several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
     said = bad(several + THREE_SERVERS, openvpn={"one": None, "two": "no"})
     assert said == {"openvpn two": (WAIT, "no")}
@@ -173,11 +173,14 @@ def test_a_port_that_is_taken_is_a_problem_and_a_running_daemon_is_none():
     assert said == {
         "10.200.200.1 port 5657": (
             PROBLEM,
-            "cannot listen here: Address already in use; another program, or another port",
+            (
+                "cannot listen: Address already in use;"
+                " stop the other program, or set cube_routed_port"
+            ),
         )
     }
     (finding,) = (f for f in found(daemon=True) if f.subject == "cuberouted")
-    assert (finding.level, finding.text) == (OK, "a daemon answers on the control socket")
+    assert (finding.level, finding.text) == (OK, "is running with this control socket")
 
 
 text = st.text(max_size=20)

@@ -25,10 +25,11 @@ from cuberouted.api.report import (
     Status,
 )
 from cuberouted.api.server import listening, serve
-from cuberouted.cli.main import NOT_RUNNING, NOT_WELL, WRONG_USAGE, main, run_in_kernel
+from cuberouted.cli.context import NOT_RUNNING, NOT_WELL, WRONG_USAGE, load_config, run_in_kernel
+from cuberouted.cli.main import main
 from cuberouted.routing.kernel_api import KernelError
 
-# nobody's protocol number: this host's kernel surely has nothing of it
+# an unused protocol number: this host's kernel has no route with it
 SAMPLE = """\
 node = A
 data_interface = nosuch0
@@ -67,22 +68,22 @@ class Place:
 
     @contextmanager
     def daemon(self, status=WELL):
-        """Somebody who answers on the control socket."""
+        """A server on the control socket."""
         ready = threading.Event()
         found: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
-        answers = {
+        handlers = {
             "status": lambda: status,
             "clients": lambda: CLIENTS,
-            "owners": lambda: RouteInfos("A", {}),
+            "routes": lambda: RouteInfos("A", {}),
         }
 
-        async def answer():
+        async def run():
             with listening(self.socket) as listener, trio.CancelScope() as scope:
                 found.append((trio.lowlevel.current_trio_token(), scope))
                 ready.set()
-                await serve(listener, answers)
+                await serve(listener, handlers)
 
-        thread = threading.Thread(target=trio.run, args=(answer,))
+        thread = threading.Thread(target=trio.run, args=(run,))
         thread.start()
         assert ready.wait(10)
         try:
@@ -120,7 +121,7 @@ def test_every_command_has_help_that_fits_a_terminal(command):
         assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     for option in ("-V", "--version"):
         done = CliRunner().invoke(main, [option], prog_name="cuberouted")
         assert (done.exit_code, done.stdout) == (0, f"cuberouted {__version__}\n")
@@ -129,7 +130,7 @@ def test_the_version_is_told():
 @pytest.mark.parametrize(
     "arguments", [["stats"], ["status", "--jsn"], ["status", "more"], ["keygen", "x"], ["--nope"]]
 )
-def test_wrong_usage_is_told_with_status_2(arguments):
+def test_wrong_usage_has_exit_status_2(arguments):
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == WRONG_USAGE
     assert "Usage:" in done.stderr
@@ -139,7 +140,7 @@ def test_wrong_usage_is_told_with_status_2(arguments):
 
 
 @pytest.mark.parametrize("command", ["check", "status", "clients", "dump-routes", "flush"])
-def test_every_command_tells_all_that_is_wrong_with_the_configuration(place, command):
+def test_every_command_prints_all_errors_of_the_configuration(place, command):
     place.config.write_text("nodes = A\nhold_time = soon\n")
     done = place.run(command)
     assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
@@ -150,7 +151,7 @@ def test_every_command_tells_all_that_is_wrong_with_the_configuration(place, com
 
 
 @pytest.mark.parametrize("command", [["status"], ["check", "/nosuch.conf"], ["/nosuch.conf"]])
-def test_a_configuration_that_is_not_there_is_told(command):
+def test_a_missing_configuration_is_an_error(command):
     done = CliRunner().invoke(main, ["-c", "/nosuch.conf", *command])
     assert done.exit_code == WRONG_USAGE
     assert done.stderr == "/nosuch.conf: cannot be read: No such file or directory\n"
@@ -169,7 +170,7 @@ def test_a_file_is_the_daemon_s_configuration_with_or_without_a_slash(place, mon
 
 
 @pytest.mark.parametrize(("status", "code"), [(WELL, 0), (ILL, NOT_WELL)])
-def test_status_tells_how_all_is_also_by_its_exit_status(place, status, code):
+def test_the_exit_status_of_status_says_whether_all_is_well(place, status, code):
     with place.daemon(status):
         done = place.run("status")
         assert done.exit_code == code
@@ -179,7 +180,7 @@ def test_status_tells_how_all_is_also_by_its_exit_status(place, status, code):
     assert json.loads(as_json.stdout)["peers"][0]["state"] == status.peers[0].state
 
 
-def test_clients_are_told(place):
+def test_clients_are_printed(place):
     with place.daemon():
         assert "10.9.0.1" in place.run("clients").stdout
         found = json.loads(place.run("clients", "--json").stdout)
@@ -197,27 +198,44 @@ def test_clients_are_told(place):
     }
 
 
-def test_the_socket_may_be_named_without_any_configuration(place):
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_socket_may_be_given_without_any_configuration(place, behind):
+    options = ["-c", "/nosuch.conf", "--socket", str(place.socket)]
+    arguments = ["status", *options] if behind else [*options, "status"]
     with place.daemon():
-        arguments = ["-c", "/nosuch.conf", "--socket", str(place.socket), "status"]
         assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["check", "status", "clients", "dump-routes", "flush"])
+def test_the_configuration_may_be_given_before_and_behind_the_command(place, command):
+    config = str(place.config)
+    before = CliRunner().invoke(main, ["-c", config, command])
+    behind = CliRunner().invoke(main, [command, "--config", config])
+    later = CliRunner().invoke(main, ["-c", "/nosuch.conf", command, "-c", config])
+    assert "nosuch.conf" not in before.stdout + before.stderr
+    for done in (behind, later):
+        assert (done.exit_code, done.stdout, done.stderr) == (
+            before.exit_code,
+            before.stdout,
+            before.stderr,
+        )
 
 
 @pytest.mark.parametrize("command", ["status", "clients"])
 def test_without_a_daemon_the_exit_status_is_3(place, command):
     done = place.run(command)
     assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
-    assert done.stderr == f"{place.socket}: no cuberouted is running here\n"
+    assert done.stderr == f"{place.socket}: cuberouted is not running\n"
 
 
-def test_a_daemon_that_answers_nonsense_is_told(place):
+def test_a_malformed_reply_is_an_error(place):
     with place.daemon(status=CLIENTS):
         done = place.run("status")
     assert done.exit_code == NOT_WELL
-    assert "an answer that makes no sense" in done.stderr
+    assert "malformed reply" in done.stderr
 
 
-# -- what looks into this host's kernel --
+# -- commands that read this host's kernel --
 
 
 def test_routes_are_dumped_with_and_without_a_daemon(place):
@@ -229,7 +247,7 @@ def test_routes_are_dumped_with_and_without_a_daemon(place):
     assert done.exit_code == 0
     assert json.loads(done.stdout) == {"node": None, "routes": []}
     assert done.stderr == (
-        f"{place.socket}: no cuberouted is running here; node, kind, name and age are left empty\n"
+        f"{place.socket}: cuberouted is not running; node, kind, name and age are left empty\n"
     )
     assert place.run("dump-routes").stdout.split()[0] == "DESTINATION"
 
@@ -241,22 +259,22 @@ def test_flush_beside_a_running_daemon_is_refused(place):
     assert done.stderr == f"{place.socket}: cuberouted is running; stop it first\n"
 
 
-def test_flush_where_nothing_is_ours_removes_nothing(place):
+def test_flush_without_anything_to_remove(place):
     done = place.run("flush")
     assert (done.exit_code, done.stdout) == (0, "0 routes removed\n")
 
 
-def test_what_the_kernel_does_not_answer_is_told_without_a_traceback(capsys):
-    async def look():
+def test_a_kernel_error_is_printed_without_a_traceback(place, capsys):
+    async def look(kernel):
         raise KernelError("out of memory")
 
     with pytest.raises(SystemExit) as ended:
-        run_in_kernel(look)
+        run_in_kernel(load_config(place.config), look)
     assert ended.value.code == NOT_WELL
     assert capsys.readouterr().err == "kernel: out of memory\n"
 
 
-def test_check_tells_what_it_finds_of_the_file_that_it_is_given(place):
+def test_check_examines_the_file_that_it_is_given(place):
     done = place.run("check")
     found = [line.split()[:2] for line in done.stdout.splitlines() if line]
     assert ["wait", "nosuch0:"] in found
@@ -265,7 +283,7 @@ def test_check_tells_what_it_finds_of_the_file_that_it_is_given(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_check_tells_who_is_not_root_so(place):
+def test_check_says_that_root_is_needed(place):
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "c.conf")
         config.write_text(place.config.read_text())

@@ -20,7 +20,7 @@ from cuberouted.api.report import (
 )
 from cuberouted.check.rules import Finding, Level
 from cuberouted.cli import render
-from cuberouted.cli.render import PIPED_WIDTH, duration, has_problem
+from cuberouted.cli.render import PIPED_WIDTH, format_duration, has_problem
 
 WELL = Status(
     node="vpnsrvA",
@@ -173,8 +173,8 @@ def test_a_name_is_shown_as_it_is_and_never_as_markup(name):
         (8.64e8, "10000 days 0 h"),
     ],
 )
-def test_a_duration_is_told_by_its_two_largest_units(seconds, text):
-    assert duration(seconds) == text
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    assert format_duration(seconds) == text
 
 
 def test_things_are_counted_as_in_english():

@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from cuberouted.api.client import ask, is_served
 from cuberouted.api.report import Status
-from cuberouted.api.server import ask, is_served
 from cuberouted.daemon.process import JournalFormatter
 from cuberouted.routing.linux.kernel import missing_capability
 
@@ -22,8 +23,9 @@ needs_privilege = pytest.mark.skipif(
     missing_capability() is not None, reason="the daemon needs CAP_NET_ADMIN"
 )
 PATIENCE = 20.0
+PROJECT = Path(__file__).parents[3]
 
-# nobody's protocol number, and no interface: there is nothing that it could change
+# an unused protocol number, and no interface: there is nothing that it could change
 SAMPLE = """\
 node = A
 data_interface = nosuch0
@@ -49,15 +51,26 @@ class Process:
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "cuberouted", str(self.config)],
             env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), **environment},
-            cwd=Path(__file__).parents[2],
+            cwd=PROJECT,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def wait_for(self, words: str) -> None:
-        """Wait until systemd is told this."""
-        while self._notify.recv(4096).decode() != words:
+    def wait_for(self, message: str) -> None:
+        """Wait until systemd is notified of this."""
+        while self._notify.recv(4096).decode() != message:
             pass
+
+    def wait_for_reloads(self, count: int = 1) -> None:
+        """Wait until so many reloads have begun, and ended, since the last notification."""
+        for _ in range(count):
+            while not self._notify.recv(4096).decode().startswith("RELOADING=1\nMONOTONIC_USEC="):
+                pass
+            self.wait_for("READY=1")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -81,7 +94,7 @@ def process(tmp_path):
 
 
 @needs_privilege
-def test_a_daemon_tells_systemd_how_it_is_and_ends_well(process):
+def test_a_daemon_notifies_systemd_and_stops_in_an_orderly_way(process):
     process.wait_for("READY=1")
     missing = "nosuch0, nosuch1, openvpn (waiting), peer B (down)"
     process.wait_for(f"STATUS=0 clients, 0 routes; waiting for {missing}")
@@ -91,23 +104,23 @@ def test_a_daemon_tells_systemd_how_it_is_and_ends_well(process):
     process.wait_for("STOPPING=1")
     status, log = process.ended()
     assert status == 0, log
-    assert "node A: serving" in log
-    assert "SIGTERM: ending" in log
+    assert "node A: running" in log
+    assert "SIGTERM: stopping" in log
     assert not process.control.exists()
 
 
 @needs_privilege
-def test_a_reload_takes_over_what_is_right_and_refuses_what_is_not(process):
+def test_a_reload_applies_what_is_right_and_refuses_what_is_not(process):
     process.wait_for("READY=1")
     right = process.config.read_text()
     for text in (right.replace("251", "252"), "nonsense\n" + right, right + "[peer C]\n"):
         process.config.write_text(text)
         process.signal(signal.SIGHUP)
-        process.wait_for("READY=1")
+        process.wait_for_reloads()
     more = "[peer C]\nmgmt_interface = nosuch2\nmgmt_ip = 10.200.201.5\n"
     process.config.write_text(f"log_level = debug\n{right}{more}")
     process.signal(signal.SIGHUP)
-    process.wait_for("READY=1")
+    process.wait_for_reloads()
     peers = ask(process.control, "status", Status).peers
     assert [peer.name for peer in peers] == ["B", "C"]
     process.signal(signal.SIGINT)
@@ -119,14 +132,38 @@ def test_a_reload_takes_over_what_is_right_and_refuses_what_is_not(process):
 
 
 @needs_privilege
+def test_a_sighup_during_the_start_is_a_reload_once_the_daemon_is_up(process):
+    # the handler is installed by the first line of the program, before its imports
+    status = Path(f"/proc/{process.pid}/status")
+    while not _catches_sighup(status.read_text()):
+        time.sleep(0.001)
+    assert not process.control.exists()
+    process.signal(signal.SIGHUP)
+    process.wait_for("READY=1")  # of the start, and of the reload
+    process.wait_for("READY=1")
+    process.signal(signal.SIGTERM)
+    ended, log = process.ended()
+    assert ended == 0, log
+    assert "c.conf: reloaded" in log
+
+
+def _catches_sighup(status: str) -> bool:
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+
+@needs_privilege
 def test_a_second_daemon_on_one_control_socket_is_refused(process):
     process.wait_for("READY=1")
     command = [sys.executable, "-m", "cuberouted", str(process.config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        command, capture_output=True, cwd=PROJECT, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith(
-        f"{process.control}: a cuberouted runs already; give this one another control_socket"
+        f"{process.control}: another cuberouted is running with this control socket; stop it, or"
+        " give this one another control_socket"
     )
     assert is_served(process.control)
 
@@ -137,7 +174,7 @@ UNPRIVILEGED = ("setpriv", "--bounding-set=-net_admin") if os.geteuid() == 0 els
 @pytest.mark.skipif(
     UNPRIVILEGED != () and shutil.which("setpriv") is None, reason="setpriv is not installed"
 )
-def test_without_the_privilege_nothing_is_touched_and_the_reason_is_told(tmp_path):
+def test_without_the_privilege_it_ends_with_the_reason(tmp_path):
     process = Process(tmp_path, *UNPRIVILEGED, JOURNAL_STREAM="8:1")
     try:
         status, log = process.ended()

@@ -26,7 +26,7 @@ def heard(sock):
 
 def say_everything(notifier):
     notifier.ready()
-    notifier.alive()
+    notifier.watchdog()
     notifier.status("3 clients; waiting for jürg")
     notifier.stopping()
 
@@ -60,7 +60,7 @@ def test_a_systemd_that_is_gone_or_does_not_read_holds_nobody_up(systemd, tmp_pa
     systemd.bind(path)
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": path})
     for _ in range(10_000):
-        notifier.alive()
+        notifier.watchdog()
     assert 0 < len(heard(systemd)) < 10_000
     systemd.close()
     say_everything(notifier)

@@ -1,0 +1,123 @@
+"""What the commands share: options, the configuration, the daemon, exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
+
+import attrs
+import click
+import msgspec
+import trio
+
+from cuberouted.api import client
+from cuberouted.api.protocol import ControlError, NotRunningError
+from cuberouted.config import Config, ConfigError, load
+
+if TYPE_CHECKING:
+    from cuberouted.api.report import Report
+    from cuberouted.routing.linux.kernel import Kernel
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
+
+NOT_WELL, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
+"""Exit statuses; 0 is fine."""
+
+
+@attrs.frozen
+class Location:
+    """Where the configuration is, and the control socket if it is not the configuration's."""
+
+    config: Path = DEFAULT_CONFIG
+    socket: Path | None = None
+
+    def control_socket(self) -> Path:
+        """The control socket to connect to."""
+        return self.socket or load_config(self.config).control_socket
+
+
+def location_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Add ``-c`` and ``--socket``, before and behind the command's name; the later one counts."""
+
+    def override(context: click.Context, option: click.Parameter, value: Path | None) -> None:
+        location = context.find_object(Location) or Location()
+        if value is not None and option.name is not None:
+            location = attrs.evolve(location, **{option.name: value})
+        context.obj = location
+
+    for names, text in (
+        (("--socket",), "The daemon's control socket, if not the configuration's."),
+        (("-c", "--config"), f"The configuration file.  [default: {DEFAULT_CONFIG}]"),
+    ):
+        option = click.option(
+            *names,
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=override,
+            help=text,
+        )
+        command = option(command)
+    return command
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in *path*. If it is wrong, print the errors and exit."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail(str(error), WRONG_USAGE)
+
+
+def query_daemon(location: Location, request: str, kind: type[T]) -> T:
+    """The daemon's reply to *request*. Without one, print why and exit."""
+    try:
+        return client.ask(location.control_socket(), request, kind)
+    except NotRunningError as error:
+        fail(str(error), NOT_RUNNING)
+    except ControlError as error:
+        fail(str(error), NOT_WELL)
+
+
+def run_in_kernel(
+    config: Config, function: Callable[[Kernel, *Arguments], Awaitable[T]], *args: *Arguments
+) -> T:
+    """The result of *function* on this host's kernel. If it fails, print why and exit."""
+    from cuberouted.routing.kernel_api import KernelError
+    from cuberouted.routing.linux.kernel import open_kernel
+
+    async def run() -> T:
+        async with open_kernel(
+            config.route_table, config.route_metric, config.route_protocol
+        ) as kernel:
+            return await function(kernel, *args)
+
+    try:
+        return trio.run(run)
+    except KernelError as error:
+        fail(f"kernel: {error}", NOT_WELL)
+
+
+def output(report: Report, as_json: bool) -> None:
+    """Print *report*, for people or as JSON."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        return
+    from cuberouted.cli import render
+
+    render.render(report, render.console())
+
+
+def fail(why: str, status: int) -> NoReturn:
+    """Print *why* on standard error, and exit with *status*."""
+    click.echo(why, err=True)
+    sys.exit(status)
+
+
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object."
+)

@@ -1,0 +1,38 @@
+"""`cuberouted flush`."""
+
+from __future__ import annotations
+
+import click
+
+from cuberouted.api import client, report
+from cuberouted.api.protocol import ControlError
+from cuberouted.cli.context import (
+    NOT_WELL,
+    Location,
+    fail,
+    load_config,
+    location_options,
+    run_in_kernel,
+)
+
+
+@click.command(short_help="Remove everything that cuberouted installed (daemon stopped).")
+@location_options
+@click.pass_obj
+def flush(location: Location) -> None:
+    """Remove every route, nexthop object and rule that cuberouted installed (daemon stopped)."""
+    from cuberouted.routing.flush import flush as flush_kernel
+    from cuberouted.routing.linux.kernel import missing_capability
+
+    config = load_config(location.config)
+    missing = missing_capability()
+    if missing:
+        fail(f"{missing} is missing: run as root", NOT_WELL)
+    try:
+        running = client.is_served(location.control_socket())
+    except ControlError as error:
+        fail(str(error), NOT_WELL)
+    if running:
+        fail(f"{location.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
+    removed = run_in_kernel(config, flush_kernel)
+    click.echo(f"{report.pluralize(removed, 'route')} removed")
