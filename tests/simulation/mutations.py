@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import attrs
 import msgspec
 import trio
 
@@ -86,7 +85,7 @@ def listing() -> None:
     """a listing increases the version."""
 
     def increased(self: LocalRoutes, route: LocalRoute, highest_version: Any) -> int:
-        return int(original(self, attrs.evolve(route, announced=True), highest_version))
+        return int(original(self, msgspec.structs.replace(route, announced=True), highest_version))
 
     original = _replace(LocalRoutes, "_version", increased)
 

@@ -22,7 +22,7 @@ networks = networks_of(4) | networks_of(16)
 
 
 @given(networks)
-def test_a_prefix_is_written_and_read_as_the_standard_library_does_it(network):
+def test_text_form_agrees_with_the_standard_library(network):
     prefix = Prefix.parse(str(network))
     assert prefix == (network.network_address.packed, network.prefixlen)
     assert ipaddress.ip_network(str(prefix)) == network
@@ -31,7 +31,7 @@ def test_a_prefix_is_written_and_read_as_the_standard_library_does_it(network):
 
 
 @given(networks, networks, st.booleans())
-def test_a_prefix_contains_what_it_contains(one, other, nested):
+def test_contains_agrees_with_the_standard_library(one, other, nested):
     if nested and one.prefixlen < one.max_prefixlen:
         other = next(one.subnets(1))
     expected = one.version == other.version and other.subnet_of(one)
@@ -39,7 +39,7 @@ def test_a_prefix_contains_what_it_contains(one, other, nested):
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_no_prefix_is_a_value_error(text):
+def test_any_other_text_raises_value_error(text):
     try:
         prefix = Prefix.parse(text)
     except ValueError:
@@ -51,7 +51,7 @@ def test_whatever_is_no_prefix_is_a_value_error(text):
     ("text", "why"),
     [
         ("10.0.0.0/33", "not a prefix: 4 bytes / 33"),
-        ("10.0.0.1/24", "10.0.0.1/24 has bits set behind its length"),
+        ("10.0.0.1/24", "10.0.0.1/24 has host bits set"),
         ("10.0.0.0/", "'10.0.0.0/': '' is not a prefix length"),
         ("10.0.0.0/-1", "'10.0.0.0/-1': '-1' is not a prefix length"),
         ("10.0.0.0/٣", "'10.0.0.0/٣': '٣' is not a prefix length"),
@@ -63,19 +63,19 @@ def test_whatever_is_no_prefix_is_a_value_error(text):
         ("", "'' is not an IP address"),
     ],
 )
-def test_what_is_wrong_with_a_prefix_is_told(text, why):
+def test_parse_error_says_what_is_wrong(text, why):
     with pytest.raises(ValueError, match=r"prefix|address|bits") as caught:
         Prefix.parse(text)
     assert str(caught.value) == why
 
 
 @pytest.mark.parametrize(("address", "length"), [(b"", 0), (b"12345", 32), (b"1234", -1)])
-def test_bytes_that_are_no_address_are_no_prefix(address, length):
+def test_prefix_of_wrong_size_or_length_is_invalid(address, length):
     with pytest.raises(ValueError, match="not a prefix"):
         Prefix(address, length).validated()
 
 
-def test_a_host_is_one_address():
+def test_host_prefix_is_a_single_address():
     v4, v6 = Prefix.host(bytes(4)), Prefix.host(bytes(16))
     assert (v4.family, v4.is_host, str(v4)) == (socket.AF_INET, True, "0.0.0.0/32")
     assert (v6.family, v6.is_host, str(v6)) == (socket.AF_INET6, True, "::/128")
@@ -95,12 +95,12 @@ def test_a_host_is_one_address():
         (b"", ""),
     ],
 )
-def test_a_name_shows_whatever_is_in_it(name, text):
+def test_unprintable_parts_of_a_name_are_escaped(name, text):
     assert printable_name(name) == text
 
 
 @given(st.binary(max_size=64))
-def test_every_name_can_be_printed_on_one_line(name):
+def test_any_name_is_printable_on_one_line(name):
     text = printable_name(name)
     assert text.isprintable()
     text.encode()
