@@ -18,7 +18,7 @@ BENCH ?=
 
 # PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
 TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
-	systemd-analyze:systemd
+	systemd-analyze:systemd kill:procps
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -56,11 +56,12 @@ test: root setup lint types unit simulation lab ## lint, types, unit, simulation
 	@echo "All is well."
 
 .PHONY: lint
-lint: $(INSTALLED) ## style, with ruff
+lint: $(INSTALLED) ## style, with ruff, and which package may import which, with import-linter
 	@echo "== lint"
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check . || {
 		echo "Run '$(BIN)/ruff format' over the files above." >&2; exit 1; }
+	$(BIN)/lint-imports --no-logo | sed -n '/KEPT\|BROKEN/p; /^Broken/,$$p'
 
 .PHONY: types
 types: $(INSTALLED) ## types, with mypy
@@ -102,7 +103,7 @@ tools:
 	@$(APT)
 	missing=()
 	for tool in $(TOOLS); do
-		command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
+		type -P "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
 	done
 	[ $${#missing[@]} = 0 ] || apt_install "$${missing[@]}"
 
@@ -153,5 +154,5 @@ lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs th
 
 .PHONY: clean
 clean: ## remove what was made here: .venv and caches
-	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

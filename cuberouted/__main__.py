@@ -1,12 +1,14 @@
 """`python -m cuberouted`, and the program `cuberouted`."""
 
-from cuberouted.util.hangup import EarlyHangup
+import signal
 
 
 def main() -> None:
     """Run the program."""
-    EarlyHangup.install()  # before the imports, which take most of the start
-    from cuberouted.cli.main import main as cli
+    # The default action of SIGHUP ends the process. While it is blocked, the kernel keeps it
+    # pending: the daemon unblocks it once it can reload, the commands at once.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    from cuberouted.cli.main import main as cli  # the imports are most of the start
 
     cli(prog_name="cuberouted")
 

@@ -17,9 +17,11 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager, suppress
 from pathlib import Path
 
+import attrs
 import msgspec
 import trio
 
+from cuberouted.api.client import is_served
 from cuberouted.api.protocol import (
     DECODE_ERRORS,
     GROUP,
@@ -49,8 +51,16 @@ A long reply comes in parts, between which other tasks run.
 """
 
 
+@attrs.frozen
+class ControlSocket:
+    """A listening control socket. ``group``: the id of the group whose members may ask."""
+
+    listener: trio.SocketListener
+    group: int
+
+
 @contextmanager
-def listening(path: Path) -> Iterator[trio.SocketListener]:
+def listening(path: Path) -> Iterator[ControlSocket]:
     """Listen on the control socket *path*, which no other daemon uses meanwhile.
 
     Raises:
@@ -61,18 +71,24 @@ def listening(path: Path) -> Iterator[trio.SocketListener]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_locked(path))
+            if is_served(path):
+                raise ControlError(
+                    f"{path}: another program listens on this socket; give cuberouted another"
+                    " control_socket"
+                )
             sock = _bind(path)
         except OSError as error:
             kind = UnwritableError if error.errno in _FILE_SYSTEM_ERRORS else ControlError
             raise kind(f"{path}: cannot create the control socket: {error.strerror}") from error
-        stack.callback(_remove, path)
+        stack.callback(_remove, path, path.stat().st_ino)
         stack.callback(sock.close)
-        yield trio.SocketListener(sock)
+        yield ControlSocket(trio.SocketListener(sock), path.stat().st_gid)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, inode: int) -> None:
     with suppress(OSError):  # a socket that is left behind does no harm
-        path.unlink()
+        if path.stat().st_ino == inode:  # not if another daemon has replaced a lost one
+            path.unlink()
 
 
 @contextmanager
@@ -80,10 +96,11 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of the control socket: a file beside it, because the socket is replaced.
 
     The kernel releases the lock when the process ends, however it ends. The file stays, because
-    another daemon may have opened it already.
+    another daemon may have opened it already. Reading is enough to lock it, so one that root has
+    left behind is no obstacle for the user cuberouted.
     """
     lock = path.with_name(path.name + ".lock")
-    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,26 +114,53 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-async def serve(listener: trio.SocketListener, handlers: Handlers) -> None:
+class _LimitedListener(trio.abc.Listener[trio.SocketStream]):
+    """Accepts a connection only while fewer than MAX_CLIENTS are open; others stay queued."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self.free = trio.Semaphore(MAX_CLIENTS)
+
+    async def accept(self) -> trio.SocketStream:
+        await self.free.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self.free.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+async def serve(control: ControlSocket, handlers: Handlers) -> None:
     """Reply to requests until cancelled."""
-    limit = trio.CapacityLimiter(MAX_CLIENTS)
+    listener = _LimitedListener(control.listener)
     log_limit = LogRateLimit()
-    group = _group(listener)
 
     async def handle(stream: trio.SocketStream) -> None:
-        async with limit, stream:
-            try:
-                with trio.fail_after(TIMEOUT):
-                    line = await _receive_line(stream)
-                allowed = handlers if _is_authorized(stream.socket, group) else {}
-                async with aclosing(reply(line, allowed, log_limit)) as parts:
-                    async for part in parts:
-                        with trio.fail_after(TIMEOUT):
-                            await stream.send_all(part)
-            except (trio.BrokenResourceError, trio.TooSlowError):
-                log.debug("control: a client left before the end of its reply")
+        try:
+            async with stream:
+                await _handle(stream, control.group, handlers, log_limit)
+        finally:
+            listener.free.release()
 
     await trio.serve_listeners(handle, [listener])
+
+
+async def _handle(
+    stream: trio.SocketStream, group: int, handlers: Handlers, log_limit: LogRateLimit
+) -> None:
+    try:
+        with trio.fail_after(TIMEOUT):
+            line = await _receive_line(stream)
+        allowed = handlers if _is_authorized(stream.socket, group) else {}
+        async with aclosing(reply(line, allowed, log_limit)) as parts:
+            async for part in parts:
+                with trio.fail_after(TIMEOUT):
+                    await stream.send_all(part)
+    except (trio.BrokenResourceError, trio.TooSlowError):
+        log.debug("control: a client left before the end of its reply")
 
 
 async def reply(line: bytes, handlers: Handlers, log_limit: LogRateLimit) -> AsyncGenerator[bytes]:
@@ -160,7 +204,7 @@ def _why_unknown(handlers: Handlers) -> str:
 
 def _bind(path: Path) -> trio.socket.SocketType:
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()  # left by a daemon that was killed: we hold its lock
+        path.unlink()  # left by a daemon that was killed
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
@@ -180,10 +224,6 @@ def _give_to_group(path: Path) -> None:
         os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
     except KeyError:
         log.debug("control: there is no group %s; only root may ask", GROUP)
-
-
-def _group(listener: trio.SocketListener) -> int:
-    return Path(listener.socket.getsockname()).stat().st_gid
 
 
 def _is_authorized(sock: trio.socket.SocketType | socket.socket, group: int) -> bool:

@@ -51,8 +51,7 @@ def main(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
     if ctx.invoked_subcommand != "run":
-        # only the daemon survives a SIGHUP (see `__main__`)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see `__main__`
 
 
 @main.command(hidden=True)

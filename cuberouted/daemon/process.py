@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -17,7 +16,7 @@ from types import MappingProxyType
 import trio
 
 from cuberouted.api.protocol import ControlError, UnwritableError
-from cuberouted.api.server import listening, serve
+from cuberouted.api.server import ControlSocket, listening, serve
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
@@ -27,7 +26,7 @@ from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux.kernel import missing_capability, open_kernel
-from cuberouted.util.hangup import EarlyHangup
+from cuberouted.util import heap
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +36,6 @@ STATUS_INTERVAL = 1.0
 FAILED = 1
 """Exit status."""
 
-GC_THRESHOLD = 10_000
-"""New objects between two garbage collections. With Python's 700, half of the time that 20,000
-new routes take would be spent in collections that find nothing."""
-
 
 def run_daemon(config: Config) -> int:
     """Run until a signal. Return the exit status."""
@@ -49,8 +44,7 @@ def run_daemon(config: Config) -> int:
     if missing:
         log.error("%s is missing: run as root, or by the systemd unit", missing)
         return FAILED
-    gc.freeze()  # imported modules stay
-    gc.set_threshold(GC_THRESHOLD, 10, 10)
+    heap.configure()
     failed = False
     try:
         trio.run(_serve, config)
@@ -75,21 +69,20 @@ async def _serve(config: Config) -> None:
             daemon = Daemon(
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
-            hangup = EarlyHangup.installed()
             await nursery.start(_handle_signals, daemon, notifier)
             if control is not None:
                 nursery.start_soon(serve, control, handlers(daemon))
             nursery.start_soon(_notify_systemd, daemon, notifier)
+            nursery.start_soon(heap.keep_collections_short)
             await nursery.start(_run, daemon, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
             log.info("node %s: running; control socket %s", config.node, where)
             notifier.ready()
-            if hangup is not None and hangup.received:
-                await _reload(daemon, notifier)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see `__main__`
 
 
 @contextmanager
-def _control_socket(path: Path) -> Iterator[trio.SocketListener | None]:
+def _control_socket(path: Path) -> Iterator[ControlSocket | None]:
     """The control socket. None if the file system is full or read-only: routing needs no disk."""
     with ExitStack() as stack:
         try:

@@ -47,9 +47,10 @@ class Notifier:
         if self.address is None:
             return
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(message.encode(), address)
-            except OSError:
-                # systemd does not read now; if that lasts, its watchdog notices
-                return
+        except OSError:
+            # systemd does not read now, or there is no file descriptor; if that lasts, its
+            # watchdog notices
+            return

@@ -23,9 +23,9 @@ import trio
 import trio.testing
 
 from cuberouted.api.server import listening, serve
-from cuberouted.daemon.process import GC_THRESHOLD
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Change, ForeignRoute, KernelState
+from cuberouted.util import heap
 from tests.bench.figures import Table, ms
 from tests.fakes.mesh import Mesh
 from tests.fakes.openvpn import FakeOpenVPN
@@ -146,8 +146,7 @@ def measuring(by: Callable[[Step], float]) -> Iterator[StepMeter]:
     """A meter that is at work; the garbage collector is set up as the daemon's process has it."""
     meter, threshold = StepMeter(by), gc.get_threshold()
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 10, 10)
+    heap.configure()
     gc.callbacks.append(meter.collects)
     trio.lowlevel.add_instrument(meter)
     try:
@@ -248,6 +247,7 @@ class Scene:
         self.openvpn.appear(0)
         self.a.openvpns[""] = self.openvpn
         nursery.start_soon(self.openvpn.run)
+        nursery.start_soon(_as_part_of, self.a, heap.keep_collections_short)
 
     async def longest(
         self, cause: Callable[[], Awaitable[object]], done: Callable[[], bool] = lambda: True

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -255,6 +256,66 @@ def test_of_many_daemons_started_together_one_runs(path):
         for daemon in daemons:
             daemon.communicate("")
     assert not path.exists()
+
+
+async def test_a_socket_on_which_another_program_listens_is_not_replaced(path):
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        with pytest.raises(ControlError, match="another program listens"), listening(path):
+            pass
+        assert is_served(path)
+
+
+async def test_the_socket_of_a_later_daemon_is_not_removed(path):
+    with listening(path):
+        path.unlink()
+        path.with_name("control.sock.lock").unlink()
+        with listening(path):
+            later = path.stat().st_ino
+    assert not path.exists()
+    with listening(path) as first:
+        path.unlink()
+        path.touch()
+        assert first.group == path.stat().st_gid
+    assert path.exists()
+    assert later
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_a_lock_file_that_root_has_left_behind_is_no_obstacle(path):
+    with listening(path):
+        pass
+    os.chown(path.parent, 65534, -1)
+    for directory in path.parents[:-1]:
+        directory.chmod(directory.stat().st_mode | 0o011)
+    with as_nobody(), listening(path):
+        assert is_served(path)
+
+
+async def test_connections_beyond_the_limit_are_not_accepted(path):
+    with listening(path) as control:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, control, HANDLERS)
+            streams = [await trio.open_unix_socket(path) for _ in range(MAX_CLIENTS + 5)]
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(nursery.child_tasks) == 1
+            assert _accepted(path) == MAX_CLIENTS
+            for stream in streams:
+                await stream.aclose()
+            nursery.cancel_scope.cancel()
+
+
+def _accepted(path):
+    """Number of this process's connections on the server's side of *path*."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    # path, state 03 (SS_CONNECTED): a queued connection has inode 0 (unix(7), net/unix/af_unix.c)
+    return sum(
+        fields[5] == "03" and fields[6] != "0"
+        for fields in map(str.split, lines)
+        if fields[-1] == str(path)
+    )
 
 
 async def test_what_a_killed_daemon_left_behind_is_replaced(path):

@@ -133,9 +133,9 @@ def test_a_reload_applies_what_is_right_and_refuses_what_is_not(process):
 
 @needs_privilege
 def test_a_sighup_during_the_start_is_a_reload_once_the_daemon_is_up(process):
-    # the handler is installed by the first line of the program, before its imports
+    # it is blocked by the first line of the program, before its imports
     status = Path(f"/proc/{process.pid}/status")
-    while not _catches_sighup(status.read_text()):
+    while not _blocks_sighup(status.read_text()):
         time.sleep(0.001)
     assert not process.control.exists()
     process.signal(signal.SIGHUP)
@@ -147,9 +147,9 @@ def test_a_sighup_during_the_start_is_a_reload_once_the_daemon_is_up(process):
     assert "c.conf: reloaded" in log
 
 
-def _catches_sighup(status: str) -> bool:
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
+def _blocks_sighup(status: str) -> bool:
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+    return bool(int(blocked.split()[1], 16) >> (signal.SIGHUP - 1) & 1)
 
 
 @needs_privilege
