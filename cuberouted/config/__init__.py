@@ -1,10 +1,9 @@
-"""The configuration file: one ``key = value`` a line, ``[peer NAME]`` and ``[openvpn NAME]``."""
+"""The configuration file: ``key = value``, ``[peer NAME]`` and ``[openvpn NAME]`` sections."""
 
 from cuberouted.config.build import parse
 from cuberouted.config.load import load
-from cuberouted.config.schema import OnExit
+from cuberouted.config.schema import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.config.text import ConfigError, ConfigProblem
-from cuberouted.config.values import Config, OpenVPNConfig, PeerConfig, restart_needed
 
 __all__ = [
     "Config",

@@ -1,16 +1,18 @@
-"""The readers of single values: text in, value out.
+"""Converters of single values: the text after ``key =`` in, a value out.
 
-Each raises ValueError with a message that completes "KEY: ...": what is wrong, and what
-would be right. None of them reads anything but its argument.
+Each raises ValueError if the text is not valid; the message completes "KEY: ...", says what is
+wrong and gives an example. Addresses are checked with `ipaddress` and returned packed.
 """
 
 from __future__ import annotations
 
-import functools
+import ipaddress
 import re
-import socket
+import struct
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from cuberouted.config.text import quote
@@ -19,174 +21,187 @@ from cuberouted.model import Prefix
 T = TypeVar("T")
 
 MAX_NAME = 64
+"""Characters in the name of a node or of an OpenVPN process."""
+MAX_PUBLIC_KEYS = 2
+MAX_UINT32 = 2**32 - 1
+_MAX_INTERFACE = 15  # IFNAMSIZ of linux/if.h, less the NUL
+_MAX_SOCKET_PATH = 107  # sun_path of linux/un.h, less the NUL
+_CURVE_KEY_LENGTH = 40  # 32 bytes in Z85
+
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|)", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _YES_NO: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_MAX_INTERFACE = 15  # IFNAMSIZ of linux/if.h, less its NUL
-_MAX_SOCKET_PATH = 107  # sun_path of linux/un.h, less its NUL
-MAX_KEYS = 2
-_KEY_LENGTH = 40
-_Z85: Final = (
-    b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-)
-_MULTICAST: Final = (Prefix.parse("224.0.0.0/4"), Prefix.parse("ff00::/8"))
-_NOBODY: Final = (Prefix.parse("0.0.0.0/8"), Prefix.parse("::/128"), Prefix.parse("240.0.0.0/4"))
-_LINK_LOCAL: Final = Prefix.parse("fe80::/10")
-_MAPPED: Final = Prefix.parse("::ffff:0.0.0.0/96")
+_THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")  # RFC 791: never a destination
+_LOCAL_TABLE = 255  # RT_TABLE_LOCAL of linux/rtnetlink.h
+
+# RTPROT_* of linux/rtnetlink.h; those up to 4 are the kernel's and the administrator's
+_USED_PROTOCOLS: Final = MappingProxyType(
+    {8: "gated", 9: "router advertisement", 10: "mrt", 11: "zebra", 12: "bird", 13: "dnrouted",
+     14: "xorp", 15: "ntk", 16: "dhcp", 17: "mrouted", 18: "keepalived", 42: "babel", 84: "ovn",
+     99: "openr", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp"}
+)  # fmt: skip
 
 
 def name(text: str) -> str:
-    """A node's, a peer's or an OpenVPN's name."""
+    """The name of a node, a peer or an OpenVPN process."""
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"{quote(text)} is no name: 1 to {MAX_NAME} letters, digits, '.', '_' or '-', "
-            "the first a letter or digit"
+            f"{quote(text)} is not a valid name (1 to {MAX_NAME} letters, digits, '.', '_' or '-';"
+            " the first is a letter or digit)"
         )
     return text
 
 
 def interface(text: str) -> str:
-    """A network interface's name, as the kernel takes them (dev_valid_name)."""
+    """The name of a network interface, by the rules of the kernel's dev_valid_name()."""
     bad = any(c.isspace() or c in "/:" or not c.isprintable() for c in text)
     if bad or text in (".", "..") or len(text.encode("utf-8", "replace")) > _MAX_INTERFACE:
         raise ValueError(
-            f"{quote(text)} is no interface name: up to {_MAX_INTERFACE} characters without "
-            "white space, '/' or ':', as in tun0"
+            f"{quote(text)} is not a valid interface name (at most {_MAX_INTERFACE} characters, no"
+            " white space, '/' or ':'; example: tun0)"
         )
     return text
 
 
 def host(text: str) -> str:
-    """A host's name or address; a port is not part of it."""
+    """A host name or address without a port."""
     if ":" in text:
-        return socket.inet_ntop(socket.AF_INET6, packed(text))
+        return str(_ip_address(text))
     if not _HOST.fullmatch(text):
-        raise ValueError(f"{quote(text)} is no host: an address or a name, as in 127.0.0.1")
+        raise ValueError(
+            f"{quote(text)} is not a valid host (an address or a host name, without a port;"
+            " examples: 127.0.0.1, localhost)"
+        )
     return text
 
 
-def packed(text: str) -> bytes:
-    """An IPv4 or IPv6 address, in network order."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+def _ip_address(text: str) -> IPv4Address | IPv6Address:
     try:
-        return socket.inet_pton(family, text)
-    except (OSError, ValueError):
-        raise ValueError(f"{quote(text)} is no IP address: as in 10.200.200.5") from None
-
-
-def peer_address(text: str) -> bytes:
-    """The address of one other host, in network order."""
-    address = packed(text)
-    prefix = Prefix.host(address)
-    if any(group.contains(prefix) for group in (*_MULTICAST, *_NOBODY)):
-        raise ValueError(f"{text} is nobody's address: the address of one host, as in 10.200.200.5")
-    if _LINK_LOCAL.contains(prefix):
-        raise ValueError(f"{text} is link-local: use an IPv4 or a unique local address (fd00::/8)")
-    if _MAPPED.contains(prefix):
-        plain = socket.inet_ntop(socket.AF_INET, address[12:])
-        raise ValueError(f"{text} is an IPv4 address in disguise: write {plain}")
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    # an address with a scope (fe80::1%tun0) has no packed form
+    if address is None or "%" in text:
+        raise ValueError(f"{quote(text)} is not an IP address (example: 10.200.200.5)")
     return address
 
 
+def peer_address(text: str) -> bytes:
+    """The unicast address of another host."""
+    address = _ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            raise ValueError(f"{text} is an IPv4-mapped address: write {address.ipv4_mapped}")
+        if address.is_link_local:
+            raise ValueError(
+                f"{text} is a link-local address: use an IPv4 or a unique local address (fd00::/8)"
+            )
+        unusable = address.is_unspecified
+    else:
+        unusable = address.is_reserved or address in _THIS_NETWORK
+    if unusable or address.is_multicast:
+        raise ValueError(f"{text} is not the address of a host (example: 10.200.200.5)")
+    return address.packed
+
+
 def listen_address(text: str) -> bytes:
-    """An address to bind, in network order; 0.0.0.0 and :: are every address."""
-    address = packed(text)
-    return address if not any(address) else peer_address(text)
+    """An address of this host to bind to; 0.0.0.0 and :: stand for all its addresses."""
+    address = _ip_address(text)
+    return address.packed if address.is_unspecified else peer_address(text)
 
 
 def network(text: str) -> Prefix:
-    """A network that clients may be in."""
-    address, slash, length = text.partition("/")
-    whole = packed(address)
-    try:
-        prefix = Prefix.parse(text)
-    except ValueError:
-        raise ValueError(_better_network(text, whole, length)) from None
-    if slash and prefix.length <= 1:
-        raise ValueError(f"{text} is the whole Internet: name the clients' networks")
-    return prefix
-
-
-def _better_network(text: str, address: bytes, length: str) -> str:
-    bits = len(address) * 8
+    """A network that clients' addresses may be in."""
+    address_text, slash, length = text.partition("/")
+    address = _ip_address(address_text)
+    bits = address.max_prefixlen
+    if not slash:
+        return Prefix.host(address.packed)
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= bits):
-        return f"{quote(text)} is no network: the length behind '/' is 0 to {bits}"
-    unused = bits - int(length)
-    start = (int.from_bytes(address) >> unused << unused).to_bytes(len(address))
-    return f"{text} has bits set behind its length: write {Prefix(start, int(length))}"
+        raise ValueError(f"{quote(text)} is not a valid network: the length is 0 to {bits}")
+    whole = ipaddress.ip_network((address, int(length)), strict=False)
+    if whole.network_address != address:
+        raise ValueError(f"{text} has host bits set: write {whole}")
+    if whole.prefixlen <= 1:
+        raise ValueError(f"{text} covers the whole Internet: write the clients' networks")
+    return Prefix(address.packed, whole.prefixlen)
 
 
 def public_key(text: str) -> bytes:
-    """A CURVE key as `cuberouted keygen` writes it: 32 bytes in 40 characters."""
+    """A public CURVE key in Z85, as `cuberouted keygen` prints it."""
     key = text.encode("utf-8", "replace")
     if not is_curve_key(key):
         raise ValueError(
-            f"{quote(text)} is no public key: the 40 characters that `cuberouted keygen` prints"
+            f"{quote(text)} is not a public key (40 characters, printed by `cuberouted keygen`)"
         )
     return key
 
 
 def public_keys(text: str) -> tuple[bytes, ...]:
-    """One public key, or two while the peer changes from one to the other."""
+    """One public key, or the old and the new one while a peer changes its key."""
     keys = listed(public_key)(text)
-    if len(keys) > MAX_KEYS:
-        raise ValueError(f"{len(keys)} keys: one, or the old and the new one while it is changed")
+    if len(keys) > MAX_PUBLIC_KEYS:
+        raise ValueError(
+            f"{len(keys)} keys are too many: write one, or during a change the old and the new one"
+        )
     return keys
 
 
 def is_curve_key(text: bytes) -> bool:
-    """Whether *text* stands for 32 bytes in Z85 (https://rfc.zeromq.org/spec/32/)."""
-    if len(text) != _KEY_LENGTH or text.strip(_Z85):
+    """Whether *text* is 32 bytes in Z85 (https://rfc.zeromq.org/spec/32/)."""
+    # imported here because it loads libzmq, which most commands do without
+    from zmq.utils import z85
+
+    if len(text) != _CURVE_KEY_LENGTH:
         return False
-    fives = (text[start : start + 5] for start in range(0, _KEY_LENGTH, 5))
-    return all(_five(five) < 2**32 for five in fives)
+    try:
+        z85.decode(text)
+    except (KeyError, struct.error):  # not a Z85 character; five characters above 2**32 - 1
+        return False
+    return True
 
 
-def _five(five: bytes) -> int:
-    return functools.reduce(lambda sum_, digit: sum_ * len(_Z85) + _Z85.index(digit), five, 0)
+def listed(convert: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """A converter of several values, separated by commas or white space."""
 
-
-def listed(read: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    """A reader of several, with commas or white space between."""
-
-    def read_list(text: str) -> tuple[T, ...]:
-        values = tuple(read(part) for part in re.split(r"[\s,]+", text) if part)
+    def convert_list(text: str) -> tuple[T, ...]:
+        values = tuple(convert(part) for part in re.split(r"[\s,]+", text) if part)
         if not values:
-            raise ValueError(f"{quote(text)} names nothing")
+            raise ValueError(f"{quote(text)} contains no value")
         if len(set(values)) < len(values):
-            raise ValueError("names something twice: once is enough")
+            raise ValueError("contains the same value twice: remove one of the two")
         return values
 
-    return read_list
+    return convert_list
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers, both ends included."""
+    """A converter of whole numbers from *low* to *high*."""
 
-    def read_number(text: str) -> int:
+    def convert_number(text: str) -> int:
         digits = text.isascii() and text.isdigit() and len(text) <= len(str(high))
         if not digits or not low <= int(text) <= high:
-            raise ValueError(f"{quote(text)}: a whole number from {low} to {high} is needed")
+            raise ValueError(f"{quote(text)} is not a whole number from {low} to {high}")
         return int(text)
 
-    return read_number
+    return convert_number
 
 
 def duration(low: float, high: float = 86400.0) -> Callable[[str], float]:
-    """A reader of durations between *low* and *high* seconds, as in ``300ms``, ``3``, ``1.5m``."""
+    """A converter of durations from *low* to *high* seconds: ``300ms``, ``3``, ``1.5m``."""
 
-    def read_duration(text: str) -> float:
+    def convert_duration(text: str) -> float:
         match = _DURATION.fullmatch(text)
         if match is None:
-            raise ValueError(f"{quote(text)} is no duration: as in 300ms, 3s, 5m or 1h")
+            raise ValueError(f"{quote(text)} is not a valid duration (examples: 300ms, 3s, 5m)")
         seconds = float(match[1]) * _UNITS[match[2]]
         if not low <= seconds <= high:
-            raise ValueError(f"{text} is out of range: {low:g}s to {high:g}s")
+            raise ValueError(f"{text} is out of range ({low:g}s to {high:g}s)")
         return seconds
 
-    return read_duration
+    return convert_duration
 
 
 def yes_no(text: str) -> bool:
@@ -195,26 +210,54 @@ def yes_no(text: str) -> bool:
 
 
 def choice(values: dict[str, T]) -> Callable[[str], T]:
-    """A reader of one of a few words, in upper or lower case."""
+    """A converter of words to *values*; upper and lower case are the same."""
 
-    def read_choice(text: str) -> T:
+    def convert_choice(text: str) -> T:
         word = text.lower()
         if word not in values:
-            raise ValueError(f"{quote(text)} is none of {', '.join(values)}")
+            raise ValueError(f"{quote(text)} is invalid; choose one of: {', '.join(values)}")
         return values[word]
 
-    return read_choice
+    return convert_choice
 
 
 def file_path(text: str) -> Path:
-    """An absolute path: a daemon has no working directory to speak of."""
+    """An absolute path."""
+    # the daemon's working directory is /, so that a relative path is most likely a mistake
     if not text.startswith("/") or not text.isprintable():
-        raise ValueError(f"{quote(text)} is no whole path: it begins with '/'")
+        raise ValueError(f"{quote(text)} is not an absolute path (it has to begin with '/')")
     return Path(text)
 
 
 def socket_path(text: str) -> Path:
-    """An absolute path that a Unix socket can have."""
+    """An absolute path that is short enough for a Unix socket."""
     if len(text.encode("utf-8", "replace")) > _MAX_SOCKET_PATH:
-        raise ValueError(f"{quote(text)} is too long for a socket: {_MAX_SOCKET_PATH} bytes")
+        raise ValueError(
+            f"{quote(text)} is too long for a socket (at most {_MAX_SOCKET_PATH} bytes)"
+        )
     return file_path(text)
+
+
+def route_table(text: str) -> int:
+    """The number of a routing table. `build.parse` has replaced names by numbers before."""
+    if not text.isdecimal():
+        raise ValueError(
+            f"{quote(text)} is not a routing table (a number, or a name in /etc/iproute2/rt_tables)"
+        )
+    table = number(1, MAX_UINT32)(text)
+    if table == _LOCAL_TABLE:
+        raise ValueError(
+            f"{_LOCAL_TABLE} is the kernel's table of local addresses: use main or a table of"
+            " your own"
+        )
+    return table
+
+
+def route_protocol(text: str) -> int:
+    """A route protocol number. The daemon manages, and removes, all routes that have it."""
+    protocol = number(5, 255)(text)
+    if protocol in _USED_PROTOCOLS:
+        raise ValueError(
+            f"{protocol} is used by {_USED_PROTOCOLS[protocol]}: use 201 or another free number"
+        )
+    return protocol

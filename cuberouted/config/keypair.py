@@ -1,7 +1,7 @@
-"""Our key pair for CURVE: made, kept in a file, read from it.
+"""This node's CURVE key pair: generating it, writing and reading the file of the secret key.
 
-A key is 32 bytes, written in Z85 (https://rfc.zeromq.org/spec/32/) as ZeroMQ takes them.
-The file holds the secret one and nothing else; the public one follows from it.
+Keys are 32 bytes, here always in Z85 (https://rfc.zeromq.org/spec/32/), as ZeroMQ's options take
+them. The file contains only the secret key; the public key is computed from it.
 """
 
 from __future__ import annotations
@@ -18,51 +18,52 @@ from cuberouted.config import Config, ConfigError, ConfigProblem
 from cuberouted.config.converters import is_curve_key
 
 MAX_KEY_FILE = 1024
+"""Bytes that are read of a key file."""
 
 
 class KeyFileError(Exception):
-    """A key file that cannot be used or made; the text says why and what to do."""
+    """A key file cannot be read, used or created; the text says why and what to do."""
 
 
 def generate() -> tuple[bytes, bytes]:
-    """A new key pair: the public and the secret one."""
+    """Generate a key pair: (public key, secret key)."""
     while True:
         public, secret = zmq.curve_keypair()
-        if not public.startswith(b"#"):  # a configuration would take it for a comment
+        if not public.startswith(b"#"):  # in the configuration # begins a comment
             return public, secret
 
 
 def public_of(secret: bytes) -> bytes:
-    """The public key that goes with *secret*."""
+    """The public key of *secret*."""
     return zmq.curve_public(secret)
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Keep *secret* in a new file that only its owner can read.
+    """Write *secret* to a new file that only its owner can read.
 
     Raises:
-      KeyFileError: the file is there already, or cannot be made.
+      KeyFileError: the file exists, or cannot be created.
     """
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise KeyFileError(f"{path} is there already: it is not overwritten") from None
+        raise KeyFileError(f"{path} already exists and is not overwritten") from None
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be made: {error.strerror}") from None
+        raise KeyFileError(f"{path}: cannot be created: {error.strerror}") from None
     with os.fdopen(file, "wb") as opened:
         opened.write(secret + b"\n")
 
 
 def read_secret(path: Path) -> bytes:
-    """The secret key in the file *path*.
+    """Read the secret key in the file *path*.
 
     Raises:
-      KeyFileError: it cannot be read, others can read it, or it is no key.
+      KeyFileError: it cannot be read, other users can access it, or it contains no key.
     """
     try:
-        # without O_NONBLOCK a FIFO would keep us waiting for ever
+        # O_NONBLOCK: opening a FIFO without a writer would block
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(file, "rb") as opened:
             _check_private(path, file)
@@ -70,44 +71,47 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     if not is_curve_key(secret):
-        raise KeyFileError(f"{path}: is no secret key: `cuberouted keygen` makes one")
+        raise KeyFileError(f"{path}: is not a secret key: create one with `cuberouted keygen`")
     return secret
 
 
 def with_secret_key(config: Config) -> Config:
-    """*config* with the secret key that it names, if it names one.
+    """*config* with the secret key read from its ``secret_key_file``, if that is set.
 
     Raises:
-      ConfigError: the key cannot be used.
+      ConfigError: the file cannot be used, or a peer is configured with our public key.
     """
     if config.secret_key_file is None:
         return config
     try:
         secret = read_secret(config.secret_key_file)
     except KeyFileError as error:
-        raise _refused(config, str(error)) from None
+        raise _key_error(config, str(error)) from None
     public = public_of(secret)
     for peer in config.peers:
         if public in peer.public_keys:
-            raise _refused(config, f"our own public key stands with peer {peer.label}")
+            raise _key_error(
+                config, f"peer {peer.label} is configured with this node's own public key"
+            )
     return attrs.evolve(config, secret_key=secret)
 
 
-def _refused(config: Config, what: str) -> ConfigError:
+def _key_error(config: Config, what: str) -> ConfigError:
     return ConfigError((ConfigProblem(config.path, None, "secret_key_file", what),))
 
 
 def _check_private(path: Path, file: int) -> None:
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(f"{path}: is no regular file")
+        raise KeyFileError(f"{path}: is not a regular file")
     mode = stat.S_IMODE(status.st_mode)
-    # where there is an ACL these bits are its mask: systemd gives the user its credentials so
+    # With an ACL the group bits are its mask, and say nothing about the group: systemd makes
+    # credentials readable for the service's user by an ACL.
     others = 0o007 if _has_acl(file) else 0o077
     if mode & others:
         raise KeyFileError(
-            f"{path}: others than its owner can use it (mode {mode:04o}): chmod 600, and if they"
-            " may have read it, make another key"
+            f"{path}: other users can access it (mode {mode:04o}): chmod 600, and create another"
+            " key if they may have read this one"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading the configuration from disk: the only part of this room that touches the system."""
+"""Reads the configuration file and the host's names; the other modules open no files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from cuberouted.config.build import KERNEL_TABLES, parse
+from cuberouted.config.schema import Config
 from cuberouted.config.text import ConfigError, ConfigProblem
-from cuberouted.config.values import Config
 
 MAX_SIZE: Final = 256 * 1024
-"""Bytes. A thousand peers are 100 KiB; what is larger is not a configuration."""
+"""Bytes. A configuration with a thousand peers has 100 KiB."""
 
 _TABLES: Final = (
     Path("/usr/share/iproute2/rt_tables"),
@@ -23,18 +23,19 @@ _TABLE: Final = re.compile(r"\s*(\d{1,10}|0x[0-9a-fA-F]{1,8})\s+(\S+)", re.ASCII
 
 
 def load(path: Path) -> Config:
-    """The configuration in the file *path*.
+    """Read and parse the configuration file *path*.
 
     Raises:
-      ConfigError: it cannot be read, or all that is wrong with it.
+      ConfigError: it cannot be read, or has mistakes; with all of them.
     """
-    return parse(_text(path), path, socket.gethostname(), named_tables(_TABLES))
+    return parse(_read(path), path, socket.gethostname(), named_tables(_TABLES))
 
 
 def named_tables(paths: tuple[Path, ...]) -> dict[str, int]:
-    """The names that iproute2 knows routing tables by: files, and directories of ``*.conf``.
+    """Names of routing tables in iproute2's files; a directory stands for its ``*.conf`` files.
 
-    What cannot be read is passed over: a table can be named by its number.
+    Files that cannot be read are ignored. The local and the unspecified table are left out, as
+    they cannot be used.
     """
     tables = dict(KERNEL_TABLES)
     for path in paths:
@@ -48,7 +49,7 @@ def named_tables(paths: tuple[Path, ...]) -> dict[str, int]:
     return {name: number for name, number in tables.items() if number not in (0, 255)}
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE + 1)
@@ -56,7 +57,7 @@ def _text(path: Path) -> str:
         what = f"cannot be read: {error.strerror}"
         raise ConfigError((ConfigProblem(path, None, None, what),)) from None
     if len(data) > MAX_SIZE:
-        what = f"is larger than {MAX_SIZE // 1024} KiB: no configuration is"
+        what = f"is larger than {MAX_SIZE // 1024} KiB: this is not a configuration file"
         raise ConfigError((ConfigProblem(path, None, None, what),))
     try:
         return data.decode()

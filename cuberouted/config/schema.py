@@ -1,7 +1,9 @@
-"""Every key there is: what it is called, how it is read, what it is when left out.
+"""All keys of the configuration, and the classes that hold their values.
 
-A key is one field here and stands nowhere else: the parser, the hints for misspelt keys and
-the test of the reference file are driven by these classes. A value of None means "not set".
+A key is one field, defined only here: its name, converter, default, meaning, and whether a reload
+applies a change of it. The parser, the suggestions for misspelt keys, `restart_needed` and the
+test of conf/cuberouted.conf.reference work from these fields. Fields that are no keys, such as
+`Config.peers`, are filled in by `build.parse`.
 """
 
 # ruff: noqa: RUF009 - `key` makes an attrs field, not a default that all instances share
@@ -12,132 +14,222 @@ import enum
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from cuberouted.config import converters
-from cuberouted.config.converters import duration, number
-from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix
+from cuberouted.config.converters import MAX_UINT32, duration, number
+from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix, format_address
 
 T = TypeVar("T")
 D = TypeVar("D")
 
-_MAX_UINT32 = 2**32 - 1
-
 
 class OnExit(enum.Enum):
-    """What becomes of our routes when the daemon ends in good order."""
+    """What becomes of this node's routes when the daemon is stopped."""
 
     WITHDRAW = "withdraw"
     KEEP = "keep"
 
 
-def key(read: Callable[[str], T], default: D, meaning: str) -> T | D:
-    """A field of a section: one key. *read* raises ValueError with a message for people."""
-    field: T | D = attrs.field(default=default, metadata={"read": read, "meaning": meaning})
+class Reload(enum.Enum):
+    """Whether a reload applies a changed key, or is refused because the daemon must restart."""
+
+    LIVE = "live"
+    RESTART = "restart"
+
+
+def key(
+    convert: Callable[[str], T],
+    default: D,
+    meaning: str,
+    *,
+    reload: Reload = Reload.LIVE,
+    shorthand: str = "",
+    alias: str | None = None,
+) -> T | D:
+    """A field that is a key of the file.
+
+    *convert* makes the value from text, or raises ValueError. *default*: None or empty if the key
+    has none. *shorthand*: the key that stands for this one before the first section, where the
+    node has only one peer or OpenVPN process. *alias*: the key, if the field has another name.
+    """
+    metadata = {"convert": convert, "meaning": meaning, "reload": reload, "shorthand": shorthand}
+    field: T | D = attrs.field(default=default, metadata=metadata, alias=alias)
     return field
 
 
-def route_table(text: str) -> int | str:
-    """A table's number, or its name as it stands; the name is looked up later."""
-    if not text.isdigit():
-        return converters.name(text)
-    table = number(1, _MAX_UINT32)(text)
-    if table == 255:
-        raise ValueError(
-            "255 is the kernel's table of local addresses: use main, or one of your own"
-        )
-    return table
+@attrs.frozen
+class PeerConfig:
+    """Another node: a ``[peer NAME]`` section, or the shorthand keys of a node with one peer.
 
+    ``name`` is None with the shorthand keys: the peer's name is then whatever it announces.
+    Addresses are packed, keys in Z85. Either of two public keys is accepted.
+    """
 
-def route_protocol(text: str) -> int:
-    """A route's protocol number: what bears it is taken to be ours, and is removed by us."""
-    protocol = number(5, 255)(text)
-    if protocol in _TAKEN_PROTOCOLS:
-        raise ValueError(
-            f"{protocol} is {_TAKEN_PROTOCOLS[protocol]}'s: use 201, or another free one"
-        )
-    return protocol
+    name: str | None = None
+    mgmt_interface: str = key(
+        converters.interface, "", "the interface to this peer; default: the node's mgmt_interface"
+    )
+    mgmt_ip: bytes = key(
+        converters.peer_address,
+        b"",
+        "the peer's address in the management subnet",
+        shorthand="remote_mgmt_ip",
+    )
+    data_ip: bytes | None = key(
+        converters.peer_address,
+        None,
+        "the peer's address in the clients' subnet",
+        shorthand="remote_data_ip",
+    )
+    port: int = key(number(1, 65535), 0, "the peer's TCP port; default: cube_routed_port")
+    public_keys: tuple[bytes, ...] = key(
+        converters.public_keys,
+        (),
+        "the peer's public key, or two while it changes its key",
+        shorthand="remote_public_key",
+        alias="public_key",
+    )
 
-
-# RTPROT_* of linux/rtnetlink.h; up to 4 they are the kernel's and the administrator's
-_TAKEN_PROTOCOLS: Final = MappingProxyType(
-    {8: "gated", 9: "router advertisement", 10: "mrt", 11: "zebra", 12: "bird", 13: "dnrouted",
-     14: "xorp", 15: "ntk", 16: "dhcp", 17: "mrouted", 18: "keepalived", 42: "babel", 84: "ovn",
-     99: "openr", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp"}
-)  # fmt: skip
+    @property
+    def label(self) -> str:
+        """A unique name for this peer: its configured name, or else its management address."""
+        return self.name if self.name is not None else format_address(self.mgmt_ip)
 
 
 @attrs.frozen
-class NodeKeys:
-    """The keys before the first section."""
+class OpenVPNConfig:
+    """One OpenVPN process: an ``[openvpn NAME]`` section, or the node's shorthand keys.
 
-    node: str | None = key(converters.name, None, "this node's name, unique in the mesh")
-    mgmt_interface: str | None = key(
-        converters.interface, None, "the management subnet's interface: routes to peers leave by it"
+    ``name`` is "" with the shorthand keys. The management interface is at ``mgmt_socket``, or
+    else at ``mgmt_host`` and ``mgmt_port``; a ``mgmt_host`` of None is 127.0.0.1 and then the
+    data interface's address. With a ``status_file`` the management interface is not used.
+    """
+
+    name: str = ""
+    data_interface: str = key(
+        converters.interface,
+        "",
+        "the tun device for its clients; default: the node's data_interface",
     )
-    data_interface: str | None = key(
-        converters.interface, None, "OpenVPN's tun device for the clients"
+    mgmt_host: str | None = key(
+        converters.host,
+        None,
+        "host or address of its management interface",
+        shorthand="openvpn_mgmt_host",
     )
-    remote_mgmt_ip: bytes | None = key(
-        converters.peer_address, None, "the only peer's address in the management subnet"
+    mgmt_port: int = key(
+        number(1, 65535),
+        5656,
+        "TCP port of its management interface",
+        shorthand="openvpn_mgmt_port",
     )
-    remote_data_ip: bytes | None = key(
-        converters.peer_address, None, "the only peer's address in the clients' subnet"
+    mgmt_socket: Path | None = key(
+        converters.socket_path,
+        None,
+        "Unix socket of its management interface",
+        shorthand="openvpn_mgmt_socket",
     )
-    listen: tuple[bytes, ...] | None = key(
-        converters.listed(converters.listen_address), None, "our addresses that peers connect to"
-    )
-    cube_routed_port: int = key(number(1, 65535), 5657, "TCP port, ours and every peer's")
-    openvpn_mgmt_host: str | None = key(
-        converters.host, None, "where OpenVPN's management interface listens"
-    )
-    openvpn_mgmt_port: int = key(
-        number(1, 65535), 5656, "TCP port of OpenVPN's management interface"
-    )
-    openvpn_mgmt_socket: Path | None = key(
-        converters.socket_path, None, "Unix socket of OpenVPN's management interface"
-    )
-    openvpn_mgmt_pass_file: Path | None = key(
-        converters.file_path, None, "file whose first line is the management password"
-    )
-    openvpn_status_file: Path | None = key(
+    mgmt_pass_file: Path | None = key(
         converters.file_path,
         None,
-        "OpenVPN's status file, read instead of its management interface",
+        "file whose first line is the password of its management interface",
+        shorthand="openvpn_mgmt_pass_file",
     )
-    poll_interval: float = key(duration(0.01), 1.0, "how often OpenVPN's clients are counted")
-    status_interval: float = key(duration(0.1), 30.0, "how often OpenVPN's whole list is asked for")
+    status_file: Path | None = key(
+        converters.file_path,
+        None,
+        "its status file, read instead of the management interface",
+        shorthand="openvpn_status_file",
+    )
+
+
+@attrs.frozen
+class Config:
+    """A configuration file: the keys before the first section, the peers, the OpenVPN processes.
+
+    Times are in seconds, addresses packed. `mgmt_interface`, `data_interface` and
+    `cube_routed_port` are already filled in where a peer or OpenVPN process has none of its own.
+    """
+
+    path: Path
+    peers: tuple[PeerConfig, ...] = ()
+    openvpns: tuple[OpenVPNConfig, ...] = ()
+    node: str = key(
+        converters.name,
+        "",
+        "this node's name, unique in the mesh; default: the host's name",
+        reload=Reload.RESTART,
+    )
+    mgmt_interface: str = key(
+        converters.interface, "", "the interface of the management subnet, which leads to the peers"
+    )
+    data_interface: str = key(converters.interface, "", "OpenVPN's tun device for the clients")
+    listen: tuple[bytes, ...] | None = key(
+        converters.listed(converters.listen_address),
+        None,
+        "addresses to listen on for peers; default: those of every peer's mgmt_interface",
+    )
+    cube_routed_port: int = key(
+        number(1, 65535),
+        5657,
+        "TCP port of this node and of every peer that has no port of its own",
+        reload=Reload.RESTART,
+    )
+    poll_interval: float = key(
+        duration(0.01), 1.0, "time between two requests for OpenVPN's number of clients"
+    )
+    status_interval: float = key(
+        duration(0.1), 30.0, "time between two requests for OpenVPN's list of clients"
+    )
     heartbeat_interval: float = key(
-        duration(0.01), 1.0, "how often peers hear from us when there is no news"
+        duration(0.01), 1.0, "longest time between two messages to the peers"
     )
-    hold_time: float = key(duration(0.3), 3.0, "a peer not heard for so long is down")
+    hold_time: float = key(duration(0.3), 3.0, "time without a message until a peer is down")
     restart_time: float = key(
-        duration(0.0), 30.0, "how long our routes are kept after an announced restart"
+        duration(0.0), 30.0, "time that peers keep this node's routes after an announced restart"
     )
     kill_superseded_sessions: bool = key(
-        converters.yes_no, True, "drop a local session once its client has connected elsewhere"
+        converters.yes_no, True, "end a session here once its client has connected elsewhere"
     )
     on_exit: OnExit = key(
-        converters.choice({exit_.value: exit_ for exit_ in OnExit}),
+        converters.choice({word.value: word for word in OnExit}),
         OnExit.WITHDRAW,
-        "what becomes of the routes when cuberouted ends",
+        "what becomes of this node's routes when the daemon is stopped",
     )
     allowed_networks: tuple[Prefix, ...] | None = key(
-        converters.listed(converters.network), None, "only prefixes inside these are shared"
+        converters.listed(converters.network),
+        None,
+        "networks whose prefixes are advertised and accepted; default: the data interface's",
     )
     secret_key_file: Path | None = key(
-        converters.file_path, None, "our secret key; with it everything between peers is encrypted"
+        converters.file_path,
+        None,
+        "file with this node's secret key; all traffic between peers is then encrypted",
+        reload=Reload.RESTART,
     )
-    remote_public_key: tuple[bytes, ...] | None = key(
-        converters.public_keys, None, "the only peer's public key; two while it is changed"
+    route_table: int = key(
+        converters.route_table,
+        MAIN_TABLE,
+        "routing table that contains the routes",
+        reload=Reload.RESTART,
     )
-    route_table: int | str = key(route_table, MAIN_TABLE, "table that routes are put in")
-    route_metric: int = key(number(1, _MAX_UINT32), 50, "metric of our routes")
-    route_protocol: int = key(route_protocol, 201, "protocol number that marks routes as ours")
+    route_metric: int = key(
+        number(1, MAX_UINT32), 50, "metric of the routes", reload=Reload.RESTART
+    )
+    route_protocol: int = key(
+        converters.route_protocol,
+        201,
+        "protocol number that marks the daemon's routes",
+        reload=Reload.RESTART,
+    )
     control_socket: Path = key(
-        converters.socket_path, Path("/run/cuberouted/control.sock"), "where the commands ask"
+        converters.socket_path,
+        Path("/run/cuberouted/control.sock"),
+        "Unix socket that answers the commands",
+        reload=Reload.RESTART,
     )
     max_advertisements: int = key(
         number(1, MAX_ADVERTISEMENTS), 65536, "prefixes that one peer may advertise"
@@ -145,62 +237,58 @@ class NodeKeys:
     log_level: str = key(
         converters.choice({word: word for word in ("debug", "info", "warning", "error")}),
         "info",
-        "what is logged: this and what is graver",
+        "lowest severity of the messages that are logged",
     )
-    log_format: str = key(converters.choice({"text": "text"}), "text", "form of the log lines")
+    log_format: str = key(converters.choice({"text": "text"}), "text", "format of the log lines")
+    # in Z85; `keypair.with_secret_key` reads it from secret_key_file
+    secret_key: bytes | None = attrs.field(default=None, repr=False)
+
+    def allowed_peers(self) -> dict[bytes, str]:
+        """Labels of the peers that may connect, by public key, or without keys by address."""
+        if self.secret_key_file is None:
+            return {peer.mgmt_ip: peer.label for peer in self.peers}
+        return {key: peer.label for peer in self.peers for key in peer.public_keys}
 
 
-@attrs.frozen
-class PeerKeys:
-    """The keys of a ``[peer NAME]`` section."""
+SectionConfig = Config | PeerConfig | OpenVPNConfig
 
-    mgmt_interface: str | None = key(
-        converters.interface, None, "the interface towards this peer; default: the node's"
-    )
-    mgmt_ip: bytes | None = key(
-        converters.peer_address, None, "the peer's address in the management subnet"
-    )
-    data_ip: bytes | None = key(
-        converters.peer_address, None, "the peer's address in the clients' subnet"
-    )
-    port: int | None = key(number(1, 65535), None, "the peer's TCP port; default: cube_routed_port")
-    public_key: tuple[bytes, ...] | None = key(
-        converters.public_keys, None, "the peer's public key; two while it is changed"
-    )
-
-
-@attrs.frozen
-class OpenVPNKeys:
-    """The keys of an ``[openvpn NAME]`` section."""
-
-    data_interface: str | None = key(
-        converters.interface, None, "its tun device for the clients; default: the node's"
-    )
-    mgmt_host: str | None = key(converters.host, None, "where its management interface listens")
-    mgmt_port: int = key(number(1, 65535), 5656, "TCP port of its management interface")
-    mgmt_socket: Path | None = key(
-        converters.socket_path, None, "Unix socket of its management interface"
-    )
-    mgmt_pass_file: Path | None = key(
-        converters.file_path, None, "file whose first line is its management password"
-    )
-    status_file: Path | None = key(
-        converters.file_path, None, "its status file, read instead of the management interface"
-    )
-
-
-Keys = NodeKeys | PeerKeys | OpenVPNKeys
-
-KINDS: Final = MappingProxyType[str, type[Keys]](
-    {"": NodeKeys, "peer": PeerKeys, "openvpn": OpenVPNKeys}
+SECTIONS: Final = MappingProxyType[str, type[SectionConfig]](
+    {"": Config, "peer": PeerConfig, "openvpn": OpenVPNConfig}
 )
-"""The kinds of sections; "" is what stands before the first header."""
+"""The class for each kind of section; "" is what precedes the first header."""
 
-UNAVAILABLE: Final = MappingProxyType[str, MappingProxyType[str, str]](
+UNAVAILABLE: Final = MappingProxyType({"metrics_listen": "metrics for Prometheus"})
+"""Keys before the first section that later versions will have, and their meaning. They are
+reported as mistakes, not ignored."""
+
+
+def key_fields(section: type[SectionConfig]) -> dict[str, attrs.Attribute[Any]]:
+    """The fields of *section* that are keys, by key."""
+    fields = attrs.fields(section)
+    return {field.alias: field for field in fields if "convert" in field.metadata}
+
+
+SHORTHANDS: Final = MappingProxyType(
     {
-        "": MappingProxyType({"metrics_listen": "metrics for Prometheus"}),
-        "peer": MappingProxyType[str, str]({}),
-        "openvpn": MappingProxyType[str, str]({}),
+        field.metadata["shorthand"]: (kind, key)
+        for kind, section in SECTIONS.items()
+        for key, field in key_fields(section).items()
+        if field.metadata["shorthand"]
     }
 )
-"""Keys with a meaning to come, and what they are for. They are refused, not passed over."""
+"""Kind of section and key that each shorthand key stands for."""
+
+
+def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
+    """The keys that differ between *old* and *new* and that a reload cannot apply."""
+    return tuple(
+        key
+        for key, field in key_fields(Config).items()
+        if field.metadata["reload"] is Reload.RESTART and _differs(key, old, new)
+    )
+
+
+def _differs(key: str, old: Config, new: Config) -> bool:
+    if key == "secret_key_file":  # the same secret key in another file is no change
+        return old.secret_key != new.secret_key
+    return bool(getattr(old, key) != getattr(new, key))

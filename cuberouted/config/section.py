@@ -1,4 +1,4 @@
-"""A section's text -> its keys' values, by the table in `keys`."""
+"""Converts the entries of a section by the fields in `schema`, and reports each wrong one."""
 
 from __future__ import annotations
 
@@ -8,74 +8,120 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from cuberouted.config.schema import KINDS, UNAVAILABLE, Keys, NodeKeys, OpenVPNKeys, PeerKeys
+from cuberouted.config.schema import (
+    SECTIONS,
+    SHORTHANDS,
+    UNAVAILABLE,
+    Config,
+    OpenVPNConfig,
+    PeerConfig,
+    key_fields,
+)
 from cuberouted.config.text import Diagnostics, Section
 
-K = TypeVar("K", NodeKeys, PeerKeys, OpenVPNKeys)
+ConfigT = TypeVar("ConfigT", Config, PeerConfig, OpenVPNConfig)
 
 
 @attrs.frozen
-class ParsedSection(Generic[K]):
-    """A section with its values. Keys in ``bad`` were complained of, and hold their default."""
+class ParsedSection(Generic[ConfigT]):
+    """A section and its values. The keys in ``invalid`` have been reported and have no value."""
 
     section: Section
-    keys: K
-    bad: frozenset[str]
+    values: ConfigT
+    invalid: frozenset[str]
+    diagnostics: Diagnostics
+
+    @property
+    def title(self) -> str:
+        """The section as messages name it."""
+        return self.section.title
+
+    @property
+    def place(self) -> str:
+        """`` in [peer B]`` for messages on a missing key; empty for the node's keys."""
+        return f" in {self.title}" if self.section.line else ""
 
     def has(self, key: str) -> bool:
-        """Whether the file sets *key* here, rightly or wrongly."""
+        """Whether the file sets *key* here, to a valid or an invalid value."""
         return key in self.section.entries
 
     def line(self, key: str) -> int | None:
-        """Where *key* is set, or else where the section begins."""
+        """The line that sets *key*, or else that of the header, or None."""
         entry = self.section.entries.get(key)
         return entry.line if entry else self.section.line or None
 
-    def require(self, key: str, complaints: Diagnostics) -> None:
-        """Complain unless the file sets *key* here."""
+    def written(self, key: str) -> str:
+        """*key* as this section writes it: the shorthand where there is no header."""
+        shorthand: str = key_fields(type(self.values))[key].metadata["shorthand"]
+        return key if self.section.line or not shorthand else shorthand
+
+    def report(self, key: str, what: str) -> None:
+        """Report a problem with *key*."""
+        self.diagnostics.add(self.line(key), self.written(key), what)
+
+    def report_section(self, what: str) -> None:
+        """Report a problem with the section as a whole."""
+        self.diagnostics.add(self.section.line, self.title, what)
+
+    def require(self, key: str) -> None:
+        """Report *key* as missing unless the file sets it here."""
         if not self.has(key):
-            meaning = attrs.fields_dict(type(self.keys))[key].metadata["meaning"]
-            where = f" in {self.section.title}" if self.section.kind else ""
-            complaints.add(self.line(key), key, f"is missing{where}: {meaning}")
+            meaning = key_fields(type(self.values))[key].metadata["meaning"]
+            self.report(key, f"is missing{self.place}: {meaning}")
 
 
-def parse_section(section: Section, keys: type[K], complaints: Diagnostics) -> ParsedSection[K]:
-    """Read every value of *section*, and complain of each that is wrong or unknown."""
-    fields = attrs.fields_dict(keys)
-    values: dict[str, Any] = {}
-    bad: set[str] = set()
+def parse_section(
+    section: Section, config: type[ConfigT], diagnostics: Diagnostics, **other_fields: Any
+) -> ParsedSection[ConfigT]:
+    """Convert all entries of *section*. *other_fields*: those of *config* that are no keys."""
+    fields = key_fields(config)
+    kwargs: dict[str, Any] = {}
+    errors: dict[str, str] = {}
     for key, entry in section.entries.items():
         if key not in fields:
-            complaints.add(entry.line, key, _unknown(key, section.kind))
-        elif not entry.text:
-            bad.add(key)
-        else:
+            diagnostics.add(entry.line, key, _unknown_key(key, section.kind))
+        elif entry.text:  # a missing value has been reported by `read_sections`
             try:
-                values[key] = fields[key].metadata["read"](entry.text)
+                kwargs[key] = fields[key].metadata["convert"](entry.text)
             except ValueError as error:
-                complaints.add(entry.line, key, str(error))
-                bad.add(key)
-    return ParsedSection(section, keys(**values), frozenset(bad))
+                errors[key] = str(error)
+    invalid = frozenset(section.entries.keys() & fields.keys() - kwargs.keys())
+    parsed = ParsedSection(section, config(**other_fields, **kwargs), invalid, diagnostics)
+    for key, what in errors.items():
+        parsed.report(key, what)
+    return parsed
+
+
+def split_shorthands(first: Section) -> dict[str, Section]:
+    """Split the section before the first header into one section for each kind.
+
+    The shorthand keys of a node with one peer or OpenVPN process become the entries of a section
+    without a header: ``remote_mgmt_ip`` is ``mgmt_ip`` of the section of kind "peer".
+    """
+    sections = {kind: Section(kind, "", 0) for kind in SECTIONS}
+    for written, entry in first.entries.items():
+        kind, key = SHORTHANDS.get(written, ("", written))
+        sections[kind].entries[key] = entry
+    return sections
 
 
 def key_names(kind: str) -> tuple[str, ...]:
-    """The keys that a section of *kind* may hold."""
-    keys: type[Keys] = KINDS[kind]
-    return tuple(attrs.fields_dict(keys))
+    """The keys that a section of *kind* may contain."""
+    return (*key_fields(SECTIONS[kind]), *(() if kind else SHORTHANDS))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of *known* that *word* most likely was to be."""
+    """The one of *known* that is most similar to *word*."""
     plain = word.lower().replace("-", "_")
     return difflib.get_close_matches(plain, known, n=1, cutoff=0.0)[0]
 
 
-def _unknown(key: str, kind: str) -> str:
-    if key in UNAVAILABLE[kind]:
-        return f"is not available yet ({UNAVAILABLE[kind][key]}): remove the line"
-    for other in KINDS:
-        if key in key_names(other) or key in UNAVAILABLE[other]:
+def _unknown_key(key: str, kind: str) -> str:
+    if key in UNAVAILABLE and not kind:
+        return f"is not available yet ({UNAVAILABLE[key]}): remove the line"
+    for other in SECTIONS:
+        if key in key_names(other) or (key in UNAVAILABLE and not other):
             place = f"in a [{other} NAME] section" if other else "before the first section"
-            near = difflib.get_close_matches(key, key_names(kind), n=1)
-            return f"belongs {place}" + (f"; the nearest key here is {near[0]}" if near else "")
-    return f"is unknown; the nearest known key is {nearest(key, key_names(kind))}"
+            close = difflib.get_close_matches(key, key_names(kind), n=1)
+            return f"belongs {place}" + (f"; the nearest key here is {close[0]}" if close else "")
+    return f"unknown key; the nearest is {nearest(key, key_names(kind))}"

@@ -1,7 +1,7 @@
-"""The file's form: sections of ``key = value`` lines. What keys there are is not known here.
+"""The syntax of the file: sections of ``key = value`` lines. The keys themselves are in `schema`.
 
-A line is ``key = value``, ``[kind]``, ``[kind NAME]`` or nothing; ``#`` begins a comment at the
-start of a line and behind white space.
+A line is ``key = value``, ``[kind]``, ``[kind NAME]`` or empty. A ``#`` at the start of a line or
+after white space begins a comment.
 """
 
 from __future__ import annotations
@@ -14,12 +14,25 @@ import attrs
 
 from cuberouted.model import printable_name
 
+MAX_PROBLEMS = 100
+"""Parsing stops at so many: the file is probably not a configuration."""
+
+MAX_QUOTE = 60
+"""Characters of the file's text that a message repeats."""
+
+UNREADABLE = "?"
+"""The kind of a section with a malformed header, which has been reported already."""
+
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+_ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64})\s*=\s*(.*)")
+
 
 @attrs.frozen
 class ConfigProblem:
-    """One mistake. ``line`` counts from 1; None: something is missing, or the whole file is bad.
+    """One mistake in a configuration.
 
-    ``key`` is None where no key is concerned; ``what`` says what is wrong and what would be right.
+    ``line`` counts from 1; None: a required key is missing, or the whole file is unusable.
+    ``key``: the key or section concerned, or None. ``what``: what is wrong and how to correct it.
     """
 
     path: Path
@@ -33,7 +46,7 @@ class ConfigProblem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used, with every reason at once, in the file's order."""
+    """An unusable configuration, with all its problems in the order of the file."""
 
     def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         super().__init__(problems)
@@ -43,47 +56,35 @@ class ConfigError(Exception):
         return "\n".join(map(str, self.problems))
 
 
-MAX_PROBLEMS = 100
-"""With so many the file is something else, and nobody reads on."""
-
-
 class Diagnostics:
-    """The problems found so far in one file."""
+    """Collects the problems of one file, so that all are reported at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: list[ConfigProblem] = []
+        self._problems: list[ConfigProblem] = []
 
     def add(self, line: int | None, key: str | None, what: str) -> None:
-        """One more, at *line*, or about the file as a whole.
+        """Add a problem in *line*; None: it concerns the file as a whole.
 
         Raises:
-          ConfigError: there are MAX_PROBLEMS.
+          ConfigError: this is problem number MAX_PROBLEMS.
         """
-        self._found.append(ConfigProblem(self._path, line, key, what))
-        if len(self._found) == MAX_PROBLEMS:
+        self._problems.append(ConfigProblem(self._path, line, key, what))
+        if len(self._problems) == MAX_PROBLEMS:
             self.raise_any()
 
     def raise_any(self) -> None:
-        """Do nothing if there are none.
+        """Return if there are no problems.
 
         Raises:
-          ConfigError: all of them, what is missing first and then line by line.
+          ConfigError: all problems, those without a line first, then in the order of the lines.
         """
-        if self._found:
-            raise ConfigError(tuple(sorted(self._found, key=lambda found: found.line or 0)))
-
-
-_COMMENT = re.compile(r"(?:^|\s)#.*")
-_ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64})\s*=\s*(.*)")
-UNREADABLE = "?"
-"""The kind of a section whose header could not be read, and has been complained about."""
-_SHOWN = 60
-"""How much of somebody's text is repeated in a message."""
+        if self._problems:
+            raise ConfigError(tuple(sorted(self._problems, key=lambda problem: problem.line or 0)))
 
 
 class Entry(NamedTuple):
-    """``key = text`` in line ``line``."""
+    """A line ``key = text``; ``text`` is empty if the value is missing."""
 
     line: int
     text: str
@@ -91,9 +92,10 @@ class Entry(NamedTuple):
 
 @attrs.frozen
 class Section:
-    """A header and what stands under it.
+    """A header and the entries below it, by key.
 
-    ``kind`` "" is what precedes the first header; a header without a name leaves ``name`` "".
+    ``kind`` is "" for the entries before the first header. ``name`` is "" in a header without a
+    name. ``line`` is that of the header; 0: there is none.
     """
 
     kind: str
@@ -103,61 +105,62 @@ class Section:
 
     @property
     def title(self) -> str:
-        """What to call it in a message."""
-        return f"[{_printable(self.kind)} {_printable(self.name)}]" if self.kind else "the node"
+        """The section as messages name it: ``[peer B]``, or ``the node``."""
+        return f"[{_printable(f'{self.kind} {self.name}'.strip())}]" if self.line else "the node"
+
+
+def read_sections(text: str, diagnostics: Diagnostics) -> list[Section]:
+    """Split *text* into sections; the first one is what precedes all headers.
+
+    Sections are not merged: one that occurs twice is returned twice. If a key occurs twice in a
+    section, the first occurrence counts.
+
+    Raises:
+      ConfigError: *text* contains a NUL byte.
+    """
+    sections = [Section("", "", 0)]
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        diagnostics.add(line, None, "NUL byte: this is not a text file")
+        diagnostics.raise_any()
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line_text = _COMMENT.sub("", raw.strip(), count=1).strip()
+        if line_text.startswith("["):
+            sections.append(_read_header(number, line_text, diagnostics))
+        elif line_text:
+            _add_entry(sections[-1], number, line_text, diagnostics)
+    return sections
 
 
 def quote(text: str) -> str:
-    """*text* in quotes, cut short, with nothing unprintable in it."""
-    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    return f"'{_printable(cut)}'"
+    """*text* in quotation marks, shortened to MAX_QUOTE, with unprintable characters escaped."""
+    short = text if len(text) <= MAX_QUOTE else text[:MAX_QUOTE] + "..."
+    return f"'{_printable(short)}'"
 
 
 def _printable(text: str) -> str:
     return printable_name(text.encode("utf-8", "backslashreplace"))
 
 
-def read_sections(text: str, complaints: Diagnostics) -> list[Section]:
-    """The sections of *text*, the nameless first one always among them.
-
-    A section that comes twice is given twice. A key that comes twice in a section counts
-    as it stood first.
-
-    Raises:
-      ConfigError: at once for what is no text at all.
-    """
-    sections = [Section("", "", 0)]
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        complaints.add(line, None, "a NUL byte: this is not a text file")
-        complaints.raise_any()
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        line_text = _COMMENT.sub("", raw.strip(), count=1).strip()
-        if line_text.startswith("["):
-            sections.append(_header(number, line_text, complaints))
-        elif line_text:
-            _add_entry(sections[-1], number, line_text, complaints)
-    return sections
-
-
-def _header(number: int, text: str, complaints: Diagnostics) -> Section:
+def _read_header(number: int, text: str, diagnostics: Diagnostics) -> Section:
     words = text[1:-1].split()
     if not text.endswith("]") or not 1 <= len(words) <= 2:
-        complaints.add(number, None, f"{quote(text)} is no section: as in [peer NAME]")
+        what = f"{quote(text)} is not a valid section header (example: [peer NAME])"
+        diagnostics.add(number, None, what)
         return Section(UNREADABLE, "", number)
     return Section(words[0], "".join(words[1:]), number)
 
 
-def _add_entry(section: Section, number: int, text: str, complaints: Diagnostics) -> None:
+def _add_entry(section: Section, number: int, text: str, diagnostics: Diagnostics) -> None:
     match = _ENTRY.fullmatch(text)
     if match is None:
-        complaints.add(number, None, f"{quote(text)} is not understood: write key = value")
+        diagnostics.add(number, None, f"{quote(text)} is not a valid line: write key = value")
         return
     key, value = match.groups()
     if not value:
-        complaints.add(number, key, "has no value: write one, or remove the line")
+        diagnostics.add(number, key, "has no value: add one, or remove the line")
     if key in section.entries:
         first = section.entries[key].line
-        complaints.add(number, key, f"is set in line {first} already: keep one of the two")
+        diagnostics.add(number, key, f"is already set in line {first}: remove one of the two")
         return
     section.entries[key] = Entry(number, value)

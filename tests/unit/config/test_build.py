@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.config import Config, ConfigError, OnExit, OpenVPNConfig, PeerConfig, parse
-from cuberouted.config.schema import KINDS, UNAVAILABLE
+from cuberouted.config.schema import SECTIONS, UNAVAILABLE
 from cuberouted.config.section import key_names
 from cuberouted.model import Prefix
 
@@ -42,7 +42,7 @@ def problems(text: str, hostname: str = "vpnsrvA") -> list[str]:
     return str(caught.value).split("\n")
 
 
-def test_the_article_s_form_makes_a_nameless_peer_and_one_openvpn():
+def test_two_server_form_configures_an_unnamed_peer_and_openvpn_process():
     assert parse(ARTICLE, PATH, "vpnsrvA") == Config(
         path=PATH,
         node="vpnsrvA",
@@ -66,6 +66,8 @@ def test_the_article_s_form_makes_a_nameless_peer_and_one_openvpn():
                 port=5657,
             ),
         ),
+        mgmt_interface="tun1",
+        data_interface="tun0",
         listen=None,
         cube_routed_port=5657,
         poll_interval=1.0,
@@ -86,7 +88,7 @@ def test_the_article_s_form_makes_a_nameless_peer_and_one_openvpn():
     )
 
 
-def test_sections_make_named_peers_with_the_node_s_interface_and_port_unless_their_own():
+def test_peer_sections_inherit_the_node_s_interface_and_port():
     config = parse("cube_routed_port = 6000\n" + MESH, PATH, "vpnsrvA")
     assert config.peers == (
         PeerConfig("vpnsrvB", "tun1", bytes([10, 200, 200, 5]), None, 6000),
@@ -94,7 +96,7 @@ def test_sections_make_named_peers_with_the_node_s_interface_and_port_unless_the
     )
 
 
-def test_openvpn_sections_stand_for_several_processes():
+def test_openvpn_sections_configure_several_processes():
     config = parse(MESH + "[openvpn a]\nmgmt_socket = /run/a\n" + OPENVPN_B, PATH, "vpnsrvA")
     assert config.openvpns == (
         OpenVPNConfig("a", "tun0", None, 5656, Path("/run/a"), None, None),
@@ -102,7 +104,7 @@ def test_openvpn_sections_stand_for_several_processes():
     )
 
 
-def test_every_value_of_the_node_arrives():
+def test_node_keys_are_converted():
     config = parse(
         ARTICLE + "node = east.a\nlisten = 10.200.200.1 fd00::1\npoll_interval = 250ms\n"
         "status_interval = 1m\nheartbeat_interval = 100ms\nhold_time = 300ms\nrestart_time = 0\n"
@@ -128,7 +130,7 @@ ENCRYPTED = "secret_key_file = /k\n" + MESH.replace(
 )
 
 
-def test_keys_arrive_and_say_who_is_admitted():
+def test_public_keys_decide_which_peers_may_connect():
     old, new = (key.encode() for key in PUBLIC)
     config = parse(ENCRYPTED + f"public_key = {new.decode()}\n", PATH, "a")
     assert config.secret_key_file == Path("/k")
@@ -140,104 +142,104 @@ def test_keys_arrive_and_say_who_is_admitted():
     assert parse(ARTICLE, PATH, "a").allowed_peers() == {bytes([10, 200, 200, 5]): "10.200.200.5"}
 
 
-def test_encryption_for_some_peers_only_is_a_mistake_in_the_section_that_lacks_it():
+def test_peer_without_a_public_key_is_reported_if_there_is_a_secret_key():
     assert problems(ENCRYPTED) == [
         (
-            "c.conf:7: public_key: is missing: with secret_key_file every peer needs one;"
-            " `cuberouted keygen` there prints it ([peer vpnsrvC])"
+            "c.conf:7: public_key: is missing in [peer vpnsrvC]: with secret_key_file every peer"
+            " needs one (`cuberouted keygen` on the peer prints it)"
         )
     ]
 
 
-def test_a_key_that_two_peers_have_is_a_mistake():
+def test_public_key_of_two_peers_is_reported():
     assert problems(ENCRYPTED + f"public_key = {PUBLIC[0]}\n") == [
-        "c.conf:12: public_key: is the one of [peer vpnsrvB] already: every peer has its own"
+        "c.conf:12: public_key: is already used by [peer vpnsrvB]: every peer needs its own"
     ]
 
 
-def test_a_table_s_name_is_looked_up():
+def test_routing_table_may_be_named():
     text = ARTICLE + "route_table = vpn"
     assert parse(text, PATH, "a", {"vpn": 100}).route_table == 100
     assert problems(text) == [
         (
-            "c.conf:8: route_table: no table is called vpn: a number, or a name in "
-            "/etc/iproute2/rt_tables"
+            "c.conf:8: route_table: 'vpn' is not a routing table (a number, or a name in "
+            "/etc/iproute2/rt_tables)"
         )
     ]
 
 
-def mistakes() -> Iterator[tuple[str, str, str]]:
+def mistakes() -> Iterator[tuple[str, str, list[str]]]:
     base = ""
     cases = (Path(__file__).parent / "mistakes.txt").read_text("utf-8")
     for paragraph in cases.split("\n\n")[1:]:
-        text, mark, message = paragraph.partition("\n! ")
-        if mark:
-            yield base, text, message.strip()
+        text, *messages = paragraph.strip().split("\n! ")
+        if messages:
+            yield base, text, messages
         else:
             base = {"=== two servers": ARTICLE, "=== sections": MESH}[text]
 
 
-@pytest.mark.parametrize(("base", "text", "message"), [*mistakes()])
-def test_one_mistake_is_told_once(base, text, message):
-    assert problems(base + text) == [f"c.conf:{message}"]
+@pytest.mark.parametrize(("base", "text", "messages"), [*mistakes()])
+def test_mistake_is_reported_once(base, text, messages):
+    assert problems(base + text) == [f"c.conf:{message}" for message in messages]
 
 
 @pytest.mark.parametrize("key", ["mgmt_interface", "data_interface", "remote_mgmt_ip"])
-def test_a_key_that_the_article_s_form_needs_is_missed(key):
+def test_key_required_by_the_two_server_form_is_reported_as_missing(key):
     without = "\n".join(line for line in ARTICLE.split("\n") if not line.startswith(key))
     (problem,) = problems(without)
     assert problem.startswith(f"c.conf: {key}: is missing: ")
 
 
-def test_a_node_without_peers_is_told_of_both_forms():
+def test_message_on_missing_peers_mentions_both_forms():
     assert problems("data_interface = tun0") == [
         (
-            "c.conf: remote_mgmt_ip: is missing: the peer's address, or for more than one peer "
+            "c.conf: remote_mgmt_ip: is missing: the peer's address; with more than one peer write "
             "[peer NAME] sections"
         )
     ]
 
 
-def test_a_peer_without_any_interface_is_missed_in_its_section():
+def test_missing_mgmt_interface_is_reported_in_the_peer_s_section():
     text = "data_interface = tun0\n[peer B]\nmgmt_ip = 10.1.1.1"
     assert problems(text) == [
         (
-            "c.conf:2: mgmt_interface: is missing in [peer B]: the interface towards this peer; "
-            "default: the node's"
+            "c.conf:2: mgmt_interface: is missing in [peer B]: the interface to this peer; "
+            "default: the node's mgmt_interface"
         )
     ]
 
 
-def test_the_node_s_openvpn_keys_cannot_stand_beside_openvpn_sections():
+def test_openvpn_keys_of_the_node_cannot_be_combined_with_openvpn_sections():
     assert problems("openvpn_mgmt_port = 1\n" + MESH + OPENVPN_B) == [
         (
-            "c.conf:1: openvpn_mgmt_port: cannot stand beside [openvpn NAME] sections: write "
-            "mgmt_port in each of them"
+            "c.conf:1: openvpn_mgmt_port: cannot be combined with [openvpn NAME] sections: write "
+            "mgmt_port in a section for it"
         )
     ]
 
 
-def test_a_host_whose_name_is_no_node_name_has_to_be_named():
+def test_node_must_be_set_if_the_host_name_is_not_a_valid_node_name():
     (problem,) = problems(ARTICLE, "a b")
-    assert problem.startswith("c.conf: node: is missing, and the host's name cannot stand in: 'a b")
+    assert problem.startswith("c.conf: node: is missing, and the host's name cannot be used: 'a b'")
     assert parse(ARTICLE + "node = x", PATH, "a b").node == "x"
 
 
-def test_all_mistakes_are_told_at_once_in_the_file_s_order():
+def test_all_mistakes_are_reported_in_the_order_of_the_file():
     assert problems("hold_time = x\nmgmt_interfce = tun1\n\nremote_mgmt_ip = 10.1\nport = 1") == [
-        "c.conf: data_interface: is missing: OpenVPN's tun device for the clients",
         (
-            "c.conf: mgmt_interface: is missing: the management subnet's interface: routes to "
-            "peers leave by it"
+            "c.conf: mgmt_interface: is missing: the interface of the management subnet, which "
+            "leads to the peers"
         ),
-        "c.conf:1: hold_time: 'x' is no duration: as in 300ms, 3s, 5m or 1h",
-        "c.conf:2: mgmt_interfce: is unknown; the nearest known key is mgmt_interface",
-        "c.conf:4: remote_mgmt_ip: '10.1' is no IP address: as in 10.200.200.5",
+        "c.conf: data_interface: is missing: OpenVPN's tun device for the clients",
+        "c.conf:1: hold_time: 'x' is not a valid duration (examples: 300ms, 3s, 5m)",
+        "c.conf:2: mgmt_interfce: unknown key; the nearest is mgmt_interface",
+        "c.conf:4: remote_mgmt_ip: '10.1' is not an IP address (example: 10.200.200.5)",
         "c.conf:5: port: belongs in a [peer NAME] section",
     ]
 
 
-KEYS = sorted({key for kind in KINDS for key in (*key_names(kind), *UNAVAILABLE[kind])})
+KEYS = sorted({*UNAVAILABLE, *(key for kind in SECTIONS for key in key_names(kind))})
 VALUES = st.one_of(
     st.sampled_from(
         [
@@ -273,15 +275,15 @@ LINES = st.one_of(
 )
 
 
-def outcome(text: str) -> Config | ConfigError:
+def result_of(text: str) -> Config | ConfigError:
     try:
         return parse(text, PATH, "a")
     except ConfigError as error:
         return error
 
 
-def check_outcome(text: str) -> None:
-    result = outcome(text)
+def check_result(text: str) -> None:
+    result = result_of(text)
     if isinstance(result, Config):
         assert result.openvpns
         assert result.peers
@@ -295,16 +297,16 @@ def check_outcome(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_configuration_or_refused_with_places(text):
-    check_outcome(text)
+def test_any_text_is_parsed_or_reported_with_line_numbers(text):
+    check_result(text)
 
 
 @given(st.lists(LINES).map("\n".join))
-def test_any_lines_are_a_configuration_or_refused_with_places(text):
-    check_outcome(text)
+def test_any_lines_are_parsed_or_reported_with_line_numbers(text):
+    check_result(text)
 
 
 @given(st.lists(LINES, max_size=3).map("\n".join))
-def test_any_lines_behind_a_good_file_are_a_configuration_or_refused_with_places(text):
-    check_outcome(ARTICLE + text)
-    check_outcome(MESH + text)
+def test_any_lines_after_a_valid_file_are_parsed_or_reported_with_line_numbers(text):
+    check_result(ARTICLE + text)
+    check_result(MESH + text)

@@ -20,13 +20,13 @@ def config(path: Path, public: bytes):
     return parse(text, Path("c.conf"), "a")
 
 
-def made(path: Path) -> bytes:
+def write_new_key(path: Path) -> bytes:
     _, secret = keypair.generate()
     keypair.write_secret(path, secret)
     return secret
 
 
-def test_keygen_writes_the_secret_key_for_us_alone_and_prints_the_public_one(tmp_path):
+def test_keygen_writes_a_private_file_and_prints_the_public_key(tmp_path):
     path = tmp_path / "new" / "key"
     done = CliRunner().invoke(main, ["keygen", "--out", str(path)])
     assert done.exit_code == 0, done.output
@@ -37,7 +37,7 @@ def test_keygen_writes_the_secret_key_for_us_alone_and_prints_the_public_one(tmp
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_keygen_overwrites_nothing(tmp_path, kind):
+def test_keygen_overwrites_no_file(tmp_path, kind):
     path = tmp_path / "key"
     if kind == "file":
         path.write_text("dear")
@@ -50,49 +50,50 @@ def test_keygen_overwrites_nothing(tmp_path, kind):
     assert kind == "link" or path.read_text() == "dear"
 
 
-def test_keygen_says_why_it_cannot_write(tmp_path):
+def test_keygen_reports_why_it_cannot_write(tmp_path):
     (tmp_path / "file").write_text("")
     done = CliRunner().invoke(main, ["keygen", "--out", str(tmp_path / "file" / "key")])
     assert done.exit_code == 1
-    assert "cannot be made" in done.stderr
+    assert "cannot be created" in done.stderr
 
 
-def test_no_public_key_looks_like_a_comment(monkeypatch):
+def test_generated_public_key_does_not_look_like_a_comment(monkeypatch):
     pairs = iter([(b"#" * 40, b"a"), (b"x" * 40, b"b")])
     monkeypatch.setattr("zmq.curve_keypair", lambda: next(pairs))
     assert keypair.generate() == (b"x" * 40, b"b")
 
 
-def test_a_configuration_gets_its_secret_key(tmp_path):
-    secret, (public, _) = made(tmp_path / "key"), keypair.generate()
+def test_secret_key_is_read_from_the_configured_file(tmp_path):
+    secret = write_new_key(tmp_path / "key")
+    public, _ = keypair.generate()
     assert keypair.with_secret_key(config(tmp_path / "key", public)).secret_key == secret
     plain = parse(CONFIG, Path("c.conf"), "a")
     assert keypair.with_secret_key(plain) is plain
 
 
-def test_our_own_public_key_with_a_peer_is_a_mistake(tmp_path):
-    secret = made(tmp_path / "key")
-    with pytest.raises(ConfigError, match=r"our own public key stands with peer 10\.200\.200\.5"):
+def test_own_public_key_of_a_peer_is_reported(tmp_path):
+    secret = write_new_key(tmp_path / "key")
+    with pytest.raises(ConfigError, match=r"peer 10\.200\.200\.5 is configured with this node"):
         keypair.with_secret_key(config(tmp_path / "key", keypair.public_of(secret)))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o622])
-def test_a_key_file_that_others_can_use_is_refused(tmp_path, mode):
-    made(tmp_path / "key")
+def test_key_file_that_other_users_can_access_is_rejected(tmp_path, mode):
+    write_new_key(tmp_path / "key")
     (tmp_path / "key").chmod(mode)
     with pytest.raises(ConfigError, match=f"mode {mode:04o}.*chmod 600"):
         keypair.with_secret_key(config(tmp_path / "key", keypair.generate()[0]))
 
 
-def test_a_credential_whose_group_bits_are_the_mask_of_an_acl_is_taken(tmp_path, monkeypatch):
-    made(tmp_path / "key")
+def test_group_bits_of_a_key_file_with_an_acl_are_accepted(tmp_path, monkeypatch):
+    write_new_key(tmp_path / "key")
     (tmp_path / "key").chmod(0o440)
     monkeypatch.setattr(os, "getxattr", lambda *_: b"\x02\0\0\0")
     assert keypair.read_secret(tmp_path / "key")
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "garbage", "long", "empty"])
-def test_what_is_no_key_file_is_told_and_none_of_it_repeated(tmp_path, kind):
+def test_unusable_key_file_is_reported_without_its_content(tmp_path, kind):
     path = tmp_path / "key"
     if kind == "directory":
         path.mkdir(0o700)
@@ -103,6 +104,6 @@ def test_what_is_no_key_file_is_told_and_none_of_it_repeated(tmp_path, kind):
         path.chmod(0o600)
     with pytest.raises(ConfigError) as caught:
         keypair.with_secret_key(config(path, keypair.generate()[0]))
-    said = str(caught.value)
-    assert said.startswith(f"c.conf: secret_key_file: {path}: ")
-    assert "aaa" not in said.removeprefix(f"c.conf: secret_key_file: {path}")
+    message = str(caught.value)
+    assert message.startswith(f"c.conf: secret_key_file: {path}: ")
+    assert "aaa" not in message.removeprefix(f"c.conf: secret_key_file: {path}")

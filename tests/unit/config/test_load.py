@@ -17,38 +17,41 @@ def problem(path) -> str:
     return str(caught.value)
 
 
-def test_a_good_file_is_read(tmp_path):
+def test_valid_file_is_loaded(tmp_path):
     path = tmp_path / "c.conf"
     path.write_bytes(GOOD.replace(b"node = a\n", b"# j\xc3\xbcrg\r\n"))
     config = load(path)
     assert (config.path, config.node) == (path, socket.gethostname())
 
 
-def test_a_file_that_is_not_there_or_no_file_is_told(tmp_path):
+def test_file_that_cannot_be_read_is_reported(tmp_path):
     missing = tmp_path / "c.conf"
     assert problem(missing) == f"{missing}: cannot be read: No such file or directory"
     assert problem(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
 
 
-def test_a_file_without_end_is_told_without_reading_it():
-    assert problem(Path("/dev/zero")) == "/dev/zero: is larger than 256 KiB: no configuration is"
+def test_endless_file_is_not_read_to_the_end():
+    assert (
+        problem(Path("/dev/zero"))
+        == "/dev/zero: is larger than 256 KiB: this is not a configuration file"
+    )
 
 
-def test_a_file_that_is_something_else_is_told_in_a_hundred_lines(tmp_path):
+def test_number_of_reported_problems_is_limited(tmp_path):
     path = tmp_path / "c.conf"
     path.write_bytes(b"\n".join(b"abc%05x=1" % line for line in range(MAX_SIZE // 11)))
     assert len(problem(path).splitlines()) == 100
 
 
-def test_bytes_that_are_no_text_are_told_with_their_line(tmp_path):
+def test_bytes_that_are_not_text_are_reported_with_their_line(tmp_path):
     path = tmp_path / "c.conf"
     path.write_bytes(GOOD + b"# j\xfcrg\n")
     assert problem(path) == f"{path}:5: byte 0xfc is not UTF-8: save the file as UTF-8"
     path.write_bytes(b"\x7fELF\0\0")
-    assert problem(path) == f"{path}:1: a NUL byte: this is not a text file"
+    assert problem(path) == f"{path}:1: NUL byte: this is not a text file"
 
 
-def test_tables_are_known_by_iproute2_s_names(tmp_path):
+def test_names_of_routing_tables_are_read_from_iproute2_s_files(tmp_path):
     tables = tmp_path / "rt_tables"
     tables.write_text("# x\n255\tlocal\n254\tmain\n0\tunspec\n100 vpn # y\n0x64 hex\nbad line\n")
     more = tmp_path / "rt_tables.d"

@@ -11,7 +11,7 @@ import pytest
 
 from cuberouted.config import parse
 from cuberouted.config.build import KERNEL_TABLES
-from cuberouted.config.schema import KINDS, UNAVAILABLE
+from cuberouted.config.schema import SECTIONS, SHORTHANDS, UNAVAILABLE, Reload, key_fields
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path for path in CONF.rglob("*") if path.is_file())
@@ -30,11 +30,11 @@ def documented() -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
-def test_every_file_in_conf_is_a_configuration(path):
+def test_every_file_in_conf_is_valid(path):
     assert parse(path.read_text("utf-8"), path, "some-host").peers
 
 
-def test_the_article_s_files_have_its_seven_keys_and_mirror_each_other():
+def test_files_of_the_article_have_its_seven_keys_and_differ_in_the_peer():
     a, b = (
         parse((CONF / "article" / name).read_text("utf-8"), Path(name), name)
         for name in ("vpnsrvA.conf", "vpnsrvB.conf")
@@ -53,7 +53,7 @@ def test_the_article_s_files_have_its_seven_keys_and_mirror_each_other():
         ]
 
 
-def test_the_three_servers_name_each_other():
+def test_three_servers_are_each_other_s_peers():
     configs = [
         parse(path.read_text("utf-8"), path, "x")
         for path in sorted((CONF / "three-servers").iterdir())
@@ -66,28 +66,37 @@ def test_the_three_servers_name_each_other():
         assert len({p.data_ip for c in configs for p in c.peers if p.name == peer}) == 1
 
 
-def test_the_reference_has_every_key_once():
-    known = [
-        (kind, key)
-        for kind, keys in KINDS.items()
-        for key in (*attrs.fields_dict(keys), *UNAVAILABLE[kind])
-    ]
+def test_reference_has_every_key_once():
+    known = [(kind, key) for kind, section in SECTIONS.items() for key in key_fields(section)]
+    known += [("", key) for key in (*SHORTHANDS, *UNAVAILABLE)]
     assert sorted((kind, key) for kind, key, _ in documented()) == sorted(known)
 
 
-def test_the_reference_shows_values_that_are_right_and_the_defaults_there_are():
+def test_reference_shows_valid_values_and_the_defaults():
     for kind, key, value in documented():
-        if key in UNAVAILABLE[kind]:
+        if key in UNAVAILABLE:
             continue
-        field = attrs.fields_dict(KINDS[kind])[key]
-        read = KERNEL_TABLES.get(value) or field.metadata["read"](value)
-        if field.default is not None:
-            assert read == field.default, key
+        section, name = SHORTHANDS.get(key, (kind, key))
+        field = key_fields(SECTIONS[section])[name]
+        shown = KERNEL_TABLES.get(value) or field.metadata["convert"](value)
+        if field.default or field.default is False:
+            assert shown == field.default, key
 
 
-def test_the_reference_says_what_is_not_available_yet():
+def test_reference_lists_the_keys_that_need_a_restart():
+    text = " ".join(REFERENCE.read_text("utf-8").replace("\n#", " ").split())
+    (listed,) = re.findall(r"A reload applies a change of any key except ([a-z_, ]+):", text)
+    restart = [
+        key
+        for section in SECTIONS.values()
+        for key, field in key_fields(section).items()
+        if field.metadata["reload"] is Reload.RESTART
+    ]
+    assert re.split(r", | and ", listed) == restart
+
+
+def test_reference_says_which_keys_are_not_available_yet():
     paragraphs = REFERENCE.read_text("utf-8").split("\n\n")
-    for keys in UNAVAILABLE.values():
-        for key in keys:
-            (paragraph,) = (p for p in paragraphs if f"\n#{key} = " in p)
-            assert "Not available yet, and refused" in paragraph
+    for key in UNAVAILABLE:
+        (paragraph,) = (p for p in paragraphs if f"\n#{key} = " in p)
+        assert "Not available yet" in paragraph

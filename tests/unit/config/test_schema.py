@@ -24,12 +24,12 @@ ARTICLE = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200
         ("route_table = 77\nnode = b", ("node", "route_table")),
     ],
 )
-def test_the_keys_that_need_a_restart_are_named(change, keys):
+def test_restart_needed_names_the_changed_keys(change, keys):
     old = parse(ARTICLE, Path("c"), "a")
     assert restart_needed(old, parse(ARTICLE + change, Path("c"), "a")) == keys
 
 
-def test_another_secret_key_needs_a_restart_and_is_never_shown():
+def test_another_secret_key_needs_a_restart_and_is_not_in_the_repr():
     old = parse(ARTICLE, Path("c"), "a")
     new = attrs.evolve(old, secret_key=b"s3cret")
     assert restart_needed(old, new) == ("secret_key_file",)
@@ -38,11 +38,11 @@ def test_another_secret_key_needs_a_restart_and_is_never_shown():
 
 
 @pytest.mark.parametrize("address", ["10.200.200.5", "fd00::5"])
-def test_a_peer_without_a_name_is_called_by_its_address(address):
+def test_label_of_an_unnamed_peer_is_its_address(address):
     text = ARTICLE.replace("10.200.200.5", address)
     assert parse(text, Path("c"), "a").peers[0].label == address
 
 
-def test_a_peer_with_a_name_is_called_by_it():
+def test_label_of_a_named_peer_is_its_name():
     text = "data_interface = tun0\n[peer B]\nmgmt_ip = 10.1.1.1\nmgmt_interface = tun1"
     assert parse(text, Path("c"), "a").peers[0].label == "B"
