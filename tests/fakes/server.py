@@ -74,9 +74,10 @@ class Server:
     """A host: its kernel and OpenVPNs keep their state when its daemon ends. Made by `Mesh.add`.
 
     ``settings``: further lines of its configuration before the first section; ``sections``:
-    all sections, in place of the default ones for the peers. Both take effect at the next
-    `start` or `reload`. ``skew``: seconds that its wall clock is ahead. ``daemon``: the last
-    one started. ``stop_error``: the kernel's error when that was stopped, or empty.
+    all sections, in place of the default ones for the peers; ``node``: the name that it
+    announces. They take effect at the next `start` or `reload`. ``skew``: seconds that its
+    wall clock is ahead. ``daemon``: the last one started. ``stop_error``: the kernel's error
+    when that was stopped, or empty.
     """
 
     def __init__(self, mesh: Mesh, name: str, number: int, table: int) -> None:
@@ -87,6 +88,7 @@ class Server:
         self.data_address = f"10.100.100.{100 + number}"
         self.settings: list[str] = [] if table == MAIN else [f"route_table = {table}"]
         self.sections: list[str] | None = None
+        self.node = name
         self.skew = 0.0
         self.kernel = mesh.kernel_type(table)
         self.kernel.add_tunnel("tun0")
@@ -113,7 +115,7 @@ class Server:
         sections = self.sections
         if sections is None:
             sections = [section_of(other) for other in self.mesh.servers if other is not self]
-        lines = [f"node = {self.name}", "data_interface = tun0", *self.settings, *sections]
+        lines = [f"node = {self.node}", "data_interface = tun0", *self.settings, *sections]
         return parse("\n".join(lines) + "\n", Path(f"/etc/{self.name}.conf"), self.name)
 
     async def start(self) -> None:

@@ -147,7 +147,7 @@ class InvariantMonitor:
         last = self.killed_at(node, name)
         # client-kill takes five seconds, so two kills may be that much closer; the last one may be
         # from before a restart, which forgets it; and one `kill` may end two sessions
-        if last < now < last + MIN_DAMPING - KILL_TIME and last > node.came_at + KILL_TIME:
+        if last < now < last + MIN_DAMPING - KILL_TIME and last > node.damping_since + KILL_TIME:
             self.world.fail(f"{node.name} kills {name!r} again after {now - last:.1f} s")
         self._killed[key] = now - self.world.disturbances.stalled_within(6)
 

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
+from cuberouted.config import Config, PeerConfig
+from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.node import Node
 from cuberouted.model import LocalRoute
 from cuberouted.openvpn.damping import KillDamping
+from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerActions, RoutesChanged
@@ -177,6 +180,36 @@ def goodbye() -> None:
         return actions
 
     original = _replace(PeerSession, "_goodbye", leave)
+
+
+@mutation("nodes")
+def taken_names() -> None:
+    """a name that a refused peer announces counts as taken."""
+
+    def start_peer(self: Daemon, config: PeerConfig, nursery: trio.Nursery) -> None:
+        start(self, config, nursery)
+        vars(self.peers[config.label].session)["peers"] = self.peers
+
+    def why_refused(self: PeerSession, node: str) -> Any:
+        others = [peer.session for peer in vars(self).get("peers", {}).values()]
+        taken = any(other is not self and other.node == node for other in others)
+        return original(self, node) or ("another peer announces that name" if taken else None)
+
+    start = _replace(Daemon, "_start_peer", start_peer)
+    original = _replace(PeerSession, "_why_refused", why_refused)
+
+
+@mutation("nodes")
+def changed_openvpn() -> None:
+    """a changed [openvpn] section withdraws its clients."""
+
+    async def stop_openvpns(self: Daemon, config: Config) -> dict[str, Sessions]:
+        for name in await original(self, config):
+            routes = tuple(self.node.rib.adj_rib_in(Source(Origin.LOCAL, name)))
+            await self.node.update_local(SessionUpdate(name, (), routes, complete=True))
+        return {}
+
+    original = _replace(Daemon, "_stop_openvpns", stop_openvpns)
 
 
 @mutation("nodes")

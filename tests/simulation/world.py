@@ -29,7 +29,8 @@ class Node:
     """A server and the state that the simulation keeps of it.
 
     ``goodbye_sent``: its daemon announced a restart when it ended. ``serving``: clients can
-    connect. ``gone``: it stays down until the faults are over.
+    connect. ``gone``: it stays down until the faults are over. ``damping_since``: when its
+    daemon last forgot which names it has killed.
     """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
@@ -48,7 +49,7 @@ class Node:
         self.openvpn.version = plan.version
         self.openvpn.lag = plan.lag
         self.running = False
-        self.came_at = 0.0
+        self.damping_since = 0.0
         self.goodbye_sent = False
         self.serving = True
         self.gone = False
@@ -136,7 +137,7 @@ class World:
         """Start a node's daemon."""
         await node.answering()
         self.note(f"start {node.name}")
-        node.came_at = trio.current_time()
+        node.damping_since = trio.current_time()
         self.disturbances.disturb(("restarted", node.name), MIN_RESTART_INTERVAL)
         # it does not advertise its clients until its first listing is complete
         self.disturbances.disturb(("versions", node.name), 2 * self.plan.hold_time)

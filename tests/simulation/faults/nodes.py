@@ -27,13 +27,17 @@ async def quick_crash(world: World) -> bool:
     node = _running(world)
     if node is None:
         return False
+    await _quick_restart(world, node)
+    return True
+
+
+async def _quick_restart(world: World, node: Node) -> None:
     again = not world.disturbances.holds(("restarted", node.name))
     keys: list[Hashable] = learned_from(node) if again else [("versions", node.name)]
     with world.disturbances.disturbed(aftermath(world), *keys):
         await world.crash(node)
         await trio.sleep(world.rng.uniform(0, max_unnoticed(world)))
         await start(world, node)
-    return True
 
 
 @fault
@@ -90,6 +94,62 @@ async def reload(world: World) -> bool:
     world.note(f"reload {node.name}")
     await node.server.reload()
     return True
+
+
+@fault
+async def openvpn_key_changed(world: World) -> bool:
+    """SIGHUP with another way to the management interface: no node may lose a client's route."""
+    node = _running(world)
+    if node is None:
+        return False
+    port = world.rng.randint(1024, 65535)
+    world.note(f"reload {node.name} with openvpn_mgmt_port = {port}")
+    node.server.settings = [
+        *(line for line in node.server.settings if not line.startswith("openvpn_mgmt_port")),
+        f"openvpn_mgmt_port = {port}",
+    ]
+    # what OpenVPN announces between the two connections is found by the next listing
+    with world.disturbances.disturbed(aftermath(world), ("versions", node.name)):
+        node.damping_since = trio.current_time()
+        await node.server.reload()
+    return True
+
+
+@fault
+async def name_cloned(world: World) -> bool:
+    """A node announces another's name, as a cloned host does: the other may lose no route.
+
+    A third node restarts meanwhile, and may receive the clone's messages first.
+    """
+    clone = _running(world)
+    if clone is None or len(clone.others) < 2 or ("clone",) in world.busy:
+        return False
+    original, third = world.rng.sample(clone.others, 2)
+    world.note(f"{clone.name} announces the name {original.name}")
+    keys = [*learned_from(clone), *(("routes", clone.name, other.name) for other in clone.others)]
+    with (
+        world.occupied(("clone",)),
+        world.disturbances.disturbed(aftermath(world), *keys),
+    ):
+        sections = clone.server.sections or []
+        clone.server.node = original.name
+        clone.server.sections = [s for s in sections if f"[peer {original.name}]" not in s]
+        await _restart(world, clone)
+        await trio.sleep(world.plan.hold_time)
+        if third.running:
+            await _quick_restart(world, third)
+        await trio.sleep(world.plan.hold_time)
+        clone.server.node, clone.server.sections = clone.name, sections
+        while not (clone.running or clone.gone):  # noqa: ASYNC110 - another fault restarts it
+            await trio.sleep(0.05)
+        if clone.running and clone.server.daemon.config.node != clone.name:
+            await _restart(world, clone)
+    return True
+
+
+async def _restart(world: World, node: Node) -> None:
+    await world.crash(node)
+    await start(world, node)
 
 
 @fault

@@ -235,7 +235,7 @@ async def test_a_peer_with_our_own_name_is_refused_and_both_names_are_shown(mesh
     a, b = mesh.add("A"), mesh.add("B")
     for server, other in ((a, b), (b, a)):
         server.sections = two_server_form(other)
-    b.name = "A"
+    b.node = "A"
     b.connect("host1", HOST1)
     await a.start()
     await b.start()
@@ -255,7 +255,7 @@ async def test_a_refused_peer_does_not_take_the_name_it_announces_from_its_owner
     a, b, c = mesh.add("A"), mesh.add("B"), mesh.add("C")
     a.sections = [section_of(b), section_of(c)]
     b.sections = c.sections = [section_of(a)]
-    c.name = "B"  # a host cloned from B
+    c.node = "B"  # a host cloned from B
     await a.start()
     await c.start()
     await mesh.until(lambda: "announces the name 'B'" in status(a).peers[1].detail)
