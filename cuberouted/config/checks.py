@@ -31,26 +31,24 @@ def check_headers(sections: Iterable[Section], diagnostics: Diagnostics) -> None
     for section in sections:
         if section.kind == UNREADABLE:
             continue
-        title, what = None, None
         if section.kind not in SECTIONS:
             near = nearest(section.kind, filter(None, SECTIONS))
             what = f"unknown section {quote(section.kind)}; the nearest is [{near} NAME]"
-        elif not section.name:
+            diagnostics.add(section.line, None, what)
+            continue
+        if not section.name:
             what = f"section without a name: write [{section.kind} NAME]"
-        else:
-            try:
-                converters.name(section.name)
-            except ValueError as error:
-                title, what = f"[{section.kind} NAME]", str(error)
-            else:
-                line = first_line.setdefault((section.kind, section.name), section.line)
-                if line != section.line:
-                    title, what = (
-                        section.title,
-                        f"has the same name as the section in line {line}: rename one",
-                    )
-        if what:
-            diagnostics.add(section.line, title, what)
+            diagnostics.add(section.line, None, what)
+            continue
+        try:
+            converters.name(section.name)
+        except ValueError as error:
+            diagnostics.add(section.line, f"[{section.kind} NAME]", str(error))
+            continue
+        line = first_line.setdefault((section.kind, section.name), section.line)
+        if line != section.line:
+            what = f"has the same name as the section in line {line}: rename one"
+            diagnostics.add(section.line, section.title, what)
 
 
 def check_node(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""A lock that is no checkpoint while it is free."""
+"""A lock whose acquisition is no checkpoint while it is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lock that is no checkpoint while it is free."""
+"""FastPathLock: acquiring it is no checkpoint while it is free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio.testing
 from cuberouted.util.lock import FastPathLock
 
 
-async def test_where_it_is_free_it_waits_for_nothing():
+async def test_acquiring_a_free_lock_is_no_checkpoint():
     lock = FastPathLock()
     with trio.testing.assert_no_checkpoints():
         for _ in range(2):
@@ -18,23 +18,23 @@ async def test_where_it_is_free_it_waits_for_nothing():
                 pass
 
 
-async def test_those_who_wait_get_it_in_the_order_in_which_they_came(autojump_clock):
-    lock, had = FastPathLock(), []
+async def test_waiting_tasks_get_the_lock_in_order(autojump_clock):
+    lock, acquired = FastPathLock(), []
 
-    async def have(who):
+    async def acquire(number):
         async with lock:
             await trio.sleep(1)
-            had.append((who, trio.current_time()))
+            acquired.append((number, trio.current_time()))
 
     async with trio.open_nursery() as nursery:
         begin = trio.current_time()
-        for who in range(4):
-            nursery.start_soon(have, who)
+        for number in range(4):
+            nursery.start_soon(acquire, number)
             await trio.testing.wait_all_tasks_blocked()
-    assert had == [(who, begin + who + 1) for who in range(4)]
+    assert acquired == [(number, begin + number + 1) for number in range(4)]
 
 
-async def test_it_is_free_again_after_an_error_and_after_a_wait_was_cancelled(autojump_clock):
+async def test_lock_is_free_after_an_error_and_after_a_cancelled_wait(autojump_clock):
     lock = FastPathLock()
 
     async def fail():
@@ -48,7 +48,7 @@ async def test_it_is_free_again_after_an_error_and_after_a_wait_was_cancelled(au
         await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(1) as waiting:
             async with lock:
-                raise AssertionError("somebody else has it")
+                raise AssertionError("another task holds the lock")
         assert waiting.cancelled_caught
     with trio.testing.assert_no_checkpoints():
         async with lock:
