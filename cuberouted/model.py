@@ -107,6 +107,7 @@ class Kind(enum.StrEnum):
     SERVER = "server"
 
 
+# ``gc=False``: it refers to no object that could refer back, and there are very many.
 class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A route that one node offers: *prefix* is reached through it.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cuberouted.cli.context import NOT_WELL, Location, load_config, location_options, run_in_kernel
+from cuberouted.cli.context import PROBLEM, Location, load_config, location_options, run_in_kernel
 
 
 @click.command()
@@ -27,4 +27,4 @@ def check(location: Location, file: Path | None) -> None:
     config = load_config(file or location.config)
     findings = run_checks(config, run_in_kernel(config, probe_host, config))
     render.render_findings(findings, render.console())
-    sys.exit(NOT_WELL if render.has_problem(findings) else 0)
+    sys.exit(PROBLEM if render.has_problem(findings) else 0)

@@ -25,7 +25,7 @@ Arguments = TypeVarTuple("Arguments")
 
 DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
 
-NOT_WELL, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
+PROBLEM, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
 """Exit statuses; 0 is fine."""
 
 
@@ -80,7 +80,7 @@ def query_daemon(location: Location, request: str, kind: type[T]) -> T:
     except NotRunningError as error:
         fail(str(error), NOT_RUNNING)
     except ControlError as error:
-        fail(str(error), NOT_WELL)
+        fail(str(error), PROBLEM)
 
 
 def run_in_kernel(
@@ -99,7 +99,7 @@ def run_in_kernel(
     try:
         return trio.run(run)
     except KernelError as error:
-        fail(f"kernel: {error}", NOT_WELL)
+        fail(f"kernel: {error}", PROBLEM)
 
 
 def output(report: Report, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import click
 from cuberouted.api import client, report
 from cuberouted.api.protocol import ControlError
 from cuberouted.cli.context import (
-    NOT_WELL,
+    PROBLEM,
     Location,
     fail,
     load_config,
@@ -27,12 +27,12 @@ def flush(location: Location) -> None:
     config = load_config(location.config)
     missing = missing_capability()
     if missing:
-        fail(f"{missing} is missing: run as root", NOT_WELL)
+        fail(f"{missing} is missing: run as root", PROBLEM)
     try:
         running = client.is_served(location.control_socket())
     except ControlError as error:
-        fail(str(error), NOT_WELL)
+        fail(str(error), PROBLEM)
     if running:
-        fail(f"{location.control_socket()}: cuberouted is running; stop it first", NOT_WELL)
+        fail(f"{location.control_socket()}: cuberouted is running; stop it first", PROBLEM)
     removed = run_in_kernel(config, flush_kernel)
     click.echo(f"{report.pluralize(removed, 'route')} removed")

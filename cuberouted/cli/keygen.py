@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cuberouted.cli.context import NOT_WELL, fail
+from cuberouted.cli.context import PROBLEM, fail
 
 DEFAULT_KEY = Path("/etc/credstore/cuberouted-key")
 
@@ -30,6 +30,6 @@ def keygen(out: Path) -> None:
     try:
         keypair.write_secret(out, secret)
     except keypair.KeyFileError as error:
-        fail(str(error), NOT_WELL)
+        fail(str(error), PROBLEM)
     click.echo(f"{out}: our secret key; our public key, for the peers:", err=True)
     click.echo(public.decode())

@@ -33,7 +33,7 @@ class Commands(click.Group):
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 fine; 1 what was asked about is not well, or could not be done;"
+    epilog="Exit status: 0 fine; 1 a problem was found, or the command failed;"
     " 2 wrong usage or configuration; 3 the daemon is not running."
     " -c and --socket may stand before or behind the command.",
 )

@@ -11,7 +11,7 @@ import click
 from cuberouted.api import client, report
 from cuberouted.api.protocol import ControlError
 from cuberouted.cli.context import (
-    NOT_WELL,
+    PROBLEM,
     Location,
     json_option,
     load_config,
@@ -38,7 +38,7 @@ def status(location: Location, as_json: bool) -> None:
     """
     reply = query_daemon(location, "status", report.Status)
     output(reply, as_json)
-    sys.exit(0 if reply.well else NOT_WELL)
+    sys.exit(0 if reply.well else PROBLEM)
 
 
 @click.command()

@@ -221,7 +221,7 @@ class Daemon:
         )
         log.info(
             "peer %s: connecting to %s port %d on %s",
-            endpoint.key,
+            endpoint.label,
             format_address(endpoint.address),
             endpoint.port,
             endpoint.device,

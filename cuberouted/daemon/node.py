@@ -150,7 +150,7 @@ class Node:
         servers: Mapping[Prefix, str],
         adopted: Mapping[Target, Sequence[Prefix]],
     ) -> None:
-        """Begin with the routes *adopted* from the kernel; each stays until its peer is heard.
+        """Begin with the routes *adopted* from the kernel; each stays until its peer advertises.
 
         All routes are put into the RIB before the kernel is changed, or right ones would be
         deleted and added again.

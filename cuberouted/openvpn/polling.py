@@ -14,7 +14,7 @@ from math import inf
 
 import attrs
 
-LISTING_DUTY = 9
+LISTING_PAUSE_FACTOR = 9
 """After a listing that took T seconds the next one waits for 9 T, but at most status_interval:
 an OpenVPN that was stopped during a listing would otherwise not be listed for minutes."""
 
@@ -61,12 +61,12 @@ class Polling:
     _received_at: float = attrs.field(default=-inf, init=False)
     _count_at: float = attrs.field(default=-inf, init=False)
     _listing_at: float = attrs.field(default=-inf, init=False)
-    _not_before: float = attrs.field(default=-inf, init=False)  # see LISTING_DUTY
+    _not_before: float = attrs.field(default=-inf, init=False)  # see LISTING_PAUSE_FACTOR
     _count: int | None = attrs.field(default=None, init=False)
     _failures: int = attrs.field(default=0, init=False)
 
     def list_now(self) -> None:
-        """Request a listing as soon as LISTING_DUTY allows, even if one is pending already."""
+        """Request a listing as soon as LISTING_PAUSE_FACTOR allows, even if one is pending."""
         self._listing_at = -inf
 
     def list_soon(self, now: float) -> None:
@@ -115,7 +115,8 @@ class Polling:
         listing was cut short. *listed*: a complete listing came first.
         """
         if self._pending is Query.LISTING:
-            self._not_before = now + min(LISTING_DUTY * (now - self._sent_at), self.status_interval)
+            pause = LISTING_PAUSE_FACTOR * (now - self._sent_at)
+            self._not_before = now + min(pause, self.status_interval)
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:
             self.list_now()

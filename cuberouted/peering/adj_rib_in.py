@@ -94,7 +94,7 @@ class SnapshotRequest:
     """Requests one snapshot at a time and assembles its parts. ``topic``: None if not requesting.
 
     *nonce*: returns fresh random bytes. *retry_interval*: seconds without progress until the
-    snapshot is requested anew; doubled after each request without an answer.
+    snapshot is requested again; doubled after each request without an answer.
     """
 
     def __init__(self, nonce: Callable[[], bytes], retry_interval: float) -> None:

@@ -14,7 +14,7 @@ import attrs
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.peering.events import Outgoing, PeerActions
 from cuberouted.peering.messages import (
-    CHUNK_PREFIXES,
+    PART_PREFIXES,
     UPDATES,
     Goodbye,
     Heartbeat,
@@ -53,7 +53,7 @@ class _Snapshot:
         return self._encoded[index]
 
     def _encode(self, index: int) -> bytes:
-        start = index * CHUNK_PREFIXES
+        start = index * PART_PREFIXES
         return encode(
             SnapshotPart(
                 node=self._node,
@@ -61,7 +61,7 @@ class _Snapshot:
                 seq=self._seq,
                 index=index,
                 count=self.count,
-                advertisements=self._advertisements[start : start + CHUNK_PREFIXES],
+                advertisements=self._advertisements[start : start + PART_PREFIXES],
             )
         )
 

@@ -195,28 +195,28 @@ def is_snapshot_topic(topic: bytes) -> bool:
     )
 
 
-CHUNK_PREFIXES = 400
+PART_PREFIXES = 400
 """Prefixes of one message. With names of 512 bytes, the longest allowed, it has 232,000 bytes."""
-MAX_SNAPSHOT_PARTS = math.ceil(MAX_ADVERTISEMENTS / CHUNK_PREFIXES)
+MAX_SNAPSHOT_PARTS = math.ceil(MAX_ADVERTISEMENTS / PART_PREFIXES)
 """Parts of the largest snapshot that a peer may accept."""
 
 
 def count_parts(advertisements: int) -> int:
     """The number of parts of a snapshot; at least 1, so that an empty one can be sent."""
-    return max(1, math.ceil(advertisements / CHUNK_PREFIXES))
+    return max(1, math.ceil(advertisements / PART_PREFIXES))
 
 
 def chunk_update(
     advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]
 ) -> Iterator[tuple[tuple[Advertisement, ...], tuple[Prefix, ...]]]:
-    """Cut an update into pairs (advertise, withdraw) of at most `CHUNK_PREFIXES` prefixes.
+    """Cut an update into pairs (advertise, withdraw) of at most `PART_PREFIXES` prefixes.
 
     Withdrawals come first. Nothing is cut into no pairs.
     """
     advertisements, withdrawn = iter(advertise), iter(withdraw)
     while True:
-        second = tuple(islice(withdrawn, CHUNK_PREFIXES))
-        first = tuple(islice(advertisements, CHUNK_PREFIXES - len(second)))
+        second = tuple(islice(withdrawn, PART_PREFIXES))
+        first = tuple(islice(advertisements, PART_PREFIXES - len(second)))
         if not first and not second:
             return
         yield first, second

@@ -133,12 +133,12 @@ class PeerSession:
         """Handle a message of another major version: withdraw the peer's routes."""
         self._refused += 1
         self._accepted_name, self.node, self._last_received = None, error.node, now
-        return self._lose(PeerEvent.WRONG_VERSION, str(error))
+        return self._withdraw_all(PeerEvent.WRONG_VERSION, str(error))
 
     def timer(self, now: float) -> PeerActions:
         """Do what is due at *now*; call again while `deadline` is not later."""
         if now >= self._hold_timer_expires:
-            return self._lose(PeerEvent.HOLD_TIMER_EXPIRED, self._why_expired())
+            return self._withdraw_all(PeerEvent.HOLD_TIMER_EXPIRED, self._why_expired())
         if now >= self._stale_at:
             return self._drop_stale_routes()
         if now >= self._adj_rib_in.request.retry_at:
@@ -189,7 +189,7 @@ class PeerSession:
     def _refuse(self, why: str) -> PeerActions:
         self._refused += 1
         self._accepted_name = None
-        actions = self._lose(PeerEvent.REFUSED, why)
+        actions = self._withdraw_all(PeerEvent.REFUSED, why)
         first, self._refusal_logged = not self._refusal_logged, True
         if actions.state_change is None and first:
             # DOWN before and after, but now for a reason that an administrator has to know
@@ -211,7 +211,7 @@ class PeerSession:
 
     def _goodbye(self, goodbye: Goodbye, now: float) -> PeerActions:
         if not goodbye.restarting:
-            return self._lose(PeerEvent.GOODBYE, "it shut down")
+            return self._withdraw_all(PeerEvent.GOODBYE, "it shut down")
         self._restarting_since = now
         topic = self._adj_rib_in.request.cancel()
         change = self._change_state(PeerEvent.RESTART, "it announced a restart")
@@ -228,7 +228,7 @@ class PeerSession:
         why = f"no snapshot since its restart {self._limits.restart_time:g} s ago"
         return PeerActions(updates=(PeerLost(self.peer, why),))
 
-    def _lose(self, event: PeerEvent, why: str) -> PeerActions:
+    def _withdraw_all(self, event: PeerEvent, why: str) -> PeerActions:
         """Withdraw all routes of the peer."""
         updates = (PeerLost(self.peer, why),) if self._has_routes else ()
         self._has_routes = False

@@ -121,12 +121,12 @@ class PeerReceiver:
         # a message that has arrived restarts the hold timer, even if it has not been read yet
         await trio.sleep(DRAIN_TIME)
         await self._drain(socket)
-        await self._do(self.session.timer(trio.current_time()), socket)
+        await self._act(self.session.timer(trio.current_time()), socket)
 
     async def _drain(self, socket: PeerSocket) -> None:
         slice_ends = trio.current_time() + TIME_SLICE
         while (frames := socket.receive()) is not None:
-            await self._do(self._handle(frames), socket)
+            await self._act(self._handle(frames), socket)
             if trio.current_time() >= slice_ends:
                 await trio.lowlevel.checkpoint()
                 slice_ends = trio.current_time() + TIME_SLICE
@@ -146,7 +146,7 @@ class PeerReceiver:
             self._log_dropped(self.session.why, now)
         return actions
 
-    async def _do(self, actions: PeerActions, socket: PeerSocket) -> None:
+    async def _act(self, actions: PeerActions, socket: PeerSocket) -> None:
         if actions.state_change is not None:
             self._log_change(actions.state_change)
         for topic in actions.unsubscribe:

@@ -19,12 +19,12 @@ import attrs
 class PeerEndpoint:
     """Where a peer publishes.
 
-    ``key``: the peer's key. ``address``: its management address, packed. ``device``: the only
-    interface that may be used, or None for any. ``public_keys``: the peer's CURVE keys in
-    Z85, one of which is in use; empty: no encryption.
+    ``label``: the peer, as the log and the commands name it. ``address``: its management
+    address, packed. ``device``: the only interface that may be used, or None for any.
+    ``public_keys``: the peer's CURVE keys in Z85, one of which is in use; empty: no encryption.
     """
 
-    key: str
+    label: str
     address: bytes
     port: int
     device: str | None
@@ -107,7 +107,7 @@ class Transport(Protocol):
     def reconfigure(self, hold_time: float) -> None:
         """Detect lost connections by another *hold_time* (seconds) from now on.
 
-        If it differs, all connections are made anew; messages that are on the way are lost.
+        If it differs, all connections are made again; messages that are on the way are lost.
         """
 
     def publish(self, topic: bytes, payload: bytes) -> None:

@@ -86,6 +86,6 @@ class KernelApi(Protocol):
         Changes made by `apply` are left out. When a link goes down or away, the kernel removes
         its nexthop objects and routes. When an IPv4 address goes, the kernel removes the main
         table's routes that prefer it as their source; routes in other tables and IPv6 routes
-        stay. Only ``links`` tells of these.
+        stay. For all of these only ``links`` is set.
         """
         ...

@@ -121,7 +121,7 @@ class Rib:
     policy: Policy = attrs.field(factory=Policy)
     _adj_rib_in: dict[Source, dict[Prefix, RibRoute]] = attrs.field(factory=dict, init=False)
     _accepted: dict[Prefix, tuple[RibRoute, ...]] = attrs.field(factory=dict, init=False)
-    _several: set[Prefix] = attrs.field(factory=set, init=False)
+    _prefixes_with_alternatives: set[Prefix] = attrs.field(factory=set, init=False)
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
     _superseded: dict[str, dict[Prefix, tuple[RibRoute, RibRoute]]] = attrs.field(
         factory=dict, init=False
@@ -161,7 +161,7 @@ class Rib:
 
     def address_conflicts(self) -> Iterator[tuple[RibRoute, RibRoute]]:
         """The best and another route of different common names: overlapping address pools."""
-        for prefix in self._several:
+        for prefix in self._prefixes_with_alternatives:
             clients = [
                 route
                 for route in self._accepted[prefix]
@@ -247,9 +247,9 @@ class Rib:
         else:
             del self._accepted[prefix]
         if len(new) > 1:
-            self._several.add(prefix)
+            self._prefixes_with_alternatives.add(prefix)
         elif len(old) > 1:
-            self._several.discard(prefix)
+            self._prefixes_with_alternatives.discard(prefix)
         if not old or not new or old[0] != new[0]:
             change.changed_prefixes[prefix] = None
         if source.origin is Origin.LOCAL or any(r.is_local for r in old):

@@ -27,12 +27,12 @@ from cuberouted.peering.zmq.wait import ZmqReadable
 log = logging.getLogger(__name__)
 
 RECONNECT_DELAY = 1.0
-"""Seconds until a connection that ZeroMQ has given up is made anew."""
+"""Seconds until a connection that ZeroMQ has given up is made again."""
 
-_NO_HANDSHAKE = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+_HANDSHAKE_FAILURES = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _ENDED = zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH
 _ATTEMPTS = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
-_MONITORED = _ENDED | _ATTEMPTS | _NO_HANDSHAKE | zmq.Event.HANDSHAKE_SUCCEEDED
+_MONITORED = _ENDED | _ATTEMPTS | _HANDSHAKE_FAILURES | zmq.Event.HANDSHAKE_SUCCEEDED
 
 _monitor_numbers = itertools.count()
 
@@ -161,7 +161,7 @@ class Subscriber:
         self._tracker.handle(event)
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._next_key_at = math.inf
-        elif event & _NO_HANDSHAKE and len(self._server_keys) > 1:
+        elif event & _HANDSHAKE_FAILURES and len(self._server_keys) > 1:
             self._next_key_at = min(self._next_key_at, trio.current_time() + RECONNECT_DELAY)
 
     def _reconnect(self) -> None:
@@ -174,7 +174,7 @@ class Subscriber:
         except zmq.ZMQError as error:
             self._tracker.given_up = True  # no descriptors, say: try again
             log.warning(
-                "peer %s: no socket to connect with: %s", self._endpoint.key, error.strerror
+                "peer %s: no socket to connect with: %s", self._endpoint.label, error.strerror
             )
             return
         self._tracker.given_up = False

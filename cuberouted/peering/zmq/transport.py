@@ -191,7 +191,7 @@ class ZmqTransport:
           ValueError: only one side has keys. There is no fallback to an unencrypted connection.
         """
         if bool(endpoint.public_keys) != bool(self._secret_key):
-            raise ValueError(f"peer {endpoint.key}: keys on one side only")
+            raise ValueError(f"peer {endpoint.label}: keys on one side only")
         subscriber = Subscriber(self._context, endpoint, self._hold_time, self._secret_key)
         self._subscribers.add(subscriber)
         try:

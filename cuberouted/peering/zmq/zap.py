@@ -34,7 +34,9 @@ ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"cuberouted"
 HANDSHAKE_FAILED = zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 """Monitor events of connections that failed before ZAP was asked."""
-NO_HANDSHAKE = "a connection without a handshake: not cuberouted, or keys that do not match"
+FAILED_HANDSHAKE_TEXT = (
+    "a connection without a handshake: not cuberouted, or keys that do not match"
+)
 
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
@@ -115,7 +117,7 @@ class ZapAuthenticator:
         while True:
             await readable.readable()
             while _receive_one(monitor):
-                self._count_rejected(NO_HANDSHAKE)
+                self._count_rejected(FAILED_HANDSHAKE_TEXT)
             await trio.lowlevel.checkpoint()
 
     def _answer_all(self) -> None:

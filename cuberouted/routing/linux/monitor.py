@@ -85,8 +85,8 @@ class EventBuffer:
     def _add_nexthop(self, message: NetlinkMessage) -> None:
         nexthop, protocol = read_nexthop(message)
         # a replace may have overwritten one of ours, because the kernel ignores the owner
-        stolen = message.flags & NLM_F_REPLACE and nexthop.id >= FIRST_NEXTHOP_ID
-        if protocol == self._protocol or stolen:
+        may_replace_ours = message.flags & NLM_F_REPLACE and nexthop.id >= FIRST_NEXTHOP_ID
+        if protocol == self._protocol or may_replace_ours:
             self._ours = True
 
     def _add_route(self, message: NetlinkMessage, route: KernelRoute) -> None:

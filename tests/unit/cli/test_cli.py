@@ -25,7 +25,7 @@ from cuberouted.api.report import (
     Status,
 )
 from cuberouted.api.server import listening, serve
-from cuberouted.cli.context import NOT_RUNNING, NOT_WELL, WRONG_USAGE, load_config, run_in_kernel
+from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
 from cuberouted.cli.main import main
 from cuberouted.routing.kernel_api import KernelError
 
@@ -169,7 +169,7 @@ def test_a_file_is_the_daemon_s_configuration_with_or_without_a_slash(place, mon
 # -- status and clients --
 
 
-@pytest.mark.parametrize(("status", "code"), [(WELL, 0), (ILL, NOT_WELL)])
+@pytest.mark.parametrize(("status", "code"), [(WELL, 0), (ILL, PROBLEM)])
 def test_the_exit_status_of_status_says_whether_all_is_well(place, status, code):
     with place.daemon(status):
         done = place.run("status")
@@ -231,7 +231,7 @@ def test_without_a_daemon_the_exit_status_is_3(place, command):
 def test_a_malformed_reply_is_an_error(place):
     with place.daemon(status=CLIENTS):
         done = place.run("status")
-    assert done.exit_code == NOT_WELL
+    assert done.exit_code == PROBLEM
     assert "malformed reply" in done.stderr
 
 
@@ -255,7 +255,7 @@ def test_routes_are_dumped_with_and_without_a_daemon(place):
 def test_flush_beside_a_running_daemon_is_refused(place):
     with place.daemon():
         done = place.run("flush")
-    assert done.exit_code == NOT_WELL
+    assert done.exit_code == PROBLEM
     assert done.stderr == f"{place.socket}: cuberouted is running; stop it first\n"
 
 
@@ -270,7 +270,7 @@ def test_a_kernel_error_is_printed_without_a_traceback(place, capsys):
 
     with pytest.raises(SystemExit) as ended:
         run_in_kernel(load_config(place.config), look)
-    assert ended.value.code == NOT_WELL
+    assert ended.value.code == PROBLEM
     assert capsys.readouterr().err == "kernel: out of memory\n"
 
 
@@ -278,7 +278,7 @@ def test_check_examines_the_file_that_it_is_given(place):
     done = place.run("check")
     found = [line.split()[:2] for line in done.stdout.splitlines() if line]
     assert ["wait", "nosuch0:"] in found
-    assert done.exit_code == (NOT_WELL if ["problem", "privileges:"] in found else 0)
+    assert done.exit_code == (PROBLEM if ["problem", "privileges:"] in found else 0)
     assert CliRunner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
 
 
@@ -293,5 +293,5 @@ def test_check_says_that_root_is_needed(place):
             done = CliRunner().invoke(main, ["check", str(config)])
         finally:
             os.seteuid(0)
-    assert done.exit_code == NOT_WELL
+    assert done.exit_code == PROBLEM
     assert "CAP_NET_ADMIN is missing: run as root" in done.stdout

@@ -5,7 +5,13 @@ from math import inf
 
 import pytest
 
-from cuberouted.openvpn.polling import ANSWER_TIMEOUT, CONFIRM_DELAY, LISTING_DUTY, Polling, Query
+from cuberouted.openvpn.polling import (
+    ANSWER_TIMEOUT,
+    CONFIRM_DELAY,
+    LISTING_PAUSE_FACTOR,
+    Polling,
+    Query,
+)
 
 COUNT, LISTING = Query.COUNT, Query.LISTING
 
@@ -87,7 +93,7 @@ def test_listings_take_a_tenth_of_openvpns_time_however_many_are_requested(
         took = 0.5 if query is LISTING else 0.0
         now, busy = now + took, busy + took
         polling.answered(now, 3, listed=query is LISTING)
-    assert busy == pytest.approx(100 / (1 + LISTING_DUTY), rel=0.1)
+    assert busy == pytest.approx(100 / (1 + LISTING_PAUSE_FACTOR), rel=0.1)
 
 
 def test_an_openvpn_that_stopped_for_a_minute_in_a_listing_is_listed_again_soon(

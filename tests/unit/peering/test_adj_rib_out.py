@@ -7,7 +7,7 @@ import pytest
 from cuberouted.peering.adj_rib_out import PARTS_PER_SLICE, Publisher
 from cuberouted.peering.events import PeerActions
 from cuberouted.peering.messages import (
-    CHUNK_PREFIXES,
+    PART_PREFIXES,
     AnyMessage,
     Goodbye,
     Heartbeat,
@@ -65,10 +65,10 @@ def test_a_prefix_both_advertised_and_withdrawn_is_advertised() -> None:
 
 
 def test_a_large_update_is_cut_into_numbered_updates() -> None:
-    actions = publisher().announce(clients(*range(2 * CHUNK_PREFIXES + 200)), (), 0.1)
+    actions = publisher().announce(clients(*range(2 * PART_PREFIXES + 200)), (), 0.1)
     assert [(m.seq, len(m.advertise)) for m in messages(actions) if isinstance(m, Update)] == [
-        (1, CHUNK_PREFIXES),
-        (2, CHUNK_PREFIXES),
+        (1, PART_PREFIXES),
+        (2, PART_PREFIXES),
         (3, 200),
     ]
 
@@ -99,7 +99,7 @@ def parts(*actions: PeerActions) -> list[SnapshotPart]:
 
 
 def test_a_snapshot_has_everything_at_its_seq_on_its_topic_alone() -> None:
-    sender, whole = publisher(), clients(*range(CHUNK_PREFIXES + 1))
+    sender, whole = publisher(), clients(*range(PART_PREFIXES + 1))
     sender.announce(whole, (), 0.1)
     sender.receive(b"\x01" + TOPIC, "b", 0.2)
     actions = sender.timer(0.2)
@@ -109,7 +109,7 @@ def test_a_snapshot_has_everything_at_its_seq_on_its_topic_alone() -> None:
 
 
 def test_a_large_snapshot_is_sent_in_slices_as_it_was_while_updates_go_out() -> None:
-    sender, whole = publisher(), clients(*range(2 * PARTS_PER_SLICE * CHUNK_PREFIXES + 1))
+    sender, whole = publisher(), clients(*range(2 * PARTS_PER_SLICE * PART_PREFIXES + 1))
     sender.announce(whole, (), 0.1)
     sender.receive(b"\x01" + TOPIC, "b", 0.2)
     first = sender.timer(0.2)
@@ -128,7 +128,7 @@ def test_a_large_snapshot_is_sent_in_slices_as_it_was_while_updates_go_out() -> 
 
 def test_two_peers_receive_their_snapshots_slice_by_slice_in_turn() -> None:
     sender = publisher()
-    sender.announce(clients(*range((PARTS_PER_SLICE + 1) * CHUNK_PREFIXES)), (), 0.1)
+    sender.announce(clients(*range((PARTS_PER_SLICE + 1) * PART_PREFIXES)), (), 0.1)
     sender.receive(b"\x01" + TOPIC, "b", 0.2)
     sender.receive(b"\x01" + LATER, "c", 0.2)
     assert [topics(sender.timer(0.2))[0] for _ in range(4)] == [TOPIC, LATER, TOPIC, LATER]
@@ -137,7 +137,7 @@ def test_two_peers_receive_their_snapshots_slice_by_slice_in_turn() -> None:
 
 def test_a_snapshot_that_nobody_wants_any_more_is_not_finished() -> None:
     sender = publisher()
-    sender.announce(clients(*range((PARTS_PER_SLICE + 1) * CHUNK_PREFIXES)), (), 0.1)
+    sender.announce(clients(*range((PARTS_PER_SLICE + 1) * PART_PREFIXES)), (), 0.1)
     sender.receive(b"\x01" + TOPIC, "b", 0.2)
     sender.timer(0.2)
     sender.receive(b"\x00" + TOPIC, None, 0.2)

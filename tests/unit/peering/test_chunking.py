@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from cuberouted.model import MAX_ADVERTISEMENTS, MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.peering.messages import (
-    CHUNK_PREFIXES,
     MAX_MESSAGE,
     MAX_SNAPSHOT_PARTS,
+    PART_PREFIXES,
     SnapshotPart,
     Update,
     chunk_update,
@@ -27,7 +27,7 @@ def largest(number: int) -> Advertisement:
 
 
 def test_a_full_message_of_the_longest_advertisements_is_within_the_limit() -> None:
-    advertisements = tuple(map(largest, range(CHUNK_PREFIXES)))
+    advertisements = tuple(map(largest, range(PART_PREFIXES)))
     update = Update(node=NODE, epoch=MAX_NUMBER, seq=MAX_NUMBER, advertise=advertisements)
     part = SnapshotPart(
         node=NODE,
@@ -48,8 +48,8 @@ def test_the_parts_of_an_update_are_full_and_together_the_whole(new: int, old: i
     assert tuple(a for part, _ in parts for a in part) == advertise
     assert [p for _, part in parts for p in part] == withdraw
     sizes = [len(first) + len(second) for first, second in parts]
-    assert all(size == CHUNK_PREFIXES for size in sizes[:-1])
-    assert all(0 < size <= CHUNK_PREFIXES for size in sizes)
+    assert all(size == PART_PREFIXES for size in sizes[:-1])
+    assert all(0 < size <= PART_PREFIXES for size in sizes)
 
 
 def test_an_empty_snapshot_is_one_part_and_an_empty_update_none() -> None:
@@ -58,6 +58,6 @@ def test_an_empty_snapshot_is_one_part_and_an_empty_update_none() -> None:
 
 
 def test_no_part_of_a_snapshot_is_empty() -> None:
-    sizes = (1, CHUNK_PREFIXES, CHUNK_PREFIXES + 1, 2 * CHUNK_PREFIXES)
+    sizes = (1, PART_PREFIXES, PART_PREFIXES + 1, 2 * PART_PREFIXES)
     assert [count_parts(size) for size in sizes] == [1, 1, 2, 2]
     assert count_parts(MAX_ADVERTISEMENTS) == MAX_SNAPSHOT_PARTS

@@ -29,7 +29,7 @@ def small_parts() -> Iterator[None]:
     """Snapshots of a few clients have several parts, and one is sent at a time."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (messages, adj_rib_out):
-            patch.setattr(module, "CHUNK_PREFIXES", 2)
+            patch.setattr(module, "PART_PREFIXES", 2)
         patch.setattr(adj_rib_out, "PARTS_PER_SLICE", 1)
         yield
 
