@@ -154,5 +154,5 @@ class Mesh:
         for server in self.servers:
             server.daemon.start()
         for server in self.servers:  # fifty of them share the cores
-            server.daemon.process.wait_log("serving", timeout=60.0)
+            server.daemon.process.wait_log(": running", timeout=60.0)
             server.daemon.ready()

@@ -89,7 +89,7 @@ def install(record: Record) -> None:
 
         setattr(owner, name, traced)
 
-    trace(ManagementConnection, "_ask", b"query", lambda args: args[1] is not None)
+    trace(ManagementConnection, "_send_query", b"query", lambda args: args[1] is not None)
     trace(Rib, "update", b"rib", lambda _: 1)
     trace(ZmqTransport, "publish", b"publish", lambda args: len(args[2]))
     trace_async(Node, "update_local", b"update_local", lambda args: len(args[1].routes))

@@ -82,7 +82,7 @@ def test_a_daemon_starts_where_every_file_system_is_read_only(lab: Lab, left: st
     script = READ_ONLY + 'exec "$@"'
     a.daemon.argv = (*OWN_MOUNTS, "sh", "-ec", script, "sh", *Daemon.argv)
     start_daemons(lab.servers)
-    assert "Read-only file system; nobody can ask" in a.daemon.process.log
+    assert "Read-only file system; the commands do not work" in a.daemon.process.log
     wait_routes(lab, where)
     roam_and_return(lab, where)
     assert a.daemon.stop() == 0

@@ -164,7 +164,7 @@ def early_timers() -> None:
         while True:
             await socket.readable(self.session.deadline)
             if trio.current_time() >= self.session.deadline:
-                await self._do(self.session.timer(trio.current_time()), socket)
+                await self._act(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)
 
     _replace(PeerReceiver, "_receive", receive)
