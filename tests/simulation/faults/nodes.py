@@ -169,6 +169,12 @@ async def stall(world: World) -> bool:
     assert isinstance(clock, MockClock)
     seconds = world.rng.choice((0.5, 2, 10, 60))
     world.note(f"everything stops for {seconds} s")
+    for node in world.nodes:
+        # a stall that ends within 0.1 s after a hold timer's deadline cannot be told from the
+        # silence of a daemon that is down just then
+        if not node.running:
+            for key in learned_from(node):
+                world.disturbances.disturb(key, aftermath(world))
     clock.jump(seconds)
     world.disturbances.stall(seconds)
     return True
