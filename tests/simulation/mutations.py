@@ -16,7 +16,7 @@ import trio
 from cuberouted.config import Config, PeerConfig
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.node import Node
-from cuberouted.model import LocalRoute
+from cuberouted.model import MAX_VERSION, LocalRoute, Prefix
 from cuberouted.openvpn.damping import KillDamping
 from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.peering.adj_rib_in import AdjRibIn
@@ -87,10 +87,18 @@ def versions() -> None:
 def listing() -> None:
     """a listing increases the version."""
 
-    def increased(self: LocalRoutes, route: LocalRoute, highest_version: Any) -> int:
-        return int(original(self, msgspec.structs.replace(route, announced=True), highest_version))
+    def replace(
+        self: Sessions, listed: dict[Prefix, LocalRoute], position: int
+    ) -> SessionUpdate | None:
+        update = original(self, listed, position)
+        withdrawn = update.withdrawn if update else ()
+        return SessionUpdate(self._instance, tuple(listed.values()), withdrawn, complete=True)
 
-    original = _replace(LocalRoutes, "_version", increased)
+    def increased(_self: LocalRoutes, route: LocalRoute, highest: Callable[[Prefix], int]) -> int:
+        return min(highest(route.prefix) + 1, MAX_VERSION - 1)
+
+    original = _replace(Sessions, "replace", replace)
+    _replace(LocalRoutes, "_version", increased)
 
 
 @mutation()
