@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +20,14 @@ from cuberouted.api.protocol import (
 )
 
 T = TypeVar("T")
+
+
+class Credentials(NamedTuple):
+    """A process, and the user and group that it ran as when it began to listen: unix(7)."""
+
+    pid: int
+    uid: int
+    gid: int
 
 
 def ask(path: Path, request: str, kind: type[T]) -> T:
@@ -59,6 +68,26 @@ def is_served(path: Path) -> bool:
             return False
         raise why from error
     return True
+
+
+def server_credentials(path: Path) -> Credentials | None:
+    """The daemon that listens on *path*; None without one, or if it accepts no connection now.
+
+    Raises:
+      ControlError: we may not connect.
+    """
+    size = struct.calcsize("3i")
+    try:
+        with _connect(path) as sock:
+            found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        why = _as_control_error(path, error)
+        if isinstance(why, NotRunningError):
+            return None
+        raise why from error
+    return Credentials(*struct.unpack("3i", found))
 
 
 def _reason(reply: bytes, error: Exception) -> str:

@@ -2,30 +2,31 @@
 
 It never connects to OpenVPN's management interface, which serves one client at a time; and with
 ``management-signal`` in OpenVPN's configuration our disconnecting would restart OpenVPN.
+
+Run by root, it looks at files with the rights of the user that the daemon runs as. Another user
+may be kept from files that the daemon can read: those are reported as not judged.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 
-from cuberouted.api.client import is_served
+import attrs
+
+from cuberouted.api.client import Credentials, ask, is_served, server_credentials
 from cuberouted.api.protocol import ControlError
-from cuberouted.check.rules import HostFacts, sysctls_to_read
+from cuberouted.api.report import Status
+from cuberouted.check import firewall, networkd, ports, users
+from cuberouted.check.facts import HostFacts, User
+from cuberouted.check.rules import sysctls_to_read
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.daemon.host import HostState, read_host_state
-from cuberouted.model import Prefix, format_address
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.linux.kernel import missing_capability
-
-SOCKETS = Path("/proc/net")
-"""Where the kernel lists its sockets. tcp6 is missing on a host without IPv6."""
-
-TCP_LISTEN = "0A"
-"""The state in /proc/net/tcp (include/net/tcp_states.h)."""
 
 
 async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
@@ -36,18 +37,33 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     """
     links = await kernel.links()
     host = await read_host_state(kernel, config, links, HostState())
-    running = _is_running(config.control_socket)
-    public_key, key_errors = _public_key(config)
+    daemon = _find_daemon(config.control_socket)
+    unit = users.read_unit()
+    view = _View.of(daemon, unit)
+    _look_at_files(config, view, unit)
+    if daemon.hidden:
+        view.unjudged["cuberouted"] = daemon.hidden
+    openvpn = {o.name: _why_absent(o, host, view) for o in config.openvpns}
+    # one that runs has taken them itself, or reports that it cannot
+    listen = () if daemon.runs else host.listen
+    taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
     return HostFacts(
         links=links,
         host=host,
-        missing_capability=missing_capability(),
+        missing_capability=None if daemon.runs or view.is_weaker else missing_capability(),
         sysctls={name: _sysctl(name) for name in sysctls_to_read(config)},
-        openvpn={openvpn.name: _why_unreachable(openvpn) for openvpn in config.openvpns},
-        busy={} if running else dict(_busy(host.listen, config.cube_routed_port)),
-        unreadable=dict(_unreadable_files(config)) | key_errors,
-        daemon=running,
-        public_key=public_key,
+        openvpn=openvpn,
+        exposed={o.name: how for o in config.openvpns if (how := _exposure(o))},
+        busy=taken.by_others,
+        own_ports=taken.by_ourselves,
+        daemon=daemon.runs,
+        reported=daemon.status,
+        public_key=_public_key(config, view),
+        unreadable=view.unreadable,
+        unjudged=view.unjudged,
+        unit=_why_unit_fails(unit, view),
+        filters=firewall.dropping_chains(),
+        networkd=networkd.missing_keys(),
     )
 
 
@@ -58,77 +74,170 @@ def _sysctl(name: str) -> str | None:
         return None
 
 
-def _is_running(control_socket: Path) -> bool:
-    try:
-        return is_served(control_socket)
-    except ControlError:
-        return False
+@attrs.frozen
+class _Daemon:
+    """Whether a daemon runs, which process it is, and its status, or why there is none.
+    ``hidden``: why we may not know.
+    """
+
+    runs: bool = False
+    server: Credentials | None = None
+    status: Status | str | None = None
+    hidden: str | None = None
 
 
-def _public_key(config: Config) -> tuple[str | None, dict[Path, str]]:
-    """Our public key, or why the secret key cannot be used."""
-    if config.secret_key_file is None:
-        return None, {}
+def _find_daemon(control_socket: Path) -> _Daemon:
     try:
-        secret = with_secret_key(config).secret_key
+        if not is_served(control_socket):
+            return _Daemon()
+        server = server_credentials(control_socket)
+    except ControlError as error:
+        return _Daemon(hidden=str(error))
+    try:
+        return _Daemon(True, server, ask(control_socket, "status", Status))
+    except ControlError as error:
+        if os.geteuid() == 0:
+            return _Daemon(True, server, str(error))
+        return _Daemon(True, server, hidden=str(error))
+
+
+@attrs.define
+class _View:
+    """Whose rights the files are looked at with, and what was found.
+
+    ``user``: who we act as, None for ourselves. ``is_weaker``: the daemon runs as another user
+    than we are, and we cannot act as that one. ``own_uid``: the daemon's, unless it is root or
+    not known.
+    """
+
+    user: User | None
+    is_weaker: bool
+    own_uid: int | None
+    unreadable: dict[Path, str] = attrs.field(factory=dict)
+    unjudged: dict[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, daemon: _Daemon, unit: users.Unit | None) -> _View:
+        if daemon.server is not None:
+            user = users.user_of_process(daemon.server)
+        else:
+            user = users.user_of_unit(unit)
+        is_known = daemon.server is not None or unit is not None or user is not None
+        own_uid = user.uid if user else None
+        if os.geteuid() != 0:
+            return cls(None, is_known and os.geteuid() != (own_uid or 0), own_uid)
+        try:
+            with users.acting_as(user):
+                return cls(user, is_weaker=False, own_uid=own_uid)
+        except OSError:  # root of a container, for example
+            return cls(None, is_weaker=True, own_uid=own_uid)
+
+    def refuse(self, path: Path, what: str, error: OSError, mode: int = os.R_OK) -> None:
+        """*what*, such as "read", failed. That counts only if the daemon would fail as well."""
+        denied = isinstance(error, PermissionError)
+        if denied and self.is_weaker:
+            why = "this user may not look at it; root can check whether cuberouted may"
+            self.unjudged[str(path)] = why
+            return
+        by = f" by the user {self.user.name}" if self.user and denied else ""
+        where = users.blocked_at(path, self.user, mode) if denied else None
+        self.unreadable[path] = (
+            f"cannot be {what}{by}: {error.strerror}{f' ({where})' if where else ''}"
+        )
+
+    def can_read(self, path: Path) -> bool:
+        """Whether *path* can be read; if not, this is kept."""
+        try:
+            with users.acting_as(self.user):
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            self.refuse(path, "read", error)
+            return False
+        return True
+
+
+def _look_at_files(config: Config, view: _View, unit: users.Unit | None) -> None:
+    if view.user is not None and _is_used_by(unit, config.path):
+        view.can_read(config.path)
+    for openvpn in config.openvpns:
+        if openvpn.mgmt_pass_file is not None:
+            view.can_read(openvpn.mgmt_pass_file)
+
+
+def _is_used_by(unit: users.Unit | None, path: Path) -> bool:
+    """Whether the unit's daemon is to read this configuration; without a unit it may be any."""
+    return unit is None or str(path.absolute()) in unit.arguments
+
+
+def _public_key(config: Config, view: _View) -> str | None:
+    """Our public key. If the secret key cannot be used, that is kept."""
+    path = config.secret_key_file
+    if path is None or not view.can_read(path):
+        return None
+    try:
+        with users.acting_as(view.user):
+            secret = with_secret_key(config).secret_key
     except ConfigError as error:
-        return None, {config.secret_key_file: ", ".join(p.what for p in error.problems)}
-    return public_of(secret).decode() if secret else None, {}
+        view.unreadable[path] = ", ".join(problem.what for problem in error.problems)
+        return None
+    return public_of(secret).decode() if secret else None
 
 
-def _why_unreachable(openvpn: OpenVPNConfig) -> str | None:
+def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | None:
     path = openvpn.status_file or openvpn.mgmt_socket
     if path is None:
-        return _why_closed(openvpn.mgmt_port)
+        found = ports.find_management(openvpn, host)
+        if found.elsewhere:
+            view.unjudged[f"openvpn {openvpn.name}".rstrip()] = found.elsewhere
+        return found.why_absent
     try:
-        path.stat()
+        with users.acting_as(view.user):
+            path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return f"{path} does not exist: is OpenVPN running, and configured to create it?"
     except OSError as error:
-        return f"{path}: {error.strerror}"
-    if path is openvpn.mgmt_socket and not os.access(path, os.W_OK, effective_ids=True):
-        return f"{path}: Permission denied; see systemd/drop-ins/openvpn-socket.conf"
+        view.refuse(path, "used", error)
+        return None
+    if path == openvpn.status_file:
+        view.can_read(path)
+        return None
+    with users.acting_as(view.user):
+        allowed = os.access(path, os.W_OK, effective_ids=True)
+    if not allowed:
+        view.refuse(path, "used", PermissionError(errno.EACCES, "Permission denied"), os.W_OK)
     return None
 
 
-def _why_closed(port: int) -> str | None:
-    if port in set(_listening_ports()):
+def _exposure(openvpn: OpenVPNConfig) -> str | None:
+    """How other users reach the management interface, or None if they cannot."""
+    if openvpn.status_file is not None:
         return None
-    return (
-        f"no process listens on TCP port {port}: is OpenVPN running, with"
-        f" `management 127.0.0.1 {port}`?"
+    path = openvpn.mgmt_socket
+    if path is None:
+        return None if openvpn.mgmt_pass_file else "has no password: every local user can connect"
+    if openvpn.mgmt_pass_file is None and _is_open_to_all(path):
+        return f"every local user can connect to {path}"
+    return None
+
+
+def _is_open_to_all(path: Path) -> bool:
+    """Whether every user may write to *path*, and search all its directories."""
+    real = path.resolve()
+    try:
+        modes = [directory.stat().st_mode for directory in real.parents]
+        return bool(real.stat().st_mode & stat.S_IWOTH) and all(m & stat.S_IXOTH for m in modes)
+    except OSError:
+        return False
+
+
+def _why_unit_fails(unit: users.Unit | None, view: _View) -> str | None:
+    """Why systemd cannot start the daemon, or None, also if we may not know."""
+    if unit is None or unit.program is None or os.geteuid() != 0:
+        return None
+    if view.user is None:
+        return None
+    why = users.why_not_executable(unit.program, view.user)
+    return why and (
+        f"cannot be started by the user {view.user.name}: {why}; if that was installed under"
+        " umask 077, install it again under umask 022"
     )
-
-
-def _listening_ports() -> Iterator[int]:
-    for table in ("tcp", "tcp6"):
-        path = SOCKETS / table
-        for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            _, local, _, state, *_ = line.split()
-            if state == TCP_LISTEN:
-                yield int(local.rpartition(":")[2], 16)
-
-
-def _busy(addresses: frozenset[bytes], port: int) -> Iterator[tuple[str, str]]:
-    for address in addresses:
-        family = Prefix.host(address).family
-        text = format_address(address)
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((text, port))
-                probe.listen(1)
-            except OSError as error:
-                yield f"{text} port {port}", str(error.strerror)
-
-
-def _unreadable_files(config: Config) -> Iterator[tuple[Path, str]]:
-    for openvpn in config.openvpns:
-        for path in (openvpn.mgmt_pass_file, openvpn.status_file):
-            if path is not None:
-                try:
-                    path.open("rb").close()
-                except OSError as error:
-                    if path is openvpn.status_file and isinstance(error, FileNotFoundError):
-                        continue  # OpenVPN will create it
-                    yield path, f"cannot be read: {error.strerror}"

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cuberouted.api.report import Clients, Report, Routes, Status, pluralize
-from cuberouted.check.rules import Finding, Level
+from cuberouted.check.facts import Finding, Level
 
 PIPED_WIDTH = 500
 """Columns if the output is not a terminal: no line is cut or wrapped."""
@@ -28,6 +28,7 @@ STATE_COLOURS = {
 
 LEVEL_COLOURS = {
     Level.OK: "green",
+    Level.NOTE: "cyan",
     Level.WAIT: "yellow",
     Level.WARNING: "yellow",
     Level.PROBLEM: "red",
@@ -122,7 +123,8 @@ def render_findings(findings: Sequence[Finding], out: Console) -> None:
     """Print the findings of `check`, one a line, and the number of problems."""
     for finding in findings:
         level = Text(f"{finding.level.value:8}", style=LEVEL_COLOURS[finding.level])
-        out.print(level, Text(f"{finding.subject}: {finding.text}"))
+        lines = f"{finding.subject}: {finding.text}".replace("\n", "\n" + " " * 13)
+        out.print(level, Text(lines))
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     out.print(f"\n{pluralize(problems, 'problem')}" if problems else "\nno problem found")
 

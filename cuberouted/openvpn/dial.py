@@ -50,19 +50,23 @@ class ManagementDialer:
         if config.mgmt_socket is not None:
             return await _connect_unix(config.mgmt_socket)
         errors: list[str] = []
-        for host in self._hosts(config):
+        for host in management_hosts(config, self._address_of(config.data_interface)):
             try:
                 return await _connect_tcp(host, config.mgmt_port)
             except DialError as exc:
                 errors.append(str(exc))
         raise DialError("; ".join(errors))
 
-    def _hosts(self, config: OpenVPNConfig) -> list[str]:
-        if config.mgmt_host is not None:
-            return [config.mgmt_host]
-        # `management tunnel PORT` binds the data interface's address
-        address = self._address_of(config.data_interface)
-        return ["127.0.0.1"] if address is None else ["127.0.0.1", address]
+
+def management_hosts(config: OpenVPNConfig, data_address: str | None) -> list[str]:
+    """The hosts to connect to over TCP, in this order, until one accepts.
+
+    *data_address*: the data interface's IPv4 address, None while it has none.
+    """
+    if config.mgmt_host is not None:
+        return [config.mgmt_host]
+    # `management tunnel PORT` binds the data interface's address
+    return ["127.0.0.1"] if data_address is None else ["127.0.0.1", data_address]
 
 
 class QuickAckStream(trio.abc.Stream):

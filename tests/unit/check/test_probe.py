@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
 
 import attrs
+import msgspec
 import pytest
 
-from cuberouted.api.server import listening
-from cuberouted.check import probe
+from cuberouted.api.report import RouteCounts, Status
+from cuberouted.check import probe, users
 from cuberouted.config import keypair
 from cuberouted.routing.linux.kernel import open_kernel
 from tests.fakes.samples import TWO_SERVERS, config
@@ -23,6 +27,45 @@ def as_nobody():
         yield
     finally:
         os.seteuid(0)
+
+
+@contextmanager
+def serving(path, reply=None):
+    """A daemon that answers every request with *reply*, by default its status."""
+    status = Status("A", 1.0, [], [], RouteCounts(0, 0, 0), problems=["all is lost"])
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve():
+            while True:
+                client, _ = server.accept()
+                with client:
+                    request = client.recv(4096)
+                    if request == b"stop":
+                        return
+                    if request:
+                        client.sendall(reply or msgspec.json.encode(status))
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            with socket.socket(socket.AF_UNIX) as last:
+                last.connect(str(path))
+                last.sendall(b"stop")
+            thread.join()
+    path.unlink()
+
+
+@pytest.fixture
+def public():
+    """A directory that everybody may enter, unlike tmp_path."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -44,7 +87,7 @@ async def test_this_host_s_links_and_sysctls_are_found(tmp_path):
     found = await probed(configured(tmp_path))
     assert "lo" in [link.name for link in found.links]
     assert found.host.missing == ("tun0",)
-    assert found.sysctls["net/ipv4/ip_forward"] in ("0", "1")
+    assert found.sysctls["net/ipv4/conf/lo/forwarding"] in ("0", "1")
     assert found.sysctls["net/ipv4/conf/tun0/rp_filter"] is None
     assert found.unreadable == {}
     assert not found.daemon
@@ -57,8 +100,11 @@ async def test_a_port_that_is_taken_is_found_unless_it_is_taken_by_ourselves(tmp
             configured(tmp_path, port=port), listen=(socket.inet_aton("127.0.0.1"),)
         )
         found = await probed(configuration)
-        assert found.busy == {f"127.0.0.1 port {port}": "Address already in use"}
-        with listening(configuration.control_socket):
+        (why,) = found.busy.values()
+        assert found.busy.keys() == {f"127.0.0.1 port {port}"}
+        assert why.startswith("Address already in use by ")
+        assert why.endswith(f"(process {os.getpid()})")
+        with serving(configuration.control_socket):
             found = await probed(configuration)
         assert (found.daemon, found.busy) == (True, {})
     assert (await probed(configuration)).busy == {}
@@ -75,7 +121,7 @@ async def test_an_openvpn_on_tcp_is_there_when_its_port_is_listened_on(tmp_path)
             openvpn.accept()
     why = (await probed(configuration)).openvpn[""]
     assert why == (
-        f"no process listens on TCP port {port}: is OpenVPN running, with"
+        f"no process listens on 127.0.0.1 port {port}: is OpenVPN running, with"
         f" `management 127.0.0.1 {port}`?"
     )
 
@@ -131,12 +177,113 @@ async def test_what_this_user_may_not_see_is_told_as_such(tmp_path, key):
     configuration = configured(tmp_path, f"{key} = {path}")
     with as_nobody():
         found = await probed(configuration)
-    said = found.openvpn[""] or ""
-    assert said.startswith(f"{path}: Permission denied")
+    assert found.unreadable[path].startswith("cannot be used: Permission denied (")
     assert found.missing_capability == "CAP_NET_ADMIN"
 
 
-def test_a_host_without_ipv6_has_ports_all_the_same(tmp_path, monkeypatch):
-    (tmp_path / "tcp").write_text("head\n  0: 0100007F:1618 00000000:0000 0A 0 0\n")
-    monkeypatch.setattr(probe, "SOCKETS", tmp_path)
-    assert list(probe._listening_ports()) == [0x1618]
+async def test_what_a_running_daemon_reports_is_asked(tmp_path):
+    configuration = configured(tmp_path)
+    with serving(configuration.control_socket):
+        found = await probed(configuration)
+    assert found.daemon
+    assert found.reported.problems == ["all is lost"]
+    with serving(configuration.control_socket, b"nonsense"):
+        found = await probed(configuration)
+    assert "malformed reply" in found.reported
+
+
+@as_root
+async def test_root_looks_at_files_as_the_user_of_the_daemon(public, monkeypatch):
+    monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
+    monkeypatch.setattr(users, "BOOTED", public / "nothing")
+    password, secret = public / "pass", public / "private" / "status"
+    password.touch(mode=0o600)
+    secret.parent.mkdir(mode=0o710)
+    secret.touch(mode=0o644)
+    lines = (
+        "[openvpn one]",
+        f"mgmt_pass_file = {password}",
+        "[openvpn two]",
+        "data_interface = tun9",
+        f"status_file = {secret}",
+        "[peer B]",
+        "mgmt_ip = 127.0.0.2",
+    )
+    parsed = config("mgmt_interface = lo", f"control_socket = {public}/control.sock", *lines)
+    configuration = attrs.evolve(parsed, path=public / "cuberouted.conf")
+    configuration.path.touch(mode=0o600)
+    found = await probed(configuration)
+    refused = "by the user nobody: Permission denied"
+    assert found.unreadable == {
+        password: f"cannot be read {refused} ({password} has mode 0600, root:root)",
+        secret: f"cannot be used {refused} ({secret.parent} has mode 0710, root:root)",
+        configuration.path: (
+            f"cannot be read {refused} ({configuration.path} has mode 0600, root:root)"
+        ),
+    }
+    assert os.geteuid() == 0
+    password.chmod(0o644)
+    secret.parent.chmod(0o711)
+    configuration.path.chmod(0o644)
+    assert (await probed(configuration)).unreadable == {}
+
+
+@as_root
+async def test_root_looks_at_a_socket_as_the_user_of_the_daemon(public, monkeypatch):
+    monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
+    monkeypatch.setattr(users, "BOOTED", public / "nothing")
+    path = public / "openvpn.sock"
+    configuration = attrs.evolve(configured(public, f"openvpn_mgmt_socket = {path}"), path=public)
+    with socket.socket(socket.AF_UNIX) as openvpn:
+        openvpn.bind(str(path))
+        path.chmod(0o755)
+        found = await probed(configuration)
+        assert found.openvpn == {"": None}
+        assert found.unreadable[path].endswith(f"({path} has mode 0755, root:root)")
+        assert found.exposed == {}
+        path.chmod(0o777)
+        found = await probed(configuration)
+        assert found.unreadable == {}
+        assert found.exposed == {"": f"every local user can connect to {path}"}
+        public.chmod(0o750)
+        assert (await probed(configuration)).exposed == {}
+
+
+async def test_a_management_port_without_a_password_is_open_to_all(tmp_path):
+    (how,) = (await probed(configured(tmp_path))).exposed.values()
+    assert how == "has no password: every local user can connect"
+    path = tmp_path / "pass"
+    path.touch()
+    found = await probed(configured(tmp_path, f"openvpn_mgmt_pass_file = {path}"))
+    assert found.exposed == {}
+
+
+@as_root
+async def test_another_user_judges_only_what_it_may_see(public, monkeypatch):
+    """A member of the group cuberouted; the daemon's user is another one."""
+    monkeypatch.setattr(users, "DEFAULT_USER", "daemon")
+    monkeypatch.setattr(users, "BOOTED", public / "nothing")
+    password = public / "pass"
+    password.touch(mode=0o600)
+    configuration = configured(public, f"openvpn_mgmt_pass_file = {password}")
+    with as_nobody():
+        found = await probed(configuration)
+    assert found.missing_capability is None
+    assert found.unreadable == {}
+    assert found.unjudged.keys() == {str(password)}
+    assert found.filters is None
+    missing = configured(public, f"openvpn_mgmt_pass_file = {public}/nothing")
+    with as_nobody():
+        found = await probed(missing)
+    assert found.unreadable.keys() == {public / "nothing"}
+
+
+@as_root
+async def test_who_may_not_ask_the_daemon_is_told_so(public):
+    configuration = configured(public)
+    with serving(configuration.control_socket):
+        configuration.control_socket.chmod(0o600)
+        with as_nobody():
+            found = await probed(configuration)
+    assert not found.daemon
+    assert "permission denied" in found.unjudged["cuberouted"]

@@ -18,7 +18,7 @@ from cuberouted.api.report import (
     Status,
     pluralize,
 )
-from cuberouted.check.rules import Finding, Level
+from cuberouted.check.facts import Finding, Level
 from cuberouted.cli import render
 from cuberouted.cli.render import PIPED_WIDTH, format_duration, has_problem
 

@@ -1,0 +1,99 @@
+"""The facts about this host that the rules of `check` judge, and their findings. Values only."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from cuberouted.api.report import Status
+from cuberouted.daemon.host import HostState
+from cuberouted.routing.types import Link
+
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd puts the files of LoadCredential= while the unit runs."""
+
+
+class Level(enum.Enum):
+    """The severity of a finding. WAIT: cuberouted starts anyway, and waits for it. NOTE: what
+    `check` cannot judge; a person has to look at it.
+    """
+
+    OK = "ok"
+    NOTE = "note"
+    WAIT = "wait"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@attrs.frozen
+class Finding:
+    """The result of one rule. ``text`` says what is, and what would be right."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+@attrs.frozen
+class User:
+    """A user that the daemon runs as, with its primary and all its groups."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+@attrs.frozen
+class FilterChain:
+    """A chain of a packet filter that sees every forwarded packet and drops some.
+
+    ``family``: ip, ip6 or inet. ``why``: what drops them.
+    """
+
+    family: str
+    table: str
+    name: str
+    why: str
+
+
+@attrs.frozen
+class HostFacts:
+    """What was found on this host.
+
+    ``user``: what the daemon runs as, None if unknown or root; files are looked at with its
+    rights if that is possible. ``missing_capability``: one that the daemon would
+    lack. ``sysctls``: by path
+    below /proc/sys, None if it does not exist. ``openvpn``: by the name of the OpenVPN process,
+    why its management interface or status file is not there, or None. ``exposed``: by the same
+    name, how others can reach its management interface. ``busy``: listen addresses whose port is
+    taken, and the error. ``own_ports``: listen addresses whose port cuberouted itself has taken.
+    ``unreadable``: what is configured and cannot be used, and why. ``unjudged``: what this user
+    may not look at, by subject, and why. ``unit``: why the systemd unit cannot run cuberouted,
+    or None. ``filters``: chains that drop forwarded packets, None if this user may not see them.
+    ``networkd``: keys that systemd-networkd's configuration lacks, None if it does not run.
+    ``daemon``: whether cuberouted runs with this control socket. ``reported``: its status,
+    or why it does not answer.
+    ``public_key``: ours, if there is a secret key.
+    """
+
+    links: tuple[Link, ...]
+    host: HostState
+    missing_capability: str | None
+    sysctls: Mapping[str, str | None]
+    openvpn: Mapping[str, str | None]
+    busy: Mapping[str, str]
+    unreadable: Mapping[Path, str]
+    daemon: bool
+    public_key: str | None = None
+    user: User | None = None
+    exposed: Mapping[str, str] = attrs.field(factory=dict)
+    own_ports: Mapping[str, str] = attrs.field(factory=dict)
+    unjudged: Mapping[str, str] = attrs.field(factory=dict)
+    unit: str | None = None
+    filters: tuple[FilterChain, ...] | None = ()
+    networkd: tuple[str, ...] | None = None
+    reported: Status | str | None = None

@@ -1,0 +1,141 @@
+"""Rules of `check` on what keeps this host from forwarding, or removes its routes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cuberouted.check.facts import FilterChain, Finding, HostFacts, Level
+from cuberouted.config import Config
+from cuberouted.daemon.host import data_interfaces, interfaces
+
+IPV6_FORWARDING = "net/ipv6/conf/all/forwarding"
+
+NETWORKD_DROP_IN = "/etc/systemd/networkd.conf.d/cuberouted.conf"
+
+_FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
+"""Bytes of the addresses that the chains of a family see."""
+
+
+def forwarding_sysctls(config: Config) -> Iterator[str]:
+    """The keys below /proc/sys that these rules need."""
+    yield IPV6_FORWARDING
+    for name in (*interfaces(config), "default"):
+        yield f"net/ipv4/conf/{name}/forwarding"
+        yield f"net/ipv6/conf/{name}/force_forwarding"
+    for name in ("all", *interfaces(config)):
+        yield f"net/ipv4/conf/{name}/rp_filter"
+
+
+def check_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the kernel forwards what arrives on the data and management interfaces."""
+    families = {len(network.address) for network in facts.host.policy.allowed}
+    if 4 in families:
+        yield from _ipv4_forwarding(config, facts)
+    if 16 in families:
+        yield from _ipv6_forwarding(config, facts)
+
+
+def _ipv4_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    # The kernel asks the interface on which a packet arrives. ip_forward is another name of
+    # conf/all/forwarding: writing it sets every interface, but each can be set again later.
+    off = _without(config, facts, "net/ipv4/conf/{}/forwarding")
+    for path in off:
+        name = path.replace("/", ".")
+        where = "there" if ".default." not in name else "on interfaces that come later"
+        yield Finding(
+            Level.PROBLEM,
+            name,
+            f"is off: what arrives {where} is not forwarded; sysctl -w {name}=1"
+            " (net.ipv4.ip_forward=1 sets it for every interface)",
+        )
+    if not off:
+        on = ", ".join(interfaces(config))
+        yield Finding(Level.OK, "IPv4 forwarding", f"is on for {on}")
+
+
+def _ipv6_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    # conf/INTERFACE/forwarding says only whether the host is a router there
+    if facts.sysctls.get(IPV6_FORWARDING) == "1":
+        yield Finding(Level.OK, "IPv6 forwarding", "is on")
+        return
+    off = _without(config, facts, "net/ipv6/conf/{}/force_forwarding")
+    if not off:
+        on = ", ".join(interfaces(config))
+        yield Finding(Level.OK, "IPv6 forwarding", f"is forced on for {on}")
+        return
+    name = IPV6_FORWARDING.replace("/", ".")
+    advice = f"sysctl -w {name}=1"
+    if any(facts.sysctls.get(path) is not None for path in off):  # from Linux 6.17 on
+        forced = " ".join(f"{path.replace('/', '.')}=1" for path in off)
+        advice += f", or for these interfaces alone sysctl -w {forced}"
+    yield Finding(
+        Level.PROBLEM, name, f"is off: this host does not forward between clients; {advice}"
+    )
+
+
+def _without(config: Config, facts: HostFacts, pattern: str) -> list[str]:
+    """The keys that are not 1. An interface that does not exist yet gets the default."""
+    present = {link.name for link in facts.links}
+    names = [name if name in present else "default" for name in interfaces(config)]
+    paths = dict.fromkeys(pattern.format(name) for name in names)
+    return [path for path in paths if facts.sysctls.get(path) != "1"]
+
+
+def check_reverse_path_filter(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    """Whether packets of a client that has just moved would be dropped."""
+    for name in interfaces(config):
+        if name in facts.host.missing:
+            continue
+        values = [
+            int(facts.sysctls.get(f"net/ipv4/conf/{which}/rp_filter") or 0)
+            for which in ("all", name)
+        ]
+        if max(values) == 1:  # the kernel uses the larger of the two
+            yield Finding(
+                Level.WARNING,
+                f"net.ipv4.conf.{name}.rp_filter",
+                "is strict: packets of a client that has just moved may be dropped; set it to 2"
+                " (loose)",
+            )
+
+
+def check_filters(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    """Packet filters that might drop what is forwarded. Whether they do is not known."""
+    if facts.filters is None:
+        yield Finding(Level.NOTE, "firewall", "only root sees whether it drops what is forwarded")
+        return
+    families = {len(network.address) for network in facts.host.policy.allowed}
+    for chain in facts.filters:
+        if families & _FAMILIES.get(chain.family, set()):
+            yield Finding(Level.NOTE, "firewall", _accept(config, chain))
+
+
+def _accept(config: Config, chain: FilterChain) -> str:
+    data = data_interfaces(config)
+    tunnels = [name for name in interfaces(config) if name not in data]
+    pairs = [f"{one} -> {one}" for one in data]
+    pairs += [f"{one} <-> {two}" for one, two in _pairs(data, tunnels)]
+    return (
+        f"chain {chain.name} of table {chain.family} {chain.table} drops what no rule accepts"
+        f" ({chain.why}): make sure that it accepts {', '.join(pairs)}"
+    )
+
+
+def _pairs(data: tuple[str, ...], tunnels: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for number, one in enumerate(data):
+        yield from ((one, two) for two in data[number + 1 :])
+        yield from ((one, two) for two in tunnels)
+
+
+def check_networkd(facts: HostFacts) -> Iterator[Finding]:
+    """Whether systemd-networkd removes our routes, rules and nexthop objects."""
+    if not facts.networkd:
+        return
+    lines = "\n".join(("[Network]", *(f"{key}=no" for key in facts.networkd)))
+    yield Finding(
+        Level.WARNING,
+        "systemd-networkd",
+        "removes routes, rules and nexthop objects of other programs, so cuberouted's, whenever it"
+        f" is restarted. Write these lines to {NETWORKD_DROP_IN} and restart systemd-networkd:\n"
+        + lines,
+    )

@@ -1,0 +1,100 @@
+"""Whether systemd-networkd runs here, and removes other programs' routes: networkd.conf(5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cuberouted.check.commands import run
+
+DIRECTORIES = tuple(
+    map(Path, ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"))
+)
+"""Where networkd.conf and networkd.conf.d are; a file in an earlier one hides its namesakes."""
+
+COMMAND = "systemd-network"
+"""The name of its process in /proc, which has at most 15 bytes."""
+
+_KEYS = {
+    "ManageForeignRoutes": 246,
+    "ManageForeignRoutingPolicyRules": 249,
+    "ManageForeignNextHops": 256,
+}
+"""Keys that have to be "no", and the first version that knows them."""
+
+_NO = frozenset({"0", "no", "n", "false", "f", "off"})
+_YES = frozenset({"1", "yes", "y", "true", "t", "on"})
+
+
+def missing_keys(
+    directories: Sequence[Path] = DIRECTORIES, proc: Path = Path("/proc")
+) -> tuple[str, ...] | None:
+    """The keys that its configuration lacks, or None if it does not run."""
+    if not _is_running(proc):
+        return None
+    version = _version()
+    settings = network_settings(directories)
+    return tuple(
+        key for key, since in _KEYS.items() if since <= version and settings.get(key, True)
+    )
+
+
+def _is_running(proc: Path) -> bool:
+    """Whether it runs in our network namespace; as far as we may see that."""
+    ours = _network_of(proc / "self")
+    for process in proc.iterdir():
+        try:
+            command = (process / "comm").read_text().strip() if process.name.isdigit() else ""
+        except OSError:  # it has just ended
+            continue
+        if command == COMMAND and _network_of(process) in (ours, None):
+            return True
+    return False
+
+
+def _network_of(process: Path) -> str | None:
+    try:
+        return str((process / "ns/net").readlink())
+    except OSError:
+        return None
+
+
+def _version() -> int:
+    """The version of systemd; if it does not tell, one that knows all keys."""
+    found = re.match(r"systemd (\d+)", run("networkctl", "--version") or "")
+    return int(found[1]) if found else max(_KEYS.values())
+
+
+def network_settings(directories: Sequence[Path]) -> Mapping[str, bool]:
+    """The switches in the section [Network]. A later file overrides an earlier one."""
+    settings: dict[str, bool] = {}
+    for file in _files(directories):
+        try:
+            text = file.read_text(errors="replace")
+        except OSError:
+            continue
+        settings.update(_switches(text))
+    return settings
+
+
+def _files(directories: Sequence[Path]) -> Iterator[Path]:
+    main = (directory / "networkd.conf" for directory in directories)
+    yield from list(filter(Path.exists, main))[:1]
+    named: dict[str, Path] = {}
+    for directory in reversed(directories):
+        named.update((file.name, file) for file in (directory / "networkd.conf.d").glob("*.conf"))
+    yield from (named[name] for name in sorted(named))
+
+
+def _switches(text: str) -> Iterator[tuple[str, bool]]:
+    section = ""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            section = line
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if section != "[Network]" or not equals or line.startswith(("#", ";")):
+            continue
+        if value.lower() in _NO | _YES:  # networkd ignores everything else
+            yield key, value.lower() in _YES

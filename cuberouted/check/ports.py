@@ -1,0 +1,180 @@
+"""Which TCP sockets listen on this host, from /proc/net. Nothing is connected to."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from cuberouted.config import OpenVPNConfig
+from cuberouted.daemon.host import HostState
+from cuberouted.model import Prefix, format_address
+from cuberouted.openvpn.dial import management_hosts
+
+SOCKETS = Path("/proc/net")
+"""Where the kernel lists its sockets. tcp6 is missing on a host without IPv6."""
+
+PROCESSES = Path("/proc")
+
+LISTEN = "0A"
+"""The state in /proc/net/tcp (include/net/tcp_states.h)."""
+
+_MAPPED = bytes(10) + b"\xff\xff"
+"""Before an IPv4 address in an IPv6 one: RFC 4291 section 2.5.5.2."""
+
+
+@attrs.frozen
+class Listener:
+    """A listening socket: packed address, port, owner, and the number of its inode."""
+
+    address: bytes
+    port: int
+    uid: int
+    inode: int
+
+    def accepts(self, address: bytes) -> bool:
+        """Whether connections to this packed *address* reach it.
+
+        A socket of the address :: accepts IPv4 too, unless it has IPV6_V6ONLY, which is not
+        shown here.
+        """
+        if any(self.address):
+            return self.address == address
+        return len(self.address) >= len(address)
+
+
+def listeners() -> Iterator[Listener]:
+    """The listening sockets of this network namespace."""
+    for table in ("tcp", "tcp6"):
+        path = SOCKETS / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
+            if state == LISTEN:
+                address, _, port = local.rpartition(":")
+                yield Listener(_packed(address), int(port, 16), int(uid), int(inode))
+
+
+def _packed(text: str) -> bytes:
+    """The kernel prints words of 32 bits in its own byte order."""
+    data = bytes.fromhex(text)
+    step = -1 if sys.byteorder == "little" else 1
+    address = b"".join(data[start : start + 4][::step] for start in range(0, len(data), 4))
+    return address.removeprefix(_MAPPED)
+
+
+def process_of(listener: Listener) -> tuple[int, tuple[str, ...]] | None:
+    """Id and command line of the process that has this socket open, as far as we may see that."""
+    link = f"socket:[{listener.inode}]"
+    for process in PROCESSES.iterdir():
+        if process.name.isdigit() and link in _open_files(process):
+            try:
+                command = (process / "cmdline").read_bytes().decode(errors="backslashreplace")
+            except OSError:
+                continue
+            return int(process.name), tuple(command.rstrip("\0").split("\0"))
+    return None
+
+
+def is_cuberouted(command: Iterable[str]) -> bool:
+    """Whether this is the command line of our daemon: `cuberouted FILE`, or `python -m ...`."""
+    return "cuberouted" in [Path(word).name for word in list(command)[:3]]
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    try:
+        files = list((process / "fd").iterdir())
+    except OSError:  # it has just ended, or belongs to somebody else
+        return
+    for file in files:
+        with suppress(OSError):  # just closed
+            yield str(file.readlink())
+
+
+@attrs.frozen
+class Management:
+    """Why a management interface is not there; or where it is, if that is another host."""
+
+    why_absent: str | None = None
+    elsewhere: str | None = None
+
+
+def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
+    """Whether a socket listens where the daemon connects to for *openvpn*'s management."""
+    port = openvpn.mgmt_port
+    hosts = management_hosts(openvpn, host.data_addresses.get(openvpn.data_interface))
+    addresses: list[bytes] = []
+    for name in hosts:
+        try:
+            addresses += _resolved(name, port)
+        except OSError as error:
+            return Management(f"{name} cannot be resolved: {error.strerror}")
+    there = [listener for listener in listeners() if listener.port == port]
+    if any(listener.accepts(address) for listener in there for address in addresses):
+        return Management()
+    if not any(_is_ours(address, host) for address in addresses):
+        return Management(
+            elsewhere=f"its management interface at {hosts[0]} port {port} is not on this host:"
+            " not checked"
+        )
+    why = f"no process listens on {' or '.join(hosts)} port {port}"
+    if there:
+        other = format_address(there[0].address)
+        return Management(
+            f"{why}, but one on {other}: if that is OpenVPN, set"
+            f" {'mgmt_host' if openvpn.name else 'openvpn_mgmt_host'} = {other}"
+        )
+    return Management(f"{why}: is OpenVPN running, with `management {hosts[0]} {port}`?")
+
+
+def _resolved(name: str, port: int) -> list[bytes]:
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return [Prefix.parse(str(address[0]).partition("%")[0]).address for *_, address in found]
+
+
+def _is_ours(address: bytes, host: HostState) -> bool:
+    loopback = address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
+    return loopback or not any(address) or address in host.policy.own_addresses
+
+
+@attrs.frozen
+class Taken:
+    """Addresses whose port cannot be had, and why; and those that cuberouted has itself."""
+
+    by_others: Mapping[str, str]
+    by_ourselves: Mapping[str, str]
+
+
+def taken(addresses: Iterable[bytes], port: int, own_uid: int | None) -> Taken:
+    """Which of these listen addresses are taken. *own_uid*: a user that runs only cuberouted."""
+    others, ourselves = {}, {}
+    for address in addresses:
+        why = _why_not_bound(address, port)
+        if why is None:
+            continue
+        text = f"{format_address(address)} port {port}"
+        found = next((x for x in listeners() if x.port == port and x.accepts(address)), None)
+        process = process_of(found) if found else None
+        if process is not None and is_cuberouted(process[1]):
+            ourselves[text] = f"process {process[0]}"
+        elif found is not None and found.uid == own_uid:
+            ourselves[text] = f"user id {own_uid}"
+        elif process is None:
+            others[text] = why
+        else:
+            others[text] = f"{why} by {Path(process[1][0]).name} (process {process[0]})"
+    return Taken(others, ourselves)
+
+
+def _why_not_bound(address: bytes, port: int) -> str | None:
+    with socket.socket(Prefix.host(address).family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((format_address(address), port))
+            probe.listen(1)
+        except OSError as error:
+            return str(error.strerror)
+    return None

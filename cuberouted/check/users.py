@@ -1,0 +1,211 @@
+"""The user that the daemon runs as, and what that user may do. Only root can act as another user.
+
+The kernel decides: paths are tried with that user's ids, because mode bits alone say nothing of
+access control lists and mounts.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from cuberouted.api.client import Credentials
+from cuberouted.check.commands import run
+from cuberouted.check.facts import User
+
+UNIT = "cuberouted.service"
+
+DEFAULT_USER = "cuberouted"
+"""The user of systemd/cuberouted.service and systemd/cuberouted.sysusers."""
+
+BOOTED = Path("/run/systemd/system")
+"""Exists where systemd is the system manager: sd_booted(3)."""
+
+_PROPERTIES = ("LoadState", "User", "SupplementaryGroups", "ExecStart")
+
+_VERSION_TIMEOUT = 20.0
+"""Seconds for `cuberouted --version`. It takes 0.2 s."""
+
+
+@attrs.frozen
+class Unit:
+    """What systemd knows of cuberouted.service: user (empty: root), groups, and command line."""
+
+    user: str
+    groups: tuple[str, ...]
+    program: Path | None
+    arguments: tuple[str, ...]
+
+
+def read_unit() -> Unit | None:
+    """The unit of the daemon, or None without systemd or without that unit."""
+    if not BOOTED.exists():
+        return None
+    options = [f"--property={name}" for name in _PROPERTIES]
+    output = run("systemctl", "show", *options, UNIT)
+    return None if output is None else parse_unit(output)
+
+
+def parse_unit(output: str) -> Unit | None:
+    """The unit in the output of `systemctl show`, or None if it is not loaded."""
+    pairs = (line.partition("=") for line in output.splitlines())
+    properties = {key: value for key, _, value in pairs}
+    if properties.get("LoadState") != "loaded":
+        return None
+    # ExecStart={ path=/usr/bin/cuberouted ; argv[]=/usr/bin/cuberouted FILE ; ignore_errors=...
+    fields = {
+        key: value
+        for field in properties.get("ExecStart", "").strip("{} ").split(" ; ")
+        for key, _, value in [field.partition("=")]
+    }
+    path = fields.get("path")
+    return Unit(
+        user=properties.get("User", ""),
+        groups=tuple(properties.get("SupplementaryGroups", "").split()),
+        program=Path(path) if path else None,
+        arguments=tuple(fields.get("argv[]", "").split()[1:]),
+    )
+
+
+def user_of_process(server: Credentials, proc: Path = Path("/proc")) -> User | None:
+    """The user that a running daemon runs as. None: root."""
+    if server.uid == 0:
+        return None
+    try:
+        status = (proc / str(server.pid) / "status").read_text(errors="replace")
+    except OSError:  # it has just ended, or runs in another PID namespace
+        return _user(server.uid, server.gid, ())
+    fields = {
+        key: value.split() for key, _, value in (x.partition(":") for x in status.splitlines())
+    }
+    if str(server.uid) not in fields.get("Uid", ()):
+        return _user(server.uid, server.gid, ())
+    groups = tuple(map(int, fields.get("Groups", ())))
+    return User(_name(server.uid), server.uid, server.gid, groups)
+
+
+def user_of_unit(unit: Unit | None) -> User | None:
+    """The user that a daemon would run as that systemd starts. None: root, or no such user.
+
+    Without a unit it is the user cuberouted, if that exists.
+    """
+    name = DEFAULT_USER if unit is None else unit.user
+    if name in ("", "root", "0"):
+        return None
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return _user(entry.pw_uid, entry.pw_gid, unit.groups if unit else ())
+
+
+def _user(uid: int, gid: int, more: Iterable[str]) -> User:
+    name = _name(uid)
+    groups = set(os.getgrouplist(name, gid))
+    for group in more:
+        try:
+            groups.add(int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
+        except KeyError:
+            continue
+    return User(name, uid, gid, tuple(sorted(groups)))
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@contextmanager
+def acting_as(user: User | None) -> Iterator[None]:
+    """Files are accessed with the rights of *user* meanwhile; None: with our own.
+
+    Raises:
+      OSError: this process may not change its user.
+    """
+    if user is None:
+        yield
+        return
+    groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
+    try:
+        os.setgroups(user.groups)
+        os.setegid(user.gid)
+        os.seteuid(user.uid)  # the kernel clears the effective capabilities
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def blocked_at(path: Path, user: User | None, mode: int = os.R_OK) -> str | None:
+    """What keeps *user* from *path*: the first directory that it may not search, or the file
+    itself; None if nothing does. *user* None: the current user.
+    """
+    real = path.resolve()
+    with acting_as(user):
+        for directory in reversed(real.parents):
+            if directory.exists() and not os.access(directory, os.X_OK, effective_ids=True):
+                return _described(directory)
+        return None if os.access(real, mode, effective_ids=True) else _described(real)
+
+
+def _described(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    owner = f"{_name(status.st_uid)}:{_group(status.st_gid)}"
+    return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, {owner}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def why_not_executable(program: Path, user: User) -> str | None:
+    """Why *user* cannot run cuberouted's *program*, or None if it can. Tries `--version`."""
+    environment: Mapping[str, str] = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(  # noqa: S603 - the program that systemd runs, as the same user
+            [program, "--version"],
+            user=user.uid,
+            group=user.gid,
+            extra_groups=user.groups,
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_VERSION_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError as error:
+        where = blocked_at(program, user, os.X_OK) or _blocked_interpreter(program, user)
+        return f"{program}: {error.strerror}{f' ({where})' if where else ''}"
+    if done.returncode:
+        last = done.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
+        return f"{program}: {last or f'exit status {done.returncode}'}"
+    return None
+
+
+def _blocked_interpreter(program: Path, user: User) -> str | None:
+    with program.open("rb") as file:
+        line = file.readline(256)
+    words = line.removeprefix(b"#!").split()
+    if not line.startswith(b"#!") or not words:
+        return None
+    return blocked_at(Path(os.fsdecode(words[0])), user, os.X_OK)

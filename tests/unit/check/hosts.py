@@ -1,0 +1,44 @@
+"""Facts of a host where all is well, and what is found where it is not."""
+
+from __future__ import annotations
+
+import attrs
+
+from cuberouted.check.facts import HostFacts, Level
+from cuberouted.check.rules import run_checks, sysctls_to_read
+from cuberouted.daemon.host import HostState, evaluate_links
+from tests.fakes.samples import LINKS, THREE_SERVERS, config
+
+OK, NOTE, WAIT, WARNING, PROBLEM = Level
+
+
+def sysctls(configuration, **other):
+    """Those of a host that forwards everything; *other* by the last two parts of their path."""
+    values = {
+        path: "0" if path.endswith("rp_filter") else "1" for path in sysctls_to_read(configuration)
+    }
+    return values | other
+
+
+def facts(configuration, links=LINKS, **other):
+    well = HostFacts(
+        links=tuple(links),
+        host=evaluate_links(configuration, links, {}, HostState()),
+        missing_capability=None,
+        sysctls=sysctls(configuration),
+        openvpn={openvpn.name: None for openvpn in configuration.openvpns},
+        busy={},
+        unreadable={},
+        daemon=False,
+    )
+    return attrs.evolve(well, **other)
+
+
+def found(text=THREE_SERVERS, links=LINKS, **other):
+    configuration = config(text)
+    return run_checks(configuration, facts(configuration, links, **other))
+
+
+def bad(*args, **other):
+    """What is not all right, by subject."""
+    return {f.subject: (f.level, f.text) for f in found(*args, **other) if f.level is not OK}

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status
+from cuberouted.check.rules import run_checks
+from tests.fakes.samples import THREE_SERVERS, config
+from tests.unit.check.hosts import NOTE, OK, PROBLEM, WAIT, WARNING, bad, facts, found
+
+
+def status(openvpn=("connected", ""), peer=("up", ""), problems=()):
+    return Status(
+        node="A",
+        uptime=1.0,
+        openvpn=[OpenVPNRow("openvpn", openvpn[0], "2.6.14", 0, openvpn[1])],
+        peers=[PeerRow("B", peer[0], 0, 0.1, peer[1])],
+        routes=RouteCounts(0, 0, 0),
+        problems=list(problems),
+    )
+
+
+def reported(**other):
+    return bad(daemon=True, reported=status(**other))
+
+
+def test_a_missing_privilege_is_a_problem():
+    level, text = bad(missing_capability="CAP_NET_ADMIN")["privileges"]
+    assert level is PROBLEM
+    assert text == "CAP_NET_ADMIN is missing: run as root, or by the systemd unit"
+
+
+def test_a_unit_that_cannot_start_the_daemon_is_a_problem():
+    assert bad(unit="cannot be started") == {"cuberouted.service": (PROBLEM, "cannot be started")}
+
+
+def test_an_openvpn_that_cannot_be_used_is_waited_for():
+    said = bad(openvpn={"": "no process listens on TCP port 5656"})
+    assert said == {"openvpn": (WAIT, "no process listens on TCP port 5656")}
+    several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
+    said = bad(several + THREE_SERVERS, openvpn={"one": None, "two": "no"})
+    assert said == {"openvpn two": (WAIT, "no")}
+
+
+def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
+    text = "openvpn_mgmt_pass_file = /etc/openvpn/pass\n" + THREE_SERVERS
+    path = Path("/etc/openvpn/pass")
+    level, why = bad(text, unreadable={path: "cannot be read: Permission denied"})[str(path)]
+    assert level is PROBLEM
+    assert "install -m 600 /etc/openvpn/pass /etc/credstore/openvpn-pass" in why
+    said = bad(text, unreadable={path: "cannot be read: No such file or directory"})
+    assert said == {str(path): (PROBLEM, "cannot be read: No such file or directory")}
+
+
+@pytest.mark.parametrize("key", ["openvpn_mgmt_socket", "openvpn_status_file"])
+def test_what_cannot_be_used_or_judged_is_not_said_to_be_found(key):
+    path = Path("/run/openvpn/it")
+    text = f"{key} = {path}\n{THREE_SERVERS}"
+    assert "openvpn" in [f.subject for f in found(text)]
+    for other in (
+        {"unreadable": {path: "cannot be used: Permission denied"}},
+        {"unjudged": {str(path): "you may not look at it"}},
+    ):
+        findings = found(text, **other)
+        assert "openvpn" not in [f.subject for f in findings]
+        assert str(path) in [f.subject for f in findings]
+
+
+def test_a_configuration_that_the_daemon_cannot_read_is_a_problem():
+    path = config(THREE_SERVERS).path
+    level, text = bad(unreadable={path: "cannot be read by the user cuberouted"})[str(path)]
+    assert level is PROBLEM
+    assert text.endswith(f"chmod 644 {path}")
+
+
+def test_what_cannot_be_judged_is_a_note():
+    assert bad(unjudged={"/etc/openvpn/pass": "ask root"}) == {
+        "/etc/openvpn/pass": (NOTE, "ask root")
+    }
+
+
+def test_a_management_interface_that_others_can_reach_is_doubtful():
+    level, text = bad(exposed={"": "has no password: every local user can connect"})["openvpn"]
+    assert level is WARNING
+    assert text.startswith("has no password: every local user can connect")
+    assert "/run/openvpn-management" in text
+
+
+def test_a_key_is_told_and_one_that_cannot_be_used_is_a_problem():
+    (finding,) = (f for f in found(public_key="x" * 40) if f.subject == "encryption")
+    assert (finding.level, finding.text) == (OK, f"is on; our public key is {'x' * 40}")
+    path = Path("/etc/cuberouted.key")
+    configuration = attrs.evolve(config(THREE_SERVERS), secret_key_file=path)
+    findings = run_checks(configuration, facts(configuration, unreadable={path: "is no key"}))
+    (finding,) = (f for f in findings if f.subject == "secret_key_file")
+    assert (finding.level, finding.text) == (PROBLEM, "is no key")
+
+
+def test_a_port_that_is_taken_is_a_problem_unless_cuberouted_has_it():
+    said = bad(busy={"10.200.200.1 port 5657": "Address already in use"})
+    text = "cannot listen: Address already in use; stop the other program, or set cube_routed_port"
+    assert said == {"10.200.200.1 port 5657": (PROBLEM, text)}
+    findings = found(own_ports={"10.200.200.1 port 5657": "process 7"})
+    assert {f.level for f in findings} == {OK}
+    (finding,) = (f for f in findings if f.subject == "10.200.200.1 port 5657")
+    assert finding.text == "is in use by cuberouted itself (process 7)"
+
+
+@pytest.mark.parametrize(("daemon", "level"), [(False, WAIT), (True, PROBLEM)])
+def test_a_credential_is_waited_for_while_the_unit_does_not_run(daemon, level):
+    path = "/run/credentials/cuberouted.service/openvpn-pass"
+    text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
+    [(subject, (said, _))] = bad(text, unreadable={Path(path): "gone"}, daemon=daemon).items()
+    assert (subject, said) == (path, level)
+
+
+def test_a_daemon_that_runs_and_reports_nothing_is_all_right():
+    assert reported() == {}
+    (finding,) = (f for f in found(daemon=True, reported=status()) if f.subject == "cuberouted")
+    assert (finding.level, finding.text) == (OK, "is running with this control socket")
+
+
+@pytest.mark.parametrize(
+    ("other", "level", "text"),
+    [
+        ({"openvpn": ("refused", "no")}, PROBLEM, "reports: openvpn is refused: no"),
+        ({"openvpn": ("waiting", "no")}, WAIT, "reports: openvpn is waiting: no"),
+        ({"openvpn": ("connected", "no")}, WARNING, "reports: openvpn is connected: no"),
+        ({"peer": ("down", "")}, WARNING, "reports: peer B is down"),
+        ({"peer": ("incompatible", "no")}, PROBLEM, "reports: peer B is incompatible: no"),
+        ({"problems": ["a route is shadowed"]}, PROBLEM, "reports: a route is shadowed"),
+    ],
+)
+def test_what_the_daemon_reports_is_repeated(other, level, text):
+    assert reported(**other) == {"cuberouted": (level, text)}
+
+
+def test_what_the_daemon_waits_for_is_not_told_twice():
+    waiting = status(("waiting", "no"), problems=["waiting for interface tun0"])
+    assert bad(daemon=True, reported=waiting, openvpn={"": "gone"}) == {"openvpn": (WAIT, "gone")}
+
+
+def test_a_daemon_that_does_not_answer_is_doubtful():
+    assert bad(daemon=True, reported="does not answer") == {
+        "cuberouted": (WARNING, "does not answer")
+    }

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from cuberouted.check.facts import FilterChain
+from tests.fakes.samples import LINKS, THREE_SERVERS, TUN0, TUN1, TUN2, config, link
+from tests.unit.check.hosts import NOTE, OK, PROBLEM, WARNING, bad, found, sysctls
+
+IPV4 = "net/ipv4/conf/{}/forwarding"
+IPV6 = "net/ipv6/conf/all/forwarding"
+FORCED = "net/ipv6/conf/{}/force_forwarding"
+INTERFACES = ("tun0", "tun1", "tun2")
+ONLY_IPV4 = (link("tun0", "10.100.100.101/24"), TUN1, TUN2)
+
+
+def with_sysctls(**other):
+    return sysctls(config(THREE_SERVERS), **other)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+@pytest.mark.parametrize("value", ["0", None])
+def test_each_interface_has_to_forward_ipv4(name, value):
+    said = bad(sysctls=with_sysctls(**{IPV4.format(name): value}))
+    subject = f"net.ipv4.conf.{name}.forwarding"
+    assert said.keys() == {subject}
+    level, text = said[subject]
+    assert level is PROBLEM
+    assert f"sysctl -w {subject}=1" in text
+
+
+def test_that_all_interfaces_or_another_one_forward_says_nothing_of_ours():
+    other = {IPV4.format(name): "0" for name in INTERFACES}
+    said = bad(sysctls=with_sysctls(**other, **{"net/ipv4/ip_forward": "1"}))
+    assert said.keys() == {f"net.ipv4.conf.{name}.forwarding" for name in INTERFACES}
+    assert bad(sysctls=with_sysctls(**{"net/ipv4/ip_forward": "0", IPV4.format("eth0"): "0"})) == {}
+
+
+def test_an_interface_that_comes_later_gets_the_default():
+    off = with_sysctls(**{IPV4.format("tun2"): None, IPV4.format("default"): "0"})
+    said = bad(links=(TUN0, TUN1), sysctls=off)
+    level, text = said["net.ipv4.conf.default.forwarding"]
+    assert level is PROBLEM
+    assert "interfaces that come later" in text
+    assert "net.ipv4.conf.tun2.forwarding" not in said
+    on = with_sysctls(**{IPV4.format("tun2"): None})
+    assert bad(links=(TUN0, TUN1), sysctls=on).keys() == {"tun2"}
+
+
+def test_ipv6_is_forwarded_for_all_interfaces_or_forced_for_each():
+    one_forced = with_sysctls(**{IPV6: "0", FORCED.format("tun2"): "0"})
+    level, text = bad(sysctls=one_forced)["net.ipv6.conf.all.forwarding"]
+    assert level is PROBLEM
+    assert text.endswith(
+        "sysctl -w net.ipv6.conf.all.forwarding=1, or for these interfaces alone"
+        " sysctl -w net.ipv6.conf.tun2.force_forwarding=1"
+    )
+    assert bad(sysctls=with_sysctls(**{IPV6: "0"})) == {}
+    not_forced = {FORCED.format(name): "0" for name in INTERFACES}
+    assert bad(sysctls=with_sysctls(**not_forced)) == {}
+
+
+def test_before_linux_6_17_ipv6_cannot_be_forced():
+    absent = {FORCED.format(name): None for name in (*INTERFACES, "default")}
+    level, text = bad(sysctls=with_sysctls(**{IPV6: "0"}, **absent))["net.ipv6.conf.all.forwarding"]
+    assert level is PROBLEM
+    assert text.endswith("sysctl -w net.ipv6.conf.all.forwarding=1")
+
+
+def test_only_families_that_are_served_have_to_be_forwarded():
+    forced = {FORCED.format(name): "0" for name in INTERFACES}
+    assert bad(links=ONLY_IPV4, sysctls=with_sysctls(**{IPV6: "0"}, **forced)) == {}
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "here", "strict"),
+    [
+        ("0", "0", False),
+        ("0", "1", True),
+        ("1", "0", True),
+        ("1", "2", False),
+        ("2", "1", False),
+        ("2", "2", False),
+        (None, None, False),
+    ],
+)
+def test_a_strict_reverse_path_filter_is_doubtful(everywhere, here, strict):
+    values = {f"net/ipv4/conf/{name}/rp_filter": here for name in INTERFACES}
+    values["net/ipv4/conf/all/rp_filter"] = everywhere
+    subjects = {f"net.ipv4.conf.{name}.rp_filter" for name in INTERFACES}
+    assert bad(sysctls=with_sysctls(**values)).keys() == (subjects if strict else set())
+
+
+@pytest.mark.parametrize(
+    ("links", "family", "told"),
+    [
+        (LINKS, "ip", True),
+        (LINKS, "ip6", True),
+        (LINKS, "inet", True),
+        (ONLY_IPV4, "ip", True),
+        (ONLY_IPV4, "ip6", False),
+        (ONLY_IPV4, "inet", True),
+        (LINKS, "bridge", False),
+    ],
+)
+def test_a_chain_that_drops_what_we_forward_is_a_note_for_its_families(links, family, told):
+    chain = FilterChain(family, "filter", "FORWARD", "policy drop")
+    said = bad(links=links, filters=(chain,))
+    text = (
+        f"chain FORWARD of table {family} filter drops what no rule accepts (policy drop): make"
+        " sure that it accepts tun0 -> tun0, tun0 <-> tun1, tun0 <-> tun2"
+    )
+    assert said == ({"firewall": (NOTE, text)} if told else {})
+
+
+def test_with_two_openvpns_each_pair_of_interfaces_is_named():
+    several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
+    chain = FilterChain("inet", "filter", "forward", "policy drop")
+    _, text = bad(several + THREE_SERVERS, openvpn={"one": None, "two": None}, filters=(chain,))[
+        "firewall"
+    ]
+    assert text.endswith(
+        "accepts tun0 -> tun0, eth0 -> eth0, tun0 <-> eth0, tun0 <-> tun1, tun0 <-> tun2,"
+        " eth0 <-> tun1, eth0 <-> tun2"
+    )
+
+
+def test_who_may_not_see_the_filters_is_told_so():
+    assert bad(filters=None).keys() == {"firewall"}
+    assert bad(filters=None)["firewall"][0] is NOTE
+
+
+def test_a_networkd_that_removes_foreign_routes_is_doubtful():
+    level, text = bad(networkd=("ManageForeignRoutes", "ManageForeignNextHops"))["systemd-networkd"]
+    assert level is WARNING
+    assert text.endswith(
+        "networkd.conf.d/cuberouted.conf and restart systemd-networkd:\n"
+        "[Network]\nManageForeignRoutes=no\nManageForeignNextHops=no"
+    )
+    assert {f.level for f in found(networkd=())} == {OK}
