@@ -8,6 +8,7 @@ from cuberouted.check.facts import FilterChain, Finding, HostFacts, Level
 from cuberouted.config import Config
 from cuberouted.daemon.host import data_interfaces, interfaces
 
+IPV4_FORWARDING = "net/ipv4/ip_forward"
 IPV6_FORWARDING = "net/ipv6/conf/all/forwarding"
 
 NETWORKD_DROP_IN = "/etc/systemd/networkd.conf.d/cuberouted.conf"
@@ -18,7 +19,7 @@ _FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
 
 def forwarding_sysctls(config: Config) -> Iterator[str]:
     """The keys below /proc/sys that these rules need."""
-    yield IPV6_FORWARDING
+    yield from (IPV4_FORWARDING, IPV6_FORWARDING)
     for name in (*interfaces(config), "default"):
         yield f"net/ipv4/conf/{name}/forwarding"
         yield f"net/ipv6/conf/{name}/force_forwarding"
@@ -36,21 +37,17 @@ def check_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
 
 
 def _ipv4_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
-    # The kernel asks the interface on which a packet arrives. ip_forward is another name of
-    # conf/all/forwarding: writing it sets every interface, but each can be set again later.
+    # The kernel asks the interface on which a packet arrives. A change of ip_forward sets every
+    # interface, but each can be set again later, and writing what it is already sets none.
     off = _without(config, facts, "net/ipv4/conf/{}/forwarding")
-    for path in off:
-        name = path.replace("/", ".")
-        where = "there" if ".default." not in name else "on interfaces that come later"
-        yield Finding(
-            Level.PROBLEM,
-            name,
-            f"is off: what arrives {where} is not forwarded; sysctl -w {name}=1"
-            " (net.ipv4.ip_forward=1 sets it for every interface)",
-        )
     if not off:
         on = ", ".join(interfaces(config))
         yield Finding(Level.OK, "IPv4 forwarding", f"is on for {on}")
+        return
+    text = f"is off for what arrives on {_names(off)}; {_command(off)}"
+    if facts.sysctls.get(IPV4_FORWARDING) == "0":
+        text += f", or for every interface {_command([IPV4_FORWARDING])}"
+    yield Finding(Level.PROBLEM, "IPv4 forwarding", text)
 
 
 def _ipv6_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
@@ -63,14 +60,20 @@ def _ipv6_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
         on = ", ".join(interfaces(config))
         yield Finding(Level.OK, "IPv6 forwarding", f"is forced on for {on}")
         return
-    name = IPV6_FORWARDING.replace("/", ".")
-    advice = f"sysctl -w {name}=1"
+    text = f"is off for what arrives on {_names(off)}; {_command([IPV6_FORWARDING])}"
     if any(facts.sysctls.get(path) is not None for path in off):  # from Linux 6.17 on
-        forced = " ".join(f"{path.replace('/', '.')}=1" for path in off)
-        advice += f", or for these interfaces alone sysctl -w {forced}"
-    yield Finding(
-        Level.PROBLEM, name, f"is off: this host does not forward between clients; {advice}"
-    )
+        text += f", or for these interfaces alone {_command(off)}"
+    yield Finding(Level.PROBLEM, "IPv6 forwarding", text)
+
+
+def _names(paths: Iterable[str]) -> str:
+    names = (path.split("/")[3] for path in paths)
+    return ", ".join("interfaces that come later" if x == "default" else x for x in names)
+
+
+def _command(paths: Iterable[str]) -> str:
+    # with slashes, because an interface's name may contain a dot: sysctl(8)
+    return f"sysctl -w {' '.join(f'{path}=1' for path in paths)}"
 
 
 def _without(config: Config, facts: HostFacts, pattern: str) -> list[str]:

@@ -34,6 +34,9 @@ def test_a_wrong_management_password_is_told_once_and_the_rest_works(lab: Lab) -
     done = a.daemon.command("status")
     assert done.returncode == 1
     assert "openvpn_mgmt_pass_file" in done.stdout
+    done = a.daemon.command("check")
+    assert done.returncode == 1
+    assert "reports: openvpn is refused: OpenVPN refuses the password" in done.stdout
     two = lab.client("host2")
     two.connect(b)
     wait_routes(lab, {two: b})

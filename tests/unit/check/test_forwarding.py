@@ -6,6 +6,7 @@ from cuberouted.check.facts import FilterChain
 from tests.fakes.samples import LINKS, THREE_SERVERS, TUN0, TUN1, TUN2, config, link
 from tests.unit.check.hosts import NOTE, OK, PROBLEM, WARNING, bad, found, sysctls
 
+ALL = "net/ipv4/ip_forward"
 IPV4 = "net/ipv4/conf/{}/forwarding"
 IPV6 = "net/ipv6/conf/all/forwarding"
 FORCED = "net/ipv6/conf/{}/force_forwarding"
@@ -21,39 +22,40 @@ def with_sysctls(**other):
 @pytest.mark.parametrize("value", ["0", None])
 def test_each_interface_has_to_forward_ipv4(name, value):
     said = bad(sysctls=with_sysctls(**{IPV4.format(name): value}))
-    subject = f"net.ipv4.conf.{name}.forwarding"
-    assert said.keys() == {subject}
-    level, text = said[subject]
-    assert level is PROBLEM
-    assert f"sysctl -w {subject}=1" in text
+    text = f"is off for what arrives on {name}; sysctl -w net/ipv4/conf/{name}/forwarding=1"
+    assert said == {"IPv4 forwarding": (PROBLEM, text)}
 
 
-def test_that_all_interfaces_or_another_one_forward_says_nothing_of_ours():
+def test_ip_forward_says_nothing_but_can_be_changed_where_it_is_off():
     other = {IPV4.format(name): "0" for name in INTERFACES}
-    said = bad(sysctls=with_sysctls(**other, **{"net/ipv4/ip_forward": "1"}))
-    assert said.keys() == {f"net.ipv4.conf.{name}.forwarding" for name in INTERFACES}
-    assert bad(sysctls=with_sysctls(**{"net/ipv4/ip_forward": "0", IPV4.format("eth0"): "0"})) == {}
+    _, text = bad(sysctls=with_sysctls(**other))["IPv4 forwarding"]
+    assert text.startswith("is off for what arrives on tun0, tun1, tun2; sysctl -w ")
+    assert "ip_forward" not in text  # writing the same value sets no interface
+    _, text = bad(sysctls=with_sysctls(**other, **{ALL: "0"}))["IPv4 forwarding"]
+    assert text.endswith("or for every interface sysctl -w net/ipv4/ip_forward=1")
+    assert bad(sysctls=with_sysctls(**{ALL: "0", IPV4.format("eth0"): "0"})) == {}
 
 
 def test_an_interface_that_comes_later_gets_the_default():
     off = with_sysctls(**{IPV4.format("tun2"): None, IPV4.format("default"): "0"})
-    said = bad(links=(TUN0, TUN1), sysctls=off)
-    level, text = said["net.ipv4.conf.default.forwarding"]
+    level, text = bad(links=(TUN0, TUN1), sysctls=off)["IPv4 forwarding"]
     assert level is PROBLEM
-    assert "interfaces that come later" in text
-    assert "net.ipv4.conf.tun2.forwarding" not in said
+    assert text == (
+        "is off for what arrives on interfaces that come later;"
+        " sysctl -w net/ipv4/conf/default/forwarding=1"
+    )
     on = with_sysctls(**{IPV4.format("tun2"): None})
     assert bad(links=(TUN0, TUN1), sysctls=on).keys() == {"tun2"}
 
 
 def test_ipv6_is_forwarded_for_all_interfaces_or_forced_for_each():
     one_forced = with_sysctls(**{IPV6: "0", FORCED.format("tun2"): "0"})
-    level, text = bad(sysctls=one_forced)["net.ipv6.conf.all.forwarding"]
-    assert level is PROBLEM
-    assert text.endswith(
-        "sysctl -w net.ipv6.conf.all.forwarding=1, or for these interfaces alone"
-        " sysctl -w net.ipv6.conf.tun2.force_forwarding=1"
+    said = bad(sysctls=one_forced)
+    text = (
+        "is off for what arrives on tun2; sysctl -w net/ipv6/conf/all/forwarding=1,"
+        " or for these interfaces alone sysctl -w net/ipv6/conf/tun2/force_forwarding=1"
     )
+    assert said == {"IPv6 forwarding": (PROBLEM, text)}
     assert bad(sysctls=with_sysctls(**{IPV6: "0"})) == {}
     not_forced = {FORCED.format(name): "0" for name in INTERFACES}
     assert bad(sysctls=with_sysctls(**not_forced)) == {}
@@ -61,9 +63,9 @@ def test_ipv6_is_forwarded_for_all_interfaces_or_forced_for_each():
 
 def test_before_linux_6_17_ipv6_cannot_be_forced():
     absent = {FORCED.format(name): None for name in (*INTERFACES, "default")}
-    level, text = bad(sysctls=with_sysctls(**{IPV6: "0"}, **absent))["net.ipv6.conf.all.forwarding"]
+    level, text = bad(sysctls=with_sysctls(**{IPV6: "0"}, **absent))["IPv6 forwarding"]
     assert level is PROBLEM
-    assert text.endswith("sysctl -w net.ipv6.conf.all.forwarding=1")
+    assert text.endswith("tun0, tun1, tun2; sysctl -w net/ipv6/conf/all/forwarding=1")
 
 
 def test_only_families_that_are_served_have_to_be_forwarded():

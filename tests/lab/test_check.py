@@ -1,0 +1,217 @@
+"""`cuberouted check` says what the kernel does, and what the daemon's user may do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import ping
+from tests.lab.configs import mesh
+from tests.lab.daemon import CONFIG
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.mesh import assert_all_reach_all, share
+from tests.lab.openvpn import Options
+from tests.lab.server import Server
+from tests.lab.waiting import wait_for
+
+DAEMON, MEMBER = 64201, 64202
+"""User ids: of the daemon, and of somebody in its group."""
+
+USERS = f"""
+cp /etc/passwd /etc/group /run
+echo 'cuberouted:x:{DAEMON}:{DAEMON}::/:/bin/false' >> /run/passwd
+echo 'cuberouted:x:{DAEMON}:' >> /run/group
+mount --bind /run/passwd /etc/passwd
+mount --bind /run/group /etc/group
+"""
+
+CHECK_AS = """
+import os, sys
+from click.testing import CliRunner
+from cuberouted.cli.main import main
+
+command = ["-c", sys.argv[1], "check"]
+CliRunner().invoke(main, command)  # loads all modules, which that user might not be able to read
+os.setgroups([int(sys.argv[3])])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+main(command)
+"""
+
+
+def check(server: Server) -> subprocess.CompletedProcess[str]:
+    done = server.daemon.command("check")
+    assert done.stdout, done.stderr
+    return done
+
+
+def lines(done: subprocess.CompletedProcess[str], level: str) -> list[str]:
+    """What was found of this level."""
+    rows = (line.split(maxsplit=1) for line in done.stdout.splitlines() if line[:1].isalpha())
+    return [text for found, text in rows if found == level]
+
+
+def set_sysctls(host: Host, values: dict[str, int]) -> None:
+    host.run("sysctl", "-q", "-w", *(f"{name}={value}" for name, value in values.items()))
+
+
+ALL = "net.ipv4.ip_forward"
+IPV4 = "net.ipv4.conf.{}.forwarding"
+FORCED = "net.ipv6.conf.{}.force_forwarding"
+IPV6 = "net.ipv6.conf.all.forwarding"
+
+Settings = list[tuple[dict[str, int], list[str]]]
+"""What is set, and the interfaces that do not forward then."""
+
+IPV4_SETTINGS: Settings = [
+    # a change of ip_forward sets every interface, so it stands first
+    ({ALL: 0}, ["tun0", "tun1"]),
+    ({ALL: 0, IPV4.format("tun0"): 1, IPV4.format("tun1"): 1}, []),
+    ({ALL: 1, IPV4.format("tun1"): 0}, ["tun1"]),
+    ({ALL: 1}, ["tun1"]),  # no change
+    ({IPV4.format("tun0"): 0, IPV4.format("tun1"): 1}, ["tun0"]),
+    ({IPV4.format("tun0"): 1}, []),
+]
+
+FORCED_SETTINGS: Settings = [
+    ({IPV6: 0, FORCED.format("tun0"): 1}, ["tun1"]),
+    ({FORCED.format("tun1"): 1}, []),
+    ({FORCED.format("tun0"): 0, FORCED.format("tun1"): 0}, ["tun0", "tun1"]),
+    ({FORCED.format("all"): 1, FORCED.format("tun0"): 0}, ["tun0"]),
+]
+"""From Linux 6.17 on."""
+
+
+def test_check_finds_forwarding_off_where_packets_do_not_pass(lab: Lab) -> None:
+    one, two = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    forced = a.host.path("/proc/sys/net/ipv6/conf/all/force_forwarding").exists()
+    ipv6 = [({IPV6: 0}, ["tun0", "tun1"]), *(FORCED_SETTINGS if forced else ()), ({IPV6: 1}, [])]
+    for family, address, settings in (
+        ("IPv4", two.data, IPV4_SETTINGS),
+        ("IPv6", two.data6, ipv6),
+    ):
+        for values, off in settings:
+            set_sysctls(a.host, values)
+            assert ping.reaches(one.host, address) == (not off), values
+            done = check(a)
+            found = [line.partition(";")[0] for line in lines(done, "problem")]
+            text = f"{family} forwarding: is off for what arrives on {', '.join(off)}"
+            assert found == ([text] if off else [])
+            assert done.returncode == bool(off)
+
+
+def test_a_firewall_that_drops_is_a_note_and_the_daemon_s_report_is_repeated(lab: Lab) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    one, two = where
+    a, b = lab.servers
+    assert lines(check(a), "note") == []
+    a.host.run("nft", "add table ip filter")
+    a.host.run(
+        "nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
+    )
+    a.host.run("nft", "add chain ip filter OTHER { type filter hook input priority 0; }")
+    assert not ping.reaches(one.host, two.data)
+    done = check(a)
+    (note,) = lines(done, "note")
+    assert note.startswith("firewall: chain FORWARD of table ip filter")
+    assert note.endswith("accepts tun0 -> tun0, tun0 <-> tun1")
+    assert done.returncode == 0
+    for pair in ("iif tun0 oif tun0", "iif tun0 oif tun1", "iif tun1 oif tun0"):
+        a.host.run("nft", f"add rule ip filter FORWARD {pair} accept")
+    assert_all_reach_all(where)
+    a.host.run(
+        "nft", "flush chain ip filter FORWARD; add chain ip filter FORWARD { policy accept; }"
+    )
+    a.host.run("nft", "add rule ip filter FORWARD counter reject")
+    (note,) = lines(check(a), "note")
+    assert "(its last rule)" in note
+    a.host.run("nft", "flush ruleset")
+    b.daemon.stop()
+
+    def says_that_b_is_down() -> bool:
+        return any("reports: peer vpnsrvB is" in line for line in lines(check(a), "warning"))
+
+    wait_for("check to repeat that B is down", says_that_b_is_down)
+
+
+@pytest.fixture
+def users() -> Iterator[Lab]:
+    """Two servers; the first has the user and group cuberouted."""
+    with Lab() as lab:
+        lab.servers[0].host.run("sh", "-ec", USERS)
+        yield lab
+
+
+def test_root_finds_what_the_user_cuberouted_cannot_read(users: Lab) -> None:
+    a, _ = users.servers
+    cannot = "cannot be read by the user cuberouted: Permission denied"
+    a.host.write(CONFIG, mesh(a), 0o600)
+    done = check(a)
+    assert done.returncode == 1
+    found = lines(done, "problem")
+    assert [line.split(" (")[0] for line in found] == [
+        f"{CONFIG}: {cannot}",
+        f"/etc/openvpn/pass: {cannot}",
+    ]
+    a.host.run("chmod", "640", CONFIG, "/etc/openvpn/pass")
+    a.host.run("chgrp", "cuberouted", CONFIG, "/etc/openvpn/pass")
+    done = check(a)
+    assert (done.returncode, lines(done, "problem")) == (0, [])
+    # Debian's unit writes its status file below this directory
+    a.host.run("install", "-d", "-m", "0710", "/run/openvpn-server")
+    a.host.write("/run/openvpn-server/status.log", "", 0o600)
+    text = mesh(a).splitlines()
+    status = [line for line in text if not line.startswith("openvpn_mgmt")]
+    status.insert(0, "openvpn_status_file = /run/openvpn-server/status.log")
+    a.daemon.configure("\n".join(status) + "\n")
+    done = check(a)
+    (line,) = lines(done, "problem")
+    assert line.endswith("(/run/openvpn-server has mode 0710, root:root)")
+
+
+def test_a_member_of_the_group_has_no_false_problems(users: Lab) -> None:
+    a, _ = users.servers
+    a.daemon.run(mesh(a))
+    ids = (str(MEMBER), str(DAEMON))
+    done = a.host.try_run(sys.executable, "-c", CHECK_AS, CONFIG, *ids)
+    assert (done.returncode, lines(done, "problem")) == (0, []), done.stdout + done.stderr
+    assert "cuberouted: is running with this control socket" in lines(done, "ok")
+    assert [line.split(":")[0] for line in lines(done, "note")] == ["/etc/openvpn/pass", "firewall"]
+    # a stranger may not even ask, and is told who has the port
+    done = a.host.try_run(sys.executable, "-c", CHECK_AS, CONFIG, str(MEMBER), str(MEMBER))
+    assert "/run/cuberouted/control.sock: permission denied" in done.stdout
+
+
+def test_openvpn_is_there_only_where_the_daemon_connects_to() -> None:
+    with Lab(options=Options(management="::1 5656 /etc/openvpn/pass")) as lab:
+        a, _ = lab.servers
+        text = mesh(a)
+        a.daemon.configure(text)
+        assert "openvpn: management interface found" in lines(check(a), "ok")
+        a.daemon.configure(text.replace("openvpn_mgmt_host = ::1\n", ""))
+        (line,) = lines(check(a), "wait")
+        assert line.endswith("one on ::1: if that is OpenVPN, set openvpn_mgmt_host = ::1")
+
+
+def test_a_management_socket_that_others_can_reach_is_told() -> None:
+    with Lab(options=Options(management="/run/openvpn/server.sock unix")) as lab:
+        a, _ = lab.servers
+        a.host.run("sh", "-ec", USERS)
+        a.daemon.configure(mesh(a))
+        done = check(a)
+        (line,) = lines(done, "warning")
+        assert "every local user can connect to /run/openvpn/server.sock" in line
+        assert done.returncode == 0
+        a.host.run("chmod", "750", "/run/openvpn")
+        done = check(a)
+        (line,) = lines(done, "problem")
+        assert "(/run/openvpn has mode 0750, root:root)" in line
+        assert (done.returncode, lines(done, "warning")) == (1, [])
+        a.host.run("chgrp", "cuberouted", "/run/openvpn")
+        done = check(a)
+        assert (done.returncode, lines(done, "warning"), lines(done, "problem")) == (0, [], [])
