@@ -34,8 +34,9 @@ def check_privileges(facts: HostFacts) -> Iterator[Finding]:
 def check_files(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the daemon can use the configuration and the secret key."""
     if config.path in facts.unreadable:
-        text = f"{facts.unreadable[config.path]}; chmod 644 {config.path}"
-        yield Finding(Level.PROBLEM, str(config.path), text)
+        why = facts.unreadable[config.path]
+        advice = f"; chmod 644 {config.path}" if DENIED in why else ""
+        yield Finding(Level.PROBLEM, str(config.path), why + advice)
     path = config.secret_key_file
     if path is not None and path in facts.unreadable:
         yield _unreadable("secret_key_file", path, facts)
@@ -82,6 +83,13 @@ def _unreadable(subject: str, path: Path, facts: HostFacts, advice: str = "") ->
 def _advice(openvpn: OpenVPNConfig, path: Path) -> str:
     if path == openvpn.mgmt_socket:
         return "; see systemd/drop-ins/openvpn-socket.conf"
+    if path == openvpn.status_file:
+        return (
+            "; have OpenVPN write to /run/openvpn-status/server.log, with these lines in"
+            " /etc/tmpfiles.d/openvpn-status.conf:\n"
+            "d /run/openvpn-status 0750 root cuberouted\n"
+            "f /run/openvpn-status/server.log 0640 root cuberouted"
+        )
     if path == openvpn.mgmt_pass_file and not path.is_relative_to(CREDENTIALS):
         return (
             f"; copy it with `install -m 600 {path} /etc/credstore/openvpn-pass`, and set"

@@ -41,6 +41,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     unit = users.read_unit()
     view = _View.of(daemon, unit)
     _look_at_files(config, view, unit)
+    _look_for_hidden_files(config, view, unit)
     if daemon.hidden:
         view.unjudged["cuberouted"] = daemon.hidden
     openvpn = {o.name: _why_absent(o, host, view) for o in config.openvpns}
@@ -164,6 +165,19 @@ def _look_at_files(config: Config, view: _View, unit: users.Unit | None) -> None
             view.can_read(openvpn.mgmt_pass_file)
 
 
+def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None) -> None:
+    """Keep what the unit hides from the daemon, whatever its user may do."""
+    if unit is None or not _is_used_by(unit, config.path):
+        return
+    paths = [config.path, config.secret_key_file]
+    for openvpn in config.openvpns:
+        paths += [openvpn.mgmt_pass_file, openvpn.mgmt_socket, openvpn.status_file]
+    for path in filter(None, paths):
+        setting = unit.hides(path)
+        if setting:
+            view.unreadable[path] = f"is hidden from the daemon by {setting}: move it elsewhere"
+
+
 def _is_used_by(unit: users.Unit | None, path: Path) -> bool:
     """Whether the unit's daemon is to read this configuration; without a unit it may be any."""
     return unit is None or str(path.absolute()) in unit.arguments
@@ -232,8 +246,15 @@ def _is_open_to_all(path: Path) -> bool:
 
 def _why_unit_fails(unit: users.Unit | None, view: _View) -> str | None:
     """Why systemd cannot start the daemon, or None, also if we may not know."""
-    if unit is None or unit.program is None or os.geteuid() != 0:
+    if unit is None:
         return None
+    if not unit.is_root and users.user_of_unit(unit) is None:
+        return f"the user {unit.user} does not exist: run systemd-sysusers"
+    if unit.program is None:
+        return None
+    setting = unit.hides(unit.program)
+    if setting:
+        return f"{unit.program} is hidden by {setting}: install cuberouted elsewhere"
     if view.user is None:
         return None
     why = users.why_not_executable(unit.program, view.user)

@@ -29,7 +29,20 @@ DEFAULT_USER = "cuberouted"
 BOOTED = Path("/run/systemd/system")
 """Exists where systemd is the system manager: sd_booted(3)."""
 
-_PROPERTIES = ("LoadState", "User", "SupplementaryGroups", "ExecStart")
+_PROPERTIES = (
+    "LoadState",
+    "User",
+    "SupplementaryGroups",
+    "ExecStart",
+    "ProtectHome",
+    "PrivateTmp",
+)
+
+_HIDDEN = {
+    "ProtectHome": ("/home", "/root", "/run/user"),
+    "PrivateTmp": ("/tmp", "/var/tmp"),  # noqa: S108 - not used
+}
+"""What a unit with these settings does not see of the host: systemd.exec(5)."""
 
 _VERSION_TIMEOUT = 20.0
 """Seconds for `cuberouted --version`. It takes 0.2 s."""
@@ -37,12 +50,26 @@ _VERSION_TIMEOUT = 20.0
 
 @attrs.frozen
 class Unit:
-    """What systemd knows of cuberouted.service: user (empty: root), groups, and command line."""
+    """What systemd knows of cuberouted.service: user (empty: root), groups, and command line.
+
+    ``hidden``: directories that it does not see, and the setting that hides them.
+    """
 
     user: str
     groups: tuple[str, ...]
     program: Path | None
     arguments: tuple[str, ...]
+    hidden: Mapping[Path, str] = attrs.field(factory=dict)
+
+    def hides(self, path: Path) -> str | None:
+        """The setting that hides *path* from the daemon, or None."""
+        real = path.resolve()
+        return next((why for top, why in self.hidden.items() if real.is_relative_to(top)), None)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the daemon runs as root."""
+        return self.user in ("", "root", "0")
 
 
 def read_unit() -> Unit | None:
@@ -72,6 +99,12 @@ def parse_unit(output: str) -> Unit | None:
         groups=tuple(properties.get("SupplementaryGroups", "").split()),
         program=Path(path) if path else None,
         arguments=tuple(fields.get("argv[]", "").split()[1:]),
+        hidden={
+            Path(path): f"{key}={properties[key]}"
+            for key, paths in _HIDDEN.items()
+            if properties.get(key) in ("yes", "tmpfs", "disconnected")
+            for path in paths
+        },
     )
 
 
@@ -97,9 +130,9 @@ def user_of_unit(unit: Unit | None) -> User | None:
 
     Without a unit it is the user cuberouted, if that exists.
     """
-    name = DEFAULT_USER if unit is None else unit.user
-    if name in ("", "root", "0"):
+    if unit is not None and unit.is_root:
         return None
+    name = DEFAULT_USER if unit is None else unit.user
     try:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:

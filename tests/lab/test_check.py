@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.lab.mesh import assert_all_reach_all, share
 from tests.lab.openvpn import Options
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
+
+NETWORKD = Path("/usr/lib/systemd/systemd-networkd")
 
 DAEMON, MEMBER = 64201, 64202
 """User ids: of the daemon, and of somebody in its group."""
@@ -171,7 +174,7 @@ def test_root_finds_what_the_user_cuberouted_cannot_read(users: Lab) -> None:
     a.daemon.configure("\n".join(status) + "\n")
     done = check(a)
     (line,) = lines(done, "problem")
-    assert line.endswith("(/run/openvpn-server has mode 0710, root:root)")
+    assert "(/run/openvpn-server has mode 0710, root:root)" in line
 
 
 def test_a_member_of_the_group_has_no_false_problems(users: Lab) -> None:
@@ -215,3 +218,19 @@ def test_a_management_socket_that_others_can_reach_is_told() -> None:
         a.host.run("chgrp", "cuberouted", "/run/openvpn")
         done = check(a)
         assert (done.returncode, lines(done, "warning"), lines(done, "problem")) == (0, [], [])
+
+
+@pytest.mark.skipif(not NETWORKD.exists(), reason="systemd-networkd is not installed")
+def test_a_networkd_that_removes_our_routes_is_told_with_the_lines_to_write(lab: Lab) -> None:
+    a, _ = lab.servers
+    a.daemon.configure(mesh(a))
+    assert lines(check(a), "warning") == []
+    networkd = a.host.start("networkd", str(NETWORKD))
+    networkd.wait_log("Enumeration completed")
+    done = check(a)
+    (line,) = lines(done, "warning")
+    assert line.startswith("systemd-networkd: ")
+    assert done.returncode == 0
+    advice = done.stdout.partition(line)[2].partition("\nok")[0]
+    a.host.write("/run/systemd/networkd.conf.d/cuberouted.conf", advice.replace(" ", ""))
+    assert lines(check(a), "warning") == []

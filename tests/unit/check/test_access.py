@@ -70,9 +70,19 @@ def test_what_cannot_be_used_or_judged_is_not_said_to_be_found(key):
 
 def test_a_configuration_that_the_daemon_cannot_read_is_a_problem():
     path = config(THREE_SERVERS).path
-    level, text = bad(unreadable={path: "cannot be read by the user cuberouted"})[str(path)]
+    level, text = bad(unreadable={path: "cannot be read: Permission denied"})[str(path)]
     assert level is PROBLEM
     assert text.endswith(f"chmod 644 {path}")
+    said = bad(unreadable={path: "is hidden from the daemon"})
+    assert said == {str(path): (PROBLEM, "is hidden from the daemon")}
+
+
+def test_a_status_file_that_cannot_be_read_is_a_problem_with_a_way_out():
+    path = Path("/run/openvpn-server/status.log")
+    text = f"openvpn_status_file = {path}\n{THREE_SERVERS}"
+    level, why = bad(text, unreadable={path: "cannot be used: Permission denied"})[str(path)]
+    assert level is PROBLEM
+    assert "tmpfiles.d" in why
 
 
 def test_what_cannot_be_judged_is_a_note():

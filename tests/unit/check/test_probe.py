@@ -59,6 +59,12 @@ def serving(path, reply=None):
     path.unlink()
 
 
+@pytest.fixture(autouse=True)
+def no_unit(monkeypatch):
+    """Whatever is installed on this machine."""
+    monkeypatch.setattr(users, "read_unit", lambda: None)
+
+
 @pytest.fixture
 def public():
     """A directory that everybody may enter, unlike tmp_path."""
@@ -195,7 +201,6 @@ async def test_what_a_running_daemon_reports_is_asked(tmp_path):
 @as_root
 async def test_root_looks_at_files_as_the_user_of_the_daemon(public, monkeypatch):
     monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
-    monkeypatch.setattr(users, "BOOTED", public / "nothing")
     password, secret = public / "pass", public / "private" / "status"
     password.touch(mode=0o600)
     secret.parent.mkdir(mode=0o710)
@@ -231,7 +236,6 @@ async def test_root_looks_at_files_as_the_user_of_the_daemon(public, monkeypatch
 @as_root
 async def test_root_looks_at_a_socket_as_the_user_of_the_daemon(public, monkeypatch):
     monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
-    monkeypatch.setattr(users, "BOOTED", public / "nothing")
     path = public / "openvpn.sock"
     configuration = attrs.evolve(configured(public, f"openvpn_mgmt_socket = {path}"), path=public)
     with socket.socket(socket.AF_UNIX) as openvpn:
@@ -262,7 +266,6 @@ async def test_a_management_port_without_a_password_is_open_to_all(tmp_path):
 async def test_another_user_judges_only_what_it_may_see(public, monkeypatch):
     """A member of the group cuberouted; the daemon's user is another one."""
     monkeypatch.setattr(users, "DEFAULT_USER", "daemon")
-    monkeypatch.setattr(users, "BOOTED", public / "nothing")
     password = public / "pass"
     password.touch(mode=0o600)
     configuration = configured(public, f"openvpn_mgmt_pass_file = {password}")
@@ -287,3 +290,59 @@ async def test_who_may_not_ask_the_daemon_is_told_so(public):
             found = await probed(configuration)
     assert not found.daemon
     assert "permission denied" in found.unjudged["cuberouted"]
+
+
+def unit(monkeypatch, configuration, **other):
+    """The unit of a daemon that reads this configuration."""
+    found = users.Unit("nobody", (), None, (str(configuration.path),))
+    monkeypatch.setattr(users, "read_unit", lambda: attrs.evolve(found, **other))
+
+
+async def test_a_file_that_the_unit_hides_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "pass"
+    path.touch()
+    configuration = configured(tmp_path, f"openvpn_mgmt_pass_file = {path}")
+    unit(monkeypatch, configuration, user="", hidden={tmp_path: "PrivateTmp=yes"})
+    found = await probed(configuration)
+    why = "is hidden from the daemon by PrivateTmp=yes: move it elsewhere"
+    assert found.unreadable == {path: why}
+    # a draft is not what the unit reads
+    found = await probed(attrs.evolve(configuration, path=tmp_path / "draft"))
+    assert found.unreadable == {}
+
+
+@as_root
+async def test_a_draft_need_not_be_readable_for_the_daemon(public, monkeypatch):
+    configuration = attrs.evolve(configured(public), path=public / "cuberouted.conf")
+    configuration.path.touch(mode=0o600)
+    unit(monkeypatch, configuration)
+    assert (await probed(configuration)).unreadable.keys() == {configuration.path}
+    draft = attrs.evolve(configuration, path=public / "draft")
+    draft.path.touch(mode=0o600)
+    assert (await probed(draft)).unreadable == {}
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"user": "no-such-user"}, "the user no-such-user does not exist: run systemd-sysusers"),
+        ({"program": Path("/bin/sh"), "user": ""}, None),
+        ({"program": Path("/bin/true")}, None),
+        (
+            {"program": Path("/bin/sh"), "hidden": {Path("/usr/bin"): "ProtectHome=yes"}},
+            "/bin/sh is hidden by ProtectHome=yes: install cuberouted elsewhere",
+        ),
+        (
+            {"program": Path("/bin/false")},
+            (
+                "cannot be started by the user nobody: /bin/false: exit status 1; if that was"
+                " installed under umask 077, install it again under umask 022"
+            ),
+        ),
+    ],
+)
+async def test_a_unit_that_cannot_start_is_told(tmp_path, monkeypatch, other, why):
+    configuration = configured(tmp_path)
+    unit(monkeypatch, configuration, **other)
+    assert (await probed(configuration)).unit == why

@@ -19,6 +19,8 @@ ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; st
 User=cuberouted
 SupplementaryGroups=openvpn 42
 LoadState=loaded
+ProtectHome=yes
+PrivateTmp=no
 """
 
 NOBODY = User("nobody", 65534, 65534, (65534,))
@@ -42,7 +44,11 @@ def test_the_unit_s_user_groups_and_command_line_are_read():
         groups=("openvpn", "42"),
         program=Path("/usr/bin/cuberouted"),
         arguments=("/etc/cuberouted.conf",),
+        hidden={Path(path): "ProtectHome=yes" for path in ("/home", "/root", "/run/user")},
     )
+    assert unit.hides(Path("/home/me/cuberouted")) == "ProtectHome=yes"
+    assert unit.hides(Path("/opt/../root/x")) == "ProtectHome=yes"
+    assert unit.hides(Path("/opt/home")) is None
 
 
 @pytest.mark.parametrize(
