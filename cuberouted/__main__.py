@@ -8,9 +8,9 @@ def main() -> None:
     # The default action of SIGHUP ends the process. While it is blocked, the kernel keeps it
     # pending: the daemon unblocks it once it can reload, the commands at once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    from cuberouted.cli.main import main as cli  # the imports are most of the start
+    from cuberouted.cli.main import run_program  # the imports are most of the start
 
-    cli(prog_name="cuberouted")
+    run_program()
 
 
 if __name__ == "__main__":

@@ -57,9 +57,11 @@ class Status(msgspec.Struct):
 
     @property
     def well(self) -> bool:
-        """Whether every OpenVPN process is connected and every peer is up."""
-        return all(o.state == "connected" for o in self.openvpn) and all(
-            p.state == "up" for p in self.peers
+        """Whether every OpenVPN process is connected, every peer is up, and there is no problem."""
+        return (
+            all(o.state == "connected" for o in self.openvpn)
+            and all(p.state == "up" for p in self.peers)
+            and not self.problems
         )
 
 

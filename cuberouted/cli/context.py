@@ -14,7 +14,7 @@ import trio
 
 from cuberouted.api import client
 from cuberouted.api.protocol import ControlError, NotRunningError
-from cuberouted.config import Config, ConfigError, load
+from cuberouted.config import DEFAULT_CONTROL_SOCKET, Config, ConfigError, load
 
 if TYPE_CHECKING:
     from cuberouted.api.report import Report
@@ -24,6 +24,9 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 DEFAULT_CONFIG = Path("/etc/cuberouted.conf")
+
+FILE = click.Path(path_type=Path, readable=False)
+"""The type of a path. click does not examine the file: whoever opens it tells what is wrong."""
 
 PROBLEM, WRONG_USAGE, NOT_RUNNING = 1, 2, 3
 """Exit statuses; 0 is fine."""
@@ -35,10 +38,6 @@ class Location:
 
     config: Path = DEFAULT_CONFIG
     socket: Path | None = None
-
-    def control_socket(self) -> Path:
-        """The control socket to connect to."""
-        return self.socket or load_config(self.config).control_socket
 
 
 def location_options(command: Callable[..., T]) -> Callable[..., T]:
@@ -56,7 +55,7 @@ def location_options(command: Callable[..., T]) -> Callable[..., T]:
     ):
         option = click.option(
             *names,
-            type=click.Path(path_type=Path),
+            type=FILE,
             expose_value=False,
             callback=override,
             help=text,
@@ -74,11 +73,21 @@ def load_config(path: Path) -> Config:
 
 
 def query_daemon(location: Location, request: str, kind: type[T]) -> T:
-    """The daemon's reply to *request*. Without one, print why and exit."""
+    """The daemon's reply to *request*. Without one, print why and exit.
+
+    A daemon that runs well does not depend on the file any more: if the file has mistakes, they
+    are printed, and the default control socket is asked.
+    """
+    not_running = NOT_RUNNING
     try:
-        return client.ask(location.control_socket(), request, kind)
+        socket = location.socket or load(location.config).control_socket
+    except ConfigError as error:
+        socket, not_running = DEFAULT_CONTROL_SOCKET, WRONG_USAGE
+        click.echo(f"{error}\nasking the daemon on the default control socket {socket}", err=True)
+    try:
+        return client.ask(socket, request, kind)
     except NotRunningError as error:
-        fail(str(error), NOT_RUNNING)
+        fail(str(error), not_running)
     except ControlError as error:
         fail(str(error), PROBLEM)
 
@@ -105,6 +114,7 @@ def run_in_kernel(
 def output(report: Report, as_json: bool) -> None:
     """Print *report*, for people or as JSON."""
     if as_json:
+        # bytes: JSON is UTF-8, whatever the terminal is (RFC 8259 section 8.1)
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
         return
     from cuberouted.cli import render

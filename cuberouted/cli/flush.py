@@ -28,11 +28,12 @@ def flush(location: Location) -> None:
     missing = missing_capability()
     if missing:
         fail(f"{missing} is missing: run as root", PROBLEM)
+    socket = location.socket or config.control_socket
     try:
-        running = client.is_served(location.control_socket())
+        running = client.is_served(socket)
     except ControlError as error:
         fail(str(error), PROBLEM)
     if running:
-        fail(f"{location.control_socket()}: cuberouted is running; stop it first", PROBLEM)
+        fail(f"{socket}: cuberouted is running; stop it first", PROBLEM)
     removed = run_in_kernel(config, flush_kernel)
     click.echo(f"{report.pluralize(removed, 'route')} removed")

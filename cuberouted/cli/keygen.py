@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cuberouted.cli.context import PROBLEM, fail
+from cuberouted.cli.context import FILE, PROBLEM, fail
 
 DEFAULT_KEY = Path("/etc/credstore/cuberouted-key")
 
@@ -14,7 +14,7 @@ DEFAULT_KEY = Path("/etc/credstore/cuberouted-key")
 @click.command(short_help="Create a key pair.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=DEFAULT_KEY,
     show_default=True,
     help="The file for the secret key; an existing file is not overwritten.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,11 +13,16 @@ import click
 
 from cuberouted import __version__
 from cuberouted.cli.check import check
-from cuberouted.cli.context import WRONG_USAGE, fail, load_config, location_options
+from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
 from cuberouted.cli.flush import flush
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.show import clients, dump_routes, status
 from cuberouted.config import ConfigError
+
+OUTPUT_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF}
+)
+"""Errors of write(2) on standard output; all other errors are handled where they occur."""
 
 
 class Commands(click.Group):
@@ -55,7 +63,7 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command(hidden=True)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 def run(file: Path) -> None:
     """Run the daemon in the foreground."""
     from cuberouted.config.keypair import with_secret_key
@@ -67,6 +75,31 @@ def run(file: Path) -> None:
     except ConfigError as error:
         fail(str(error), WRONG_USAGE)
     sys.exit(run_daemon(config))
+
+
+def run_program() -> None:
+    """Run the program `cuberouted`, and exit.
+
+    Its output may go anywhere: a terminal that cannot show a name gets escapes, and an error of
+    standard output is told in a sentence.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not if it is closed, or replaced by a test
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            main(prog_name="cuberouted")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
+            raise
+        # what is buffered must not be written again at exit (Python's "Note on SIGPIPE")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # `| head` has read enough
+            sys.exit(PROBLEM)
+        fail(f"standard output: {error.strerror}", PROBLEM)
 
 
 for command in (check, status, clients, dump_routes, flush, keygen):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def status(location: Location, as_json: bool) -> None:
     """Show this node, its OpenVPN, its peers.
 
-    Exits with 1 unless OpenVPN is connected and every peer is up.
+    Exits with 1 unless OpenVPN is connected, every peer is up, and there is no other problem.
     """
     reply = query_daemon(location, "status", report.Status)
     output(reply, as_json)
@@ -58,7 +58,7 @@ def dump_routes(location: Location, as_json: bool) -> None:
     """Show the host routes that cuberouted has installed, read from the kernel."""
     config = load_config(location.config)
     try:
-        infos = client.ask(location.control_socket(), "routes", report.RouteInfos)
+        infos = client.ask(location.socket or config.control_socket, "routes", report.RouteInfos)
     except ControlError as error:
         click.echo(f"{error}; node, kind, name and age are left empty", err=True)
         infos = None

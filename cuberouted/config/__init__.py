@@ -2,10 +2,18 @@
 
 from cuberouted.config.build import parse
 from cuberouted.config.load import load
-from cuberouted.config.schema import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
+from cuberouted.config.schema import (
+    DEFAULT_CONTROL_SOCKET,
+    Config,
+    OnExit,
+    OpenVPNConfig,
+    PeerConfig,
+    restart_needed,
+)
 from cuberouted.config.text import ConfigError, ConfigProblem
 
 __all__ = [
+    "DEFAULT_CONTROL_SOCKET",
     "Config",
     "ConfigError",
     "ConfigProblem",

@@ -22,6 +22,8 @@ from cuberouted.config import converters
 from cuberouted.config.converters import MAX_UINT32, duration, number
 from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix, format_address
 
+DEFAULT_CONTROL_SOCKET = Path("/run/cuberouted/control.sock")
+
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -227,7 +229,7 @@ class Config:
     )
     control_socket: Path = key(
         converters.socket_path,
-        Path("/run/cuberouted/control.sock"),
+        DEFAULT_CONTROL_SOCKET,
         "Unix socket that answers the commands",
         reload=Reload.RESTART,
     )

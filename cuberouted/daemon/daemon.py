@@ -77,6 +77,8 @@ class Daemon:
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
+        self.refused_reload = ""
+        """Why the last reload was refused, or empty; one line for each mistake."""
         self._environment = environment
         self._publisher = Publisher(
             config.node,

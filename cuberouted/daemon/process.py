@@ -120,9 +120,11 @@ async def _reload(daemon: Daemon, notifier: Notifier) -> None:
     try:
         await daemon.reload(with_secret_key(load(path)))
     except (ConfigError, ReloadError) as error:
+        daemon.refused_reload = str(error)
         for line in str(error).splitlines():
             log.error("reload refused: %s", line)  # noqa: TRY400 - as above
     else:
+        daemon.refused_reload = ""
         logging.getLogger().setLevel(daemon.config.log_level.upper())
         log.info("%s: reloaded", path)
     notifier.ready()

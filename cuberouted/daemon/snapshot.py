@@ -165,6 +165,9 @@ def _peer_row(peer: Peer, now: float, refused_prefixes: Mapping[str, int]) -> re
 
 
 def _problems(daemon: Daemon) -> Iterator[str]:
+    if daemon.refused_reload:
+        why = "; ".join(daemon.refused_reload.splitlines())
+        yield f"the last reload was refused, and the configuration before it is in use: {why}"
     missing = daemon.node.host.missing
     if missing:
         yield f"waiting for interface {', '.join(missing)}"

@@ -55,7 +55,9 @@ def test_openvpn_comes_first_and_its_restart_does_not_touch_us():
 def test_the_daemon_tells_when_it_is_ready_and_is_watched():
     unit = settings(UNIT)
     assert (unit["Type"], unit["NotifyAccess"]) == (["notify"], ["main"])
-    assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    syntax, signal = unit["ExecReload"]
+    assert syntax == unit["ExecStart"][0].replace("cuberouted ", "cuberouted check --syntax ")
+    assert signal == "/bin/kill -HUP $MAINPID"
     assert unit["WatchdogSec"] == ["30s"]
     assert unit["Restart"] == ["on-failure"]
 
@@ -84,7 +86,7 @@ def test_the_unit_exposes_little():
 def test_systemd_understands_the_unit_and_its_drop_ins(tmp_path):
     text = UNIT.read_text("utf-8")
     path = tmp_path / "cuberouted.service"
-    path.write_text(re.sub("ExecStart=/usr/bin/cuberouted", "ExecStart=/bin/true", text))
+    path.write_text(re.sub("=/usr/bin/cuberouted", "=/bin/true", text))
     shutil.copytree(DROP_INS, tmp_path / "cuberouted.service.d")
     result = analyze("verify", "--man=no", str(path))
     assert "cuberouted" not in result.stdout + result.stderr, result

@@ -35,6 +35,10 @@ def test_all_is_well_when_openvpn_and_every_peer_are_there(openvpns, peers, well
     assert status(openvpns, peers).well is well
 
 
+def test_a_problem_is_not_well():
+    assert not msgspec.structs.replace(status(), problems=["waiting for interface tun1"]).well
+
+
 def test_the_keys_of_status_are_those_of_the_documentation():
     found = json.loads(msgspec.json.encode(status()))
     assert found.keys() >= {"node", "uptime", "openvpn", "peers", "routes"}

@@ -150,11 +150,53 @@ def test_every_command_prints_all_errors_of_the_configuration(place, command):
     assert any(line.startswith(f"{place.config}:2: hold_time: ") for line in lines)
 
 
-@pytest.mark.parametrize("command", [["status"], ["check", "/nosuch.conf"], ["/nosuch.conf"]])
+@pytest.mark.parametrize("command", [["flush"], ["check", "/nosuch.conf"], ["/nosuch.conf"]])
 def test_a_missing_configuration_is_an_error(command):
     done = CliRunner().invoke(main, ["-c", "/nosuch.conf", *command])
     assert done.exit_code == WRONG_USAGE
     assert done.stderr == "/nosuch.conf: cannot be read: No such file or directory\n"
+
+
+def test_a_running_daemon_is_asked_although_its_configuration_has_a_mistake(place, monkeypatch):
+    monkeypatch.setattr("cuberouted.cli.context.DEFAULT_CONTROL_SOCKET", place.socket)
+    place.config.write_text("nodes = A\n")
+    with place.daemon():
+        done = place.run("status", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["node"] == "A"
+    assert f"{place.config}:1: nodes: " in done.stderr
+    assert f"asking the daemon on the default control socket {place.socket}\n" in done.stderr
+    done = place.run("status")
+    assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
+    assert done.stderr.endswith(f"{place.socket}: cuberouted is not running\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("arguments", [["{}"], ["check", "{}"], ["-c", "{}", "flush"]])
+def test_an_unreadable_configuration_is_an_error(arguments):
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        config = Path(directory, "c.conf")
+        config.write_text(SAMPLE)
+        config.chmod(0o600)
+        os.seteuid(65534)
+        try:
+            done = CliRunner().invoke(main, [argument.format(config) for argument in arguments])
+        finally:
+            os.seteuid(0)
+    assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
+    assert done.stderr == f"{config}: cannot be read: Permission denied\n"
+
+
+def test_the_syntax_alone_is_checked_without_a_look_at_this_host(place, monkeypatch):
+    monkeypatch.setattr("cuberouted.cli.check.run_in_kernel", None)
+    for arguments in (["--syntax"], ["--syntax", str(place.config)]):
+        done = place.run("check", *arguments)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    place.config.write_text(place.config.read_text() + "nodes = A\n")
+    done = place.run("check", "--syntax")
+    assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
+    assert ": nodes: " in done.stderr
 
 
 def test_a_file_is_the_daemon_s_configuration_with_or_without_a_slash(place, monkeypatch):

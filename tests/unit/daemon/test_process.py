@@ -117,12 +117,15 @@ def test_a_reload_applies_what_is_right_and_refuses_what_is_not(process):
         process.config.write_text(text)
         process.signal(signal.SIGHUP)
         process.wait_for_reloads()
+        (problem, *_) = ask(process.control, "status", Status).problems
+        assert problem.startswith("the last reload was refused, and the configuration before it is")
     more = "[peer C]\nmgmt_interface = nosuch2\nmgmt_ip = 10.200.201.5\n"
     process.config.write_text(f"log_level = debug\n{right}{more}")
     process.signal(signal.SIGHUP)
     process.wait_for_reloads()
-    peers = ask(process.control, "status", Status).peers
-    assert [peer.name for peer in peers] == ["B", "C"]
+    status = ask(process.control, "status", Status)
+    assert [peer.name for peer in status.peers] == ["B", "C"]
+    assert not [problem for problem in status.problems if "reload" in problem]
     process.signal(signal.SIGINT)
     status, log = process.ended()
     assert status == 0, log
