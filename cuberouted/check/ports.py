@@ -142,15 +142,18 @@ def _is_ours(address: bytes, host: HostState) -> bool:
 
 @attrs.frozen
 class Taken:
-    """Addresses whose port cannot be had, and why; and those that cuberouted has itself."""
+    """Addresses whose port cannot be had, and why; by cuberouted itself, by other programs, and
+    by programs that this user may not see.
+    """
 
-    by_others: Mapping[str, str]
     by_ourselves: Mapping[str, str]
+    by_others: Mapping[str, str]
+    by_somebody: Mapping[str, str]
 
 
 def taken(addresses: Iterable[bytes], port: int, own_uid: int | None) -> Taken:
     """Which of these listen addresses are taken. *own_uid*: a user that runs only cuberouted."""
-    others, ourselves = {}, {}
+    ourselves, others, somebody = {}, {}, {}
     for address in addresses:
         why = _why_not_bound(address, port)
         if why is None:
@@ -163,10 +166,10 @@ def taken(addresses: Iterable[bytes], port: int, own_uid: int | None) -> Taken:
         elif found is not None and found.uid == own_uid:
             ourselves[text] = f"user id {own_uid}"
         elif process is None:
-            others[text] = why
+            somebody[text] = why
         else:
             others[text] = f"{why} by {Path(process[1][0]).name} (process {process[0]})"
-    return Taken(others, ourselves)
+    return Taken(ourselves, others, somebody)
 
 
 def _why_not_bound(address: bytes, port: int) -> str | None:

@@ -48,6 +48,10 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
+    busy = {**taken.by_others, **({} if view.is_weaker else taken.by_somebody)}
+    if view.is_weaker:
+        why = "root can see by which program"
+        view.unjudged.update((where, f"{e}: {why}") for where, e in taken.by_somebody.items())
     return HostFacts(
         links=links,
         host=host,
@@ -55,7 +59,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         sysctls={name: _sysctl(name) for name in sysctls_to_read(config)},
         openvpn=openvpn,
         exposed={o.name: how for o in config.openvpns if (how := _exposure(o))},
-        busy=taken.by_others,
+        busy=busy,
         own_ports=taken.by_ourselves,
         daemon=daemon.runs,
         reported=daemon.status,

@@ -159,7 +159,7 @@ def test_a_port_of_cuberouted_itself_is_told_from_that_of_another_program(name):
     else:
         assert found.by_ourselves == {}
         assert found.by_others[text].endswith(f"(process {pid})")
-    assert ports.taken([packed("127.0.0.1")], port, None) == ports.Taken({}, {})
+    assert ports.taken([packed("127.0.0.1")], port, None) == ports.Taken({}, {}, {})
 
 
 def test_a_port_of_the_daemon_s_user_is_cuberouted_s(monkeypatch):
@@ -168,8 +168,9 @@ def test_a_port_of_the_daemon_s_user_is_cuberouted_s(monkeypatch):
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
         addresses = [packed("127.0.0.1")]
-        assert ports.taken(addresses, port, os.getuid()).by_others == {}
-        assert ports.taken(addresses, port, None).by_others.keys() == {f"127.0.0.1 port {port}"}
+        text = f"127.0.0.1 port {port}"
+        assert ports.taken(addresses, port, os.getuid()).by_ourselves.keys() == {text}
+        assert ports.taken(addresses, port, None).by_somebody.keys() == {text}
 
 
 @pytest.mark.parametrize(

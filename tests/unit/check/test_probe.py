@@ -63,6 +63,7 @@ def serving(path, reply=None):
 def no_unit(monkeypatch):
     """Whatever is installed on this machine."""
     monkeypatch.setattr(users, "read_unit", lambda: None)
+    monkeypatch.setattr(users, "DEFAULT_USER", "no such user")
 
 
 @pytest.fixture

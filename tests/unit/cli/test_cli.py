@@ -25,6 +25,7 @@ from cuberouted.api.report import (
     Status,
 )
 from cuberouted.api.server import listening, serve
+from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
 from cuberouted.cli.main import main
 from cuberouted.routing.kernel_api import KernelError
@@ -325,7 +326,9 @@ def test_check_examines_the_file_that_it_is_given(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_check_says_that_root_is_needed(place):
+def test_check_says_that_root_is_needed(place, monkeypatch):
+    monkeypatch.setattr(users, "read_unit", lambda: None)
+    monkeypatch.setattr(users, "DEFAULT_USER", "no such user")
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "c.conf")
         config.write_text(place.config.read_text())
