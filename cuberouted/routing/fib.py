@@ -66,7 +66,7 @@ class Fib:
         self._since = {prefix: self._since.get(prefix, now) for prefix in state.routes}
         self._refused.clear()
         self.out_of_sync = False
-        self.nexthops.resync(state.nexthops, resolved)
+        self.nexthops.resync(state.nexthops, resolved, state.taken)
         return [Change(Op.DELETE, stray) for stray in state.strays]
 
     def adopted(self) -> dict[Target, list[Prefix]]:
@@ -232,6 +232,8 @@ class Fib:
             if isinstance(what, Nexthop):
                 targets = self.nexthops.id_conflict(what.id)
                 return {prefix for prefix, t in self._desired.items() if t in targets}
+        if op is Op.ADD and isinstance(what, Route) and self.nexthops.is_taken(what.nexthop):
+            return set()  # in one batch with the nexthop object, whose error makes us try again
         self.out_of_sync = True
         return set()
 

@@ -44,7 +44,10 @@ class KernelApi(Protocol):
         ...
 
     async def dump(self) -> KernelState:
-        """Everything that is ours: nexthop objects, routes, and stray routes of any table."""
+        """Everything that is ours: nexthop objects, routes, and stray routes of any table.
+
+        And the nexthop ids that others have taken.
+        """
         ...
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:

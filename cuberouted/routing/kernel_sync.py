@@ -193,6 +193,8 @@ class KernelSync:
             self._log_errors(errors)
             if not prefixes:
                 break
+        else:
+            self._on_out_of_sync()  # a dump shows all ids that are taken
 
     def _log_errors(self, errors: Iterable[ChangeError]) -> None:
         for number, group in itertools.groupby(errors, key=lambda error: error.errno):

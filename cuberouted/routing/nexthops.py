@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -51,7 +51,7 @@ class Nexthops:
     _resolved: Mapping[tuple[str, int], ResolvedNexthop] = attrs.field(factory=dict, init=False)
     _installed: dict[int, Nexthop] = attrs.field(factory=dict, init=False)
     _ids: dict[Target, int] = attrs.field(factory=dict, init=False)
-    _conflicting_ids: set[int] = attrs.field(factory=set, init=False)
+    _taken: set[int] = attrs.field(factory=set, init=False)
     _refcounts: Counter[Target] = attrs.field(factory=Counter, init=False)
     _suppressed: set[str] = attrs.field(factory=set, init=False)
     _plan_cache: NexthopPlan | None = attrs.field(default=None, init=False)
@@ -62,12 +62,15 @@ class Nexthops:
         self,
         installed: Mapping[int, Nexthop],
         resolved: Mapping[tuple[str, int], ResolvedNexthop],
+        taken: Iterable[int] = (),
     ) -> None:
         """Replace the mirror by a dump, and the neighbours' nexthops by *resolved*.
 
+        *taken*: ids of nexthop objects of other processes. FRR, for one, creates an object
+        again under its own name when we delete it, and keeps it even when FRR ends.
         Objects of an earlier run are matched to the target that they lead to.
         """
-        self._installed, self._resolved = dict(installed), resolved
+        self._installed, self._resolved, self._taken = dict(installed), resolved, set(taken)
         self._plan_cache = None
         self._ids = {t: i for t, i in self._ids.items() if self._still_fits(t, i)}
         known = set(self._ids.values())
@@ -113,12 +116,16 @@ class Nexthops:
 
     def id_conflict(self, id_: int) -> set[Target]:
         """Another process owns the object with this id. Return the targets that need another."""
-        self._conflicting_ids.add(id_)
+        self._taken.add(id_)
         self._plan_cache = None
         targets = {target for target, own in self._ids.items() if own == id_}
         for target in targets:
             del self._ids[target]
         return targets
+
+    def is_taken(self, id_: int) -> bool:
+        """Whether another process owns the object with this id."""
+        return id_ in self._taken
 
     # -- output --
 
@@ -160,7 +167,7 @@ class Nexthops:
 
     def _id(self, target: Target) -> int:
         if target not in self._ids:
-            used = self._conflicting_ids.union(self._ids.values(), self._installed)
+            used = self._taken.union(self._ids.values(), self._installed)
             first = FIRST_NEXTHOP_ID + target.to_server
             self._ids[target] = next(i for i in itertools.count(first, 2) if i not in used)
         return self._ids[target]

@@ -81,11 +81,15 @@ class ForeignRoute(NamedTuple):
 
 @attrs.frozen
 class KernelState:
-    """What one dump found of ours: nexthop objects by id, routes by prefix, stray routes."""
+    """What one dump found of ours: nexthop objects by id, routes by prefix, stray routes.
+
+    ``taken``: the ids from FIRST_NEXTHOP_ID on that nexthop objects of other processes have.
+    """
 
     nexthops: Mapping[int, Nexthop]
     routes: Mapping[Prefix, Route]
     strays: tuple[StrayRoute, ...] = ()
+    taken: frozenset[int] = frozenset()
 
 
 class Op(enum.StrEnum):

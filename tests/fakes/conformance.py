@@ -309,7 +309,9 @@ async def foreign_nexthops_are_never_taken(
     ours = Nexthop(VIA4, AF_INET, device, None)
     refusals = await kernel.apply([add(ours), replace(ours), delete(ours), add(ours)])
     assert errors(refusals) == ["EEXIST", "EEXIST", "ENOENT", "EEXIST"]
-    assert (await kernel.dump()).nexthops == {}
+    found = await kernel.dump()
+    assert found.nexthops == {}
+    assert found.taken == {VIA4}
 
 
 async def foreign_routes_tell_where_they_lead(

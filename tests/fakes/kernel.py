@@ -12,6 +12,7 @@ import trio
 
 from cuberouted.model import Prefix
 from cuberouted.routing.kernel_api import KernelError
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
     Change,
     ChangeError,
@@ -65,7 +66,8 @@ class FakeKernel(FakeKernelState):
             else:
                 strays.append(StrayRoute(place.prefix, place.table, place.metric))
         nexthops = {i: n for i, (n, protocol) in self.nexthops.items() if protocol == self.protocol}
-        return KernelState(nexthops, routes, tuple(strays))
+        taken = {i for i in self.nexthops if i >= FIRST_NEXTHOP_ID} - nexthops.keys()
+        return KernelState(nexthops, routes, tuple(strays), frozenset(taken))
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
         """See `KernelApi`."""

@@ -20,6 +20,7 @@ from cuberouted.routing.linux.monitor import EventBuffer, foreign_route
 from cuberouted.routing.linux.netlink import RTM_NEWNEXTHOP, RTM_NEWROUTE, NetlinkMessage
 from cuberouted.routing.linux.routemsg import RTN_UNICAST, KernelRoute
 from cuberouted.routing.linux.sockets import NetlinkMonitor, NetlinkSocket
+from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
     FAMILIES,
     Change,
@@ -101,12 +102,17 @@ class Kernel:
     async def dump(self) -> KernelState:
         """See `KernelApi.dump`."""
         async with self._dump_lock:
-            nexthops = await self._dumps.dump(linkmsg.dump_nexthops, self._read_nexthop)
+            nexthops = await self._dumps.dump(linkmsg.dump_nexthops, linkmsg.read_nexthop)
             routes = await self._dump_routes(self._own_route, protocol=self._protocol)
         return KernelState(
-            {nexthop.id: nexthop for nexthop in nexthops},
+            {nexthop.id: nexthop for nexthop, owner in nexthops if owner == self._protocol},
             {route.prefix: route for route in routes if isinstance(route, Route)},
             tuple(route for route in routes if isinstance(route, StrayRoute)),
+            frozenset(
+                nexthop.id
+                for nexthop, owner in nexthops
+                if owner != self._protocol and nexthop.id >= FIRST_NEXTHOP_ID
+            ),
         )
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:

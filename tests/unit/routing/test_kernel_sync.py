@@ -238,6 +238,20 @@ async def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(scene):
     assert scene.routes == {host(1): "B"}
 
 
+async def test_any_number_of_nexthop_ids_may_be_taken(scene, caplog):
+    await scene.lead({host(1): TO_B})
+    (ours,) = scene.kernel.installed.nexthops
+    await scene.forget(host(1))
+    for id_ in range(ours, ours + 100):
+        scene.kernel.add_nexthop(id_, "to-C", protocol=11)
+    await scene.lead({host(1): TO_B})
+    assert scene.rescans_needed == 1
+    await scene.rescan()
+    assert scene.routes == {host(1): "B"}
+    assert scene.rescans_needed == 1
+    assert caplog.records == []
+
+
 async def test_refused_changes_are_logged_in_one_line_a_minute(scene, caplog, autojump_clock):
     scene.kernel.refusing = True
     await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
