@@ -64,7 +64,8 @@ def check_openvpn(openvpn: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]
         yield Finding(
             Level.WARNING,
             subject,
-            f"{how}, and can end sessions and stop OpenVPN: use a Unix socket in"
+            f"{how}, and can end sessions and stop OpenVPN:"
+            f" {'' if openvpn.mgmt_socket else 'set a password, or '}use a Unix socket in"
             f" {PRIVATE_SOCKETS} (systemd/drop-ins/openvpn-socket.conf)",
         )
 

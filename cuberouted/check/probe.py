@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -48,18 +49,14 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
-    busy = {**taken.by_others, **({} if view.is_weaker else taken.by_somebody)}
-    if view.is_weaker:
-        why = "root can see by which program"
-        view.unjudged.update((where, f"{e}: {why}") for where, e in taken.by_somebody.items())
     return HostFacts(
         links=links,
         host=host,
-        missing_capability=None if daemon.runs or view.is_weaker else missing_capability(),
+        missing_capability=None if view.is_not_daemon else missing_capability(),
         sysctls={name: _sysctl(name) for name in sysctls_to_read(config)},
         openvpn=openvpn,
         exposed={o.name: how for o in config.openvpns if (how := _exposure(o))},
-        busy=busy,
+        busy=_busy(taken, view),
         own_ports=taken.by_ourselves,
         daemon=daemon.runs,
         reported=daemon.status,
@@ -77,6 +74,14 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text().strip()
     except OSError:
         return None
+
+
+def _busy(taken: ports.Taken, view: _View) -> Mapping[str, str]:
+    if not view.is_weaker:
+        return {**taken.by_others, **taken.by_somebody}
+    for address, why in taken.by_somebody.items():
+        view.unjudged[address] = f"{why}: root can see by which program"
+    return taken.by_others
 
 
 @attrs.frozen
@@ -111,12 +116,13 @@ class _View:
     """Whose rights the files are looked at with, and what was found.
 
     ``user``: who we act as, None for ourselves. ``is_weaker``: the daemon runs as another user
-    than we are, and we cannot act as that one. ``own_uid``: the daemon's, unless it is root or
-    not known.
+    than we are, and we cannot act as that one. ``is_not_daemon``: what this process is allowed
+    says nothing of the daemon. ``own_uid``: the daemon's, unless it is root or not known.
     """
 
     user: User | None
     is_weaker: bool
+    is_not_daemon: bool
     own_uid: int | None
     unreadable: dict[Path, str] = attrs.field(factory=dict)
     unjudged: dict[str, str] = attrs.field(factory=dict)
@@ -130,12 +136,13 @@ class _View:
         is_known = daemon.server is not None or unit is not None or user is not None
         own_uid = user.uid if user else None
         if os.geteuid() != 0:
-            return cls(None, is_known and os.geteuid() != (own_uid or 0), own_uid)
+            is_weaker = is_known and os.geteuid() != (own_uid or 0)
+            return cls(None, is_weaker, is_not_daemon=is_known, own_uid=own_uid)
         try:
             with users.acting_as(user):
-                return cls(user, is_weaker=False, own_uid=own_uid)
+                return cls(user, False, is_not_daemon=daemon.runs, own_uid=own_uid)
         except OSError:  # root of a container, for example
-            return cls(None, is_weaker=True, own_uid=own_uid)
+            return cls(None, True, is_not_daemon=daemon.runs, own_uid=own_uid)
 
     def refuse(self, path: Path, what: str, error: OSError, mode: int = os.R_OK) -> None:
         """*what*, such as "read", failed. That counts only if the daemon would fail as well."""

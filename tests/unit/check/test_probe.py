@@ -347,3 +347,17 @@ async def test_a_unit_that_cannot_start_is_told(tmp_path, monkeypatch, other, wh
     configuration = configured(tmp_path)
     unit(monkeypatch, configuration, **other)
     assert (await probed(configuration)).unit == why
+
+
+@as_root
+async def test_the_daemon_s_own_user_judges_files_but_not_its_own_capabilities(public, monkeypatch):
+    """`sudo -u cuberouted cuberouted check`: the unit has the capability, this process not."""
+    monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
+    password = public / "pass"
+    password.touch(mode=0o600)
+    configuration = configured(public, f"openvpn_mgmt_pass_file = {password}")
+    with as_nobody():
+        found = await probed(configuration)
+    assert found.missing_capability is None
+    assert found.unreadable.keys() == {password}
+    assert found.unjudged == {}
