@@ -1,29 +1,29 @@
 """Which superseded sessions to kill in OpenVPN, and how often. Pure.
 
 Two live devices with one certificate take the address from each other without end, because each
-killed session connects again. So a name is killed at growing intervals only, like a flapping
-route that is damped (RFC 2439).
+killed session connects again. So each name has a token bucket: MAX_TOKENS kills at once, which a
+client that roams needs, and then one every TOKEN_INTERVAL. One session is killed once in that
+time: ``client-kill`` takes five seconds, in which it stays listed.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import SupersededSession
+from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.protocol import NO_CID
 from cuberouted.openvpn.status import ListedClient, Listing
 
-FIRST_WAIT = 60.0
-"""Seconds between the first two kills of a name. The wait doubles with every kill."""
+MAX_TOKENS = 5.0
+"""Kills of a name that are not delayed."""
 
-MAX_WAIT = 3600.0
-
-RESET_TIME = 3600.0
-"""Seconds without a reason to kill a name, after which its wait begins at FIRST_WAIT again."""
+TOKEN_INTERVAL = 60.0
+"""Seconds until a name may be killed once more."""
 
 MAX_NAMES = 65536
 """Names that are remembered. The one that was superseded longest ago is forgotten first."""
@@ -37,17 +37,30 @@ class Kill(NamedTuple):
 
 
 @attrs.define
-class _Damping:
-    superseded_at: float
-    wait: float
-    next_kill_at: float
+class _Bucket:
+    """``tokens``: kills that were left at the time ``at``. ``killed``: the last, if any."""
+
+    tokens: float
+    at: float
+    killed: SessionId | None = None
+    killed_at: float = -math.inf
+
+    def take(self, session: SessionId, now: float) -> bool:
+        """Whether *session* may be killed at *now*; if so, it counts as killed."""
+        self.tokens = min(self.tokens + (now - self.at) / TOKEN_INTERVAL, MAX_TOKENS)
+        self.at = now
+        if self.tokens < 1.0 or (session == self.killed and now < self.killed_at + TOKEN_INTERVAL):
+            return False
+        self.tokens -= 1.0
+        self.killed, self.killed_at = session, now
+        return True
 
 
 class KillDamping:
     """Decides on the kills in one OpenVPN process."""
 
     def __init__(self) -> None:
-        self._damped: dict[bytes, _Damping] = {}  # the name superseded longest ago comes first
+        self._buckets: dict[bytes, _Bucket] = {}  # the name superseded longest ago comes first
 
     def due(
         self, superseded: Iterable[SupersededSession], listing: Listing, now: float
@@ -71,32 +84,27 @@ class KillDamping:
             client = only.get(item.name)
             if client is None or item.name in kills or not _is_unchanged(client, item):
                 continue
-            if self._is_allowed(item.name, now):
+            if self._is_allowed(item.name, client.session, now):
                 kills[item.name] = Kill(client, item)
         return tuple(kills.values())
 
-    def _is_allowed(self, name: bytes, now: float) -> bool:
-        damping = self._damped.pop(name, None)
-        if damping is None:
-            if len(self._damped) >= MAX_NAMES:
-                del self._damped[next(iter(self._damped))]
-            damping = _Damping(now, FIRST_WAIT, now)
-        allowed = now >= damping.next_kill_at
-        if allowed:
-            damping.next_kill_at = now + damping.wait
-            damping.wait = min(damping.wait * 2, MAX_WAIT)
-        damping.superseded_at = now
-        self._damped[name] = damping
-        return allowed
+    def _is_allowed(self, name: bytes, session: SessionId, now: float) -> bool:
+        bucket = self._buckets.pop(name, None)
+        if bucket is None:
+            if len(self._buckets) >= MAX_NAMES:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = _Bucket(MAX_TOKENS, now)
+        self._buckets[name] = bucket
+        return bucket.take(session, now)
 
     def _forget(self, now: float) -> None:
         expired = []
-        for name, damping in self._damped.items():
-            if now - damping.superseded_at < RESET_TIME:
+        for name, bucket in self._buckets.items():
+            if now - bucket.at < MAX_TOKENS * TOKEN_INTERVAL:
                 break  # all that follow are newer
-            expired.append(name)
+            expired.append(name)  # it is full again
         for name in expired:
-            del self._damped[name]
+            del self._buckets[name]
 
 
 def _is_unchanged(client: ListedClient, item: SupersededSession) -> bool:

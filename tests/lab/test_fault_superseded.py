@@ -114,7 +114,8 @@ def test_two_live_devices_with_one_certificate_do_not_flap(lab: Lab) -> None:
     twin = lab.client("twin", twin_of=one)
     twin.connect(b)
     wait_for("A to kill the first", lambda: drops(a) == 1)
-    for times in (2, 3):
+    rounds = range(2, 9)
+    for times in rounds:
         for device in (one, twin):  # as its ping-restart would
             device.openvpn.process.send(signal.SIGUSR1)
             device.openvpn.ready(times)
@@ -122,6 +123,5 @@ def test_two_live_devices_with_one_certificate_do_not_flap(lab: Lab) -> None:
     where[twin] = b
     wait_routes(lab, where)
     assert_all_reach_all(where)
-    print(f"drops of two reconnections each: {drops(a)} on A, {drops(b)} on B")
-    assert drops(a) == 1
-    assert drops(b) <= 1
+    print(f"kills in {len(rounds)} reconnections each: {drops(a)} on A, {drops(b)} on B")
+    assert max(drops(a), drops(b)) <= 6  # five at once, and one a minute

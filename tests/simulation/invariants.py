@@ -17,8 +17,8 @@ from tests.simulation.world import Node, World
 CHECK_INTERVAL = 0.5
 """Seconds between two checks of what no event reports."""
 
-MIN_DAMPING = 60.0
-"""Seconds for which a name must not be killed again (the first damping interval)."""
+KILLS_AT_ONCE, KILL_INTERVAL = 5, 60.0
+"""Kills of a name that need no pause, and the seconds for each further one (`KillDamping`)."""
 
 KILL_TIME = 6.0
 """Seconds within which ``client-kill``, which takes five, has taken effect."""
@@ -32,7 +32,7 @@ class InvariantMonitor:
         self.devices = devices
         self._held: dict[Prefix, tuple[tuple[str, ...], float]] = {}
         self._named: dict[tuple[str, bytes], float] = {}
-        self._killed: dict[tuple[str, bytes], float] = {}
+        self._killed: dict[tuple[str, bytes], list[float]] = {}
         for node in world.nodes:
             self._attach(node)
 
@@ -138,18 +138,29 @@ class InvariantMonitor:
             world.counts["kills of live clients"] += 1
             self._check_live(node, device)
 
-    def killed_at(self, node: Node, name: bytes) -> float:
-        """When *node* last killed a session of *name*."""
-        return self._killed.get((node.name, name), -1e9)
+    def is_damped(self, node: Node, name: bytes) -> bool:
+        """Whether *node* may have to wait until it kills a session of *name* again."""
+        tokens, at = float(KILLS_AT_ONCE), 0.0
+        for time in [*self._kills(node, name), trio.current_time()]:
+            tokens = min(tokens + (time - at) / KILL_INTERVAL, KILLS_AT_ONCE) - 1.0
+            at = time
+        return tokens < 1.0
+
+    def _kills(self, node: Node, name: bytes) -> list[float]:
+        """When *node* killed sessions of *name*, without those from before a restart."""
+        # client-kill takes five seconds, so the last one may be from before a restart
+        since = node.damping_since + KILL_TIME
+        return [time for time in self._killed.get((node.name, name), []) if time > since]
 
     def _check_damping(self, node: Node, name: bytes) -> None:
-        now, key = trio.current_time(), (node.name, name)
-        last = self.killed_at(node, name)
-        # client-kill takes five seconds, so two kills may be that much closer; the last one may be
-        # from before a restart, which forgets it; and one `kill` may end two sessions
-        if last < now < last + MIN_DAMPING - KILL_TIME and last > node.damping_since + KILL_TIME:
-            self.world.fail(f"{node.name} kills {name!r} again after {now - last:.1f} s")
-        self._killed[key] = now - self.world.disturbances.stalled_within(6)
+        now, kills = trio.current_time(), self._kills(node, name)
+        # two kills may be five seconds closer than they were requested; and one `kill` may end two
+        # sessions
+        for count, first in enumerate(reversed([t for t in kills if t < now]), start=2):
+            if now < first + (count - KILLS_AT_ONCE) * KILL_INTERVAL - KILL_TIME:
+                self.world.fail(f"{node.name} kills {name!r} {count} times in {now - first:.1f} s")
+        killed = now - self.world.disturbances.stalled_within(6)
+        self._killed.setdefault((node.name, name), []).append(killed)
 
     def _check_live(self, node: Node, device: Device) -> None:
         """A live client is killed only for a newer session of its name, or after a fault."""

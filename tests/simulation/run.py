@@ -237,7 +237,7 @@ class Run:
         name, address = device.plan.name, device.plan.address.encode()
         sessions = [c for c in node.openvpn.clients.values() if c.name == name]
         superseded = len(sessions) == 1 and sessions[0].address == address
-        damped = self.monitor.killed_at(node, name) > node.damping_since
+        damped = self.monitor.is_damped(node, name)
         return superseded and node.plan.kill_superseded and not damped
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from cuberouted.model import Prefix, SessionId, SupersededSession
@@ -54,43 +52,51 @@ def test_without_client_ids_the_start_identifies_the_session() -> None:
     assert not KillDamping().due([MOVED], listing(client(cid=NO_CID, since=8)), 0.0)
 
 
-def killed_at(damping_: KillDamping, start: float, end: float, every: float) -> list[float]:
-    """The times at which a name that is superseded all the time is killed."""
+def killed_at(
+    damping_: KillDamping, start: float, end: float, every: float, name: bytes = b"host1"
+) -> list[float]:
+    """The times at which a name that connects again at once, and is superseded, is killed."""
     times = []
-    now = start
+    now, cid = start, int(start)
     while now < end:
-        if damping_.due([MOVED], listing(HOST), now):
+        host = client(cid, name=name)
+        if damping_.due([SupersededSession(A, name, host.session, "B")], listing(host), now):
             times.append(now - start)
+            cid += 1
         now += every
     return times
 
 
-def test_two_devices_with_one_certificate_are_killed_at_growing_intervals() -> None:
-    minute = 60.0
-    times = killed_at(KillDamping(), 1000.0, 1000.0 + 6 * 3600, 10.0)
-    pauses = [(b - a) / minute for a, b in itertools.pairwise(times)]
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+def test_the_first_five_kills_are_at_once_and_then_there_is_one_a_minute() -> None:
+    times = killed_at(KillDamping(), 1000.0, 1000.0 + 600, 1.0)
+    assert times[:5] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert times[5:] == pytest.approx([60.0 * minute for minute in range(1, 10)], abs=1.0)
 
 
-def test_an_hour_without_a_reason_resets_the_damping() -> None:
+def test_a_minute_without_a_kill_allows_one_more_at_once_up_to_five() -> None:
     damping_ = KillDamping()
-    killed_at(damping_, 0.0, 1000.0, 10.0)
-    assert killed_at(damping_, 990.0 + 3600, 5000.0, 10.0)[:2] == [0.0, 60.0]
+    assert len(killed_at(damping_, 0.0, 10.0, 1.0)) == 5
+    assert killed_at(damping_, 130.0, 140.0, 1.0) == [0.0, 1.0]
+    assert len(killed_at(damping_, 10_000.0, 10_030.0, 1.0)) == 5
+
+
+def test_one_session_is_killed_once_a_minute() -> None:
+    damping_ = KillDamping()
+    killed = [now for now in range(200) if damping_.due([MOVED], listing(HOST), float(now))]
+    assert killed == [0, 60, 120, 180]
 
 
 def test_another_name_is_not_damped() -> None:
     damping_ = KillDamping()
-    other = client(2, 7, b"host2", (Prefix.parse("10.9.0.51"),))
-    moved = SupersededSession(other.prefixes[0], b"host2", other.session, "vpnsrvB")
-    assert damping_.due([MOVED], listing(HOST), 0.0)
-    assert damping_.due([MOVED, moved], listing(HOST, other), 1.0) == (Kill(other, moved),)
+    assert len(killed_at(damping_, 0.0, 5.0, 1.0)) == 5
+    assert killed_at(damping_, 5.0, 10.0, 1.0) == []
+    assert len(killed_at(damping_, 10.0, 15.0, 1.0, b"host2")) == 5
 
 
 def test_the_number_of_remembered_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(damping, "MAX_NAMES", 10)
     damping_ = KillDamping()
     for i in range(20):
-        other = client(name=b"host%d" % i)
-        moved = SupersededSession(A, other.name, other.session, "vpnsrvB")
-        assert damping_.due([moved], listing(other), 0.0)
-        assert not damping_.due([moved], listing(other), 1.0)
+        assert len(killed_at(damping_, 0.0, 10.0, 1.0, b"host%d" % i)) == 5
+    assert killed_at(damping_, 10.0, 11.0, 1.0, b"host10") == []
+    assert len(killed_at(damping_, 10.0, 20.0, 1.0, b"host9")) == 5
