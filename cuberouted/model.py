@@ -160,7 +160,7 @@ class SupersededSession:
     """A session on this host whose client has since connected to another server.
 
     ``prefix`` is the one to which another node has the best route now, ``name`` the common name
-    on both sides, ``node`` that other node.
+    on both sides, ``node`` that other node; on this host the OpenVPN process, as ``openvpn NAME``.
     """
 
     prefix: Prefix

@@ -7,6 +7,7 @@ to accept, and which addresses to listen on.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import attrs
 
@@ -68,7 +69,8 @@ def evaluate_links(
     }
     allowed = config.allowed_networks
     if allowed is None:
-        allowed = tuple(n for name in data_interfaces(config) for n in networks.get(name, ()))
+        interfaces_networks = (networks.get(name, ()) for name in data_interfaces(config))
+        allowed = tuple(dict.fromkeys(chain.from_iterable(interfaces_networks)))
     sources = preferred_sources(data)
     errors = dict(peers_sharing_a_tunnel(config.peers, by_name.values()))
     return HostState(

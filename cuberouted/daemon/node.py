@@ -92,7 +92,7 @@ class Node:
                 prefix,
                 ours.advertisement.name,
                 self._local[instance].session(prefix),
-                best.node,
+                local_neighbour(best.source.name) if best.is_local else best.node,
             )
             for prefix, (ours, best) in self.rib.superseded(instance).items()
         )

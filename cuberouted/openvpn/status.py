@@ -13,11 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import TypeVar
 
 import attrs
 
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.protocol import NO_CID, UNDEF
+
+K = TypeVar("K")
 
 MAX_DIGITS = 18
 """Longer numbers are neither ids nor times of OpenVPN, and do not fit 64 bits."""
@@ -91,7 +94,7 @@ class ListingReader:
         self._routes: list[LocalRoute] = []
         self._clients: list[ListedClient] = []
         self._by_real: dict[bytes, ListedClient] = {}
-        self._sharing_real: dict[bytes, list[ListedClient]] = {}
+        self._shared_real: dict[bytes, _SharedAddress] = {}
         self._ignored = IgnoredRows()
 
     def feed(self, line: bytes) -> None:
@@ -168,7 +171,10 @@ class ListingReader:
         self._clients.append(client)
         first = self._by_real.setdefault(client.real, client)
         if first is not client:
-            self._sharing_real.setdefault(client.real, [first]).append(client)
+            if client.real not in self._shared_real:
+                self._shared_real[client.real] = _SharedAddress()
+                self._shared_real[client.real].add(first)
+            self._shared_real[client.real].add(client)
 
     def _route(self, fields: list[bytes]) -> None:
         at_address, at_name, at_real = self._route_at
@@ -177,8 +183,8 @@ class ListingReader:
             self._ignored.cached += 1
             return
         client = self._by_real.get(real)
-        if real in self._sharing_real:
-            client = _owner(self._sharing_real[real], fields[at_name], address)
+        if real in self._shared_real:
+            client = self._shared_real[real].owner(fields[at_name], address)
         if client is None:
             self._ignored.malformed += 1
         elif client.name in _UNNAMED:
@@ -196,7 +202,9 @@ class ListingReader:
                 self._ignored.malformed += 1
             return
         client.prefixes += (prefix,)
-        kind = Kind.CLIENT if _is_own_address(address, client) else Kind.NETWORK
+        # also after `push-update`, when CLIENT_LIST still has the old address; an iroute without a
+        # netmask is listed alike, and taken for an address of the client too
+        kind = Kind.NETWORK if b"/" in address else Kind.CLIENT
         self._routes.append(
             LocalRoute(prefix, kind, client.name, client.session, announced=False, confirmed=True)
         )
@@ -212,6 +220,34 @@ class ListingReader:
             return not fields[virtual] or _prefix(fields[virtual]).is_host
         except (ValueError, OSError):
             return False
+
+
+@attrs.define
+class _SharedAddress:
+    """The clients with one real address. Before 2.7 IPv6 clients are listed without a port.
+
+    The owner of a route has its common name; of several, it is the one with that virtual address,
+    or else the newest, because OpenVPN moves an address to the newest client that uses it.
+    """
+
+    _newest: dict[bytes, ListedClient] = attrs.field(factory=dict)
+    _holders: dict[tuple[bytes, bytes], ListedClient] = attrs.field(factory=dict)
+
+    def add(self, client: ListedClient) -> None:
+        """One more client with this real address."""
+        _keep_newest(self._newest, client.name, client)
+        for address in (client.virtual, client.virtual6):
+            _keep_newest(self._holders, (client.name, address), client)
+
+    def owner(self, name: bytes, address: bytes) -> ListedClient | None:
+        """The owner of the route to *address*, whose common name is *name*."""
+        return self._holders.get((name, address)) or self._newest.get(name)
+
+
+def _keep_newest(clients: dict[K, ListedClient], key: K, client: ListedClient) -> None:
+    known = clients.get(key)
+    if known is None or known.session[::-1] < client.session[::-1]:  # (since, cid)
+        clients[key] = client
 
 
 class _MissingColumnError(Exception):
@@ -279,25 +315,6 @@ def _separator(first: bytes) -> bytes:
 
 def _is_number(field: bytes) -> bool:
     return field.isdigit() and len(field) <= MAX_DIGITS
-
-
-def _owner(clients: list[ListedClient], name: bytes, address: bytes) -> ListedClient | None:
-    """The owner of a route, if several clients have its real address.
-
-    Before 2.7 IPv6 clients are listed without a port. The owner has the route's common name; of
-    several, it is the one with that virtual address, or else the newest, because OpenVPN moves
-    an address to the newest client that uses it.
-    """
-    named = [client for client in clients if client.name == name]
-    owners = [client for client in named if address in (client.virtual, client.virtual6)]
-    return max(owners or named, key=lambda c: (c.session.since, c.session.cid), default=None)
-
-
-def _is_own_address(address: bytes, client: ListedClient) -> bool:
-    """Whether this is the client's own address, not an iroute."""
-    known = client.virtual6 if b":" in address else client.virtual
-    # 2.3 never lists the IPv6 address: there a host route is taken for the client's own
-    return address == known if known else b"/" not in address
 
 
 def _prefix(address: bytes) -> Prefix:

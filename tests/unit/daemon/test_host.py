@@ -145,6 +145,8 @@ def test_only_where_there_are_several_openvpns_their_devices_are_led_to():
     assert found.nexthops["openvpn tcp", V4] == ResolvedNexthop(V4, tun9.index, None)
     assert written(found.policy.allowed) == ["10.100.100.0/24", "fd00:1::/64", "10.101.0.0/24"]
     assert found.data_addresses == {"tun0": "10.100.100.101", "tun9": "10.101.0.1"}
+    same = evaluate_links(two, (*LINKS, link("tun9", "10.100.100.102/24")), {}, HostState())
+    assert written(same.policy.allowed) == ["10.100.100.0/24", "fd00:1::/64"]
     assert data_interfaces(two) == ("tun0", "tun9")
     assert interfaces(two) == ("tun0", "tun9", "tun1", "tun2")
 

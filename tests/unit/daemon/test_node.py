@@ -254,6 +254,15 @@ async def test_a_superseded_session_is_notified_once(scene):
     assert scene.superseded[1:] == [("", frozenset())]
 
 
+async def test_a_move_within_this_host_names_the_other_openvpn():
+    scene = Scene(("udp", "tcp"))
+    await scene.start()
+    await scene.node.update_local(local(session(1, announced=False), instance="udp"))
+    await scene.node.update_local(local(session(1), instance="tcp"))
+    ((instance, (superseded,)),) = scene.superseded
+    assert (instance, superseded.node) == ("udp", "openvpn tcp")
+
+
 # -- listings --
 
 

@@ -146,11 +146,25 @@ def test_rows_without_a_clients_prefix_are_counted(route: bytes, ignored: Ignore
     assert sessions(listing)[0].networks == prefixes("10.78.0.0/16")
 
 
-def test_a_host_that_is_not_the_clients_own_is_a_network() -> None:
+def test_an_iroute_to_a_host_is_a_network() -> None:
     client = Client(1, b"host2", b"10.9.0.51", 7, networks=(b"10.8.0.7/32", b"fd00:8::7/128"))
     (session,) = sessions(read(rows("2.6", [client])))
     assert session.addresses == prefixes("10.9.0.51")
     assert session.networks == prefixes("10.8.0.7", "fd00:8::7")
+
+
+def test_an_address_of_push_update_is_the_clients_own() -> None:
+    # ROUTING_TABLE has the new address, CLIENT_LIST the old one
+    client = Client(1, b"host2", b"10.9.0.51", 7, b"fd00::51")
+    lines = [
+        line.replace(b"10.9.0.51", b"10.9.0.77").replace(b"fd00::51", b"fd00::77")
+        if line.startswith(b"ROUTING_TABLE")
+        else line
+        for line in rows("2.7", [client])
+    ]
+    (session,) = sessions(read(lines))
+    assert session.addresses == prefixes("10.9.0.77", "fd00::77")
+    assert session.networks == ()
 
 
 def test_a_shared_ipv6_pool_address_leads_to_its_owner_alone() -> None:
@@ -175,6 +189,21 @@ def test_several_sessions_of_one_name_are_told_apart(version: str) -> None:
     clients.append(Client(9, b"other", b"10.9.0.99", 7, real=real[0]))
     got = {s.cid: s.addresses for s in sessions(read(rows(version, clients)))}
     assert got == {c.cid: prefixes(c.address.decode()) for c in clients}
+
+
+def test_20_000_clients_behind_one_real_address_are_read_in_linear_time() -> None:
+    # IPv6 clients of one host before 2.7; comparing each with each would take 200 million steps
+    count = 20_000
+    clients = [
+        Client(i, b"twin%d" % (i % 2), b"10.%d.%d.9" % (i >> 8, i & 255), 7, real=(b"fd00::1", 1))
+        for i in range(count)
+    ]
+    lines = rows("2.6", clients)
+    begin = time.process_time()
+    found = sessions(read(lines))
+    assert time.process_time() - begin < 10
+    assert len(found) == count
+    assert all(len(session.addresses) == 1 for session in found)
 
 
 def test_an_ambiguous_network_belongs_to_the_newer_session() -> None:
