@@ -18,6 +18,7 @@ from cuberouted.routing.neighbours import (
     Neighbour,
     ResolvedNexthop,
     connected_networks,
+    local_neighbour,
     preferred_sources,
     resolve,
 )
@@ -120,14 +121,12 @@ def interfaces(config: Config) -> tuple[str, ...]:
 
 
 def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[Neighbour]:
-    """The peers, and with several OpenVPN processes on this host these too."""
+    """The peers, and the OpenVPN processes on this host."""
     peers = [
         Neighbour(p.label, p.mgmt_interface, p.mgmt_ip)
         for p in config.peers
         if p not in unreachable
     ]
-    if len(config.openvpns) == 1:
-        return peers
     local = [Neighbour(local_neighbour(o.name), o.data_interface, None) for o in config.openvpns]
     return peers + local
 
@@ -149,11 +148,6 @@ def peers_sharing_a_tunnel(
                 f" {owner.label}; give each peer a tunnel of its own"
             )
             yield peer, why
-
-
-def local_neighbour(instance: str) -> str:
-    """The neighbour name of an OpenVPN process on this host. No peer's name contains a blank."""
-    return f"openvpn {instance}"
 
 
 def configured_servers(config: Config) -> dict[Prefix, str]:

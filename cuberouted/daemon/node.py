@@ -14,13 +14,14 @@ from typing import TypeVar
 
 import trio
 
-from cuberouted.daemon.host import HostState, local_neighbour
+from cuberouted.daemon.host import HostState
 from cuberouted.model import Advertisement, Kind, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import PeerLost, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.local_routes import LocalRoutes
+from cuberouted.routing.neighbours import local_neighbour
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
@@ -79,10 +80,12 @@ class Node:
         if best is None:
             return None
         to_server = best.advertisement.kind is Kind.SERVER
-        if not best.is_local:
+        if not best.leads_here:
             return Target(best.source.name, prefix.family, to_server)
-        if to_server or len(self.instances) == 1:
-            return None  # OpenVPN's or the kernel's own route leads there
+        if to_server:
+            return None  # our own address
+        if best.is_local and len(self.instances) == 1 and not self.rib.is_covered(prefix):
+            return None  # OpenVPN's or the kernel's own route leads there, and none of ours away
         return Target(local_neighbour(best.source.name), prefix.family, to_server=False)
 
     def superseded(self, instance: str) -> frozenset[SupersededSession]:
@@ -110,7 +113,7 @@ class Node:
             await self._apply(self.rib.update(source, self.name, advertise, withdrawn))
             await trio.lowlevel.checkpoint()
         if update.complete:
-            adopted = Source(Origin.PEER, local_neighbour(instance))
+            adopted = Source(Origin.KERNEL, instance)
             if self.rib.adj_rib_in(adopted):  # sessions of an earlier run: confirmed, or gone
                 await self._withdraw_all(adopted)
             self._listed.add(instance)
@@ -159,9 +162,13 @@ class Node:
         self.rib.policy = host.policy
         change = self._apply_own_addresses(frozenset(), host.own_data)
         change.add(self._apply_static_servers(servers))
+        here = {local_neighbour(instance): instance for instance in self.instances}
         for target, prefixes in adopted.items():
             kind = Kind.SERVER if target.to_server else Kind.CLIENT
-            change.add(self.rib.adopt(Source(Origin.PEER, target.name), kind, prefixes))
+            source, node = Source(Origin.PEER, target.name), target.name
+            if target.name in here:
+                source, node = Source(Origin.KERNEL, here[target.name]), self.name
+            change.add(self.rib.adopt(source, node, kind, prefixes))
         # installed routes that nothing has adopted are removed
         change.changed_prefixes.update(dict.fromkeys(self.kernel_sync.fib.prefixes()))
         await self._apply(change)
@@ -203,7 +210,7 @@ class Node:
             gone = [p for p in self.rib.adj_rib_in(source) if wanted.get(p) != source]
             change.add(self.rib.update(source, source.name, (), gone))
         for prefix, source in wanted.items():
-            change.add(self.rib.adopt(source, Kind.SERVER, [prefix]))
+            change.add(self.rib.adopt(source, source.name, Kind.SERVER, [prefix]))
         return change
 
     # -- from the RIB onwards --
@@ -234,12 +241,26 @@ class Node:
         With DCO a stale route to another node cuts off a client that has just connected here,
         so its removal comes first.
         """
-        await self._retarget(tuple(change.changed_prefixes))
+        await self._retarget(await self._in_order(change))
         if change.advertise or change.withdraw:
             self._announce(change.advertise, change.withdraw)
         self._log_refused(change.refused)
         for instance in change.superseded.intersection(self._local):
             self._notify_superseded(instance, self.superseded(instance))
+
+    async def _in_order(self, change: RibChange) -> Sequence[Prefix]:
+        """What to retarget: a local prefix is routed before the network around it, and after it.
+
+        So its client is reached all the time.
+        """
+        before: list[Prefix] = []
+        after: list[Prefix] = []
+        for chunk in _chunks(tuple(change.inside)):
+            for prefix in chunk:
+                (before if self.rib.is_covered(prefix) else after).append(prefix)
+            if len(chunk) == CHUNK_ROUTES:
+                await trio.lowlevel.checkpoint()
+        return (*before, *change.changed_prefixes, *after)
 
     async def _retarget(self, prefixes: Sequence[Prefix]) -> None:
         for chunk in _chunks(prefixes):

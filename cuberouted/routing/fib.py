@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import attrs
 
@@ -27,6 +28,8 @@ from cuberouted.routing.types import (
 
 ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
 """Errors of a deletion whose object does not exist any more."""
+
+_LENGTH = attrgetter("length")
 
 
 @attrs.define
@@ -144,8 +147,11 @@ class Fib:
             want = None if id_ is None else Route(prefix, id_, source(prefix))
             if have == want:
                 continue
-            # the kernel deletes the routes that are left on a nexthop object together with it
-            if have is not None and (want is not None or have.nexthop not in going):
+            # the kernel deletes the routes that are left on a nexthop object together with it; a
+            # network goes before, in order: local prefixes inside it may be left on another one
+            if have is not None and (
+                want is not None or have.nexthop not in going or not prefix.is_host
+            ):
                 routes.append(Change(Op.DELETE, have))
             if want is not None:
                 routes.append(Change(Op.ADD, want))
@@ -159,9 +165,12 @@ class Fib:
         """Whether a route to *prefix* is desired or installed."""
         return prefix in self._desired or prefix in self._installed
 
-    def prefixes(self) -> set[Prefix]:
-        """Every prefix with a desired or installed route."""
-        return {*self._desired, *self._installed}
+    def prefixes(self) -> Sequence[Prefix]:
+        """Every prefix with a desired or installed route, the longest first.
+
+        In this order no packet follows a route to a network while a longer one is missing.
+        """
+        return sorted({*self._desired, *self._installed}, key=_LENGTH, reverse=True)
 
     @property
     def desired_count(self) -> int:
@@ -181,8 +190,10 @@ class Fib:
         """The routes that are not effective, and why."""
         found = dict(self._refused)
         for prefix in self._foreign.keys() & self._desired.keys():
+            here = self.nexthops.local_device(self._desired[prefix])
             for foreign in self._foreign[prefix].values():
-                if foreign.metric < self.metric:
+                # OpenVPN's own `route` for a network behind a client here leads where ours does
+                if foreign.metric < self.metric and (here is None or foreign.device != here):
                     found[prefix] = _shadowed_by(foreign)
         return found
 

@@ -36,9 +36,19 @@ async def flush(kernel: KernelApi) -> int:
 
 
 def flush_changes(state: KernelState) -> list[Change]:
-    """The deletions that remove all of *state*. A nexthop object's routes go with it."""
-    orphans = [route for route in state.routes.values() if route.nexthop not in state.nexthops]
+    """The deletions that remove all of *state*. A nexthop object's routes go with it.
+
+    Networks go first, so that no packet follows one after the longer routes inside it have gone.
+    """
+    networks = [route for prefix, route in state.routes.items() if not prefix.is_host]
+    networks.sort(key=lambda route: route.prefix.length)
+    orphans = [
+        route
+        for prefix, route in state.routes.items()
+        if route.nexthop not in state.nexthops and prefix.is_host
+    ]
     objects: list[Nexthop | Route | StrayRoute] = [
+        *networks,
         *state.nexthops.values(),
         *orphans,
         *state.strays,

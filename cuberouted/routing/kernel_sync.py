@@ -66,7 +66,10 @@ class KernelSync:
         return self._lock.locked() or bool(self._requested)
 
     def request(self, targets: Mapping[Prefix, Target | None]) -> None:
-        """Set where these prefixes should lead; `sync` carries it into the kernel."""
+        """Set where these prefixes should lead; `sync` carries it into the kernel, in order."""
+        if self._requested:
+            for prefix in targets:
+                self._requested.pop(prefix, None)  # the later request counts for the order, too
         self._requested.update(targets)
 
     async def sync(self) -> None:
@@ -111,7 +114,7 @@ class KernelSync:
         """
         async with self._lock:
             await self._dump(resolved, sources)
-            await self._update(tuple(self.fib.prefixes()))
+            await self._update(self.fib.prefixes())
 
     async def adopt(
         self,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.routing.coverage import Coverage
 from cuberouted.routing.policy import Policy
 
 ADOPTED_VERSION = 0
@@ -31,6 +32,7 @@ class Origin(enum.StrEnum):
     LOCAL = "local"  # a session of an OpenVPN process on this host, or our own data address
     PEER = "peer"  # a peer's advertisement, or a route to it that was in the kernel at our start
     CONFIGURED = "configured"  # a peer's data_ip in our configuration
+    KERNEL = "kernel"  # a route to an OpenVPN process on this host, in the kernel at our start
 
 
 class Source(NamedTuple):
@@ -52,17 +54,24 @@ class RibRoute(NamedTuple):
         """Whether the client is connected to this host."""
         return self.source.origin is Origin.LOCAL
 
+    @property
+    def leads_here(self) -> bool:
+        """Whether it leads to an OpenVPN process on this host, now or before our restart."""
+        return self.source.origin in (Origin.LOCAL, Origin.KERNEL)
+
 
 class RibChange(NamedTuple):
     """What an update of the RIB has changed.
 
     ``changed_prefixes``: prefixes whose best route is another one, in order of the changes.
+    ``inside``: local prefixes inside such a one, for which `Rib.is_covered` may have changed.
     ``advertise``, ``withdraw``: what has to be sent to the peers. ``refused``: routes that the
     policy did not accept, and why. ``superseded``: the OpenVPN processes whose superseded
     sessions (`Rib.superseded`) are others.
     """
 
     changed_prefixes: dict[Prefix, None]
+    inside: dict[Prefix, None]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
     refused: list[tuple[RibRoute, str]]
@@ -71,11 +80,12 @@ class RibChange(NamedTuple):
     @classmethod
     def empty(cls) -> RibChange:
         """A change to which others can be added."""
-        return cls({}, [], [], [], set())
+        return cls({}, {}, [], [], [], set())
 
     def add(self, later: RibChange) -> None:
         """Append *later*, in place: copies would make many small changes quadratic."""
         self.changed_prefixes.update(later.changed_prefixes)
+        self.inside.update(later.inside)
         self.advertise.extend(later.advertise)
         self.withdraw.extend(later.withdraw)
         self.refused.extend(later.refused)
@@ -127,6 +137,7 @@ class Rib:
         factory=dict, init=False
     )
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
+    _coverage: Coverage = attrs.field(factory=Coverage, init=False)
 
     # -- queries --
 
@@ -150,6 +161,10 @@ class Rib:
     def sources(self, origin: Origin) -> list[Source]:
         """The sources of this *origin* that have ever advertised anything."""
         return [source for source in self._adj_rib_in if source.origin is origin]
+
+    def is_covered(self, prefix: Prefix) -> bool:
+        """Whether the best route of a wider network leads to another node."""
+        return self._coverage.covers(prefix)
 
     def highest_version(self, prefix: Prefix) -> int:
         """The highest version that was ever accepted for *prefix*, or 0."""
@@ -192,14 +207,14 @@ class Rib:
             self._import(route, change)
         return change
 
-    def adopt(self, source: Source, kind: Kind, prefixes: Iterable[Prefix]) -> RibChange:
+    def adopt(self, source: Source, node: str, kind: Kind, prefixes: Iterable[Prefix]) -> RibChange:
         """Let *prefixes* lead to *source* until a better route is advertised.
 
         For routes that an earlier run has left in the kernel, and for configured addresses.
         """
         return self.update(
             source,
-            source.name,
+            node,
             (Advertisement(p, kind, b"", ADOPTED_VERSION, confirmed=False) for p in prefixes),
         )
 
@@ -252,9 +267,35 @@ class Rib:
             self._prefixes_with_alternatives.discard(prefix)
         if not old or not new or old[0] != new[0]:
             change.changed_prefixes[prefix] = None
+            # a client of any node ends here, unless somebody has a network
+            if self._coverage.in_use or not prefix.is_host:
+                self._best_changed(prefix, old[0] if old else None, new[0] if new else None, change)
         if source.origin is Origin.LOCAL or any(r.is_local for r in old):
             self._advertise(prefix, new, change)
             self._supersede(prefix, new, change)
+
+    def _best_changed(
+        self, prefix: Prefix, old: RibRoute | None, new: RibRoute | None, change: RibChange
+    ) -> None:
+        coverage = self._coverage
+        was_local, is_local = (r is not None and r.is_local for r in (old, new))
+        if was_local != is_local:
+            coverage.set_local(prefix, is_local)
+        covered, covers = (r is not None and not r.leads_here for r in (old, new))
+        if covered == covers or prefix.is_host:
+            return
+        if not coverage.in_use:
+            coverage.start(self._local_prefixes())
+        coverage.set_network(prefix, covers)
+        change.inside.update(dict.fromkeys(coverage.inside(prefix)))
+
+    def _local_prefixes(self) -> list[Prefix]:
+        return [
+            prefix
+            for source in self.sources(Origin.LOCAL)
+            for prefix in self._adj_rib_in[source]
+            if (best := self.best(prefix)) is not None and best.source == source
+        ]
 
     def _advertise(self, prefix: Prefix, routes: tuple[RibRoute, ...], change: RibChange) -> None:
         local = next((r.advertisement for r in routes if r.is_local), None)

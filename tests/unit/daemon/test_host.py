@@ -92,12 +92,12 @@ def test_peers_are_where_their_interfaces_are_and_what_is_missing_is_told():
 def test_a_second_peer_behind_one_tunnel_gets_no_routes_and_is_told_so():
     text = THREE_SERVERS.replace("tun2", "tun1")
     found = look(text)
-    assert {name for name, _ in found.nexthops} == {"B"}
+    assert {name for name, _ in found.nexthops} == {"B", "openvpn "}
     (mistake,) = found.errors
     assert mistake.startswith("peer C: the point-to-point interface tun1 already leads to peer B;")
     shared = link("tun1", "10.200.200.1/16", point_to_point=False)
     ethernet = look(text, links=(TUN0, shared))
-    assert {name for name, _ in ethernet.nexthops} == {"B", "C"}
+    assert {name for name, _ in ethernet.nexthops} == {"B", "C", "openvpn "}
     assert ethernet.errors == ()
 
 
@@ -136,9 +136,9 @@ def test_the_preferred_source_is_our_address_in_the_clients_network():
 # -- several OpenVPNs --
 
 
-def test_only_where_there_are_several_openvpns_their_devices_are_led_to():
+def test_every_openvpn_of_this_host_is_a_neighbour():
     one, two = config(THREE_SERVERS), config(TWO_OPENVPNS + THREE_SERVERS)
-    assert [n.name for n in neighbours(one)] == ["B", "C"]
+    assert [n.name for n in neighbours(one)] == ["B", "C", "openvpn "]
     assert [n.name for n in neighbours(two)] == ["B", "C", "openvpn udp", "openvpn tcp"]
     tun9 = link("tun9", "10.101.0.1/24")
     found = evaluate_links(two, (*LINKS, tun9), {}, HostState())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -47,11 +48,10 @@ def changed(*advertise, withdraw=(), peer="B"):
 class Scene:
     """A node, its kernel, and what it has announced, in order."""
 
-    def __init__(self, instances=("",)):
-        self.kernel = FakeKernel(MAIN, 50, 201)
-        for name in ("tun0", "tun1", "tun2"):
-            self.kernel.add_tunnel(name)
-        self.kernel.add_address("tun0", "10.100.100.101/24")
+    kernel_type: type[FakeKernel] = FakeKernel
+
+    def __init__(self, instances=("",), kernel=None):
+        self.kernel = kernel or self.new_kernel()
         self.announced = []
         self.routes_when_announced = []
         self.superseded: list[tuple[str, frozenset[SupersededSession]]] = []
@@ -64,6 +64,13 @@ class Scene:
             lambda instance, lost: self.superseded.append((instance, lost)),
             self.out_of_sync,
         )
+
+    def new_kernel(self):
+        kernel = self.kernel_type(MAIN, 50, 201)
+        for name in ("tun0", "tun1", "tun2"):
+            kernel.add_tunnel(name)
+        kernel.add_address("tun0", "10.100.100.101/24")
+        return kernel
 
     def announce(self, advertise, withdraw):
         self.announced.append(([a.prefix for a in advertise], list(withdraw)))
@@ -236,6 +243,104 @@ async def test_local_clients_get_routes_only_with_several_openvpn_processes():
     assert node.target(host(1)) is node.target(host(2)) is None
     assert scene.announced[-1] == ([], [host(2)])
     assert SELF not in node.instances
+
+
+# -- networks inside each other --
+
+WIDE, NARROW = Prefix.parse("10.100.50.0/24"), Prefix.parse("10.100.50.8/29")
+INSIDE = Prefix.parse("10.100.50.9")
+
+
+def claim(prefix, version=1_000, kind=Kind.NETWORK):
+    return Advertisement(prefix, kind, b"hq", version, confirmed=True)
+
+
+def own(prefix, kind=Kind.NETWORK, announced=False):
+    return LocalRoute(prefix, kind, b"branch", SessionId(1, 1), announced, confirmed=True)
+
+
+class OrderedKernel(FakeKernel):
+    """``check`` is called after each change."""
+
+    check: Callable[[], None] = staticmethod(lambda: None)
+
+    def _make(self, change):
+        refused = super()._make(change)
+        self.check()
+        return refused
+
+
+class OrderedScene(Scene):
+    """Fails as soon as there is a route to another node for *wide*, and none *inside* it."""
+
+    kernel_type = OrderedKernel
+
+    def __init__(self, wide=WIDE, inside=(INSIDE, NARROW)):
+        super().__init__()
+        self.wide, self.inside = wide, inside
+        self.kernel.check = self.check
+
+    def check(self):
+        routes = self.routes
+        if routes.get(self.wide, "tun0") != "tun0":
+            assert [routes.get(prefix) for prefix in self.inside] == ["tun0"] * len(self.inside)
+
+
+async def test_local_prefixes_are_routed_before_a_network_around_them_and_until_after_it():
+    scene = OrderedScene()
+    await scene.start()
+    node, inside = scene.node, {INSIDE: "tun0", NARROW: "tun0"}
+    await node.update_local(local(own(INSIDE, Kind.CLIENT), own(NARROW), session(1)))
+    assert scene.routes == {}
+    for _ in range(2):
+        await node.update_peer(changed(claim(WIDE)))
+        assert scene.routes == {WIDE: "tun1", **inside}
+        await node.update_peer(changed(claim(WIDE, 2_000), peer="C"))
+        assert scene.routes == {WIDE: "tun2", **inside}
+        await node.update_peer(changed(withdraw=[WIDE], peer="C"))
+        assert scene.routes == {WIDE: "tun1", **inside}
+        await node.update_peer(changed(withdraw=[WIDE]))
+        assert scene.routes == {}
+    await node.update_peer(changed(claim(WIDE), advertisement(2)))
+    await node.update_local(local(own(WIDE, announced=True)))
+    assert scene.routes == {host(2): "tun1"}  # the widest is here as well
+    await node.update_local(local(withdrawn=[WIDE]))
+    assert scene.routes == {host(2): "tun1", WIDE: "tun1", **inside}
+    await node.update_peer(PeerLost("B", "gone"))
+    assert scene.routes == {}
+
+
+async def test_many_local_clients_are_routed_before_the_network_around_them():
+    count = 2 * CHUNK_ROUTES + 100
+    around = Prefix.parse("10.100.0.0/18")
+    scene = OrderedScene(around, [host(number) for number in range(0, count, 300)])
+    await scene.start()
+    await scene.node.update_local(local(*(session(number) for number in range(count))))
+    assert scene.routes == {}
+    await scene.node.update_peer(changed(claim(around)))
+    assert scene.routes == {around: "tun1", **{host(number): "tun0" for number in range(count)}}
+    await scene.node.update_peer(changed(withdraw=[around]))
+    assert scene.routes == {}
+    found = scene.kernel.installed
+    assert found.nexthops.keys() == {route.nexthop for route in found.routes.values()}
+
+
+async def test_routes_to_our_own_device_are_adopted_and_stay_while_they_are_needed():
+    scene = Scene()
+    await scene.start()
+    await scene.node.update_local(local(own(NARROW), own(INSIDE, Kind.CLIENT)))
+    await scene.node.update_peer(changed(claim(WIDE)))
+    everything = {WIDE: "tun1", NARROW: "tun0", INSIDE: "tun0"}
+    assert scene.routes == everything
+    later = Scene(kernel=scene.kernel)
+    await later.start()
+    assert later.routes == everything
+    best = later.node.rib.best(NARROW)
+    assert (best and best.node) == "A"
+    await later.node.update_local(local(own(NARROW)))  # the other one has gone meanwhile
+    assert later.routes == {WIDE: "tun1", NARROW: "tun0"}
+    await later.node.update_peer(RoutesReplaced("B", "vpnsrvB", ()))
+    assert later.routes == {}
 
 
 # -- superseded sessions --

@@ -55,7 +55,7 @@ async def test_clients_are_sorted_by_address_also_over_several_chunks(mesh, auto
     advertise = [Advertisement(p, Kind.CLIENT, b"x", 1, True, NOON) for p in [*prefixes, *extra]]
     advertise.append(Advertisement(Prefix.parse("10.201.0.1"), Kind.SERVER, b"B", 1, True))
     rib.update(B, "vpnsrvB", advertise)
-    rib.adopt(B, Kind.CLIENT, [Prefix.parse("10.202.0.1")])  # not advertised yet
+    rib.adopt(B, "B", Kind.CLIENT, [Prefix.parse("10.202.0.1")])  # not advertised yet
     reply = b"".join([part async for part in server.handlers["clients"]()])
     rows = msgspec.json.decode(reply, type=Clients).clients
     expected = sorted({*prefixes, *extra})

@@ -30,6 +30,7 @@ RESOLVED: dict[tuple[str, int], ResolvedNexthop] = {
     ("B", V6): ResolvedNexthop(V6, 5, None),
 }
 HOST1, HOST2, SERVER = map(Prefix.parse, ("10.1.0.1", "10.1.0.2", "10.1.0.254"))
+NETWORK = Prefix.parse("192.168.50.0/24")
 OURS = Prefix.parse("10.1.0.99").address
 SOURCES = [(Prefix.parse("10.1.0.0/24"), OURS)]
 METRIC = 50
@@ -220,6 +221,17 @@ def test_a_foreign_route_with_our_metric_is_a_conflict_until_it_is_deleted(fib):
     assert [c.op for c in fib.changes([HOST1])] == [Op.ADD]
     fib.acknowledge(fib.changes([HOST1]), [], NOW)
     assert not fib.conflicts()
+
+
+def test_openvpn_s_own_route_for_a_network_behind_a_local_client_is_no_conflict(fib):
+    here = {("openvpn ", V4): TUN2, **RESOLVED}
+    fib.resync(KernelState({}, {}), here, SOURCES, NOW)
+    fib.acknowledge(changes_for(fib, {NETWORK: Target("openvpn ", V4, to_server=False)}), [], NOW)
+    own = ForeignRoute(NETWORK, 254, 0, 3, TUN2.device)
+    fib.foreign_changed([own], ())
+    assert not fib.conflicts()
+    fib.foreign_changed([own._replace(metric=1, device=TUN1.device)], ())
+    assert list(fib.conflicts()) == [NETWORK]
 
 
 @pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])

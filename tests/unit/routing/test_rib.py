@@ -138,13 +138,65 @@ def test_two_common_names_on_one_address_are_a_conflict_while_both_stand(rib):
 
 
 def test_every_advertisement_is_better_than_an_adopted_route(rib):
-    assert rib.adopt(B, Kind.CLIENT, [HOST1, HOST2]).changed_prefixes.keys() == {HOST1, HOST2}
+    assert rib.adopt(B, "vpnsrvB", Kind.CLIENT, [HOST1, HOST2]).changed_prefixes.keys() == {
+        HOST1,
+        HOST2,
+    }
     update(rib, C, route(version=1))
     assert best_node(rib) == "vpnsrvC"
     update(rib, A, route(HOST2, version=1))
     assert best_node(rib, HOST2) == "vpnsrvA"
     assert not list(rib.address_conflicts())
     assert not rib.superseded("")
+
+
+# -- networks inside each other --
+
+BRANCH, HQ = Prefix.parse("192.168.50.0/24"), Prefix.parse("192.168.0.0/16")
+
+
+def network(prefix, version=1_000):
+    return route(prefix, version, kind=Kind.NETWORK)
+
+
+@pytest.fixture
+def nested(rib):
+    rib.policy = Policy(allowed=(HQ, *POLICY.allowed))
+    update(rib, A, route(), network(BRANCH))
+    return rib
+
+
+def test_a_local_prefix_is_covered_while_a_wider_best_route_leads_to_another_node(nested):
+    assert not nested.is_covered(BRANCH)
+    assert [*update(nested, B, network(HQ)).inside] == [BRANCH]
+    assert nested.is_covered(BRANCH)
+    assert not nested.is_covered(HQ)
+    assert not nested.is_covered(HOST1)
+    assert [*update(nested, C, network(HQ, 2_000)).inside] == []  # another owner
+    assert [*update(nested, A, network(HQ, 3_000)).inside] == [BRANCH]
+    assert not nested.is_covered(BRANCH)
+    assert [*update(nested, A, withdraw=[HQ]).inside] == [BRANCH]
+    assert [*update(nested, C, withdraw=[HQ]).inside] == []
+    assert [*update(nested, B, withdraw=[HQ]).inside] == [BRANCH]
+    assert not nested.is_covered(BRANCH)
+
+
+def test_a_network_that_the_policy_refuses_covers_nothing(nested):
+    nested.policy = Policy(allowed=(BRANCH,))
+    assert [*update(nested, B, network(HQ)).inside] == []
+    assert not nested.is_covered(BRANCH)
+    nested.policy = Policy(allowed=(HQ,))
+    assert [*nested.reevaluate(B, [HQ]).inside] == [BRANCH]
+    assert nested.is_covered(BRANCH)
+
+
+def test_a_route_to_this_host_that_was_in_the_kernel_covers_nothing(nested):
+    ours = Source(Origin.KERNEL, "")
+    assert [*nested.adopt(ours, "vpnsrvA", Kind.CLIENT, [HQ]).inside] == []
+    assert [*nested.adopt(B, "vpnsrvB", Kind.CLIENT, [HQ]).inside] == []
+    assert not nested.is_covered(BRANCH)
+    assert [*update(nested, ours, withdraw=[HQ]).inside] == [BRANCH]
+    assert nested.is_covered(BRANCH)
 
 
 steps = st.lists(
