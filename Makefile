@@ -22,7 +22,7 @@ TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:open
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# install PACKAGES, quietly unless it fails
+# install PACKAGES, quietly unless it fails, without starting their services: invoke-rc.d(8)
 define APT
 	apt_install() {
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -30,7 +30,12 @@ define APT
 			exit 1
 		fi
 		echo "Installing Debian packages: $$*"
-		local log=$$(mktemp)
+		local log=$$(mktemp) policy=/usr/sbin/policy-rc.d
+		if [ ! -e $$policy ]; then
+			trap "rm -f $$policy" EXIT
+			printf '#!/bin/sh\nexit 101\n' >$$policy
+			chmod 755 $$policy
+		fi
 		export DEBIAN_FRONTEND=noninteractive
 		if ! { apt-get update && apt-get install --yes --no-install-recommends "$$@"; } \
 			>"$$log" 2>&1 </dev/null; then
@@ -52,7 +57,7 @@ demo: root setup ## three servers, four clients, cuberouted between them: see it
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
+test: root setup routers lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -87,12 +92,12 @@ mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
 	@$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000)
 
 .PHONY: lab
-lab: root setup ## end-to-end tests on real OpenVPN in network namespaces (root)
+lab: root setup routers ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
 	$(BIN)/python -m pytest -q tests/lab tests/bench
 
 .PHONY: bench
-bench: root setup bench-tools ## benchmarks; their tables go into docs/performance.md (root)
+bench: root setup routers ## benchmarks; their tables go into docs/performance.md (root)
 	@$(BIN)/python -m tests.bench --write $(BENCH)
 
 .PHONY: setup
@@ -107,10 +112,11 @@ tools:
 	done
 	[ $${#missing[@]} = 0 ] || apt_install "$${missing[@]}"
 
-.PHONY: bench-tools
-bench-tools:
+.PHONY: routers
+routers:
 	@$(APT)
-	command -v bird >/dev/null || apt_install bird2
+	command -v bird >/dev/null || { apt_install bird2; systemctl --quiet disable bird; }
+	[ -x /usr/lib/frr/zebra ] || { apt_install frr; systemctl --quiet disable frr; }
 
 .PHONY: tun
 tun:

@@ -75,6 +75,7 @@ class HostFacts:
     may not look at, by subject, and why. ``unit``: why the systemd unit cannot run cuberouted,
     or None. ``filters``: chains that drop forwarded packets, None if this user may not see them.
     ``networkd``: keys that systemd-networkd's configuration lacks, None if it does not run.
+    ``networkd_links``: interfaces on which it removes nexthop objects whatever its configuration.
     ``daemon``: whether cuberouted runs with this control socket. ``reported``: its status,
     or why it does not answer.
     ``public_key``: ours, if there is a secret key.
@@ -96,4 +97,5 @@ class HostFacts:
     unit: str | None = None
     filters: tuple[FilterChain, ...] | None = ()
     networkd: tuple[str, ...] | None = None
+    networkd_links: frozenset[str] = frozenset()
     reported: Status | str | None = None

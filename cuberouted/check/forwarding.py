@@ -130,15 +130,23 @@ def _pairs(data: tuple[str, ...], tunnels: Iterable[str]) -> Iterator[tuple[str,
         yield from ((one, two) for two in tunnels)
 
 
-def check_networkd(facts: HostFacts) -> Iterator[Finding]:
+def check_networkd(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether systemd-networkd removes our routes, rules and nexthop objects."""
-    if not facts.networkd:
-        return
-    lines = "\n".join(("[Network]", *(f"{key}=no" for key in facts.networkd)))
-    yield Finding(
-        Level.WARNING,
-        "systemd-networkd",
-        "removes routes, rules and nexthop objects of other programs, so cuberouted's, whenever it"
-        f" is restarted. Write these lines to {NETWORKD_DROP_IN} and restart systemd-networkd:\n"
-        + lines,
-    )
+    if facts.networkd:
+        lines = "\n".join(("[Network]", *(f"{key}=no" for key in facts.networkd)))
+        yield Finding(
+            Level.WARNING,
+            "systemd-networkd",
+            "removes routes, rules and nexthop objects of other programs, so cuberouted's, whenever"
+            f" it is restarted. Write these lines to {NETWORKD_DROP_IN} and restart"
+            f" systemd-networkd:\n{lines}",
+        )
+    for name in dict.fromkeys(peer.mgmt_interface for peer in config.peers):
+        if name in facts.networkd_links:
+            yield Finding(
+                Level.WARNING,
+                name,
+                "is managed by a systemd-networkd older than version 256: its restart removes"
+                " cuberouted's nexthop objects there, and so the routes, unless the interface has"
+                " `Unmanaged=yes`; cuberouted restores them within a second",
+            )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cuberouted.check.commands import run
+from cuberouted.routing.types import Link
 
 DIRECTORIES = tuple(
     map(Path, ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"))
@@ -23,6 +24,9 @@ _KEYS = {
 }
 """Keys that have to be "no", and the first version that knows them."""
 
+LINKS = Path("/run/systemd/netif/links")
+"""Where networkd writes the state of each link, in a file named by its index."""
+
 _NO = frozenset({"0", "no", "n", "false", "f", "off"})
 _YES = frozenset({"1", "yes", "y", "true", "t", "on"})
 
@@ -38,6 +42,24 @@ def missing_keys(
     return tuple(
         key for key, since in _KEYS.items() if since <= version and settings.get(key, True)
     )
+
+
+def unprotected_links(
+    links: Iterable[Link], states: Path = LINKS, proc: Path = Path("/proc")
+) -> frozenset[str]:
+    """The links that it manages, if its version has no setting that keeps nexthop objects."""
+    if not _is_running(proc) or _version() >= _KEYS["ManageForeignNextHops"]:
+        return frozenset()
+    return frozenset(link.name for link in links if _is_managed(states / str(link.index)))
+
+
+def _is_managed(state: Path) -> bool:
+    try:
+        text = state.read_text(errors="replace")
+    except OSError:
+        return False
+    found = re.search(r"^ADMIN_STATE=(.*)", text, re.MULTILINE)
+    return found is not None and found[1] != "unmanaged"
 
 
 def _is_running(proc: Path) -> bool:

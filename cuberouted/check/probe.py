@@ -66,6 +66,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         unit=_why_unit_fails(unit, view),
         filters=firewall.dropping_chains(),
         networkd=networkd.missing_keys(),
+        networkd_links=networkd.unprotected_links(links),
     )
 
 

@@ -30,7 +30,7 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
         *forwarding.check_forwarding(config, facts),
         *forwarding.check_reverse_path_filter(config, facts),
         *forwarding.check_filters(config, facts),
-        *forwarding.check_networkd(facts),
+        *forwarding.check_networkd(config, facts),
         *(f for openvpn in config.openvpns for f in access.check_openvpn(openvpn, facts)),
         *access.check_daemon(config, facts),
         *access.check_listen_addresses(facts),

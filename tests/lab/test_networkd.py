@@ -104,12 +104,18 @@ def test_what_a_restart_of_networkd_deletes_is_back_and_with_the_drop_in_nothing
     assert any("src" in what for what in gone), gone  # a route
     assert any("scope" in what for what in gone), gone  # a nexthop object
 
+    assert "systemd-networkd: removes routes" in a.daemon.command("check").stdout
+
     networkd.settings(*drop_in())
     # before version 256 it deletes nexthop objects nevertheless, and their routes go with them
-    assert not any(RULE in what for what in restart("drop-in").deleted())
+    gone = restart("drop-in").deleted()
+    assert not any(RULE in what for what in gone)
+    told = f"{tunnel.device}: is managed by a systemd-networkd" in a.daemon.command("check").stdout
+    assert told is bool(gone)
 
     networkd.unmanage(tunnel.device)
     assert restart("drop-in, tunnel unmanaged").deleted() == {}
+    assert "networkd" not in a.daemon.command("check").stdout
 
 
 def wait_back(lab: Lab, where: dict[Client, Server], rules: str) -> None:

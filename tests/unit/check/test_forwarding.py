@@ -139,3 +139,11 @@ def test_a_networkd_that_removes_foreign_routes_is_doubtful():
         "[Network]\nManageForeignRoutes=no\nManageForeignNextHops=no"
     )
     assert {f.level for f in found(networkd=())} == {OK}
+
+
+def test_a_tunnel_that_an_old_networkd_manages_is_doubtful():
+    said = bad(networkd=(), networkd_links=frozenset({"tun2", "tun0", "eth0"}))
+    assert said.keys() == {"tun2"}
+    level, text = said["tun2"]
+    assert level is WARNING
+    assert "`Unmanaged=yes`" in text

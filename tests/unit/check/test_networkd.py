@@ -5,6 +5,7 @@ import os
 import pytest
 
 from cuberouted.check import networkd
+from tests.fakes.samples import link
 
 KEYS = ("ManageForeignRoutes", "ManageForeignRoutingPolicyRules", "ManageForeignNextHops")
 ALL_NO = "[Network]\n" + "".join(f"{key}=no\n" for key in KEYS)
@@ -118,3 +119,24 @@ def test_a_file_that_is_masked_or_unreadable_is_empty(host, monkeypatch):
 def test_switches_are_read_as_networkd_reads_them(tmp_path, text, found):
     write(tmp_path, "networkd.conf", text)
     assert networkd.network_settings([tmp_path]) == found
+
+
+@pytest.mark.parametrize(
+    ("version", "unprotected"), [(252, {"tun1"}), (255, {"tun1"}), (256, set())]
+)
+def test_before_version_256_a_managed_link_is_not_protected(
+    host, monkeypatch, version, unprotected
+):
+    monkeypatch.setattr(networkd, "run", lambda *_: f"systemd {version} (x)\n")
+    write(host, "links/4", "# private\nADMIN_STATE=unmanaged\nOPER_STATE=routable\n")
+    write(host, "links/5", "# private\nADMIN_STATE=configured\nOPER_STATE=routable\n")
+    links = [link("tun0", index=4), link("tun1", index=5), link("tun2", index=6)]
+    assert networkd.unprotected_links(links, host / "links", host / "proc") == unprotected
+
+
+def test_where_it_does_not_run_every_link_is_protected(tmp_path, monkeypatch):
+    monkeypatch.setattr(networkd, "run", lambda *_: "systemd 252 (x)\n")
+    process(tmp_path, "self", "pytest", "net:[1]")
+    write(tmp_path, "links/5", "ADMIN_STATE=configured\n")
+    links = [link("tun1", index=5)]
+    assert networkd.unprotected_links(links, tmp_path / "links", tmp_path / "proc") == frozenset()
