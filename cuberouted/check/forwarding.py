@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from cuberouted.check.facts import FilterChain, Finding, HostFacts, Level
 from cuberouted.config import Config
-from cuberouted.daemon.host import data_interfaces, interfaces
+from cuberouted.daemon.host import data_interfaces, interfaces, present_interfaces
+from cuberouted.routing.types import Link, links_by_name
 
 IPV4_FORWARDING = "net/ipv4/ip_forward"
 IPV6_FORWARDING = "net/ipv6/conf/all/forwarding"
@@ -17,13 +18,14 @@ _FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
 """Bytes of the addresses that the chains of a family see."""
 
 
-def forwarding_sysctls(config: Config) -> Iterator[str]:
-    """The keys below /proc/sys that these rules need."""
+def forwarding_sysctls(config: Config, links: Iterable[Link]) -> Iterator[str]:
+    """The keys below /proc/sys that these rules need. An alternative name of a link is none."""
+    present = present_interfaces(config, links)
     yield from (IPV4_FORWARDING, IPV6_FORWARDING)
-    for name in (*interfaces(config), "default"):
+    for name in (*present, "default"):
         yield f"net/ipv4/conf/{name}/forwarding"
         yield f"net/ipv6/conf/{name}/force_forwarding"
-    for name in ("all", *interfaces(config)):
+    for name in ("all", *present):
         yield f"net/ipv4/conf/{name}/rp_filter"
 
 
@@ -78,17 +80,17 @@ def _command(paths: Iterable[str]) -> str:
 
 def _without(config: Config, facts: HostFacts, pattern: str) -> list[str]:
     """The keys that are not 1. An interface that does not exist yet gets the default."""
-    present = {link.name for link in facts.links}
-    names = [name if name in present else "default" for name in interfaces(config)]
-    paths = dict.fromkeys(pattern.format(name) for name in names)
+    names = list(present_interfaces(config, facts.links))
+    by_name = links_by_name(facts.links)
+    if any(name not in by_name for name in interfaces(config)):
+        names.append("default")
+    paths = [pattern.format(name) for name in names]
     return [path for path in paths if facts.sysctls.get(path) != "1"]
 
 
 def check_reverse_path_filter(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether packets of a client that has just moved would be dropped."""
-    for name in interfaces(config):
-        if name in facts.host.missing:
-            continue
+    for name in present_interfaces(config, facts.links):
         values = [
             int(facts.sysctls.get(f"net/ipv4/conf/{which}/rp_filter") or 0)
             for which in ("all", name)

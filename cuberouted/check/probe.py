@@ -53,7 +53,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         links=links,
         host=host,
         missing_capability=None if view.is_not_daemon else missing_capability(),
-        sysctls={name: _sysctl(name) for name in sysctls_to_read(config)},
+        sysctls={name: _sysctl(name) for name in sysctls_to_read(config, links)},
         openvpn=openvpn,
         exposed={o.name: how for o in config.openvpns if (how := _exposure(o))},
         busy=_busy(taken, view),

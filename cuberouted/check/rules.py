@@ -6,13 +6,14 @@ and addresses are here, the others in `access` and `forwarding`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cuberouted.check import access, forwarding
 from cuberouted.check.facts import Finding, HostFacts, Level
 from cuberouted.config import Config
 from cuberouted.daemon.host import interfaces, peers_sharing_a_tunnel
 from cuberouted.model import Prefix, format_address
+from cuberouted.routing.types import Link, links_by_name
 
 
 def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
@@ -22,7 +23,7 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
         *_interfaces(config, facts),
         *(
             Finding(Level.PROBLEM, f"peer {peer.label}", why)
-            for peer, why in peers_sharing_a_tunnel(config.peers, facts.links)
+            for peer, why in peers_sharing_a_tunnel(config.peers, links_by_name(facts.links))
         ),
         *access.check_files(config, facts),
         *_peer_addresses(config, facts),
@@ -37,9 +38,9 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
     ]
 
 
-def sysctls_to_read(config: Config) -> list[str]:
+def sysctls_to_read(config: Config, links: Iterable[Link]) -> list[str]:
     """The keys that `HostFacts.sysctls` has to contain."""
-    return list(forwarding.forwarding_sysctls(config))
+    return list(forwarding.forwarding_sysctls(config, links))
 
 
 def _interfaces(config: Config, facts: HostFacts) -> Iterator[Finding]:
@@ -52,8 +53,9 @@ def _interfaces(config: Config, facts: HostFacts) -> Iterator[Finding]:
 
 def _peer_addresses(config: Config, facts: HostFacts) -> Iterator[Finding]:
     own = facts.host.policy.own_addresses
+    by_name = links_by_name(facts.links)
     for peer in config.peers:
-        link = next((x for x in facts.links if x.name == peer.mgmt_interface), None)
+        link = by_name.get(peer.mgmt_interface)
         address, text = Prefix.host(peer.mgmt_ip), format_address(peer.mgmt_ip)
         if peer.data_ip in own:
             yield Finding(

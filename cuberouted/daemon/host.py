@@ -23,7 +23,7 @@ from cuberouted.routing.neighbours import (
     resolve,
 )
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.types import Link
+from cuberouted.routing.types import Link, links_by_name
 
 
 @attrs.frozen
@@ -61,19 +61,19 @@ def evaluate_links(
     *through*: prefixes that the main table routes through each data interface. *previous*: the
     state before; networks of data interfaces that are gone are taken from it.
     """
-    by_name = {link.name: link for link in links}
-    data = [by_name[name] for name in data_interfaces(config) if name in by_name]
+    by_name = links_by_name(links)
+    data = {name: by_name[name] for name in data_interfaces(config) if name in by_name}
     networks = dict(previous.networks) | {
-        link.name: connected
-        for link in data
-        if (connected := connected_networks(link, through.get(link.name, ())))
+        name: connected
+        for name, link in data.items()
+        if (connected := connected_networks(link, through.get(name, ())))
     }
     allowed = config.allowed_networks
     if allowed is None:
         interfaces_networks = (networks.get(name, ()) for name in data_interfaces(config))
         allowed = tuple(dict.fromkeys(chain.from_iterable(interfaces_networks)))
-    sources = preferred_sources(data)
-    errors = dict(peers_sharing_a_tunnel(config.peers, by_name.values()))
+    sources = preferred_sources(dict.fromkeys(data.values()))
+    errors = dict(peers_sharing_a_tunnel(config.peers, by_name))
     return HostState(
         policy=Policy(
             allowed=allowed,
@@ -86,7 +86,7 @@ def evaluate_links(
         networks=networks,
         listen=_listen_addresses(config, by_name),
         own_data=frozenset(Prefix.host(address) for _, address in sources),
-        data_addresses={link.name: text for link in data if (text := _first_ipv4(link))},
+        data_addresses={name: text for name, link in data.items() if (text := _first_ipv4(link))},
         missing=tuple(
             name for name in interfaces(config) if name not in by_name or not by_name[name].running
         ),
@@ -102,9 +102,11 @@ async def read_host_state(
     Raises:
       KernelError: the kernel does not answer.
     """
-    names = data_interfaces(config)
+    by_name = links_by_name(links)
     through = {
-        link.name: await kernel.routes_through(link.index) for link in links if link.name in names
+        name: await kernel.routes_through(by_name[name].index)
+        for name in data_interfaces(config)
+        if name in by_name
     }
     return evaluate_links(config, links, through, previous)
 
@@ -120,6 +122,14 @@ def interfaces(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*data_interfaces(config), *management)))
 
 
+def present_interfaces(config: Config, links: Iterable[Link]) -> tuple[str, ...]:
+    """The kernel's own names of the configured interfaces that exist, without duplicates."""
+    by_name = links_by_name(links)
+    return tuple(
+        dict.fromkeys(by_name[name].name for name in interfaces(config) if name in by_name)
+    )
+
+
 def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[Neighbour]:
     """The peers, and the OpenVPN processes on this host."""
     peers = [
@@ -132,17 +142,20 @@ def neighbours(config: Config, unreachable: Container[PeerConfig] = ()) -> list[
 
 
 def peers_sharing_a_tunnel(
-    peers: Iterable[PeerConfig], links: Iterable[Link]
+    peers: Iterable[PeerConfig], links: Mapping[str, Link]
 ) -> Iterator[tuple[PeerConfig, str]]:
     """Peers behind a point-to-point interface that another peer has already, and what to do.
 
     The interface alone is the nexthop there, so the kernel could not tell the peers apart.
+    *links*: by each of their names.
     """
-    tunnels = {link.name for link in links if link.point_to_point}
-    first: dict[str, PeerConfig] = {}
+    first: dict[int, PeerConfig] = {}
     for peer in peers:
-        owner = first.setdefault(peer.mgmt_interface, peer)
-        if owner is not peer and peer.mgmt_interface in tunnels:
+        link = links.get(peer.mgmt_interface)
+        if link is None or not link.point_to_point:
+            continue
+        owner = first.setdefault(link.index, peer)
+        if owner is not peer:
             why = (
                 f"the point-to-point interface {peer.mgmt_interface} already leads to peer"
                 f" {owner.label}; give each peer a tunnel of its own"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import attrs
@@ -32,13 +32,22 @@ class Address(NamedTuple):
 
 @attrs.frozen
 class Link:
-    """A network interface. ``running``: administratively up, and with a carrier."""
+    """A network interface. ``running``: administratively up, and with a carrier.
+
+    ``altnames``: its alternative names (``ip link property add``), which may be configured too.
+    """
 
     index: int
     name: str
     running: bool
     point_to_point: bool
     addresses: tuple[Address, ...]
+    altnames: tuple[str, ...] = ()
+
+
+def links_by_name(links: Iterable[Link]) -> dict[str, Link]:
+    """Every link by its name and its alternative names. No two links have the same name."""
+    return {name: link for link in links for name in (link.name, *link.altnames)}
 
 
 class Nexthop(NamedTuple):

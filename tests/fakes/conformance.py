@@ -117,6 +117,19 @@ async def links_tell_their_kind_state_and_addresses(
     assert links["eth7"] == Link(eth, "eth7", True, False, ())
 
 
+async def a_link_has_its_alternative_names(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    world.add_tunnel("tun0")
+    assert [link.altnames for link in await kernel.links() if link.name == "tun0"] == [()]
+    await heard(kernel, world, "tun0")
+    world.add_altname("tun0", "mgmt-to-b")
+    world.add_altname("tun0", "a-name-of-more-than-15-characters")
+    await until(kernel, lambda n: n.links)
+    [link] = [link for link in await kernel.links() if link.name == "tun0"]
+    assert link.altnames == ("mgmt-to-b", "a-name-of-more-than-15-characters")
+
+
 async def a_link_runs_while_it_is_up_and_has_a_carrier(
     kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
@@ -546,6 +559,7 @@ async def rules_that_somebody_deletes_are_told(
 
 CHECKS: tuple[Check, ...] = (
     links_tell_their_kind_state_and_addresses,
+    a_link_has_its_alternative_names,
     a_link_runs_while_it_is_up_and_has_a_carrier,
     a_change_of_links_or_addresses_is_told,
     what_is_added_is_found,

@@ -45,7 +45,14 @@ class FakeKernel(FakeKernelState):
         """See `KernelApi`."""
         await self._attend()
         return tuple(
-            Link(device.index, name, device.running, device.point_to_point, (*device.addresses,))
+            Link(
+                device.index,
+                name,
+                device.running,
+                device.point_to_point,
+                (*device.addresses,),
+                (*device.altnames,),
+            )
             for name, device in self.devices.items()
         )
 

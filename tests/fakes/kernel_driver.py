@@ -22,6 +22,10 @@ class KernelDriver(Protocol):
         """Makes a running link that many hosts may share; returns its index."""
         ...
 
+    def add_altname(self, name: str, altname: str) -> None:
+        """Gives a link an alternative name."""
+        ...
+
     def set_up(self, name: str, up: bool) -> None:
         """Sets a link up or down."""
         ...

@@ -31,6 +31,7 @@ class Device:
     up: bool = True
     carrier: bool = True
     addresses: list[Address] = attrs.field(factory=list)
+    altnames: list[str] = attrs.field(factory=list)
 
     @property
     def running(self) -> bool:
@@ -78,6 +79,11 @@ class FakeKernelState:
     def add_ethernet(self, name: str) -> int:
         """See `KernelDriver`."""
         return self._add(name, point_to_point=False)
+
+    def add_altname(self, name: str, altname: str) -> None:
+        """See `KernelDriver`."""
+        self.devices[name].altnames.append(altname)
+        self._tell(links=True)
 
     def set_up(self, name: str, up: bool) -> None:
         """See `KernelDriver`."""

@@ -75,6 +75,10 @@ class RealWorld:
         index: int = link["ifindex"]
         return index
 
+    def add_altname(self, name: str, altname: str) -> None:
+        """See `KernelDriver`."""
+        self._host.ip(f"link property add dev {name} altname {altname}")
+
     def set_up(self, name: str, up: bool) -> None:
         """See `KernelDriver`."""
         self._host.ip(f"link set {name} {'up' if up else 'down'}")

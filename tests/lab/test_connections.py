@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.lab import ping, routes
+from tests.lab.configs import mesh
 from tests.lab.lab import Lab
-from tests.lab.mesh import assert_all_reach_all, share, wait_routes
+from tests.lab.mesh import assert_all_reach_all, connect, share, start_daemons, wait_routes
 
 
 def test_a_client_that_connects_is_reached(lab: Lab) -> None:
@@ -25,6 +26,19 @@ def test_the_route_is_installed_within_half_a_second_of_the_connection(lab: Lab)
     connected = two.openvpn.logged_at("Initialization Sequence Completed")
     assert stream.reply_after(connected) - connected < 0.5
     stream.end()
+
+
+def test_an_alternative_name_of_an_interface_is_a_name(lab: Lab) -> None:
+    for server in lab.servers:
+        for device in ("tun0", "tun1"):
+            server.host.ip(f"link property add dev {device} altname my-{device}")
+    where = connect(lab, {"host1": 0, "host2": 1})
+    start_daemons(
+        lab.servers,
+        lambda server: mesh(server).replace("= tun0", "= my-tun0").replace("= tun1", "= my-tun1"),
+    )
+    wait_routes(lab, where)
+    assert_all_reach_all(where)
 
 
 def test_a_client_that_leaves_loses_its_route(lab: Lab) -> None:

@@ -85,6 +85,7 @@ class LinkRow(NamedTuple):
     device: int
     name: str
     flags: int
+    altnames: tuple[str, ...] = ()
 
 
 class AddressRow(NamedTuple):
@@ -123,8 +124,15 @@ def read_link(message: NetlinkMessage) -> LinkRow:
     Raises:
       NetlinkError: malformed.
     """
-    fields, attributes = _decode(ifinfmsg, message, {"IFLA_IFNAME": str})
-    return LinkRow(fields["index"], attributes["IFLA_IFNAME"] or "", fields["flags"])
+    types = {"IFLA_IFNAME": str, "IFLA_PROP_LIST": ifinfmsg.proplist}
+    fields, attributes = _decode(ifinfmsg, message, types)
+    properties = attributes["IFLA_PROP_LIST"]
+    return LinkRow(
+        fields["index"],
+        attributes["IFLA_IFNAME"] or "",
+        fields["flags"],
+        tuple(properties.altnames()) if properties is not None else (),
+    )
 
 
 def read_address(message: NetlinkMessage) -> AddressRow | None:
@@ -164,8 +172,9 @@ def join(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Lin
             running=flags & _IFF_UP != 0 and flags & _IFF_LOWER_UP != 0,
             point_to_point=flags & _IFF_POINTOPOINT != 0,
             addresses=tuple(by_device.get(device, ())),
+            altnames=altnames,
         )
-        for device, name, flags in links
+        for device, name, flags, altnames in links
     )
 
 

@@ -12,12 +12,10 @@ from tests.fakes.samples import LINKS, THREE_SERVERS, config
 OK, NOTE, WAIT, WARNING, PROBLEM = Level
 
 
-def sysctls(configuration, **other):
+def sysctls(configuration, links=LINKS, **other):
     """Those of a host that forwards everything; *other* by the last two parts of their path."""
-    values = {
-        path: "0" if path.endswith("rp_filter") else "1" for path in sysctls_to_read(configuration)
-    }
-    return values | other
+    paths = sysctls_to_read(configuration, links)
+    return {path: "0" if path.endswith("rp_filter") else "1" for path in paths} | other
 
 
 def facts(configuration, links=LINKS, **other):
@@ -25,7 +23,7 @@ def facts(configuration, links=LINKS, **other):
         links=tuple(links),
         host=evaluate_links(configuration, links, {}, HostState()),
         missing_capability=None,
-        sysctls=sysctls(configuration),
+        sysctls=sysctls(configuration, links),
         openvpn={openvpn.name: None for openvpn in configuration.openvpns},
         busy={},
         unreadable={},

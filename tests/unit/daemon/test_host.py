@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 
+import attrs
 import pytest
 
 from cuberouted.daemon.host import (
@@ -11,6 +12,7 @@ from cuberouted.daemon.host import (
     evaluate_links,
     interfaces,
     neighbours,
+    present_interfaces,
 )
 from cuberouted.model import Prefix
 from cuberouted.routing.neighbours import ResolvedNexthop
@@ -131,6 +133,27 @@ def test_the_preferred_source_is_our_address_in_the_clients_network():
     )
     assert found.data_addresses == {"tun0": "10.100.100.101"}
     assert look(links=(link("tun0", "fd00:1::1/64"),)).data_addresses == {}
+
+
+# -- alternative names --
+
+
+def test_an_alternative_name_of_an_interface_is_a_name():
+    text = THREE_SERVERS.replace("= tun1", "= mgmt-to-b")
+    named = [attrs.evolve(x, altnames=("mgmt-to-b",) if x.name == "tun1" else ()) for x in LINKS]
+    found = evaluate_links(config(text), named, {}, HostState())
+    assert found == evaluate_links(config(THREE_SERVERS), named, {}, HostState())
+    assert found.missing == ()
+    assert present_interfaces(config(text), named) == ("tun0", "tun1", "tun2")
+
+
+def test_peers_behind_two_names_of_one_tunnel_are_refused():
+    text = THREE_SERVERS.replace("= tun2", "= mgmt-to-b")
+    named = [attrs.evolve(x, altnames=("mgmt-to-b",) if x.name == "tun1" else ()) for x in LINKS]
+    (error,) = evaluate_links(config(text), named, {}, HostState()).errors
+    assert error.startswith(
+        "peer C: the point-to-point interface mgmt-to-b already leads to peer B"
+    )
 
 
 # -- several OpenVPNs --

@@ -18,6 +18,7 @@ from cuberouted.routing.types import Address, Link
 UP, POINT_TO_POINT, LOWER_UP = 0x1, 0x10, 0x10000
 TENTATIVE, OPTIMISTIC = 0x40, 0x04
 IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 3, 1, 2, 8
+IFLA_PROP_LIST, IFLA_ALT_IFNAME, NLA_F_NESTED = 52, 53, 1 << 15
 
 
 def packed(text: str) -> bytes:
@@ -38,6 +39,15 @@ def test_a_link_is_read() -> None:
     body += netlink.attribute(IFLA_IFNAME, b"tun0\0\0\0\0")
     row = linkmsg.read_link(NetlinkMessage(netlink.RTM_NEWLINK, 0, 1, 0, body))
     assert row == LinkRow(3, "tun0", UP | LOWER_UP)
+
+
+def test_the_alternative_names_of_a_link_are_read() -> None:
+    names = [netlink.attribute(IFLA_ALT_IFNAME, name) for name in (b"mgmt-to-b\0\0\0", b"x\0\0\0")]
+    body = struct.pack("=BxHiII", 0, 65534, 3, UP, 0)
+    body += netlink.attribute(IFLA_IFNAME, b"tun1\0\0\0\0")
+    body += netlink.attribute(IFLA_PROP_LIST | NLA_F_NESTED, b"".join(names))
+    row = linkmsg.read_link(NetlinkMessage(netlink.RTM_NEWLINK, 0, 1, 0, body))
+    assert row == LinkRow(3, "tun1", UP, ("mgmt-to-b", "x"))
 
 
 @pytest.mark.parametrize(
