@@ -24,7 +24,10 @@ class PeerRow(msgspec.Struct):
     """One peer.
 
     ``last_heard``: seconds since its last message, or None. ``encrypted``: by CURVE. ``refused``:
-    number of its messages and prefixes that were not accepted.
+    number of its messages and prefixes that were not accepted, since the start.
+    ``known_as``: its name in the log and in sentences. ``refused_prefixes``: those that it
+    advertises now and the policy refuses.
+    ``unreceived_snapshots``: connections in a row that ended before it had ours.
     """
 
     name: str
@@ -34,6 +37,9 @@ class PeerRow(msgspec.Struct):
     detail: str = ""
     encrypted: bool = False
     refused: int = 0
+    known_as: str = ""
+    refused_prefixes: int = 0
+    unreceived_snapshots: int = 0
 
 
 class RouteCounts(msgspec.Struct):

@@ -68,17 +68,22 @@ def render_status(status: Status, out: Console) -> None:
     openvpns = [(o.name, o.state, o.version or "-", str(o.clients)) for o in status.openvpn]
     _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
     out.print()
+    columns = ["PEER", "STATE", "CLIENTS", "LAST HEARD", "ENCRYPTED"]
     peers = [
-        (
-            p.name,
+        [
+            p.known_as or p.name,
             p.state,
             str(p.clients),
             "-" if p.last_heard is None else f"{format_duration(p.last_heard)} ago",
             "yes" if p.encrypted else "no",
-        )
+        ]
         for p in status.peers
     ]
-    _print_table(out, ("PEER", "STATE", "CLIENTS", "LAST HEARD", "ENCRYPTED"), peers)
+    if any(p.refused_prefixes for p in status.peers):
+        columns.append("REFUSED")
+        for row, p in zip(peers, status.peers, strict=True):
+            row.append(str(p.refused_prefixes))
+    _print_table(out, columns, peers)
     if status.rejected_connections:
         out.print(f"\n{pluralize(status.rejected_connections, 'connection')} rejected")
     problems = _problems(status)
@@ -88,7 +93,7 @@ def render_status(status: Status, out: Console) -> None:
 
 def _problems(status: Status) -> list[str]:
     openvpns = [f"{o.name}: {o.detail}" for o in status.openvpn if o.detail]
-    peers = [f"peer {p.name}: {p.detail}" for p in status.peers if p.detail]
+    peers = [f"peer {p.known_as or p.name}: {p.detail}" for p in status.peers if p.detail]
     return openvpns + peers + status.problems
 
 

@@ -134,6 +134,10 @@ class Daemon:
         """How many connections to our publishing socket were rejected."""
         return self._environment.transport.rejected_connections
 
+    def unreceived_snapshots(self, peer: str) -> int:
+        """How many connections in a row ended before *peer* had our snapshot."""
+        return self._publisher.unreceived(peer, trio.current_time())
+
     @property
     def bind_problems(self) -> tuple[BindProblem, ...]:
         """The addresses on which we should listen for peers and do not, with the reason."""
@@ -217,6 +221,7 @@ class Daemon:
             self._peer_limits(),
             trio.current_time(),
             nonce=lambda: self._environment.random_bytes(8),
+            interface=config.mgmt_interface,
         )
         endpoint = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys

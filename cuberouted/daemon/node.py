@@ -17,7 +17,13 @@ import trio
 from cuberouted.daemon.host import HostState
 from cuberouted.model import Advertisement, Kind, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
-from cuberouted.peering.events import PeerLost, PeerUpdate, RoutesChanged, RoutesReplaced
+from cuberouted.peering.events import (
+    PeerLost,
+    PeerUpdate,
+    RoutesChanged,
+    RoutesReplaced,
+    known_as,
+)
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.local_routes import LocalRoutes
@@ -275,7 +281,10 @@ class Node:
 
     def _log_refused(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
         for route, why in refused:
-            subject = f"{route.source.origin.value} {route.source.name}".rstrip()
+            name = route.source.name
+            if route.source.origin is Origin.PEER:
+                name = known_as(name, route.node)
+            subject = f"{route.source.origin.value} {name}".rstrip()
             if route.source.origin is Origin.PEER:
                 self.refused[route.source.name] += 1
             suppressed = self._log_limit.allow(subject, trio.current_time())

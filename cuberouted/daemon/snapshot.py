@@ -7,7 +7,7 @@ meanwhile is reported as it was or as it is, once.
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -18,8 +18,8 @@ from cuberouted.api import report
 from cuberouted.api.server import Handlers
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import Kind, Prefix, format_address, printable_name
-from cuberouted.peering.events import PeerState
-from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
+from cuberouted.peering.events import PeerState, not_received
+from cuberouted.routing.rib import ADOPTED_VERSION, Origin, RibRoute, Source
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def status(daemon: Daemon) -> report.Status:
         node=daemon.config.node,
         uptime=round(now - daemon.started_at, 1),
         openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
-        peers=[_peer_row(peer, now, daemon.node.refused) for peer in daemon.peers.values()],
+        peers=[_peer_row(daemon, peer, now) for peer in daemon.peers.values()],
         routes=report.RouteCounts(
             desired=fib.desired_count,
             installed=fib.installed_count,
@@ -127,7 +127,7 @@ def status_line(daemon: Daemon) -> str:
     missing = [
         *daemon.node.host.missing,
         *(f"{o.name} ({o.state})" for o in openvpns if o.state != "connected"),
-        *(f"peer {_peer_name(peer)} ({peer.session.state.value})" for peer in peers),
+        *(f"peer {peer.session.known_as} ({peer.session.state.value})" for peer in peers),
     ]
     local = sum(openvpn.clients for openvpn in openvpns)
     installed = daemon.node.kernel_sync.fib.installed_count
@@ -150,9 +150,10 @@ def _peer_name(peer: Peer) -> str:
     return peer.config.name or peer.session.node or peer.config.label
 
 
-def _peer_row(peer: Peer, now: float, refused_prefixes: Mapping[str, int]) -> report.PeerRow:
+def _peer_row(daemon: Daemon, peer: Peer, now: float) -> report.PeerRow:
     session = peer.session.status()
     received = session.last_received
+    source = Source(Origin.PEER, session.peer)
     return report.PeerRow(
         name=_peer_name(peer),
         state=session.state.value,
@@ -160,7 +161,10 @@ def _peer_row(peer: Peer, now: float, refused_prefixes: Mapping[str, int]) -> re
         last_heard=None if received is None else round(now - received, 3),
         detail=session.detail,
         encrypted=bool(peer.config.public_keys),
-        refused=session.dropped + refused_prefixes.get(session.peer, 0),
+        refused=session.dropped + daemon.node.refused.get(session.peer, 0),
+        known_as=peer.session.known_as,
+        refused_prefixes=len(daemon.node.rib.refused(source)),
+        unreceived_snapshots=daemon.unreceived_snapshots(session.peer),
     )
 
 
@@ -173,11 +177,27 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield f"waiting for interface {', '.join(missing)}"
     yield from daemon.node.host.errors
     yield from (problem.why for problem in daemon.bind_problems)
+    for peer in daemon.peers.values():
+        yield from _peer_problems(daemon, peer)
     conflicts = daemon.node.kernel_sync.fib.conflicts()
     for prefix in sorted(conflicts)[:MAX_PROBLEMS]:
         yield f"route {prefix}: {conflicts[prefix]}"
     for best, other in islice(daemon.node.rib.address_conflicts(), MAX_PROBLEMS):
         yield _address_conflict(best, other)
+
+
+def _peer_problems(daemon: Daemon, peer: Peer) -> Iterator[str]:
+    name = peer.session.known_as
+    unreceived = daemon.unreceived_snapshots(peer.session.peer)
+    if unreceived:
+        yield f"peer {name}: {not_received(unreceived, peer.config.mgmt_interface)}"
+    refused = daemon.node.rib.refused(Source(Origin.PEER, peer.session.peer))
+    node = daemon.node
+    # while the data interface is missing, that is the cause, and it is told already
+    if refused and (node.rib.policy.allowed or not node.host.missing):
+        prefix = next(reversed(refused))
+        count = "1 prefix" if len(refused) == 1 else f"{len(refused)} prefixes"
+        yield f"peer {name}: {count} refused, last {_short(prefix)}: {refused[prefix]}"
 
 
 def _address_conflict(best: RibRoute, other: RibRoute) -> str:

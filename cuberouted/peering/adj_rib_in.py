@@ -92,6 +92,7 @@ MAX_BACKOFF_FACTOR = 10
 
 class SnapshotRequest:
     """Requests one snapshot at a time and assembles its parts. ``topic``: None if not requesting.
+    ``unanswered``: requests before this one that did not bring a complete snapshot.
 
     *nonce*: returns fresh random bytes. *retry_interval*: seconds without progress until the
     snapshot is requested again; doubled after each request without an answer.
@@ -101,8 +102,8 @@ class SnapshotRequest:
         self.retry_interval = retry_interval
         self.topic: bytes | None = None
         self.retry_at = math.inf
+        self.unanswered = 0
         self._nonce = nonce
-        self._unanswered = 0
         self._first: SnapshotPart | None = None
         self._next_index = 0
         self._table = AdvertisementTable(0)
@@ -111,7 +112,7 @@ class SnapshotRequest:
     def start(self, now: float) -> bytes:
         """Request a snapshot; return the topic to subscribe to. An earlier topic is void."""
         if self.topic is not None:
-            self._unanswered += 1
+            self.unanswered += 1
         self.topic = snapshot_topic(self._nonce())
         self._discard()
         self._restart_timer(now)
@@ -120,7 +121,7 @@ class SnapshotRequest:
     def cancel(self) -> bytes | None:
         """End the request; return the topic to unsubscribe from."""
         topic, self.topic = self.topic, None
-        self._unanswered = 0
+        self.unanswered = 0
         self._discard()
         self.retry_at = math.inf
         return topic
@@ -184,7 +185,7 @@ class SnapshotRequest:
             raise
 
     def _restart_timer(self, now: float) -> None:
-        self.retry_at = now + self.retry_interval * min(1 << self._unanswered, MAX_BACKOFF_FACTOR)
+        self.retry_at = now + self.retry_interval * min(1 << self.unanswered, MAX_BACKOFF_FACTOR)
 
     def _discard(self) -> None:
         self._first = None

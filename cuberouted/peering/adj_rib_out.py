@@ -30,6 +30,10 @@ MIN_GREETING_INTERVAL = 0.1
 """Seconds between two heartbeats that answer subscriptions."""
 MIN_SNAPSHOT_INTERVAL = 1.0
 """Seconds between the starts of two snapshots for the same peer."""
+MIN_UNRECEIVED = 2
+"""Connections in a row that ended before a peer had our snapshot; fewer are not reported."""
+UNRECEIVED_TIME = 120.0
+"""Seconds without another one after which they are forgotten."""
 PARTS_PER_SLICE = 8
 """Parts of a snapshot that one call of `Publisher.timer` returns: some 5 ms of work."""
 
@@ -76,6 +80,19 @@ class _Transfer:
     next_part: int = 0
 
 
+@attrs.define
+class _Request:
+    """What one peer has requested last. ``sent``: its snapshot was sent, at least in part.
+
+    ``losses``: how often the connection ended thereafter, the last one at ``lost_at``.
+    """
+
+    topic: bytes
+    losses: int = 0
+    lost_at: float = -math.inf
+    sent: bool = False
+
+
 class Publisher:
     """Advertises this node's routes.
 
@@ -99,6 +116,7 @@ class Publisher:
         self._heartbeat_at = now
         self._transfers: dict[str, _Transfer] = {}
         self._last_snapshot: dict[str, float] = {}
+        self._requests: dict[str, _Request] = {}
 
     @property
     def deadline(self) -> float:
@@ -113,6 +131,13 @@ class Publisher:
     def transfers(self) -> int:
         """How many peers wait for a snapshot, or for the rest of one."""
         return len(self._transfers)
+
+    def unreceived(self, peer: str, now: float) -> int:
+        """How many connections in a row ended before *peer* had our snapshot; 0 if too few."""
+        request = self._requests.get(peer)
+        if request is None or request.losses < MIN_UNRECEIVED:
+            return 0
+        return request.losses if now < request.lost_at + UNRECEIVED_TIME else 0
 
     def announce(
         self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix], now: float
@@ -148,11 +173,15 @@ class Publisher:
             greeting_at = max(now, self._last_heartbeat + MIN_GREETING_INTERVAL)
             self._heartbeat_at = min(self._heartbeat_at, greeting_at)
         elif subscribe and peer is not None and is_snapshot_topic(topic):
+            self._note_request(peer, topic, now)
             last = self._last_snapshot.get(peer, -math.inf)
             self._transfers[peer] = _Transfer(topic, max(now, last + MIN_SNAPSHOT_INTERVAL))
         elif frame[:1] == b"\x00":
             for key in [key for key, t in self._transfers.items() if t.topic == topic]:
                 del self._transfers[key]
+            # A peer unsubscribes from the last topic once it has the snapshot, or gives up.
+            if peer is not None and peer in self._requests and self._requests[peer].topic == topic:
+                del self._requests[peer]
         else:
             self.ignored_frames += 1
         return PeerActions()
@@ -181,6 +210,16 @@ class Publisher:
         self._interval = heartbeat_interval
         self._heartbeat_at = min(self._heartbeat_at, now + heartbeat_interval)
 
+    def _note_request(self, peer: str, topic: bytes, now: float) -> None:
+        # ZeroMQ repeats a subscription on each new connection: the last one has ended
+        old = self._requests.get(peer)
+        if old is None:
+            self._requests[peer] = _Request(topic)
+        elif old.topic != topic:
+            self._requests[peer] = _Request(topic, old.losses, old.lost_at)
+        elif old.sent:
+            self._requests[peer] = _Request(topic, old.losses + 1, now)
+
     def _update(
         self, advertise: tuple[Advertisement, ...], withdraw: tuple[Prefix, ...], now: float
     ) -> Outgoing:
@@ -205,6 +244,8 @@ class Publisher:
 
     def _send_parts(self, peer: str, now: float) -> list[Outgoing]:
         transfer = self._transfers.pop(peer)
+        if peer in self._requests:
+            self._requests[peer].sent = True
         if transfer.snapshot is None:
             self._last_snapshot[peer] = now
             transfer.snapshot = self._current_snapshot()

@@ -82,15 +82,41 @@ class Outgoing(NamedTuple):
 class PeerActions:
     """What a state machine wants done, in the order of the fields.
 
-    ``unsubscribe`` and ``subscribe``: topics at the peer. ``publish``: messages of our own
-    publishing socket. ``updates``: for the RIB.
+    ``subscribe`` and ``unsubscribe``: topics at the peer. A peer takes an unsubscription from the
+    topic that was requested last for "received", so the next one comes before. ``publish``:
+    messages of our own publishing socket. ``updates``: for the RIB.
     """
 
     state_change: StateChange | None = None
-    unsubscribe: tuple[bytes, ...] = ()
     subscribe: tuple[bytes, ...] = ()
+    unsubscribe: tuple[bytes, ...] = ()
     publish: tuple[Outgoing, ...] = ()
     updates: tuple[PeerUpdate, ...] = ()
+
+
+def known_as(peer: str, node: str | None) -> str:
+    """*peer* for people: its key, and before it the name that it announces, if that differs.
+
+    The log and the commands use the same, so that each can be searched for the other's.
+    """
+    return peer if node is None or node == peer else f"{node} ({peer})"
+
+
+def only_small_messages(interface: str | None) -> str:
+    """What a peer's heartbeats without its snapshots say of the way here."""
+    return f"heartbeats come, larger messages do not: {_mtu(interface)}"
+
+
+def not_received(count: int, interface: str | None) -> str:
+    """What *count* connections that ended before the peer had our snapshot say of the way there."""
+    return (
+        f"{count} connections ended before it had received our snapshot;"
+        f" larger messages do not reach it: {_mtu(interface)}"
+    )
+
+
+def _mtu(interface: str | None) -> str:
+    return f"is the MTU of {interface or 'the tunnel'} right?"
 
 
 @attrs.frozen

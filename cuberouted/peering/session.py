@@ -22,10 +22,25 @@ from cuberouted.peering.events import (
     PeerStatus,
     PeerUpdate,
     StateChange,
+    known_as,
+    only_small_messages,
 )
-from cuberouted.peering.messages import NONCE_BYTES, AnyMessage, Goodbye, IncompatibleVersionError
+from cuberouted.peering.messages import (
+    NONCE_BYTES,
+    AnyMessage,
+    Goodbye,
+    IncompatibleVersionError,
+    SnapshotPart,
+)
 
 DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
+
+MAX_SILENCES = 2
+"""After so many requests for a snapshot in a row that were followed by silence instead of any part
+of it, larger messages are taken to be lost on the way. The peer then stays down until a part
+comes: on each new connection heartbeats get through until the first larger message."""
+SILENCE = 3
+"""The hold timer's factor meanwhile: the time to find a connection dead and to make the next."""
 
 
 class PeerEvent(enum.StrEnum):
@@ -42,8 +57,8 @@ class PeerEvent(enum.StrEnum):
 
 NEXT = {
     **{(state, PeerEvent.OUT_OF_SYNC): SYNCING for state in PeerState},
-    # A peer that is down or incompatible has no adj-RIB-in: IN_SYNC there would be a bug.
-    **{(state, PeerEvent.IN_SYNC): UP for state in (SYNCING, UP, RESTARTING)},
+    # A peer that is incompatible has no adj-RIB-in: IN_SYNC there would be a bug.
+    **{(state, PeerEvent.IN_SYNC): UP for state in (DOWN, SYNCING, UP, RESTARTING)},
     **{(state, PeerEvent.RESTART): RESTARTING for state in PeerState},
     **{(state, PeerEvent.GOODBYE): DOWN for state in PeerState},
     **{(state, PeerEvent.HOLD_TIMER_EXPIRED): DOWN for state in PeerState},
@@ -61,7 +76,7 @@ class PeerSession:
 
     *peer*: its key in everything that is returned. *name*: the node name that it has to
     announce; None (two-server form of the configuration): any but ours. *nonce*: returns
-    `NONCE_BYTES` fresh random bytes.
+    `NONCE_BYTES` fresh random bytes. *interface*: the one that leads to it, for messages.
     """
 
     def __init__(
@@ -72,6 +87,7 @@ class PeerSession:
         limits: PeerLimits,
         now: float,
         nonce: Callable[[], bytes] = random_nonce,
+        interface: str | None = None,
     ) -> None:
         self.peer = peer
         self.node: str | None = None
@@ -79,6 +95,8 @@ class PeerSession:
         self.state = DOWN
         self._name = name
         self._own_name = own_name
+        self._interface = interface
+        self._silences = 0
         self._limits = limits
         self._adj_rib_in = AdjRibIn(peer, limits, nonce)
         self._detail = "nothing received yet"
@@ -86,6 +104,7 @@ class PeerSession:
         self._malformed = 0
         self._refused = 0
         self._accepted_name: str | None = None
+        self._known_as = peer
         self._refusal_logged = False
         # True at the start: an earlier run may have left routes to this peer in the kernel.
         self._has_routes = True
@@ -97,6 +116,11 @@ class PeerSession:
     def deadline(self) -> float:
         """When `timer` is due unless a message is received before."""
         return min(self._hold_timer_expires, self._stale_at, self._adj_rib_in.request.retry_at)
+
+    @property
+    def known_as(self) -> str:
+        """The peer's name in the log and in `status`."""
+        return self._known_as
 
     @property
     def dropped(self) -> int:
@@ -116,9 +140,12 @@ class PeerSession:
             if refusal is not None:
                 return self._refuse(refusal)
             self._accepted_name, self._refusal_logged = message.node, False
+            self._known_as = known_as(self.peer, message.node)
         if isinstance(message, Goodbye):
             return self._goodbye(message, now)
         self._restarting_since = math.inf
+        if isinstance(message, SnapshotPart):
+            self._silences = 0
         updates = self._adj_rib_in.receive(topic, message, now)
         self._has_routes = self._has_routes or bool(updates)
         return self._synchronize(updates, now)
@@ -138,7 +165,7 @@ class PeerSession:
     def timer(self, now: float) -> PeerActions:
         """Do what is due at *now*; call again while `deadline` is not later."""
         if now >= self._hold_timer_expires:
-            return self._withdraw_all(PeerEvent.HOLD_TIMER_EXPIRED, self._why_expired())
+            return self._expire_hold_timer()
         if now >= self._stale_at:
             return self._drop_stale_routes()
         if now >= self._adj_rib_in.request.retry_at:
@@ -164,7 +191,11 @@ class PeerSession:
 
     def status(self) -> PeerStatus:
         """The status of the peer at this moment."""
-        details = ("" if self.state is UP else self._detail, self._connection_problem)
+        details = (
+            "" if self.state is UP else self._detail,
+            self._unanswered,
+            self._connection_problem,
+        )
         return PeerStatus(
             peer=self.peer,
             node=self.node,
@@ -176,6 +207,14 @@ class PeerSession:
             dropped=self.dropped,
             detail="; ".join(filter(None, details)),
         )
+
+    @property
+    def _unanswered(self) -> str:
+        # over one connection a heartbeat cannot overtake what was lost before it, so it is not that
+        count = self._adj_rib_in.request.unanswered
+        if self.state is not SYNCING or count < MAX_SILENCES:
+            return ""
+        return f"{count} requests for its snapshot brought none"
 
     # -- the peer's name --
 
@@ -201,10 +240,16 @@ class PeerSession:
     def _synchronize(self, updates: tuple[PeerUpdate, ...], now: float) -> PeerActions:
         """Start or end the request for a snapshot, as the adj-RIB-in needs it."""
         rib, request = self._adj_rib_in, self._adj_rib_in.request
-        event = PeerEvent.IN_SYNC if rib.in_sync else PeerEvent.OUT_OF_SYNC
-        change = self._change_state(event, rib.why)
         if not rib.snapshot_needed:
-            return PeerActions(change, _topics(request.cancel()), updates=updates)
+            self._silences = 0
+        if self._only_small_messages:
+            change = None
+            self._detail = only_small_messages(self._interface)
+        else:
+            event = PeerEvent.IN_SYNC if rib.in_sync else PeerEvent.OUT_OF_SYNC
+            change = self._change_state(event, rib.why)
+        if not rib.snapshot_needed:
+            return PeerActions(change, unsubscribe=_topics(request.cancel()), updates=updates)
         if request.topic is not None:
             return PeerActions(change, updates=updates)
         return PeerActions(change, subscribe=(request.start(now),), updates=updates)
@@ -212,14 +257,15 @@ class PeerSession:
     def _goodbye(self, goodbye: Goodbye, now: float) -> PeerActions:
         if not goodbye.restarting:
             return self._withdraw_all(PeerEvent.GOODBYE, "it shut down")
+        self._silences = 0
         self._restarting_since = now
         topic = self._adj_rib_in.request.cancel()
         change = self._change_state(PeerEvent.RESTART, "it announced a restart")
-        return PeerActions(change, _topics(topic))
+        return PeerActions(change, unsubscribe=_topics(topic))
 
     def _retry_request(self, now: float) -> PeerActions:
         old = self._adj_rib_in.request.topic
-        return PeerActions(None, _topics(old), (self._adj_rib_in.request.start(now),))
+        return PeerActions(None, (self._adj_rib_in.request.start(now),), _topics(old))
 
     def _drop_stale_routes(self) -> PeerActions:
         """Withdraw the routes of the peer's last epoch. The peer itself is alive."""
@@ -233,8 +279,10 @@ class PeerSession:
         updates = (PeerLost(self.peer, why),) if self._has_routes else ()
         self._has_routes = False
         self._restarting_since = math.inf
+        self._silences = 0
         topic = self._adj_rib_in.reset()
-        return PeerActions(self._change_state(event, why), _topics(topic), updates=updates)
+        change = self._change_state(event, why)
+        return PeerActions(change, unsubscribe=_topics(topic), updates=updates)
 
     def _change_state(self, event: PeerEvent, why: str) -> StateChange | None:
         """Apply *event*. The only place where ``state`` changes."""
@@ -244,8 +292,28 @@ class PeerSession:
 
     # -- timers --
 
+    def _expire_hold_timer(self) -> PeerActions:
+        """Withdraw the peer's routes, and see whether only a larger message was lost."""
+        waiting = self.state is SYNCING and self._adj_rib_in.request.topic is not None
+        silences = self._silences + 1 if waiting else 0
+        if silences < MAX_SILENCES:
+            why = self._why_expired()
+        else:
+            why = only_small_messages(self._interface)
+        actions = self._withdraw_all(PeerEvent.HOLD_TIMER_EXPIRED, why)
+        self._silences = silences
+        return actions
+
+    @property
+    def _only_small_messages(self) -> bool:
+        """Whether the peer is down because nothing larger than a heartbeat comes."""
+        return self.state is DOWN and self._silences >= MAX_SILENCES
+
     @property
     def _hold_timer_expires(self) -> float:
+        if self._only_small_messages:
+            last = max(self._last_received, self._hold_timer_start)
+            return last + SILENCE * self._limits.hold_time
         if self.state is DOWN and not self._has_routes:
             return math.inf
         expires = max(self._last_received, self._hold_timer_start) + self._limits.hold_time
@@ -262,6 +330,8 @@ class PeerSession:
     def _why_expired(self) -> str:
         if self.state is RESTARTING:
             return f"it did not come back within {self._limits.restart_time:g} s"
+        if self._only_small_messages:
+            return f"nothing received for {SILENCE * self._limits.hold_time:g} s"
         return f"nothing received for {self._limits.hold_time:g} s"
 
 

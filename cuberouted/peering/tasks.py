@@ -9,7 +9,13 @@ import trio
 
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
-from cuberouted.peering.events import PeerActions, PeerState, PeerUpdate, StateChange
+from cuberouted.peering.events import (
+    PeerActions,
+    PeerState,
+    PeerUpdate,
+    StateChange,
+    not_received,
+)
 from cuberouted.peering.messages import (
     UPDATES,
     IncompatibleVersionError,
@@ -26,6 +32,8 @@ TIME_SLICE = 0.01
 """Seconds of work after which other tasks run."""
 DRAIN_TIME = 0.02
 """Seconds that ZeroMQ's I/O thread gets to hand over messages before a timer is handled."""
+UNRECEIVED_LOG_INTERVAL = 3600.0
+"""Seconds between two log lines about a peer that does not receive our snapshots."""
 STALL = 0.1
 """A timer that is this many seconds late means that this process was not running."""
 
@@ -38,6 +46,7 @@ class PublisherTask:
     def __init__(self, transport: Transport, publisher: Publisher) -> None:
         self._transport = transport
         self._publisher = publisher
+        self._unreceived_limit = LogRateLimit(interval=UNRECEIVED_LOG_INTERVAL)
 
     async def run(self) -> None:
         """Answer subscribers and send heartbeats, until cancelled."""
@@ -67,6 +76,14 @@ class PublisherTask:
             and (received := self._transport.receive()) is not None
         ):
             self._publish(self._publisher.receive(received.frame, received.peer, now))
+            if received.peer is not None:
+                self._log_unreceived(received.peer, now)
+
+    def _log_unreceived(self, peer: str, now: float) -> None:
+        count = self._publisher.unreceived(peer, now)
+        if count and (suppressed := self._unreceived_limit.allow(peer, now)) is not None:
+            note = suppressed_note(suppressed)
+            log.warning("peer %s: %s%s", peer, not_received(count, None), note)
 
     def _publish(self, actions: PeerActions) -> None:
         for topic, payload in actions.publish:
@@ -104,7 +121,7 @@ class PeerReceiver:
                 self.session.connected()
             else:
                 self.session.disconnected(state.value)
-            log.debug("peer %s: %s", self.session.peer, state.value or "connected")
+            log.debug("peer %s: %s", self.session.known_as, state.value or "connected")
 
     async def _receive(self, socket: PeerSocket) -> None:
         socket.subscribe(UPDATES)
@@ -149,10 +166,10 @@ class PeerReceiver:
     async def _act(self, actions: PeerActions, socket: PeerSocket) -> None:
         if actions.state_change is not None:
             self._log_change(actions.state_change)
-        for topic in actions.unsubscribe:
-            socket.unsubscribe(topic)
         for topic in actions.subscribe:
             socket.subscribe(topic)
+        for topic in actions.unsubscribe:
+            socket.unsubscribe(topic)
         for update in actions.updates:
             await self._on_update(update)
 
@@ -160,7 +177,7 @@ class PeerReceiver:
         suppressed = self._dropped_limit.allow("", now)
         if suppressed is not None:
             note = suppressed_note(suppressed)
-            log.warning("peer %s: dropped a message: %s%s", self.session.peer, why, note)
+            log.warning("peer %s: dropped a message: %s%s", self.session.known_as, why, note)
 
     def _log_change(self, change: StateChange) -> None:
         suppressed = self._state_limit.allow("", trio.current_time())
@@ -169,7 +186,7 @@ class PeerReceiver:
         level = logging.INFO if change.new in _EXPECTED_STATES else logging.WARNING
         old, new = change.old.value, change.new.value
         note = suppressed_note(suppressed)
-        log.log(level, "peer %s: %s -> %s, %s%s", change.peer, old, new, change.why, note)
+        log.log(level, "peer %s: %s -> %s, %s%s", self.session.known_as, old, new, change.why, note)
 
 
 _EXPECTED_STATES = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})

@@ -136,6 +136,7 @@ class Rib:
     _superseded: dict[str, dict[Prefix, tuple[RibRoute, RibRoute]]] = attrs.field(
         factory=dict, init=False
     )
+    _refused: dict[Source, dict[Prefix, str]] = attrs.field(factory=dict, init=False)
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
     _coverage: Coverage = attrs.field(factory=Coverage, init=False)
 
@@ -157,6 +158,10 @@ class Rib:
     def adj_rib_in(self, source: Source) -> Mapping[Prefix, RibRoute]:
         """All routes of *source*, also those that the policy refuses."""
         return self._adj_rib_in.get(source, {})
+
+    def refused(self, source: Source) -> dict[Prefix, str]:
+        """What *source* advertises now and the policy refuses, and why; the latest is the last."""
+        return self._refused.get(source, {})
 
     def sources(self, origin: Origin) -> list[Source]:
         """The sources of this *origin* that have ever advertised anything."""
@@ -201,6 +206,7 @@ class Rib:
         routes = self._adj_rib_in.setdefault(source, {})
         for prefix in withdraw:
             if routes.pop(prefix, None) is not None:
+                self._refused.get(source, {}).pop(prefix, None)
                 self._replace(prefix, source, None, change)
         for advertisement in advertise:
             routes[advertisement.prefix] = route = RibRoute(source, node, advertisement)
@@ -232,10 +238,13 @@ class Rib:
         prefix, version = advertisement.prefix, advertisement.version
         why = self.policy.refusal(prefix, "" if source.origin is Origin.LOCAL else source.name)
         # an adopted route was accepted before our restart; a configured one is the administrator's
+        refused = self._refused.setdefault(source, {})
+        refused.pop(prefix, None)
         if why is None or version == ADOPTED_VERSION:
             self._remember_version(prefix, version)
             self._replace(prefix, source, route, change)
         else:
+            refused[prefix] = why
             change.refused.append((route, why))
             self._replace(prefix, source, None, change)
 

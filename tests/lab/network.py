@@ -46,8 +46,13 @@ def drop_packets(host: Host, percent: int, device: str = "eth0") -> None:
     _drop(host, "losses", f"iifname {device} numgen random mod 100 < {percent}")
 
 
+def drop_large_packets(host: Host, size: int, device: str) -> None:
+    """Drop every packet received on *device* that is longer than *size* bytes, in silence."""
+    _drop(host, "losses", f"iifname {device} meta length > {size}")
+
+
 def stop_dropping(host: Host) -> None:
-    """End `drop_packets`."""
+    """End `drop_packets` or `drop_large_packets`."""
     host.run("nft", "delete table inet losses")
 
 

@@ -7,10 +7,12 @@ import signal
 import time
 
 from tests.lab import ping, routes
+from tests.lab.configs import mesh
 from tests.lab.host import Host
 from tests.lab.lab import Lab
-from tests.lab.mesh import assert_all_reach_all, share, wait_routes, wanted
-from tests.lab.network import drop_packets, stop_dropping
+from tests.lab.mesh import assert_all_reach_all, share, start_daemons, wait_routes, wanted
+from tests.lab.network import drop_large_packets, drop_packets, stop_dropping
+from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
 CLIENTS = {"host1": 0, "host2": 1}
@@ -19,6 +21,9 @@ LOSSY = float(os.environ.get("CUBEROUTED_LOSSY", "6"))
 
 TIMEOUT = 30.0
 """Seconds for an update to get through that loss; the peer may be down meanwhile."""
+
+MANY = tuple(f"192.168.{number}.0/24" for number in range(130))
+"""Networks that fit into no small packet."""
 
 
 def index(host: Host, device: str) -> int:
@@ -65,3 +70,39 @@ def test_all_routes_are_right_after_packet_loss_in_the_tunnel(lab: Lab) -> None:
     wait_routes(lab, where)
     print(f"all routes right {time.monotonic() - begin:.1f} s after {LOSSY:g} s of loss")
     assert_all_reach_all(where)
+
+
+def test_a_tunnel_that_carries_no_large_packet_is_named_on_both_sides(lab: Lab) -> None:
+    a, b = lab.servers
+    gateway = lab.client("gateway", MANY)
+    gateway.connect(a)
+    for server, peer in ((a, b), (b, a)):
+        drop_large_packets(server.host, 900, server.device(peer))
+    start_daemons(
+        lab.servers,
+        lambda server: mesh(server, "allowed_networks = 10.100.100.0/24, 192.168.0.0/16"),
+    )
+
+    def told(server: Server, text: str) -> bool:
+        done = server.daemon.command("status")
+        return done.returncode == 1 and text in done.stdout
+
+    begin = time.monotonic()
+    small = f"heartbeats come, larger messages do not: is the MTU of {b.device(a)} right?"
+    wait_for("B to name it", lambda: told(b, small), timeout=30)
+    print(f"the receiver named it after {time.monotonic() - begin:.1f} s")
+    lost = f"larger messages do not reach it: is the MTU of {a.device(b)} right?"
+    wait_for("A to name it", lambda: told(a, lost), timeout=60)
+    print(f"the sender named it after {time.monotonic() - begin:.1f} s")
+    for server in lab.servers:
+        stop_dropping(server.host)
+    mended = time.monotonic()
+    wait_for("all routes", lambda: set(MANY) <= set(routes.towards(b.host)), timeout=30)
+    print(f"all routes {time.monotonic() - mended:.1f} s after it was mended")
+    for server in lab.servers:
+        wait_for(
+            f"{server.name} to be well",
+            lambda server=server: server.daemon.command("status").returncode == 0,  # type: ignore[misc]
+        )
+    changes = [line for line in b.daemon.process.log.splitlines() if " -> " in line]
+    assert len(changes) <= 6, changes

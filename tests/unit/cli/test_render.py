@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,18 @@ def test_what_is_wrong_comes_last():
         "route 10.9.0.1/32: shadowed",
     ]
     assert "0 of 1 peer up" in lines[0]
+
+
+def test_refused_prefixes_are_a_column_where_there_are_any():
+    assert "REFUSED" not in printed(render.render_status, WELL)
+    b, c = WELL.peers
+    status = msgspec.structs.replace(
+        WELL, peers=[msgspec.structs.replace(b, known_as="B (10.0.0.2)", refused_prefixes=7), c]
+    )
+    head, one, other = printed(render.render_status, status).splitlines()[-3:]
+    assert head.endswith("  REFUSED")
+    assert (one.split()[-1], other.split()[-1]) == ("7", "0")
+    assert one.startswith("B (10.0.0.2)  up")
 
 
 def test_clients_are_a_line_each():

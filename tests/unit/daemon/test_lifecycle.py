@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from cuberouted.daemon.snapshot import status_line
+from cuberouted.model import format_address
 from cuberouted.peering.transport import BindProblem
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.types import Op, Route
@@ -191,6 +192,34 @@ async def test_a_daemon_may_be_there_before_its_interfaces(mesh, autojump_clock)
 
 
 # -- what may be wrong around it --
+
+
+async def test_prefixes_that_the_policy_refuses_are_told_as_long_as_they_stand(
+    mesh, autojump_clock
+):
+    a, b = mesh.add("A"), mesh.add("B", "allowed_networks = 10.100.100.0/24, 10.9.0.0/16")
+    await mesh.start()
+    b.connect("host1", HOST1)
+    cid = b.connect("host2", "10.9.0.1")
+    text = "peer B: 1 prefix refused, last 10.9.0.1: outside allowed_networks"
+    await mesh.until(lambda: status(a).problems == [text])
+    assert (status(a).peers[0].refused_prefixes, status(a).well) == (1, False)
+    b.openvpn.disconnect(cid)
+    await mesh.until(lambda: not status(a).problems)
+    assert (status(a).peers[0].refused_prefixes, status(a).well) == (0, True)
+
+
+async def test_a_peer_without_a_configured_name_has_one_name_in_log_and_status(
+    mesh, autojump_clock, caplog
+):
+    caplog.set_level("INFO")
+    a, b = mesh.add("A"), mesh.add("B")
+    for server, other in ((a, b), (b, a)):
+        server.sections = two_server_form(other)
+    await mesh.start()
+    (row,) = status(a).peers
+    assert row.known_as == f"B ({format_address(b.address)})"
+    assert f"peer {row.known_as}: down -> syncing, waiting for its snapshot" in caplog.messages
 
 
 async def test_an_address_on_which_it_cannot_listen_is_shown_until_it_can(mesh, autojump_clock):

@@ -176,8 +176,8 @@ async def test_refused_prefixes_are_logged_once_a_minute_for_each_peer(
         for _ in range(5):
             await scene.node.update_peer(changed(outside, peer=peer))
     assert [record.message for record in caplog.records] == [
-        "peer B: 10.9.0.1/32 refused: outside allowed_networks",
-        "peer C: 10.9.0.1/32 refused: outside allowed_networks",
+        "peer vpnsrvB (B): 10.9.0.1/32 refused: outside allowed_networks",
+        "peer vpnsrvC (C): 10.9.0.1/32 refused: outside allowed_networks",
     ]
     await trio.sleep(60)
     await scene.node.update_peer(changed(outside))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cuberouted.peering.adj_rib_out import PARTS_PER_SLICE, Publisher
+from cuberouted.peering.adj_rib_out import PARTS_PER_SLICE, UNRECEIVED_TIME, Publisher
 from cuberouted.peering.events import PeerActions
 from cuberouted.peering.messages import (
     PART_PREFIXES,
@@ -225,3 +225,58 @@ def test_another_heartbeat_interval_applies_at_once() -> None:
     assert sender.deadline == pytest.approx(0.3)
     sender.timer(sender.deadline)
     assert sender.deadline == pytest.approx(0.4)
+
+
+# -- snapshots that do not arrive --
+
+
+def lost_connections(sender: Publisher, count: int, topic: bytes = TOPIC) -> float:
+    """Peer b requests a snapshot on *count* connections; ZeroMQ repeats it on each. The time."""
+    now = 0.0
+    for _ in range(count):
+        now += 4.0
+        sender.receive(b"\x01" + topic, "b", now)
+        assert topic in topics(sender.timer(now))
+    return now
+
+
+def test_connections_that_end_before_the_peer_has_the_snapshot_are_counted() -> None:
+    sender = publisher()
+    now = lost_connections(sender, 2)
+    assert sender.unreceived("b", now) == 0  # one was lost: that happens
+    sender.receive(b"\x01" + TOPIC, "b", now + 4.0)
+    assert sender.unreceived("b", now + 4.0) == 2
+    assert sender.unreceived("c", now + 4.0) == 0
+
+
+def test_a_new_request_of_the_same_peer_does_not_end_the_count() -> None:
+    sender = publisher()
+    now = lost_connections(sender, 3)
+    sender.receive(b"\x01" + LATER, "b", now)
+    sender.receive(b"\x00" + TOPIC, "b", now)
+    assert sender.unreceived("b", now) == 2
+
+
+@pytest.mark.parametrize(("sent_by", "left"), [("b", 0), (None, 2)])
+def test_the_peers_own_unsubscription_ends_the_count_and_a_closed_connection_does_not(
+    sent_by: str | None, left: int
+) -> None:
+    sender = publisher()
+    now = lost_connections(sender, 3)
+    sender.receive(b"\x00" + TOPIC, sent_by, now)
+    assert sender.unreceived("b", now) == left
+
+
+def test_lost_snapshots_are_forgotten_when_no_more_are_lost() -> None:
+    sender = publisher()
+    now = lost_connections(sender, 3)
+    assert sender.unreceived("b", now + UNRECEIVED_TIME - 1) == 2
+    assert sender.unreceived("b", now + UNRECEIVED_TIME) == 0
+
+
+def test_a_snapshot_that_was_not_sent_yet_is_not_lost() -> None:
+    sender = publisher(synced=False)
+    for now in range(5):
+        sender.receive(b"\x01" + TOPIC, "b", float(now))
+        sender.timer(float(now))
+    assert sender.unreceived("b", 5.0) == 0

@@ -25,7 +25,7 @@ from cuberouted.peering.messages import (
     snapshot_topic,
 )
 from cuberouted.peering.session import NEXT, PeerEvent, PeerSession
-from tests.unit.peering.samples import LIMITS, client, clients, session
+from tests.unit.peering.samples import LIMITS, client, clients, nonces, session
 
 DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
 U = b"u"
@@ -67,6 +67,84 @@ def up(*numbers: int, limits: PeerLimits = LIMITS) -> PeerSession:
 
 def shown(made: PeerSession) -> tuple[PeerState, int]:
     return made.state, made.status().advertisements
+
+
+def timers(made: PeerSession, until: float) -> list[PeerActions]:
+    """Runs the session's timers that are due up to *until*."""
+    actions = []
+    while made.deadline <= until:
+        actions.append(made.timer(made.deadline))
+    return actions
+
+
+# -- a way that carries no large message --
+
+
+def with_lost_snapshots(count: int) -> tuple[PeerSession, list[StateChange]]:
+    """A session after *count* connections of one heartbeat each, and its changes of state."""
+    made = PeerSession("b", "B", "A", LIMITS, 0.0, nonces(), interface="tun1")
+    actions = []
+    for number in range(count):
+        actions += [made.receive(U, heartbeat(7), 4.0 * number)]
+        actions += timers(made, 4.0 * number + 3.5)
+    return made, [a.state_change for a in actions if a.state_change is not None]
+
+
+def test_heartbeats_without_larger_messages_are_told_once_and_the_peer_stays_down() -> None:
+    text = "heartbeats come, larger messages do not: is the MTU of tun1 right?"
+    made, changes = with_lost_snapshots(10)
+    assert [(c.old, c.new) for c in changes] == [(DOWN, SYNCING), (SYNCING, DOWN)] * 2
+    assert changes[1].why == "nothing received for 3 s"
+    assert changes[3].why == text
+    assert (made.state, made.status().detail) == (DOWN, text)
+
+
+def test_a_first_lost_snapshot_is_no_proof() -> None:
+    made, _ = with_lost_snapshots(1)
+    assert made.status().detail == "nothing received for 3 s"
+
+
+def test_the_peer_is_up_with_the_first_whole_snapshot() -> None:
+    made, _ = with_lost_snapshots(3)
+    again = made.receive(U, heartbeat(7), 12.0)
+    assert again.subscribe == ()  # the request stands, and ZeroMQ repeats it
+    whole = made.receive(topic(4), part(7, *clients(1)), 12.1)
+    assert whole.state_change == StateChange("b", DOWN, UP, "snapshot complete, prefixes: 1")
+    assert made.status().detail == ""
+
+
+def test_a_part_of_a_snapshot_disproves_it() -> None:
+    made, _ = with_lost_snapshots(3)
+    made.receive(topic(4), part(7, *clients(1), count=2), 12.0)
+    assert (made.state, made.status().detail) == (SYNCING, "waiting for its snapshot")
+
+
+def test_a_peer_that_then_says_nothing_at_all_is_told_as_such() -> None:
+    made, _ = with_lost_snapshots(3)
+    assert not any(a.state_change for a in timers(made, 100.0))
+    assert made.status().detail == "nothing received for 9 s"
+    assert made.deadline == math.inf
+
+
+@pytest.mark.parametrize(
+    "message", [goodbye(restarting=False), goodbye(restarting=True), heartbeat(7, syncing=True)]
+)
+def test_it_is_forgotten_when_the_peer_ends_restarts_or_lists_its_clients(
+    message: Heartbeat | Goodbye,
+) -> None:
+    made, _ = with_lost_snapshots(3)
+    made.receive(U, message, 12.0)
+    assert "MTU" not in made.status().detail
+
+
+def test_requests_that_bring_nothing_while_heartbeats_come_are_counted() -> None:
+    made = session()
+    for second in range(30):
+        made.receive(U, heartbeat(7), float(second))
+        timers(made, second + 0.5)
+    assert made.state is SYNCING
+    text = "waiting for its snapshot; 3 requests for its snapshot brought none"
+    assert made.status().detail == text
 
 
 # -- from the first message to up --
@@ -516,6 +594,5 @@ def test_the_status_counts_a_client_with_two_addresses_once_and_no_networks() ->
 
 def test_a_peer_without_a_table_is_never_up() -> None:
     assert set(NEXT) == {(s, event) for s in PeerState for event in PeerEvent} - {
-        (DOWN, PeerEvent.IN_SYNC),
         (INCOMPATIBLE, PeerEvent.IN_SYNC),
     }

@@ -234,3 +234,21 @@ def test_the_best_route_depends_on_what_stands_not_on_the_order(story):
 def test_sources_of_different_origin_are_different():
     assert Source(Origin.LOCAL, "x") != Source(Origin.PEER, "x")
     assert Source(B.origin, B.name) == B
+
+
+def test_what_is_refused_stands_until_it_is_withdrawn_or_allowed(rib):
+    update(rib, B, route(), route(OUTSIDE))
+    assert rib.refused(B) == {OUTSIDE: "outside allowed_networks"}
+    update(rib, B, withdraw=[OUTSIDE])
+    assert rib.refused(B) == {}
+    update(rib, B, route(OUTSIDE))
+    rib.policy = Policy(allowed=(OUTSIDE,))
+    rib.reevaluate(B, [OUTSIDE, HOST1])
+    assert rib.refused(B) == {HOST1: "outside allowed_networks"}
+
+
+def test_the_prefix_that_was_refused_last_is_the_last(rib):
+    other = Prefix.parse("10.99.0.0/16")
+    update(rib, B, route(OUTSIDE), route(other))
+    update(rib, B, route(OUTSIDE))
+    assert [*rib.refused(B)] == [other, OUTSIDE]
