@@ -94,6 +94,24 @@ class Prefix(NamedTuple):
         return f"{format_address(self.address)}/{self.length}"
 
 
+NOT_UNICAST = tuple(
+    map(
+        Prefix.parse,
+        # this host, loopback, link-local, multicast and reserved: RFC 6890, RFC 4291 section 2.4
+        (
+            "0.0.0.0/8",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "224.0.0.0/3",
+            "::/127",
+            "fe80::/10",
+            "ff00::/8",
+        ),
+    )
+)
+"""Networks with no address that a client could have."""
+
+
 def format_address(address: bytes) -> str:
     """A packed address as text."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

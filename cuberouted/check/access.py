@@ -86,14 +86,14 @@ def _advice(openvpn: OpenVPNConfig, path: Path) -> str:
         return "; see systemd/drop-ins/openvpn-socket.conf"
     if path == openvpn.status_file:
         return (
-            "; have OpenVPN write to /run/openvpn-status/server.log, with these lines in"
-            " /etc/tmpfiles.d/openvpn-status.conf:\n"
-            "d /run/openvpn-status 0750 root cuberouted\n"
-            "f /run/openvpn-status/server.log 0640 root cuberouted"
+            "; have OpenVPN write to /run/openvpn-status/server.log"
+            " (systemd/openvpn-status.tmpfiles)"
         )
     if path == openvpn.mgmt_pass_file and not path.is_relative_to(CREDENTIALS):
         return (
-            f"; copy it with `install -m 600 {path} /etc/credstore/openvpn-pass`, and set"
+            "; install systemd/drop-ins/openvpn-password.conf"
+            f" (LoadCredential=openvpn-pass:{path}),"
+            " and set"
             f" {_key(openvpn, 'mgmt_pass_file')} = {CREDENTIALS}/cuberouted.service/openvpn-pass"
         )
     return ""

@@ -7,16 +7,17 @@ wrong and gives an example. Addresses are checked with `ipaddress` and returned 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 from cuberouted.config.text import quote
-from cuberouted.model import Prefix
+from cuberouted.model import NOT_UNICAST, Prefix
 
 T = TypeVar("T")
 
@@ -29,11 +30,13 @@ _MAX_SOCKET_PATH = 107  # sun_path of linux/un.h, less the NUL
 _CURVE_KEY_LENGTH = 40  # 32 bytes in Z85
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+_ADDRESS_AND_MORE = re.compile(r"([\d.]{7,15}|\[[\da-fA-F:.]+\]|[\da-fA-F:.]+(?=[/\s]))[:/\s].*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|)", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _YES_NO: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")  # RFC 791: never a destination
+_NETMASKS: Final = {str(IPv4Address(MAX_UINT32 << (32 - n) & MAX_UINT32)): n for n in range(1, 33)}
 _LOCAL_TABLE = 255  # RT_TABLE_LOCAL of linux/rtnetlink.h
 
 # RTPROT_* of linux/rtnetlink.h; those up to 4 are the kernel's and the administrator's
@@ -67,8 +70,9 @@ def interface(text: str) -> str:
 
 def host(text: str) -> str:
     """A host name or address without a port."""
-    if ":" in text:
-        return str(_ip_address(text))
+    address = _parsed_address(text)
+    if address is not None:
+        return str(address)
     if not _HOST.fullmatch(text):
         raise ValueError(
             f"{quote(text)} is not a valid host (an address or a host name, without a port;"
@@ -78,14 +82,23 @@ def host(text: str) -> str:
 
 
 def _ip_address(text: str) -> IPv4Address | IPv6Address:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        address = None
-    # an address with a scope (fe80::1%tun0) has no packed form
-    if address is None or "%" in text:
+    address = _parsed_address(text)
+    if address is None:
+        # 10.200.200.5/24, 10.200.200.5 255.255.255.0, 10.200.200.5:5657, [fd00::5]:5657
+        more = _ADDRESS_AND_MORE.fullmatch(text)
+        alone = _parsed_address(more[1].strip("[]")) if more else None
+        if alone is not None:
+            raise ValueError(f"{quote(text)} is more than an address: write {alone} alone")
         raise ValueError(f"{quote(text)} is not an IP address (example: 10.200.200.5)")
     return address
+
+
+def _parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        # an address with a scope (fe80::1%tun0) has no packed form
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def peer_address(text: str) -> bytes:
@@ -112,13 +125,29 @@ def listen_address(text: str) -> bytes:
     return address.packed if address.is_unspecified else peer_address(text)
 
 
+def networks(text: str) -> tuple[Prefix, ...]:
+    """Networks that clients' addresses may be in, separated by commas or white space."""
+    parts = _split(text)
+    for before, mask in itertools.pairwise(parts):
+        # OpenVPN's notation; only 255.* are told from addresses
+        if mask.startswith("255.") and mask in _NETMASKS and "/" not in before:
+            raise ValueError(
+                f"{before} {mask} is not a valid network: write {_with_length(before, mask)}"
+            )
+    return listed(network)(text)
+
+
 def network(text: str) -> Prefix:
     """A network that clients' addresses may be in."""
     address_text, slash, length = text.partition("/")
     address = _ip_address(address_text)
     bits = address.max_prefixlen
     if not slash:
-        return Prefix.host(address.packed)
+        return _client_network(text, Prefix.host(address.packed))
+    if length in _NETMASKS and isinstance(address, IPv4Address):
+        raise ValueError(
+            f"{text} is not a valid network: write {_with_length(address_text, length)}"
+        )
     if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= bits):
         raise ValueError(f"{quote(text)} is not a valid network: the length is 0 to {bits}")
     whole = ipaddress.ip_network((address, int(length)), strict=False)
@@ -126,7 +155,17 @@ def network(text: str) -> Prefix:
         raise ValueError(f"{text} has host bits set: write {whole}")
     if whole.prefixlen <= 1:
         raise ValueError(f"{text} covers the whole Internet: write the clients' networks")
-    return Prefix(address.packed, whole.prefixlen)
+    return _client_network(text, Prefix(address.packed, whole.prefixlen))
+
+
+def _client_network(text: str, prefix: Prefix) -> Prefix:
+    if any(one.contains(prefix) for one in NOT_UNICAST):
+        raise ValueError(f"{text} contains no address of a client (example: 10.100.100.0/24)")
+    return prefix
+
+
+def _with_length(address: str, netmask: str) -> IPv4Network:
+    return IPv4Network((str(_ip_address(address)), _NETMASKS[netmask]), strict=False)
 
 
 def public_key(text: str) -> bytes:
@@ -167,7 +206,7 @@ def listed(convert: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     """A converter of several values, separated by commas or white space."""
 
     def convert_list(text: str) -> tuple[T, ...]:
-        values = tuple(convert(part) for part in re.split(r"[\s,]+", text) if part)
+        values = tuple(map(convert, _split(text)))
         if not values:
             raise ValueError(f"{quote(text)} contains no value")
         if len(set(values)) < len(values):
@@ -175,6 +214,10 @@ def listed(convert: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
         return values
 
     return convert_list
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in re.split(r"[\s,]+", text) if part]
 
 
 def number(low: int, high: int) -> Callable[[str], int]:

@@ -202,7 +202,7 @@ class Config:
         "what becomes of this node's routes when the daemon is stopped",
     )
     allowed_networks: tuple[Prefix, ...] | None = key(
-        converters.listed(converters.network),
+        converters.networks,
         None,
         "networks whose prefixes are advertised and accepted; default: the data interface's",
     )

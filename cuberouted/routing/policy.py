@@ -12,23 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import Prefix
-
-NOT_UNICAST = tuple(
-    map(
-        Prefix.parse,
-        # this host, loopback, link-local, multicast and reserved: RFC 6890, RFC 4291 section 2.4
-        (
-            "0.0.0.0/8",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "224.0.0.0/3",
-            "::/127",
-            "fe80::/10",
-            "ff00::/8",
-        ),
-    )
-)
+from cuberouted.model import NOT_UNICAST, Prefix
 
 
 @attrs.frozen

@@ -45,6 +45,7 @@ class Server:
         host.write("/etc/openvpn/pass", PASSWORD + "\n", 0o600)
         host.path("/etc/openvpn/ccd").mkdir()
         host.path("/run/openvpn").mkdir()
+        host.path("/run/openvpn-management").mkdir()
         host.run("sh", "-c", FORWARD)
         self.openvpn = OpenVPN(host, "server", server_config(self.data, options))
 

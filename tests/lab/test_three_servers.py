@@ -51,7 +51,7 @@ def test_clients_come_and_go_on_all_servers_at_once(lab3: Lab) -> None:
 @pytest.fixture
 def example_lab() -> Iterator[Lab]:
     """As the project's example for three servers has it: OpenVPN listens on a Unix socket."""
-    options = Options(management="/run/openvpn/data.sock unix")
+    options = Options(management="/run/openvpn-management/server.sock unix")
     with Lab(("vpnsrvA", "vpnsrvB", "vpnsrvC"), options) as lab:
         yield lab
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from cuberouted.check.access import PRIVATE_SOCKETS
+from cuberouted.cli.context import WRONG_USAGE
+from cuberouted.cli.keygen import DEFAULT_KEY
+
 SYSTEMD = Path(__file__).parents[2] / "systemd"
+CONF = SYSTEMD.parent / "conf"
 DROP_INS = SYSTEMD / "drop-ins"
 UNIT = SYSTEMD / "cuberouted.service"
+SOCKET = DROP_INS / "openvpn-socket.conf"
+STATUS_TMPFILES = SYSTEMD / "openvpn-status.tmpfiles"
+EXAMPLES = [SYSTEMD.parent / "README.md", SOCKET, *(p for p in CONF.rglob("*") if p.is_file())]
 MAX_EXPOSURE = 1.7
 
 needs_systemd = pytest.mark.skipif(
@@ -62,11 +72,69 @@ def test_the_daemon_tells_when_it_is_ready_and_is_watched():
     assert unit["Restart"] == ["on-failure"]
 
 
-def test_a_password_or_key_that_is_not_there_does_not_keep_the_daemon_from_starting():
-    # no path: passed over if missing
-    assert settings(UNIT)["LoadCredential"] == ["openvpn-pass", "cuberouted-key"]
-    drop_in = settings(DROP_INS / "openvpn-password.conf")
-    assert drop_in == {"LoadCredential": ["openvpn-pass:/etc/openvpn/pass"]}
+def test_a_host_without_password_or_key_has_no_credentials_that_systemd_would_miss():
+    # systemd 257 logs a warning for each one that does not exist, at each start
+    assert "LoadCredential" not in settings(UNIT)
+    password, key = DROP_INS / "openvpn-password.conf", DROP_INS / "secret-key.conf"
+    assert settings(password) == {"LoadCredential": ["openvpn-pass:/etc/openvpn/pass"]}
+    # no path: without the key the daemon itself tells what is missing
+    assert settings(key) == {"LoadCredential": ["cuberouted-key"]}
+    assert str(DEFAULT_KEY) == "/etc/credstore/cuberouted-key"
+    assert "\nd /etc/credstore 0700 root root" in (SYSTEMD / "cuberouted.tmpfiles").read_text(
+        "utf-8"
+    )
+
+
+def test_what_a_restart_does_not_fix_is_not_tried_each_second():
+    prevented = settings(UNIT)["RestartPreventExitStatus"][0].split()
+    # systemd's own statuses: the user cannot execute the program, the user is missing, a
+    # credential is missing
+    assert prevented == [str(WRONG_USAGE), "203", "217", "243"]
+
+
+def test_examples_have_the_management_socket_where_the_drop_in_restricts_access():
+    directory = re.search(
+        r"^#   echo 'd (\S+) 0750 root openvpn'", SOCKET.read_text("utf-8"), re.MULTILINE
+    )
+    assert directory
+    assert directory[1] == str(PRIVATE_SOCKETS)
+    assert settings(SOCKET) == {"SupplementaryGroups": ["openvpn"]}
+    found = [
+        path
+        for file in EXAMPLES
+        for path in re.findall(r"/run/\S+\.sock\b", file.read_text("utf-8"))
+        if not path.startswith("/run/cuberouted/")
+    ]
+    assert len(found) >= 10
+    assert {str(Path(path).parent) for path in found} == {directory[1]}
+
+
+def test_examples_have_the_status_file_that_openvpn_may_write_and_cuberouted_may_read():
+    lines = STATUS_TMPFILES.read_text("utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "d /run/openvpn-status 0750 root cuberouted -",
+        "f /run/openvpn-status/server.log 0640 root cuberouted -",
+    ]
+    reference = (CONF / "cuberouted.conf.reference").read_text("utf-8")
+    used = re.findall(r"status_file = (\S+)", reference)
+    assert used == ["/run/openvpn-status/server.log", "/run/openvpn-status/office.log"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd is not installed")
+def test_systemd_creates_the_status_file(tmp_path):
+    for name, user in (
+        ("passwd", f"{os.getuid()}:{os.getgid()}::/:"),
+        ("group", f"{os.getgid()}:"),
+    ):
+        (tmp_path / "etc").mkdir(exist_ok=True)
+        owners = ("root", "cuberouted")
+        (tmp_path / "etc" / name).write_text("".join(f"{owner}:x:{user}\n" for owner in owners))
+    command = ["systemd-tmpfiles", "--create", f"--root={tmp_path}", str(STATUS_TMPFILES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    file = tmp_path / "run/openvpn-status/server.log"
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 def test_libzmq_may_believe_that_it_sets_its_threads_scheduling():

@@ -49,7 +49,7 @@ def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     path = Path("/etc/openvpn/pass")
     level, why = bad(text, unreadable={path: "cannot be read: Permission denied"})[str(path)]
     assert level is PROBLEM
-    assert "install -m 600 /etc/openvpn/pass /etc/credstore/openvpn-pass" in why
+    assert "drop-ins/openvpn-password.conf (LoadCredential=openvpn-pass:/etc/openvpn/pass)" in why
     said = bad(text, unreadable={path: "cannot be read: No such file or directory"})
     assert said == {str(path): (PROBLEM, "cannot be read: No such file or directory")}
 
@@ -82,7 +82,7 @@ def test_a_status_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     text = f"openvpn_status_file = {path}\n{THREE_SERVERS}"
     level, why = bad(text, unreadable={path: "cannot be used: Permission denied"})[str(path)]
     assert level is PROBLEM
-    assert "tmpfiles.d" in why
+    assert "/run/openvpn-status/server.log (systemd/openvpn-status.tmpfiles)" in why
 
 
 def test_what_cannot_be_judged_is_a_note():

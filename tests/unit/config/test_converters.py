@@ -76,7 +76,11 @@ def test_addresses_are_packed():
     ("text", "message"),
     [
         ("10.200.200", r"is not an IP address \(example: 10\.200\.200\.5\)"),
-        ("10.200.200.5/24", "is not an IP address"),
+        ("10.200.200.5/24", "is more than an address: write 10.200.200.5 alone"),
+        ("10.200.200.5 255.255.255.0", "is more than an address: write 10.200.200.5 alone"),
+        ("10.200.200.5:5657", "is more than an address: write 10.200.200.5 alone"),
+        ("[fd00::5]:5657", "is more than an address: write fd00::5 alone"),
+        ("fd00::5/64", "is more than an address: write fd00::5 alone"),
         ("vpnsrvB", "is not an IP address"),
         ("10.0.0.1\ud800", "is not an IP address"),
         ("fd00::1%tun0", "is not an IP address"),
@@ -112,7 +116,16 @@ def test_networks(text):
         ("fd00::1/64", "write fd00::/64"),
         ("10.0.0.0/33", "the length is 0 to 32"),
         ("10.0.0.0/", "the length is 0 to 32"),
-        ("10.0.0.0/255.0.0.0", "the length is 0 to 32"),
+        ("10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),
+        ("10.100.100.1/255.255.255.0", "write 10.100.100.0/24"),
+        ("10.0.0.0/255.0.255.0", "the length is 0 to 32"),
+        ("10.0.0.0/0.0.0.255", "the length is 0 to 32"),
+        ("255.255.255.0", "contains no address of a client"),
+        ("240.1.0.0/16", "contains no address of a client"),
+        ("240.0.0.0/4", "contains no address of a client"),
+        ("224.0.0.5", "contains no address of a client"),
+        ("127.0.0.0/8", "contains no address of a client"),
+        ("ffff:ffff:ffff:ffff::", "contains no address of a client"),
         ("10.0.0.0/" + "1" * 5000, "the length is 0 to 32"),
         ("0.0.0.0/0", "covers the whole Internet"),
         ("128.0.0.0/1", "covers the whole Internet"),
@@ -123,6 +136,31 @@ def test_networks(text):
 def test_invalid_networks(text, message):
     with pytest.raises(ValueError, match=message):
         converters.network(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "write"),
+    [
+        ("10.100.100.0 255.255.255.0", "10.100.100.0/24"),
+        ("10.100.100.1 255.255.255.0", "10.100.100.0/24"),
+        ("10.0.0.0/8, 10.100.100.0, 255.255.255.252", "10.100.100.0/30"),
+        ("10.0.0.0 255.0.0.0 192.168.0.0 255.255.0.0", "10.0.0.0/8"),
+        ("10.100.100.7 255.255.255.255", "10.100.100.7/32"),
+    ],
+)
+def test_a_network_with_a_netmask_as_openvpn_writes_it_is_refused_with_the_right_spelling(
+    text, write
+):
+    with pytest.raises(ValueError, match=f"is not a valid network: write {write}$"):
+        converters.networks(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["10.100.100.0/24 255.255.255.0", "10.100.100.0 255.0.255.0", "255.255.255.0"]
+)
+def test_a_netmask_is_no_network_wherever_it_stands(text):
+    with pytest.raises(ValueError, match=r"255\S+ contains no address of a client"):
+        converters.networks(text)
 
 
 def test_lists_are_separated_by_commas_or_white_space():
