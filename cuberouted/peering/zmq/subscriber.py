@@ -31,6 +31,10 @@ RECONNECT_DELAY = 1.0
 
 _HANDSHAKE_FAILURES = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _ENDED = zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH
+_HANDSHAKE_ENDED = (
+    _HANDSHAKE_FAILURES | zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_SUCCEEDED
+)
+_ENDS_ATTEMPT = zmq.Event.DISCONNECTED | zmq.Event.CONNECT_RETRIED
 _ATTEMPTS = zmq.Event.CONNECT_DELAYED | zmq.Event.CONNECT_RETRIED | zmq.Event.CONNECTED
 _MONITORED = _ENDED | _ATTEMPTS | _HANDSHAKE_FAILURES | zmq.Event.HANDSHAKE_SUCCEEDED
 
@@ -49,6 +53,7 @@ class ConnectionTracker:
         self.given_up = False
         self._encrypted = encrypted
         self._tcp_connected = False
+        self._handshaking = False
 
     def handle(self, event: zmq.Event) -> None:
         """Update the state from *event*."""
@@ -59,8 +64,16 @@ class ConnectionTracker:
             self.given_up = False
         elif event & _ENDED:
             self.given_up = True
+        if event & _ENDS_ATTEMPT and self._handshaking:
+            self.state = ConnectionState.NO_HANDSHAKE  # libzmq has had no word for it
+        else:
+            self._note_result(event)
         if event in (zmq.Event.CONNECTED, zmq.Event.CONNECT_DELAYED):
-            self._tcp_connected = event == zmq.Event.CONNECTED
+            self._tcp_connected = self._handshaking = event == zmq.Event.CONNECTED
+        elif event & _HANDSHAKE_ENDED:
+            self._handshaking = False
+
+    def _note_result(self, event: zmq.Event) -> None:
         match event:
             case zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.state = ConnectionState.CONNECTED

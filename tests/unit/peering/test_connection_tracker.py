@@ -58,3 +58,18 @@ def test_a_connection_that_ends_after_the_handshake_is_disconnected() -> None:
     assert (tracker.state, tracker.given_up) == (DISCONNECTED, True)
     tracker.handle(Event.CONNECT_RETRIED)
     assert tracker.given_up is False
+
+
+@pytest.mark.parametrize("end", [Event.DISCONNECTED, Event.CONNECT_RETRIED])
+def test_a_connection_that_ends_without_any_word_of_a_handshake_had_none(end: Event) -> None:
+    tracker = after(*ATTEMPT, end)
+    assert tracker.state is ConnectionState.NO_HANDSHAKE
+    # and without a TCP connection the next attempt tells another reason
+    tracker.handle(Event.CONNECT_DELAYED)
+    tracker.handle(Event.CONNECT_RETRIED)
+    assert tracker.state is DISCONNECTED
+
+
+def test_a_connection_that_ends_long_after_its_handshake_did_have_one() -> None:
+    ended = (*ATTEMPT, Event.HANDSHAKE_SUCCEEDED, Event.DISCONNECTED, Event.CONNECT_RETRIED)
+    assert after(*ended).state is DISCONNECTED
