@@ -138,21 +138,24 @@ def misdelivered(
 ) -> bool:
     """Whether a packet to an address of *claim* did not leave by tun0 where that is claimed.
 
-    Excused are only: a route that is not ours, in the table of ours, as long as the claim and
-    with a better metric, or longer; and that OpenVPN has no `route` for a prefix behind a client
-    of its own, and nobody else one around it.
+    Excused are only: a route that is not ours, in the table of ours, that is longer than the
+    claim, or as long and with a better metric than ours (with any where the claim is, because
+    there is none of ours); and that OpenVPN has no `route` for a prefix behind a client of its
+    own, and nobody else one around it.
     """
     holders = claims[claim]
     if way.end == "tun0" and way.at in holders:
         return False
     if way.end in [f"{NO_ROUTE} on {holder}" for holder in holders]:
         return False
-    return not any(_is_foreign(kernels[node], hop, claim) for node, hop in way.hops)
+    return not any(
+        _is_foreign(kernels[node], hop, claim, node in holders) for node, hop in way.hops
+    )
 
 
-def _is_foreign(kernel: FakeKernelState, hop: Hop, claim: Prefix) -> bool:
+def _is_foreign(kernel: FakeKernelState, hop: Hop, claim: Prefix, here: bool) -> bool:
     place = hop.place
     if place is None or hop.protocol == kernel.protocol or place.table != kernel.table:
         return False
     longer = place.prefix.length - claim.length
-    return longer > 0 or (longer == 0 and place.metric <= kernel.metric)
+    return longer > 0 or (longer == 0 and (here or place.metric <= kernel.metric))

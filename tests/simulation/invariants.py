@@ -12,6 +12,7 @@ from tests.fakes.kernel_state import Place
 from tests.fakes.openvpn_listing import Client
 from tests.simulation.devices import Device
 from tests.simulation.kernel import Lost
+from tests.simulation.oracle import installed
 from tests.simulation.world import Node, World
 
 CHECK_INTERVAL = 0.5
@@ -107,15 +108,17 @@ class InvariantMonitor:
         return 10 + 2 * self.world.plan.poll_interval
 
     def _check_local(self, node: Node) -> None:
-        """No route for a prefix whose best route is local."""
+        """A prefix whose best route is local has none to another node, and one only if covered."""
         busy = node.server.daemon.node.kernel_sync.busy
         if not node.running or busy or not self.world.disturbances.holds(("kernel", node.name)):
             return
         rib = node.server.daemon.node.rib
-        for prefix in node.kernel.installed.routes:
+        elsewhere = [p for p, best in rib.best_routes() if not (p.is_host or best.leads_here)]
+        for prefix, to in installed(node).items():
             best = rib.best(prefix)
-            if best is None or best.is_local:
-                self.world.fail(f"{node.name} has a route for {prefix}, whose best route is {best}")
+            around = any(wider.contains(prefix) and wider != prefix for wider in elsewhere)
+            if best is None or (best.leads_here and to != "tun0") or (best.is_local and not around):
+                self.world.fail(f"{node.name}: {prefix} leads to {to}, its best route is {best}")
 
     # -- kills --
 

@@ -256,6 +256,12 @@ def policy() -> None:
 
 
 @mutation()
+def local_more_specifics() -> None:
+    """local prefixes inside another node's network are not installed."""
+    _replace(rib.Rib, "is_covered", lambda *_: False)
+
+
+@mutation()
 def own_routes() -> None:
     """the route of a client that has connected here is kept."""
 

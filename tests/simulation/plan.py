@@ -19,12 +19,20 @@ CLIENT_NETWORK = "10.100.100.0/24"
 WIDE = (CLIENT_NETWORK, "192.168.0.0/16", "fd00:100::/64")
 HOUR = 3600
 
+NETWORKS = (
+    *("192.168.0.0/16", "192.168.0.0/20", "192.168.1.0/24", "192.168.1.0/28", "192.168.1.8/29"),
+    *("192.168.2.0/24", "10.100.100.0/26", "10.100.100.8/29", "10.100.100.16/28"),
+    *("fd00:100::/112", "fd00:100::8/125", "fd00:100::10/124"),
+)
+"""Networks behind clients. They lie inside each other, and clients' addresses inside them."""
+
 
 @attrs.frozen
 class NodePlan:
     """One server. ``wide``: its allowed_networks contain IPv6 and networks behind clients.
 
-    ``lag``: seconds that its OpenVPN takes for each command, without a fault.
+    ``lag``: seconds that its OpenVPN takes for each command, without a fault. ``own_routes``:
+    OpenVPN's own `route` for networks behind clients, in the main table.
     """
 
     name: str
@@ -36,6 +44,7 @@ class NodePlan:
     skew: float
     version: str
     lag: float
+    own_routes: tuple[str, ...]
 
 
 @attrs.frozen
@@ -116,6 +125,7 @@ def _some(rng: random.Random, kinds: Mapping[str, Sequence[str]]) -> tuple[str, 
 
 def _nodes(rng: random.Random, hold_time: float) -> tuple[NodePlan, ...]:
     skewed = rng.random() < 0.5
+    own_routes = tuple(network for network in NETWORKS if rng.random() < 0.5)
     return tuple(
         NodePlan(
             name=name,
@@ -127,27 +137,33 @@ def _nodes(rng: random.Random, hold_time: float) -> tuple[NodePlan, ...]:
             skew=rng.uniform(-5, 5) * HOUR if skewed else 0.0,
             version=rng.choice(("2.4", "2.6", "2.7")),
             lag=rng.choice((0.0, 0.0, 0.01, hold_time / 15)),
+            own_routes=own_routes if rng.random() < 0.7 else (),
         )
         for name in NAMES[: rng.choice((2, 2, 3, 3, 3, 4, 5))]
     )
 
 
 def _devices(rng: random.Random) -> tuple[DevicePlan, ...]:
+    networks = list(NETWORKS)
+    rng.shuffle(networks)
     return (
-        *(_device(rng, number) for number in range(rng.randint(3, 10))),
+        *(_device(rng, number, networks) for number in range(rng.randint(3, 10))),
         *(_rivals(rng, 200, "one certificate", "thief") if rng.random() < 0.2 else ()),
         *(_rivals(rng, 210, "one address", "other") if rng.random() < 0.2 else ()),
     )
 
 
-def _device(rng: random.Random, number: int) -> DevicePlan:
+def _device(rng: random.Random, number: int, free: list[str]) -> DevicePlan:
+    """A client; it may take some of the *free* networks."""
+    count = rng.choice((0, 0, 0, 1, 1, 2))
+    networks, free[:count] = tuple(free[:count]), ()
     name = rng.choice((b"host%d", b"Name, %d", b'"END" %d', b"a:b:%d", b"caf\xc3\xa9 %d")) % number
     return DevicePlan(
         label=f"device{number}",
         name=name,
         address=f"10.100.100.{11 + number}",
         address6=f"fd00:100::{11 + number:x}" if rng.random() < 0.3 else "",
-        networks=(f"192.168.{number}.0/24",) if rng.random() < 0.3 else (),
+        networks=networks,
     )
 
 

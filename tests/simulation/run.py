@@ -16,7 +16,7 @@ from cuberouted.model import Prefix
 from tests.simulation.devices import Device
 from tests.simulation.faults import FAULTS, themes
 from tests.simulation.invariants import InvariantMonitor
-from tests.simulation.oracle import installed, is_blocked, violations
+from tests.simulation.oracle import installed, is_blocked, misdelivered, violations
 from tests.simulation.plan import Plan, plan
 from tests.simulation.world import Node, World
 
@@ -225,9 +225,12 @@ class Run:
         prefix = Prefix.parse(device.plan.address)
         for other in nodes:
             to = installed(other).get(prefix)
-            if to != (None if other is node else node.name) and not is_blocked(other, prefix):
+            wanted = (None, "tun0") if other is node else (node.name,)
+            if to not in wanted and not is_blocked(other, prefix):
                 world.fail(f"{device.plan.label} is on {node.name}, {other.name} leads to {to}")
         await trio.sleep(KILL_DEADLINE)
+        for wrong in misdelivered(world):
+            world.fail(wrong)
         for other in nodes:
             if other is not node and self._should_have_killed(other, device):
                 world.fail(f"{other.name} keeps the dead session of {device.plan.label}")

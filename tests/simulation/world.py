@@ -17,6 +17,9 @@ from tests.simulation.disturbances import Disturbances
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
 
+BOOT = 3
+"""RTPROT_BOOT: OpenVPN's own routes."""
+
 MIN_RESTART_INTERVAL = 15.0
 """Seconds. Peers may withdraw the routes of a daemon that restarts more often."""
 
@@ -54,6 +57,7 @@ class Node:
         self.serving = True
         self.gone = False
         self.kernel.add_ethernet("eth0")  # the device of foreign routes
+        self.add_own_routes()
         self.allowed = [Prefix.parse(p) for p in (WIDE if plan.wide else (CLIENT_NETWORK,))]
 
     @property
@@ -66,6 +70,12 @@ class Node:
         """Its kernel."""
         assert isinstance(self.server.kernel, SimulatedKernel)
         return self.server.kernel
+
+    def add_own_routes(self) -> None:
+        """OpenVPN has its own routes in the main table, besides that of tun0's IPv4 address."""
+        for network in ("fd00:100::/64", *self.plan.own_routes):
+            metric = 1024 if ":" in network else 0
+            self.kernel.add_route(network, "tun0", metric, protocol=BOOT)
 
     @property
     def others(self) -> list[Node]:

@@ -102,6 +102,7 @@ async def data_interface_recreated(world: World) -> bool:
         await trio.sleep(world.rng.choice((0.01, 1, 10)))
         node.kernel.add_tunnel("tun0")
         node.kernel.add_address("tun0", f"{node.server.data_address}/24")
+        node.add_own_routes()
     return True
 
 
