@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from pathlib import Path
+from typing import Any
 
 import trio
 from hypothesis import given, settings
@@ -40,9 +41,10 @@ class Fabric:
             for name, table in zip(self.names, tables, strict=True)
         }
         self.tunnels = {(a, f"to-{b}"): b for a, b in itertools.permutations(self.names, 2)}
-        self.nodes = {}
-        self.queues = {pair: [] for pair in itertools.permutations(self.names, 2)}
-        self.held = {name: {} for name in self.names}
+        self.nodes: dict[str, Node] = {}
+        pairs = itertools.permutations(self.names, 2)
+        self.queues: dict[tuple[str, str], list[Any]] = {pair: [] for pair in pairs}
+        self.held: dict[str, dict[Prefix, Any]] = {name: {} for name in self.names}
         for number, (name, kernel) in enumerate(self.kernels.items(), 101):
             kernel.add_tunnel("tun0")
             kernel.add_address("tun0", f"10.100.100.{number}/24")
@@ -81,16 +83,19 @@ class Fabric:
     async def toggle(self, name, text):
         """A client of *name* gets this prefix, or loses it."""
         prefix, held = Prefix.parse(text), self.held[name]
-        routes, withdrawn = (), ()
+        routes: list[LocalRoute] = []
+        withdrawn: list[Prefix] = []
         if prefix in held:
             del held[prefix]
-            withdrawn = (prefix,)
+            withdrawn.append(prefix)
         else:
             kind = Kind.CLIENT if prefix.is_host else Kind.NETWORK
             id_ = SessionId(len(held), 1)
-            routes = (LocalRoute(prefix, kind, text.encode(), id_, True, confirmed=True),)
+            routes.append(LocalRoute(prefix, kind, text.encode(), id_, True, confirmed=True))
             held[prefix] = routes[0]
-        await self.nodes[name].update_local(SessionUpdate("", routes, withdrawn, complete=True))
+        await self.nodes[name].update_local(
+            SessionUpdate("", tuple(routes), tuple(withdrawn), complete=True)
+        )
 
     async def deliver(self, rng):
         """Deliver everything that was announced, from peer to peer in any order."""
@@ -104,7 +109,7 @@ class Fabric:
     @property
     def claims(self):
         """Who has each prefix. Where several list one, the newest is not known here."""
-        claims = {}
+        claims: dict[Prefix, list[str]] = {}
         for name, held in self.held.items():
             for prefix in held:
                 claims.setdefault(prefix, []).append(name)
@@ -127,8 +132,9 @@ class Fabric:
                 best = node.rib.best(prefix)
                 assert best is not None
                 if best.is_local:
-                    around = (p for p in self.claims if p != prefix and p.contains(prefix))
-                    assert any(not node.rib.best(p).is_local for p in around), (name, prefix)
+                    around = [p for p in self.claims if p != prefix and p.contains(prefix)]
+                    wider = [found for p in around if (found := node.rib.best(p)) is not None]
+                    assert not all(found.is_local for found in wider), (name, prefix)
 
 
 async def play(tables, own_routes, steps, seed):
