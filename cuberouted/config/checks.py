@@ -19,7 +19,7 @@ Peer = ParsedSection[PeerConfig]
 OpenVPN = ParsedSection[OpenVPNConfig]
 
 _ACCESS = (
-    ("status_file", ("mgmt_host", "mgmt_port", "mgmt_socket", "mgmt_pass_file")),
+    ("status_file", ("mgmt_host", "mgmt_port", "mgmt_socket", "mgmt_pass_file", "mgmt_shared")),
     ("mgmt_socket", ("mgmt_host", "mgmt_port")),
 )
 """Keys with one way of access to OpenVPN, and those of other ways."""

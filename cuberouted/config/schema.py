@@ -146,6 +146,13 @@ class OpenVPNConfig:
         "its status file, read instead of the management interface",
         shorthand="openvpn_status_file",
     )
+    mgmt_shared: bool = key(
+        converters.yes_no,
+        False,
+        "whether its management interface is passed through by the program that decides who may"
+        " connect",
+        shorthand="openvpn_mgmt_shared",
+    )
 
 
 @attrs.frozen

@@ -61,7 +61,8 @@ _BUSY_DETAIL = (
 _CLIENT_AUTH_DETAIL = (
     "OpenVPN runs with management-client-auth: its manager decides who may connect, and with"
     " cuberouted in its place nobody could; leave the interface to that manager and set"
-    " openvpn_status_file"
+    " openvpn_status_file, or connect to the manager's pass-through and set"
+    " openvpn_mgmt_shared = yes"
 )
 
 
@@ -86,7 +87,9 @@ class ManagementActions:
 class ManagementConnection:
     """The state of one connection; a new object is made for each.
 
-    *sessions* and *damping* outlive it. *now*: monotonic seconds, here and below.
+    *sessions* and *damping* outlive it. *shared*: another program, which passes this connection
+    through, decides who may connect. *quiet*: switch no notifications on, because they could
+    reach that program too. *now*: monotonic seconds, here and below.
     """
 
     def __init__(
@@ -96,9 +99,17 @@ class ManagementConnection:
         damping: KillDamping,
         password: bytes | None,
         now: float,
+        *,
+        shared: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.version = ""
         """OpenVPN's version, or empty while unknown."""
+        self.client_auth_seen = False
+        """Whether OpenVPN runs with management-client-auth."""
+        self._shared = shared
+        self._quiet = quiet or shared
+        self._switched_on: list[Command] = []
         self._sessions = sessions
         self._polling = polling
         self._listings = ListingTracker(sessions, damping)
@@ -173,8 +184,23 @@ class ManagementConnection:
         actions, self._actions = self._actions, ManagementActions()
         return actions
 
+    def leave(self) -> bytes:
+        """What to send before the connection is closed: what was switched on is switched off.
+
+        OpenVPN does so itself when a connection ends; a program that passes ours through on a
+        connection of its own does not.
+        """
+        off = {protocol.STATE_ON: protocol.STATE_OFF, protocol.LOG_ON: protocol.LOG_OFF}
+        commands, self._switched_on = self._switched_on, []
+        return b"".join(self._protocol.send(off[command]) for command in reversed(commands))
+
     def _send(self, command: Command) -> None:
         self._actions.send += self._protocol.send(command)
+
+    def _switch_on(self, command: Command) -> None:
+        if not self._quiet:
+            self._switched_on.append(command)
+            self._send(command)
 
     def _send_query(self, query: Query | None) -> None:
         if query is None:
@@ -197,14 +223,17 @@ class ManagementConnection:
     def _on_banner(self, _event: Banner, _now: float) -> None:
         if not self._banner_received:
             self._banner_received = True
-            for command in (protocol.VERSION, protocol.VERB, protocol.STATE_ON):
-                self._send(command)
+            self._send(protocol.VERSION)
+            self._send(protocol.VERB)
+            self._switch_on(protocol.STATE_ON)
 
     def _on_established(self, event: Established, now: float) -> None:
         self._apply(self._sessions.established(event), now)
 
     def _on_client_auth(self, _event: ClientAuth, _now: float) -> None:
-        self._actions.refused = _CLIENT_AUTH_DETAIL
+        self.client_auth_seen = True
+        if not self._shared:
+            self._actions.refused = _CLIENT_AUTH_DETAIL
 
     def _on_state(self, event: State, _now: float) -> None:
         if event.name == b"CONNECTED":
@@ -250,7 +279,7 @@ class ManagementConnection:
         elif command is protocol.VERB:
             verb = _VERB.fullmatch(event.text)
             if event.ok and verb and int(verb[1]) <= MAX_LOG_VERB:
-                self._send(protocol.LOG_ON)
+                self._switch_on(protocol.LOG_ON)
         elif command.kills:
             self._on_kill_reply(event)
 

@@ -28,7 +28,7 @@ class DialError(Exception):
 class Dialer(Protocol):
     """Where management connections come from."""
 
-    async def dial(self, config: OpenVPNConfig, /) -> trio.abc.Stream:
+    async def dial(self, config: OpenVPNConfig, /) -> trio.abc.HalfCloseableStream:
         """A new connection to that OpenVPN process.
 
         Raises:
@@ -45,7 +45,7 @@ class ManagementDialer:
     def __init__(self, address_of: Callable[[str], str | None]) -> None:
         self._address_of = address_of
 
-    async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
+    async def dial(self, config: OpenVPNConfig) -> trio.abc.HalfCloseableStream:
         """Connect to the Unix socket, or over TCP to the first host that accepts."""
         if config.mgmt_socket is not None:
             return await _connect_unix(config.mgmt_socket)
@@ -69,7 +69,7 @@ def management_hosts(config: OpenVPNConfig, data_address: str | None) -> list[st
     return ["127.0.0.1"] if data_address is None else ["127.0.0.1", data_address]
 
 
-class QuickAckStream(trio.abc.Stream):
+class QuickAckStream(trio.abc.HalfCloseableStream):
     """A TCP stream that acknowledges at once what it has received.
 
     Otherwise Nagle's algorithm in OpenVPN waits for our delayed acknowledgement, 41 ms an
@@ -93,6 +93,10 @@ class QuickAckStream(trio.abc.Stream):
         """See `trio.abc.SendStream`."""
         await self._stream.wait_send_all_might_not_block()
 
+    async def send_eof(self) -> None:
+        """See `trio.abc.HalfCloseableStream`."""
+        await self._stream.send_eof()
+
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource`."""
         await self._stream.aclose()
@@ -113,7 +117,7 @@ def read_password(path: Path | None) -> bytes | None:
         raise DialError(f"cannot read the password file {path}: {exc.strerror}") from exc
 
 
-async def _connect_tcp(host: str, port: int) -> trio.abc.Stream:
+async def _connect_tcp(host: str, port: int) -> trio.abc.HalfCloseableStream:
     where = f"{host} port {port}"
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
@@ -124,7 +128,7 @@ async def _connect_tcp(host: str, port: int) -> trio.abc.Stream:
         raise DialError(f"{where}: {_reason(exc)}") from exc
 
 
-async def _connect_unix(path: Path) -> trio.abc.Stream:
+async def _connect_unix(path: Path) -> trio.abc.HalfCloseableStream:
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
             stream = await trio.open_unix_socket(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import trio
 
@@ -30,6 +31,9 @@ MAX_BACKOFF_AFTER_ACCEPT = 5.0
 
 REFUSED_BACKOFF = 60.0
 """Seconds until the next attempt where we may not, or must not, be connected."""
+
+LEAVE_TIMEOUT = 0.2
+"""Seconds that OpenVPN has, before we close the connection, to switch off what we switched on."""
 
 RECEIVE_SIZE = 65536
 
@@ -69,6 +73,7 @@ class ManagementSource:
         self._version = ""
         self._password: bytes | None = None
         self._accepted = False  # the last attempt has opened a connection
+        self._client_auth_seen = False
 
     def reconfigure(self, intervals: PollIntervals) -> None:
         """See `SessionSource`."""
@@ -136,23 +141,45 @@ class ManagementSource:
             pass
         return Health(OpenVPNState.WAITING, "OpenVPN closed the connection")
 
-    async def _use(self, stream: trio.abc.Stream, password: bytes | None) -> None:
+    async def _use(self, stream: trio.abc.HalfCloseableStream, password: bytes | None) -> None:
         """Until the other side closes the connection."""
         self._polling = Polling(self._intervals.poll_interval, self._intervals.status_interval)
         connection = ManagementConnection(
-            self.sessions, self._polling, self._damping, password, trio.current_time()
+            self.sessions,
+            self._polling,
+            self._damping,
+            password,
+            trio.current_time(),
+            shared=self._config.mgmt_shared,
+            quiet=self._client_auth_seen,
         )
         data: bytes | None = None
-        while data != b"":
-            now = trio.current_time()
-            connection.set_superseded(self._superseded)
-            actions = connection.receive(data, now) if data else connection.timer(now)
-            await self._act(actions, stream)  # before anything else: a client may wait for it
-            self._version = connection.version or self._version
-            self._set_health(connection.health)
-            data = await self._receive(stream, connection.deadline)
+        try:
+            while data != b"":
+                now = trio.current_time()
+                connection.set_superseded(self._superseded)
+                actions = connection.receive(data, now) if data else connection.timer(now)
+                await self._act(actions, stream)  # before anything else: a client may wait for it
+                self._version = connection.version or self._version
+                self._set_health(connection.health)
+                data = await self._receive(stream, connection.deadline)
+        finally:
+            self._client_auth_seen |= connection.client_auth_seen
+            await self._leave(stream, connection.leave())
 
-    async def _receive(self, stream: trio.abc.Stream, deadline: float) -> bytes | None:
+    async def _leave(self, stream: trio.abc.HalfCloseableStream, last: bytes) -> None:
+        """Send *last*, and wait until it was received: closing at once could discard it."""
+        with (
+            trio.move_on_after(LEAVE_TIMEOUT, shield=True),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            if last:
+                await stream.send_all(last)
+                await stream.send_eof()
+                while await stream.receive_some(RECEIVE_SIZE):
+                    pass
+
+    async def _receive(self, stream: trio.abc.HalfCloseableStream, deadline: float) -> bytes | None:
         """The next bytes. None: *deadline*, or the superseded sessions have changed."""
         data: bytes | None = None
         with trio.CancelScope(deadline=deadline) as self._wait_scope:
@@ -161,7 +188,7 @@ class ManagementSource:
         self._superseded_changed = False
         return data
 
-    async def _act(self, actions: ManagementActions, stream: trio.abc.Stream) -> None:
+    async def _act(self, actions: ManagementActions, stream: trio.abc.HalfCloseableStream) -> None:
         for update in actions.updates:
             await self._updates.send(update)
         if actions.outage is True:

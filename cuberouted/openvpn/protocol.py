@@ -41,7 +41,9 @@ class Command(NamedTuple):
 VERSION = Command(b"version", listing=True)
 VERB = Command(b"verb")
 STATE_ON = Command(b"state on")
+STATE_OFF = Command(b"state off")
 LOG_ON = Command(b"log on")
+LOG_OFF = Command(b"log off")
 LOAD_STATS = Command(b"load-stats")
 STATUS = Command(b"status 3", listing=True)
 

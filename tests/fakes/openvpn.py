@@ -84,7 +84,7 @@ class FakeOpenVPN:
         finally:
             self._running = False
 
-    async def dial(self, _config: OpenVPNConfig) -> trio.abc.Stream:
+    async def dial(self, _config: OpenVPNConfig) -> trio.abc.HalfCloseableStream:
         """A connection to it, as a Dialer gives one."""
         await trio.lowlevel.checkpoint()
         if not self._running:

@@ -164,7 +164,7 @@ class Server:
 
     # -- its OpenVPN --
 
-    async def dial(self, config: OpenVPNConfig) -> trio.abc.Stream:
+    async def dial(self, config: OpenVPNConfig) -> trio.abc.HalfCloseableStream:
         """See `Dialer`."""
         return await self.openvpns[config.name].dial(config)
 

@@ -21,7 +21,9 @@ HOLD_TIME = 3.0
 INTERVALS = PollIntervals(poll_interval=1.0, status_interval=30.0, hold_time=HOLD_TIME)
 
 
-def config(pass_file: Path | None = None, status_file: Path | None = None) -> OpenVPNConfig:
+def config(
+    pass_file: Path | None = None, status_file: Path | None = None, *, shared: bool = False
+) -> OpenVPNConfig:
     return OpenVPNConfig(
         name="",
         data_interface="tun0",
@@ -29,6 +31,7 @@ def config(pass_file: Path | None = None, status_file: Path | None = None) -> Op
         mgmt_port=5656,
         mgmt_socket=None,
         mgmt_pass_file=pass_file,
+        mgmt_shared=shared,
         status_file=status_file,
     )
 
@@ -89,11 +92,12 @@ async def watched(
     *,
     pass_file: Path | None = None,
     running: bool = True,
+    shared: bool = False,
 ) -> AsyncIterator[Watched]:
     """A running source that has settled."""
     recorder = Recorder()
     source = ManagementSource(
-        config(pass_file),
+        config(pass_file, shared=shared),
         Sessions(""),
         intervals=INTERVALS,
         dialer=openvpn,
@@ -102,9 +106,11 @@ async def watched(
     async with trio.open_nursery() as nursery:
         if running:
             nursery.start_soon(openvpn.run)
-        nursery.start_soon(source.run)
-        await settle()
-        yield Watched(openvpn, source, recorder)
+        async with trio.open_nursery() as source_nursery:
+            source_nursery.start_soon(source.run)
+            await settle()
+            yield Watched(openvpn, source, recorder)
+            source_nursery.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
 
 

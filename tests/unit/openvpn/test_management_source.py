@@ -10,11 +10,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from cuberouted.model import SessionId
 from cuberouted.openvpn.connection import _SESSION_ENDED
 from cuberouted.openvpn.health import OpenVPNState
+from cuberouted.openvpn.management_source import LEAVE_TIMEOUT
 from cuberouted.openvpn.polling import PollIntervals
 from tests.fakes.openvpn import CLIENT_KILL_TIME, FakeOpenVPN
-from tests.unit.openvpn.harness import HOLD_TIME, Watched, config, settle, until, watched
+from tests.unit.openvpn.harness import HOLD_TIME, INTERVALS, Watched, config, settle, until, watched
 
 A, B = b"10.9.0.50", b"10.9.0.51"
+SWITCHES = {b"state on", b"log on"}
 
 
 def state(w: Watched) -> OpenVPNState:
@@ -252,8 +254,46 @@ async def test_an_interface_with_client_auth_is_left_to_its_manager(
         assert state(w) is OpenVPNState.REFUSED
         assert "management-client-auth" in w.source.status().detail
         assert openvpn.out is None  # nobody is connected
+        assert openvpn.asked[-2:] == [b"log off", b"state off"]
         await trio.sleep(59)
         assert openvpn.connections == 1
+        before = len(openvpn.asked)
+        await trio.sleep(2)
+        assert openvpn.connections == 2
+        await settle()
+        assert not SWITCHES & set(openvpn.asked[before:])
+        assert state(w) is OpenVPNState.CONNECTED
+
+
+async def test_a_shared_interface_is_used_though_another_program_decides_who_may_connect(
+    autojump_clock: MockClock,
+) -> None:
+    openvpn = FakeOpenVPN()
+    openvpn.client_auth = True
+    async with watched(openvpn, shared=True) as w:
+        cid = openvpn.connect(b"host1", A)
+        await settle()
+        assert state(w) is OpenVPNState.CONNECTED
+        assert w.recorder.names == {"10.9.0.50/32": b"host1"}
+        openvpn.disconnect(cid)
+        await trio.sleep(INTERVALS.poll_interval + 0.1)
+        assert not w.recorder.routes
+    assert not (SWITCHES | {b"log off", b"state off"}) & set(openvpn.asked)
+
+
+async def test_what_was_switched_on_is_switched_off_at_the_end(autojump_clock: MockClock) -> None:
+    openvpn = FakeOpenVPN()
+    async with watched(openvpn):
+        assert set(openvpn.asked) >= SWITCHES
+    assert openvpn.asked[-2:] == [b"log off", b"state off"]
+
+
+async def test_a_silent_openvpn_does_not_delay_the_end(autojump_clock: MockClock) -> None:
+    openvpn = FakeOpenVPN()
+    async with watched(openvpn):
+        openvpn.fall_silent()
+        left_at = trio.current_time()
+    assert trio.current_time() - left_at <= LEAVE_TIMEOUT
 
 
 async def test_a_hold_is_shown_and_never_released(autojump_clock: MockClock) -> None:
