@@ -111,7 +111,7 @@ class KernelMonitor:
                 log.error("%s", error)
         if host.policy.allowed != before.policy.allowed:
             log.info("allowed networks: %s", ", ".join(map(str, host.policy.allowed)))
-            await self._node.kernel_sync.rescan_foreign(self._is_allowed)
+            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
 
     async def _watch(self) -> None:
         while True:
@@ -124,7 +124,7 @@ class KernelMonitor:
 
     async def _handle_events(self, events: KernelEvents) -> None:
         if events.lost:
-            await self._node.kernel_sync.rescan_foreign(self._is_allowed)
+            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
         if events.links or events.ours or events.lost or self._may_change_networks(events):
             self.request_scan()
         await self._node.kernel_sync.foreign_changed(

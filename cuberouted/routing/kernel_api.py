@@ -17,6 +17,7 @@ from cuberouted.routing.types import (
     KernelEvents,
     KernelState,
     Link,
+    Rule,
 )
 
 
@@ -68,8 +69,14 @@ class KernelApi(Protocol):
         """
         ...
 
-    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
-        """The routes in our table that are not ours and whose prefix *within* accepts."""
+    async def dump_rules(self) -> tuple[Rule, ...]:
+        """Every rule, in the order in which the kernel follows those of one family."""
+        ...
+
+    async def foreign_routes(
+        self, wanted: Callable[[ForeignRoute], bool]
+    ) -> tuple[ForeignRoute, ...]:
+        """The routes that are not ours and that *wanted* accepts, of `types.tables_consulted`."""
         ...
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
@@ -79,16 +86,18 @@ class KernelApi(Protocol):
     async def set_rules(self, present: bool) -> None:
         """Make sure that one rule a family leads to our table, or that none of ours exists.
 
-        The main table needs no rule and gets none.
+        The main table needs no rule and gets none. The rule ignores default routes
+        (`types.our_rule`); one of ours that is different is replaced.
         """
         ...
 
     async def events(self) -> KernelEvents:
         """Wait for notifications, and return all that have come. One task at a time.
 
-        Changes made by `apply` are left out. When a link goes down or away, the kernel removes
-        its nexthop objects and routes. When an IPv4 address goes, the kernel removes the main
-        table's routes that prefer it as their source; routes in other tables and IPv6 routes
-        stay. For all of these only ``links`` is set.
+        Changes made by `apply` are left out. Foreign routes are those of the tables that the
+        last `dump_rules` or `foreign_routes` has found to be consulted. When a link goes down or
+        away, the kernel removes its nexthop objects and routes. When an IPv4 address goes, the
+        kernel removes the main table's routes that prefer it as their source; routes in other
+        tables and IPv6 routes stay. For all of these only ``links`` is set.
         """
         ...

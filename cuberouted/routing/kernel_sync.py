@@ -142,14 +142,14 @@ class KernelSync:
             async with self._lock:
                 await self._try_to_update(freed)
 
-    async def rescan_foreign(self, within: Callable[[Prefix], bool]) -> None:
-        """Dump the foreign routes in our table whose prefix *within* accepts.
+    async def rescan_foreign(self, wanted: Callable[[ForeignRoute], bool]) -> None:
+        """Dump the foreign routes that *wanted* accepts.
 
         Raises:
           KernelError: the kernel could not be dumped.
         """
         async with self._foreign_lock:
-            self.fib.set_foreign(await self._kernel.foreign_routes(within))
+            self.fib.set_foreign(await self._kernel.foreign_routes(wanted))
         self._report_conflicts()
 
     async def _dump(

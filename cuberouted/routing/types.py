@@ -16,6 +16,12 @@ import attrs
 
 from cuberouted.model import Prefix
 
+RTN_UNICAST, RTN_LOCAL, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW = 1, 2, 6, 7, 8, 9
+"""Types of routes (linux/rtnetlink.h)."""
+
+LOCAL_TABLE = 255
+"""RT_TABLE_LOCAL: the host's own addresses."""
+
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -79,13 +85,53 @@ class StrayRoute(NamedTuple):
 
 
 class ForeignRoute(NamedTuple):
-    """A route that is not ours. ``device`` is None where the route has none, or several."""
+    """A route that is not ours. ``device`` is None where the route has none, or several.
+
+    ``type``: RTN_UNICAST or another type of linux/rtnetlink.h. ``gateway`` is packed, or None.
+    """
 
     prefix: Prefix
     table: int
     metric: int
     protocol: int
     device: int | None
+    type: int = RTN_UNICAST
+    gateway: bytes | None = None
+
+
+class Rule(NamedTuple):
+    """A policy rule that makes the kernel consult ``table``.
+
+    ``conditional``: not for every packet, or it does something else than that. ``suppress``:
+    routes whose prefix has this length or less are ignored (ip-rule(8), suppress_prefixlength);
+    -1: none.
+    """
+
+    family: int
+    priority: int
+    table: int
+    protocol: int
+    suppress: int = -1
+    conditional: bool = False
+
+
+RULE_PRIORITY = 5657
+"""The priority of ours: before the rule of the main table, which has 32766."""
+
+
+def our_rule(family: int, table: int, protocol: int) -> Rule:
+    """The rule that leads to our table.
+
+    It ignores a default route there: the whole host's traffic would follow it, that of the
+    tunnels included.
+    """
+    return Rule(family, RULE_PRIORITY, table, protocol, suppress=0)
+
+
+def tables_consulted(rules: Iterable[Rule], ours: int) -> frozenset[int]:
+    """The tables that the kernel consults for every packet, and *ours*; not table local."""
+    consulted = {rule.table for rule in rules if not rule.conditional}
+    return frozenset((consulted | {ours}) - {LOCAL_TABLE})
 
 
 @attrs.frozen
@@ -133,12 +179,14 @@ class KernelEvents:
 
     ``links``: a link or an address changed. ``ours``: another process changed a route,
     nexthop object or rule that bears our protocol. ``lost``: notifications were lost, so
-    that anything may have changed. ``added``, ``deleted``: foreign routes, oldest first.
+    that anything may have changed. ``rules``: a rule that is not ours came or went.
+    ``added``, ``deleted``: foreign routes, oldest first.
     """
 
     links: bool = False
     ours: bool = False
     lost: bool = False
+    rules: bool = False
     added: tuple[ForeignRoute, ...] = ()
     deleted: tuple[ForeignRoute, ...] = ()
 

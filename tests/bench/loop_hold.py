@@ -174,9 +174,11 @@ class UnmeasuredKernel(RecordingKernel):
         self._exclude_answer()
         return found
 
-    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
+    async def foreign_routes(
+        self, wanted: Callable[[ForeignRoute], bool]
+    ) -> tuple[ForeignRoute, ...]:
         """See `KernelApi`."""
-        found = await super().foreign_routes(within)
+        found = await super().foreign_routes(wanted)
         self._exclude_answer()
         return found
 

@@ -16,6 +16,9 @@ from cuberouted.model import Prefix
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
+    FAMILIES,
+    LOCAL_TABLE,
+    RTN_BLACKHOLE,
     Address,
     Change,
     ChangeError,
@@ -26,6 +29,7 @@ from cuberouted.routing.types import (
     Op,
     Route,
     StrayRoute,
+    our_rule,
 )
 from tests.fakes.kernel_driver import MAIN, STATIC, KernelDriver
 
@@ -78,6 +82,7 @@ async def heard(kernel: KernelApi, world: KernelDriver, device: str) -> KernelEv
         links=any(n.links for n in came),
         ours=any(n.ours for n in came),
         lost=any(n.lost for n in came),
+        rules=any(n.rules for n in came),
         added=tuple(r for n in came for r in n.added if r.prefix != Prefix.parse(mark)),
         deleted=tuple(r for n in came for r in n.deleted if r.prefix != Prefix.parse(mark)),
     )
@@ -89,6 +94,12 @@ async def until(kernel: KernelApi, told: Callable[[KernelEvents], object]) -> Ke
         while not told(notices := await kernel.events()):
             pass
     return notices
+
+
+async def foreign(kernel: KernelApi, table: int, within: str) -> list[ForeignRoute]:
+    """The foreign routes in *table* inside a network."""
+    network = Prefix.parse(within)
+    return [*await kernel.foreign_routes(lambda r: r.table == table and network.contains(r.prefix))]
 
 
 async def with_tunnel(kernel: KernelApi, world: KernelDriver) -> tuple[Nexthop, Nexthop]:
@@ -293,9 +304,7 @@ async def foreign_routes_are_never_taken(
         ours = route(prefix, via)
         refusals = await kernel.apply([add(ours), delete(ours)])
         assert errors(refusals) == ["EEXIST", "ESRCH"]
-        assert [r.protocol for r in await kernel.foreign_routes(Prefix.parse(prefix).contains)] == [
-            STATIC
-        ]
+        assert [r.protocol for r in await foreign(kernel, table, prefix)] == [STATIC]
     assert (await kernel.dump()).routes == {}
 
 
@@ -310,7 +319,7 @@ async def ours_goes_in_beside_a_foreign_route_of_another_metric(
         assert await kernel.apply([add(ours)]) == ()
         assert (await kernel.dump()).routes == {ours.prefix: ours}
         assert await kernel.apply([delete(ours)]) == ()
-        left = await kernel.foreign_routes(Prefix.parse(prefix).contains)
+        left = await foreign(kernel, table, prefix)
         assert sorted(r.metric for r in left) == [20, 70]
 
 
@@ -337,7 +346,7 @@ async def foreign_routes_tell_where_they_lead(
     world.add_route("10.8.0.0/16", "tun0", 20, table=table)
     assert await kernel.apply([add(route(HOST4, VIA4))]) == ()
     near = {Prefix.parse("10.9.0.0/16"), Prefix.parse(HOST6), Prefix.parse("10.9.4.0/24")}
-    assert set(await kernel.foreign_routes(near.__contains__)) == {
+    assert set(await kernel.foreign_routes(lambda r: r.prefix in near)) == {
         ForeignRoute(Prefix.parse("10.9.0.0/16"), table, 20, STATIC, tun.device),
         ForeignRoute(Prefix.parse(HOST6), table, 30, 186, tun.device),
     }
@@ -533,6 +542,57 @@ async def nothing_is_lost_by_cancelling(kernel: KernelApi, world: KernelDriver, 
 # -- rules --
 
 
+async def rules_are_told_in_the_kernel_s_order(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    await kernel.set_rules(True)
+    world.add_tunnel("tun0")
+    await heard(kernel, world, "tun0")
+    world.add_rule(100, ELSEWHERE)
+    assert (await until(kernel, lambda n: n.rules)).ours is False
+    found = [
+        (r.priority, r.table, r.protocol == PROTOCOL, r.suppress, r.conditional)
+        for r in await kernel.dump_rules()
+        if r.family == AF_INET
+    ]
+    assert found == [
+        (0, LOCAL_TABLE, False, -1, False),
+        (100, ELSEWHERE, False, -1, False),
+        *([] if table == MAIN else [(5657, table, True, 0, False)]),
+        (32766, MAIN, False, -1, False),
+        (32767, 253, False, -1, False),
+    ]
+    world.remove_rules(100, ELSEWHERE)
+    await until(kernel, lambda n: n.rules)
+
+
+async def a_table_that_a_rule_consults_has_its_foreign_routes_told(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    device = world.add_tunnel("tun0")
+    world.add_route(HOST4, "tun0", 20, table=ELSEWHERE)
+    assert await foreign(kernel, ELSEWHERE, "0.0.0.0/0") == []
+    world.add_rule(100, ELSEWHERE)
+    here = ForeignRoute(Prefix.parse(HOST4), ELSEWHERE, 20, STATIC, device)
+    assert await foreign(kernel, ELSEWHERE, "0.0.0.0/0") == [here]
+    world.remove_route(HOST4, 20, table=ELSEWHERE)
+    assert (await heard(kernel, world, "tun0")).deleted == (here,)
+    for prefix in ("10.9.0.8/29", "fd09::8/125"):
+        world.add_blackhole(prefix, 20, ELSEWHERE if "." in prefix else table)
+        [drops] = (await heard(kernel, world, "tun0")).added
+        assert (str(drops.prefix), drops.type, drops.gateway) == (prefix, RTN_BLACKHOLE, None)
+        assert [drops] == await foreign(kernel, drops.table, prefix)
+
+
+async def a_rule_of_ours_that_follows_default_routes_is_replaced(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    world.add_rule(5657, table, PROTOCOL)
+    await kernel.set_rules(True)
+    wanted = [] if table == MAIN else [our_rule(f, table, PROTOCOL) for f in FAMILIES]
+    assert [rule for rule in await kernel.dump_rules() if rule.protocol == PROTOCOL] == wanted
+
+
 async def rules_lead_to_our_table_and_only_ours_go(
     kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
@@ -587,4 +647,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_is_lost_by_cancelling,
     rules_lead_to_our_table_and_only_ours_go,
     rules_that_somebody_deletes_are_told,
+    rules_are_told_in_the_kernel_s_order,
+    a_table_that_a_rule_consults_has_its_foreign_routes_told,
+    a_rule_of_ours_that_follows_default_routes_is_replaced,
 )

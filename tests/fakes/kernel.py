@@ -14,6 +14,7 @@ from cuberouted.model import Prefix
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
+    FAMILIES,
     Change,
     ChangeError,
     ForeignRoute,
@@ -23,12 +24,14 @@ from cuberouted.routing.types import (
     Nexthop,
     Op,
     Route,
+    Rule,
     StrayRoute,
+    our_rule,
+    tables_consulted,
 )
 from tests.fakes.kernel_driver import MAIN
 from tests.fakes.kernel_state import Entry, FakeKernelState, Place, foreign
 
-RULE_PRIORITY = 5657
 BATCH = 256
 """Changes after which other tasks have their turn."""
 
@@ -88,14 +91,23 @@ class FakeKernel(FakeKernelState):
                     refused.append(ChangeError(change, number, ""))
         return tuple(refused)
 
-    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
+    async def dump_rules(self) -> tuple[Rule, ...]:
         """See `KernelApi`."""
         await self._attend()
+        return (*self.all_rules,)
+
+    async def foreign_routes(
+        self, wanted: Callable[[ForeignRoute], bool]
+    ) -> tuple[ForeignRoute, ...]:
+        """See `KernelApi`."""
+        await self._attend()
+        tables = tables_consulted(self.all_rules, self.table)
         return tuple(
-            foreign(place, entry)
+            found
             for place, entry in self.routes.items()
-            if (entry.protocol != self.protocol and place.table == self.table)
-            and within(place.prefix)
+            if entry.protocol != self.protocol
+            and place.table in tables
+            and wanted(found := foreign(place, entry))
         )
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
@@ -111,9 +123,9 @@ class FakeKernel(FakeKernelState):
     async def set_rules(self, present: bool) -> None:
         """See `KernelApi`."""
         await self._attend()
-        self.rule_list = [rule for rule in self.rule_list if rule[2] != self.protocol]
+        self.rule_list = [rule for rule in self.rule_list if rule.protocol != self.protocol]
         if present and self.table != MAIN:
-            self.rule_list += [(RULE_PRIORITY, self.table, self.protocol)] * 2
+            self.rule_list += [our_rule(family, self.table, self.protocol) for family in FAMILIES]
 
     async def events(self) -> KernelEvents:
         """See `KernelApi`."""

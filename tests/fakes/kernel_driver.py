@@ -52,6 +52,10 @@ class KernelDriver(Protocol):
         """Adds a route through a link."""
         ...
 
+    def add_blackhole(self, prefix: str, metric: int, table: int = MAIN) -> None:
+        """Adds a route that drops packets."""
+        ...
+
     def remove_route(
         self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
@@ -76,7 +80,7 @@ class KernelDriver(Protocol):
         """Deletes a nexthop object, whosever it is."""
         ...
 
-    def add_rule(self, priority: int, table: int) -> None:
+    def add_rule(self, priority: int, table: int, protocol: int = 0) -> None:
         """Adds an IPv4 rule of an administrator's."""
         ...
 

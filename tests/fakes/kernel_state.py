@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 
 import attrs
 import trio
 
 from cuberouted.model import Prefix
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.types import Address, ForeignRoute, KernelEvents, Nexthop
+from cuberouted.routing.types import (
+    FAMILIES,
+    LOCAL_TABLE,
+    RTN_BLACKHOLE,
+    RTN_UNICAST,
+    Address,
+    ForeignRoute,
+    KernelEvents,
+    Nexthop,
+    Rule,
+    tables_consulted,
+)
 from tests.fakes.kernel_driver import MAIN, STATIC
 
 KERNEL = 2
@@ -56,6 +67,7 @@ class Entry:
     device: int | None = None
     nexthop: int = 0
     source: bytes | None = None
+    type: int = RTN_UNICAST
 
 
 class FakeKernelState:
@@ -66,9 +78,9 @@ class FakeKernelState:
         self.devices: dict[str, Device] = {}
         self.nexthops: dict[int, tuple[Nexthop, int]] = {}
         self.routes: dict[Place, Entry] = {}
-        self.rule_list: list[tuple[int, int, int]] = []
+        self.rule_list: list[Rule] = []
         self.told = trio.Event()
-        self._links = self._ours = self._lost = False
+        self._links = self._ours = self._lost = self._rules = False
         self._changed: dict[ForeignRoute, bool] = {}
         self._indexes = itertools.count(2)  # never used twice, as in the kernel
 
@@ -136,6 +148,11 @@ class FakeKernelState:
         assert place not in self.routes, f"there is a route at {place}"
         self._put(place, Entry(protocol, self.devices[name].index))
 
+    def add_blackhole(self, prefix: str, metric: int, table: int = MAIN) -> None:
+        """See `KernelDriver`."""
+        place = Place(Prefix.parse(prefix), table, metric)
+        self._put(place, Entry(STATIC, type=RTN_BLACKHOLE))
+
     def remove_route(
         self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
@@ -166,20 +183,29 @@ class FakeKernelState:
         self.lose_nexthop(id_)
         self._tell(ours=protocol == self.protocol)
 
-    def add_rule(self, priority: int, table: int) -> None:
+    def add_rule(self, priority: int, table: int, protocol: int = 0) -> None:
         """See `KernelDriver`."""
-        self.rule_list.append((priority, table, 0))
+        self.rule_list.append(Rule(AF_INET, priority, table, protocol))
+        self._tell(ours=protocol == self.protocol, rules=protocol != self.protocol)
 
     def remove_rules(self, priority: int, table: int) -> None:
         """See `KernelDriver`."""
-        gone = [rule for rule in self.rule_list if rule[:2] == (priority, table)]
+        gone = [r for r in self.rule_list if (r.priority, r.table) == (priority, table)]
         self.rule_list = [rule for rule in self.rule_list if rule not in gone]
-        if any(protocol == self.protocol for _, _, protocol in gone):
-            self._tell(ours=True)
+        ours = sum(rule.protocol == self.protocol for rule in gone)
+        self._tell(ours=ours > 0, rules=len(gone) > ours)
 
     def rules(self) -> Sequence[tuple[int, int]]:
         """See `KernelDriver`."""
-        return sorted((priority, table) for priority, table, _ in self.rule_list)
+        return sorted((rule.priority, rule.table) for rule in self.rule_list)
+
+    @property
+    def all_rules(self) -> list[Rule]:
+        """With those that every kernel has, in the order in which it follows them."""
+        by_default = ((0, LOCAL_TABLE), (32766, MAIN), (32767, 253))
+        rules = [Rule(family, p, table, KERNEL) for family in FAMILIES for p, table in by_default]
+        rules.remove(Rule(AF_INET6, 32767, 253, KERNEL))
+        return sorted([*self.rule_list, *rules], key=lambda rule: (rule.family, rule.priority))
 
     def lose_notices(self) -> None:
         """What there is to tell overflows."""
@@ -198,10 +224,11 @@ class FakeKernelState:
             links=self._links,
             ours=self._ours,
             lost=self._lost,
+            rules=self._rules,
             added=tuple(route for route, there in self._changed.items() if there),
             deleted=tuple(route for route, there in self._changed.items() if not there),
         )
-        self._links = self._ours = self._lost = False
+        self._links = self._ours = self._lost = self._rules = False
         self._changed.clear()
         self.told = trio.Event()
         return notices
@@ -239,17 +266,20 @@ class FakeKernelState:
             if table not in (None, place.table) or not gone(entry)
         }
 
-    def _tell(self, *, links: bool = False, ours: bool = False, lost: bool = False) -> None:
+    def _tell(
+        self, *, links: bool = False, ours: bool = False, lost: bool = False, rules: bool = False
+    ) -> None:
         self._links |= links
         self._ours |= ours
         self._lost |= lost
-        if links or ours or lost:
+        self._rules |= rules
+        if links or ours or lost or rules:
             self.told.set()
 
     def _tell_route(self, place: Place, entry: Entry, *, there: bool) -> None:
         if entry.protocol == self.protocol:
             self._tell(ours=True)
-        elif place.table in (self.table, MAIN):
+        elif place.table in tables_consulted(self.all_rules, self.table):
             route = foreign(place, entry)
             self._changed.pop(route, None)
             self._changed[route] = there
@@ -258,7 +288,9 @@ class FakeKernelState:
 
 def foreign(place: Place, entry: Entry) -> ForeignRoute:
     """A route of somebody else's, as the daemon sees it."""
-    return ForeignRoute(place.prefix, place.table, place.metric, entry.protocol, entry.device)
+    return ForeignRoute(
+        place.prefix, place.table, place.metric, entry.protocol, entry.device, entry.type
+    )
 
 
 def _connected(address: Address) -> Place:

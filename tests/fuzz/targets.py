@@ -137,7 +137,7 @@ async def _reply(data: bytes) -> bytes:
 
 def kernel(data: bytes) -> None:
     """Netlink: replies and notifications."""
-    EventBuffer(254, 50, 201).receive(data)
+    EventBuffer(254, 50, 201, {254}).receive(data)
     with contextlib.suppress(NetlinkError):
         for message in netlink.messages(data):
             for read in (

@@ -109,6 +109,10 @@ class RealWorld:
         """See `KernelDriver`."""
         self._route("add", prefix, f"dev {name}", metric, protocol, table)
 
+    def add_blackhole(self, prefix: str, metric: int, table: int = MAIN) -> None:
+        """See `KernelDriver`."""
+        self._route("add blackhole", prefix, "", metric, STATIC, table)
+
     def remove_route(
         self, prefix: str, metric: int, protocol: int = STATIC, table: int = MAIN
     ) -> None:
@@ -142,15 +146,15 @@ class RealWorld:
         """See `KernelDriver`."""
         self._host.ip(f"nexthop del id {id_}")
 
-    def add_rule(self, priority: int, table: int) -> None:
+    def add_rule(self, priority: int, table: int, protocol: int = 0) -> None:
         """See `KernelDriver`."""
-        self._host.ip(f"rule add priority {priority} table {table}")
+        self._host.ip(f"rule add priority {priority} table {table} protocol {protocol}")
 
     def remove_rules(self, priority: int, table: int) -> None:
         """See `KernelDriver`."""
         for family in ("-4", "-6"):
             rule = ("priority", str(priority), "table", str(table))
-            self._host.run("ip", family, "rule", "del", *rule)
+            self._host.try_run("ip", family, "rule", "del", *rule)  # one may be there
 
     def rules(self) -> Sequence[tuple[int, int]]:
         """See `KernelDriver`."""

@@ -18,6 +18,7 @@ from cuberouted.routing.types import Change, ChangeError, ForeignRoute, Nexthop,
 from tests.fakes.conformance import (
     CHECKS,
     HOST4,
+    HOST6,
     METRIC,
     PROTOCOL,
     TABLES,
@@ -154,6 +155,28 @@ async def test_a_gateway_needs_no_network_on_its_link(world: RealWorld) -> None:
         ]
         assert await kernel.apply([*map(add, vias)]) == ()
         assert (await kernel.dump()).nexthops == {via.id: via for via in vias}
+
+
+async def test_a_default_route_in_our_table_carries_nothing_of_the_host(world: RealWorld) -> None:
+    async with opened(world, 1000) as kernel:
+        device = world.add_tunnel("tun0")
+        world.add_tunnel("tun1")
+        vias = Nexthop(VIA4, AF_INET, device, None), Nexthop(VIA6, AF_INET6, device, None)
+        ours = (Route(Prefix.parse(HOST4), VIA4, None), Route(Prefix.parse(HOST6), VIA6, None))
+        assert await kernel.apply([*map(add, vias), *map(add, ours)]) == ()
+        for near, other in ((HOST4, "198.51.100.1"), (HOST6, "2001:db8::1")):
+            family = "-6" if ":" in other else "-4"
+            host = near.partition("/")[0]
+            default = "::/0" if ":" in other else "0.0.0.0/0"
+            world.add_route(default, "tun0", 20, table=1000)
+            world.add_route(default, "tun1", 20)
+            await kernel.set_rules(False)
+            world.run("ip", family, "rule", "add", "priority", "5657", "table", "1000")
+            assert "dev tun0" in world.run("ip", family, "route", "get", other)
+            world.run("ip", family, "rule", "del", "priority", "5657", "table", "1000")
+            await kernel.set_rules(True)
+            assert "dev tun1" in world.run("ip", family, "route", "get", other)
+            assert "dev tun0" in world.run("ip", family, "route", "get", host)
 
 
 UNPRIVILEGED = """

@@ -15,14 +15,14 @@ import trio
 from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux import linkmsg, routemsg
-from cuberouted.routing.linux.linkmsg import Rule
 from cuberouted.routing.linux.monitor import EventBuffer, foreign_route
 from cuberouted.routing.linux.netlink import RTM_NEWNEXTHOP, RTM_NEWROUTE, NetlinkMessage
-from cuberouted.routing.linux.routemsg import RTN_UNICAST, KernelRoute
+from cuberouted.routing.linux.routemsg import KernelRoute
 from cuberouted.routing.linux.sockets import NetlinkMonitor, NetlinkSocket
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
     FAMILIES,
+    RTN_UNICAST,
     Change,
     ChangeError,
     ForeignRoute,
@@ -32,14 +32,14 @@ from cuberouted.routing.types import (
     Nexthop,
     Op,
     Route,
+    Rule,
     StrayRoute,
+    our_rule,
+    tables_consulted,
 )
 
 BATCH_CHANGES = 256
 """Changes a send. More are hardly faster, and the errors of so many fit the receive buffer."""
-
-RULE_PRIORITY = 5657
-"""Before the rule of the main table, which has priority 32766."""
 
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
@@ -91,6 +91,7 @@ class Kernel:
         self._monitor = stack.enter_context(closing(NetlinkMonitor(self._changes.port, protocol)))
         self._dump_lock = trio.Lock()
         self._packers = _packers(table, metric, protocol)
+        self._consulted = {table, MAIN_TABLE}  # whose foreign routes `events` returns
 
     async def links(self) -> tuple[Link, ...]:
         """See `KernelApi.links`."""
@@ -124,15 +125,29 @@ class Kernel:
             errors += self._check_owner(batch[0]) or self._apply_batch(batch)
         return tuple(errors)
 
-    async def foreign_routes(self, within: Callable[[Prefix], bool]) -> tuple[ForeignRoute, ...]:
+    async def dump_rules(self) -> tuple[Rule, ...]:
+        """See `KernelApi.dump_rules`."""
+        async with self._dump_lock:
+            rules = [r for family in FAMILIES for r in await self._dump_rules(family)]
+        self._consulted.clear()
+        self._consulted.update(tables_consulted(rules, self._table))
+        return tuple(rules)
+
+    async def foreign_routes(
+        self, wanted: Callable[[ForeignRoute], bool]
+    ) -> tuple[ForeignRoute, ...]:
         """See `KernelApi.foreign_routes`."""
 
         def read(route: KernelRoute) -> ForeignRoute | None:
-            return foreign_route(route) if not route.cloned and within(route.prefix) else None
+            foreign = foreign_route(route)
+            return foreign if not route.cloned and wanted(foreign) else None
 
+        tables = tables_consulted(await self.dump_rules(), self._table)
+        found: list[ForeignRoute] = []
         async with self._dump_lock:
-            routes = await self._dump_routes(read, exclude=self._protocol, table=self._table)
-        return tuple(routes)
+            for table in sorted(tables):
+                found += await self._dump_routes(read, exclude=self._protocol, table=table)
+        return tuple(found)
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
         """See `KernelApi.routes_through`."""
@@ -148,20 +163,17 @@ class Kernel:
         wanted = present and self._table != MAIN_TABLE
         async with self._dump_lock:
             for family in FAMILIES:
-                request = partial(linkmsg.dump_rules, family=family)
-                try:
-                    ours = await self._dumps.dump(request, self._read_rule)
-                except KernelError as error:
-                    if error.errno not in _NO_SUCH_FAMILY:
-                        raise
-                    continue
-                rule = Rule(family, RULE_PRIORITY, self._table, self._protocol)
+                rules = await self._dump_rules(family)
+                if not rules:
+                    continue  # a kernel that was started without this family
+                ours = [rule for rule in rules if rule.protocol == self._protocol]
+                rule = our_rule(family, self._table, self._protocol)
                 self._change_rules(ours, [rule] if wanted else [])
 
     async def events(self) -> KernelEvents:
         """See `KernelApi.events`."""
         while True:
-            buffer = EventBuffer(self._table, self._metric, self._protocol)
+            buffer = EventBuffer(self._table, self._metric, self._protocol, self._consulted)
             await self._monitor.collect(buffer)
             events = buffer.events()
             if events is not None:
@@ -181,6 +193,15 @@ class Kernel:
                 if error.errno not in _NO_SUCH_OBJECT | _NO_SUCH_FAMILY:
                     raise
         return found
+
+    async def _dump_rules(self, family: int) -> list[Rule]:
+        request = partial(linkmsg.dump_rules, family=family)
+        try:
+            return await self._dumps.dump(request, linkmsg.read_rule)
+        except KernelError as error:
+            if error.errno not in _NO_SUCH_FAMILY:
+                raise
+            return []
 
     def _apply_batch(self, batch: Sequence[Change]) -> list[ChangeError]:
         seqs = self._changes.next_seqs(len(batch))
@@ -221,10 +242,6 @@ class Kernel:
     def _read_nexthop(self, message: NetlinkMessage) -> Nexthop | None:
         nexthop, protocol = linkmsg.read_nexthop(message)
         return nexthop if protocol == self._protocol else None
-
-    def _read_rule(self, message: NetlinkMessage) -> Rule | None:
-        rule = linkmsg.read_rule(message)
-        return rule if rule.protocol == self._protocol else None
 
 
 def _packers(

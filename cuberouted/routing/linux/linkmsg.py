@@ -37,13 +37,16 @@ from cuberouted.routing.linux.netlink import (
     NetlinkMessage,
     frame,
 )
-from cuberouted.routing.types import Address, Link, Nexthop
+from cuberouted.routing.types import Address, Link, Nexthop, Rule
 
 _IFF_UP, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x10, 0x10000
 _IFA_F_OPTIMISTIC, _IFA_F_TENTATIVE = 0x04, 0x40
 _RTEXT_FILTER_SKIP_STATS = 8
 _FR_ACT_TO_TBL = 1
 _RTNH_F_ONLINK = 4
+_NO_SUPPRESS = 0xFFFFFFFF
+_RULE_ATTRIBUTES = ("FRA_PRIORITY", "FRA_TABLE", "FRA_PROTOCOL", "FRA_SUPPRESS_PREFIXLEN")
+"""Attributes that every rule may have. Any other selects packets (also one that is new)."""
 
 _DECODE_ERRORS = (
     TypeError,
@@ -93,15 +96,6 @@ class AddressRow(NamedTuple):
 
     device: int
     address: Address
-
-
-class Rule(NamedTuple):
-    """A policy rule that makes the kernel consult ``table`` for every packet."""
-
-    family: int
-    priority: int
-    table: int
-    protocol: int
 
 
 # -- links and addresses --
@@ -198,7 +192,10 @@ def add_rule(seq: int, rule: Rule) -> bytes:
 
 
 def delete_rule(seq: int, rule: Rule) -> bytes:
-    """Delete the rule with exactly this priority, table and protocol."""
+    """Delete the first rule with this priority, table and protocol.
+
+    With this ``suppress``, or whatever it suppresses if that is -1.
+    """
     return _rule(seq, RTM_DELRULE, 0, rule)
 
 
@@ -208,13 +205,18 @@ def read_rule(message: NetlinkMessage) -> Rule:
     Raises:
       NetlinkError: malformed.
     """
-    types = {"FRA_PRIORITY": int, "FRA_TABLE": int, "FRA_PROTOCOL": int}
-    fields, attributes = _decode(fibmsg, message, types)
+    fields, attributes = _decode(fibmsg, message, dict.fromkeys(_RULE_ATTRIBUTES, int))
+    suppress = attributes["FRA_SUPPRESS_PREFIXLEN"]
+    selects = fields["src_len"] or fields["dst_len"] or fields["tos"] or fields["flags"]
     return Rule(
         fields["family"],
         attributes["FRA_PRIORITY"] or 0,
         attributes["FRA_TABLE"] or fields["table"],
         attributes["FRA_PROTOCOL"] or 0,
+        -1 if suppress is None or suppress == _NO_SUPPRESS else suppress,
+        conditional=bool(selects)
+        or fields["action"] != _FR_ACT_TO_TBL
+        or any(name not in _RULE_ATTRIBUTES for name, *_ in fields["attrs"]),
     )
 
 
@@ -224,6 +226,8 @@ def _rule(seq: int, type_: int, flags: int, rule: Rule) -> bytes:
         ("FRA_TABLE", rule.table),
         ("FRA_PROTOCOL", rule.protocol),
     ]
+    if rule.suppress >= 0:
+        attributes.append(("FRA_SUPPRESS_PREFIXLEN", rule.suppress))
     fields = {"family": rule.family, "action": _FR_ACT_TO_TBL}
     return _encode(fibmsg, seq, type_, flags, fields, attributes)
 

@@ -8,8 +8,8 @@ the socket and tell nothing new.
 from __future__ import annotations
 
 import struct
+from collections.abc import Container
 
-from cuberouted.model import MAIN_TABLE
 from cuberouted.routing.linux.linkmsg import read_nexthop, read_rule
 from cuberouted.routing.linux.netlink import (
     NLM_F_REPLACE,
@@ -29,7 +29,7 @@ from cuberouted.routing.linux.netlink import (
 )
 from cuberouted.routing.linux.routemsg import RTM_F_CLONED, KernelRoute, read_route
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
-from cuberouted.routing.types import ForeignRoute, KernelEvents
+from cuberouted.routing.types import LOCAL_TABLE, ForeignRoute, KernelEvents
 
 _LINKS = frozenset({RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR})
 _NEXTHOPS = frozenset({RTM_NEWNEXTHOP, RTM_DELNEXTHOP})
@@ -41,12 +41,13 @@ class EventBuffer:
     """Collects notifications into one `KernelEvents`.
 
     If a route was added and deleted meanwhile, or the reverse, the last notification counts.
+    *consulted*: the tables whose foreign routes matter.
     """
 
-    def __init__(self, table: int, metric: int, protocol: int) -> None:
+    def __init__(self, table: int, metric: int, protocol: int, consulted: Container[int]) -> None:
         self._table, self._metric, self._protocol = table, metric, protocol
-        self._tables = {table, MAIN_TABLE}
-        self._links = self._ours = self._lost = False
+        self._consulted = consulted
+        self._links = self._ours = self._lost = self._rules = False
         self._routes: dict[ForeignRoute, bool] = {}
 
     def overflowed(self) -> None:
@@ -67,6 +68,7 @@ class EventBuffer:
             links=self._links,
             ours=self._ours,
             lost=self._lost,
+            rules=self._rules,
             added=tuple(route for route, exists in self._routes.items() if exists),
             deleted=tuple(route for route, exists in self._routes.items() if not exists),
         )
@@ -79,8 +81,9 @@ class EventBuffer:
             self._add_nexthop(message)
         elif message.type in _ROUTES:
             self._add_route(message, read_route(message.body))
-        elif message.type in _RULES and read_rule(message).protocol == self._protocol:
-            self._ours = True
+        elif message.type in _RULES:
+            ours = read_rule(message).protocol == self._protocol
+            self._ours, self._rules = self._ours or ours, self._rules or not ours
 
     def _add_nexthop(self, message: NetlinkMessage) -> None:
         nexthop, protocol = read_nexthop(message)
@@ -92,7 +95,7 @@ class EventBuffer:
     def _add_route(self, message: NetlinkMessage, route: KernelRoute) -> None:
         if route.protocol == self._protocol:
             self._ours = True
-        elif route.table in self._tables and not route.cloned:
+        elif route.table in self._consulted and not route.cloned:
             replaces = message.type == RTM_NEWROUTE and message.flags & NLM_F_REPLACE
             if replaces and (route.table, route.metric) == (self._table, self._metric):
                 self._ours = True
@@ -103,7 +106,15 @@ class EventBuffer:
 
 def foreign_route(route: KernelRoute) -> ForeignRoute:
     """The fields of a route that is not ours that the rest of the program needs."""
-    return ForeignRoute(route.prefix, route.table, route.metric, route.protocol, route.device)
+    return ForeignRoute(
+        route.prefix,
+        route.table,
+        route.metric,
+        route.protocol,
+        route.device,
+        route.type,
+        route.gateway,
+    )
 
 
 # -- the filter --
@@ -112,7 +123,6 @@ _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
 _IF_EQUAL, _IF_SET, _RETURN = 0x15, 0x45, 0x06
 _TYPE, _PORT = 4, 12  # offsets in struct nlmsghdr
 _TABLE, _PROTOCOL, _FLAGS = 16 + 4, 16 + 5, 16 + 8  # offsets in struct rtmsg behind it
-_LOCAL_TABLE = 255
 _INSTRUCTION = struct.Struct("=HBBI")
 
 INSTRUCTION_SIZE = _INSTRUCTION.size
@@ -137,7 +147,7 @@ def own_changes_filter(port: int, protocol: int) -> bytes:
         (_IF_EQUAL, _as_loaded(RTM_NEWROUTE, "=H"), 5, 4),
         (_IF_EQUAL, _as_loaded(RTM_DELROUTE, "=H"), 5, keep),
         (_LOAD_BYTE, _TABLE, 6, 6),
-        (_IF_EQUAL, _LOCAL_TABLE, drop, 7),
+        (_IF_EQUAL, LOCAL_TABLE, drop, 7),
         (_LOAD_WORD, _FLAGS, 8, 8),
         (_IF_SET, _as_loaded(RTM_F_CLONED, "=I"), drop, 9),
         (_LOAD_HALF, _TYPE, 10, 10),

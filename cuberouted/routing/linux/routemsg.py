@@ -28,10 +28,10 @@ from cuberouted.routing.linux.netlink import (
     number,
     number_attribute,
 )
-from cuberouted.routing.types import Route, StrayRoute
+from cuberouted.routing.types import RTN_UNICAST, Route, StrayRoute
 
-RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_NH_ID = 1, 4, 6, 7, 15, 30
-RTN_UNICAST = 1
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
+RTA_TABLE, RTA_VIA, RTA_NH_ID = 15, 18, 30
 RTM_F_CLONED = 0x200
 
 _RT_SCOPE_NOWHERE = 255  # in a deletion: a route of any scope
@@ -54,6 +54,7 @@ class KernelRoute(NamedTuple):
     nexthop: int
     device: int | None
     source: bytes | None
+    gateway: bytes | None
 
 
 def protocol_of(body: bytes) -> int:
@@ -91,6 +92,7 @@ def read_route(body: bytes) -> KernelRoute:
         number(get(RTA_NH_ID)),
         number(get(RTA_OIF)) or None,
         get(RTA_PREFSRC),
+        get(RTA_GATEWAY) or (get(RTA_VIA) or b"")[2:] or None,  # RTA_VIA: family and address
     )
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cuberouted.model import Prefix
 from cuberouted.routing.linux import linkmsg, netlink
-from cuberouted.routing.linux.linkmsg import AddressRow, LinkRow, Rule
+from cuberouted.routing.linux.linkmsg import AddressRow, LinkRow
 from cuberouted.routing.linux.netlink import NetlinkError, NetlinkMessage
-from cuberouted.routing.types import Address, Link
+from cuberouted.routing.types import Address, Link, Rule, our_rule
 
 UP, POINT_TO_POINT, LOWER_UP = 0x1, 0x10, 0x10000
 TENTATIVE, OPTIMISTIC = 0x40, 0x04
@@ -91,14 +91,29 @@ def test_a_tentative_address_is_not_used_yet() -> None:
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_a_rule_is_written_and_read(family: int) -> None:
-    rule = Rule(family, 5657, 1000, 201)
-    for pack, kind, flags in (
-        (linkmsg.add_rule, netlink.RTM_NEWRULE, 0x601),
-        (linkmsg.delete_rule, netlink.RTM_DELRULE, 0x1),
+    for rule in (Rule(family, 5657, 1000, 201), our_rule(family, 1000, 201)):
+        for pack, kind, flags in (
+            (linkmsg.add_rule, netlink.RTM_NEWRULE, 0x601),
+            (linkmsg.delete_rule, netlink.RTM_DELRULE, 0x1),
+        ):
+            [message] = netlink.messages(pack(9, rule))
+            assert (message.type, message.flags, message.seq) == (kind, flags, 9)
+            assert linkmsg.read_rule(message) == rule
+
+
+def test_a_rule_that_selects_packets_is_conditional() -> None:
+    [message] = netlink.messages(linkmsg.add_rule(9, Rule(socket.AF_INET, 100, 50, 0)))
+    mark, unknown = (struct.pack("=HHI", 8, type_, 7) for type_ in (10, 200))
+    header = message.body
+    for body in (
+        header + mark,
+        header + unknown,
+        header[:2] + b"\x08" + header[3:],  # a source
+        header[:7] + b"\x06" + header[8:],  # blackhole
+        header[:8] + b"\x02" + header[9:],  # not
     ):
-        [message] = netlink.messages(pack(9, rule))
-        assert (message.type, message.flags, message.seq) == (kind, flags, 9)
-        assert linkmsg.read_rule(message) == rule
+        assert linkmsg.read_rule(message._replace(body=body)).conditional
+    assert not linkmsg.read_rule(message).conditional
 
 
 def test_dumps_are_requested() -> None:

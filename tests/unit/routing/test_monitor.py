@@ -17,7 +17,7 @@ REPLACE = 0x100
 
 
 def collected(*data: bytes) -> KernelEvents | None:
-    buffer = EventBuffer(TABLE, METRIC, PROTOCOL)
+    buffer = EventBuffer(TABLE, METRIC, PROTOCOL, {TABLE, 254})
     for part in data:
         buffer.receive(part)
     return buffer.events()
@@ -97,7 +97,7 @@ def test_malformed_notifications_count_as_lost() -> None:
 
 
 def test_an_overflow_counts_as_lost() -> None:
-    buffer = EventBuffer(TABLE, METRIC, PROTOCOL)
+    buffer = EventBuffer(TABLE, METRIC, PROTOCOL, {TABLE, 254})
     assert buffer.events() is None
     buffer.overflowed()
     assert buffer.events() == KernelEvents(lost=True)

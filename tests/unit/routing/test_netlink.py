@@ -113,7 +113,7 @@ def test_a_packed_route_is_read_back(prefix: Prefix, table: int, sourced: bool) 
     packed = RouteWriter(table, METRIC, PROTOCOL).add(7, Route(prefix, VIA, source))
     [message] = netlink.messages(packed)
     assert routemsg.read_route(message.body) == KernelRoute(
-        prefix, table, METRIC, PROTOCOL, 1, False, VIA, None, source
+        prefix, table, METRIC, PROTOCOL, 1, False, VIA, None, source, None
     )
 
 
@@ -131,7 +131,16 @@ def test_a_route_packed_by_pyroute2_is_read() -> None:
     message.encode()
     [framed] = netlink.messages(bytes(message.data))
     assert routemsg.read_route(framed.body) == KernelRoute(
-        Prefix.parse("10.9.4.0/24"), 77, 20, 186, 6, True, 0, 3, bytes((10, 9, 4, 2))
+        Prefix.parse("10.9.4.0/24"),
+        77,
+        20,
+        186,
+        6,
+        True,
+        0,
+        3,
+        b"\x0a\x09\x04\x02",
+        b"\x0a\x09\x04\x01",
     )
 
 
