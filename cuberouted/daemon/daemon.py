@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
+from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
 from cuberouted.model import SupersededSession, format_address
@@ -142,6 +143,11 @@ class Daemon:
     def bind_problems(self) -> tuple[BindProblem, ...]:
         """The addresses on which we should listen for peers and do not, with the reason."""
         return self._environment.transport.bind_problems
+
+    @property
+    def foreign_routes(self) -> ForeignRoutes:
+        """The foreign routes in the kernel, and their conflicts with ours."""
+        return self._kernel_monitor.foreign_routes
 
     def stop(self) -> None:
         """Stop in an orderly way; ``on_exit`` says what becomes of the routes."""

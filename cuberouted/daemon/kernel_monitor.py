@@ -12,15 +12,17 @@ from collections.abc import Callable
 import trio
 
 from cuberouted.config import Config
+from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.host import (
     HostState,
     configured_servers,
+    data_interfaces,
     read_host_state,
 )
 from cuberouted.daemon.node import Node
-from cuberouted.model import MAIN_TABLE, Prefix
+from cuberouted.model import MAIN_TABLE
 from cuberouted.routing.kernel_api import KernelApi, KernelError
-from cuberouted.routing.types import ForeignRoute, KernelEvents
+from cuberouted.routing.types import KernelEvents
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 from cuberouted.util.tasks import Signal
 
@@ -54,6 +56,8 @@ class KernelMonitor:
         self._node = node
         self._scan_requested = scan_requested
         self._on_host_change = on_host_change
+        self.foreign_routes = ForeignRoutes(kernel, node, config.route_table, config.route_metric)
+        self._foreign_routes_stale = False
         self._log_limit = LogRateLimit()
 
     def request_scan(self) -> None:
@@ -76,10 +80,12 @@ class KernelMonitor:
         """Scan at each request and every SCAN_INTERVAL, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
+            nursery.start_soon(self.foreign_routes.run)
             interval = MIN_SCAN_INTERVAL
             while True:
-                with trio.move_on_after(SCAN_INTERVAL):
+                with trio.move_on_after(SCAN_INTERVAL) as patience:
                     await self._scan_requested.wait()
+                self._foreign_routes_stale |= patience.cancelled_caught
                 await self._scan()
                 await trio.sleep(interval)
                 again = self._scan_requested.is_set()
@@ -92,13 +98,19 @@ class KernelMonitor:
             if host != before:
                 await self._node.interfaces_changed(host, configured_servers(self.config))
                 await self._host_changed(host, before)
+                self.foreign_routes.request_search()
             await self._node.kernel_sync.rescan(host.nexthops, host.sources)
+            if self._foreign_routes_stale:
+                self._foreign_routes_stale = False
+                await self.foreign_routes.rescan()
         except KernelError as error:
+            self._foreign_routes_stale = True
             self._log_error("scan", f"{error}; trying again")
             self.request_scan()
 
     async def _host_state(self) -> HostState:
         links = await self._kernel.links()
+        self.foreign_routes.set_links(links, data_interfaces(self.config))
         return await read_host_state(self._kernel, self.config, links, self._node.host)
 
     async def _host_changed(self, host: HostState, before: HostState) -> None:
@@ -111,7 +123,7 @@ class KernelMonitor:
                 log.error("%s", error)
         if host.policy.allowed != before.policy.allowed:
             log.info("allowed networks: %s", ", ".join(map(str, host.policy.allowed)))
-            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
+            await self.foreign_routes.rescan()
 
     async def _watch(self) -> None:
         while True:
@@ -123,14 +135,12 @@ class KernelMonitor:
                 await trio.sleep(MAX_SCAN_INTERVAL)
 
     async def _handle_events(self, events: KernelEvents) -> None:
-        if events.lost:
-            await self._node.kernel_sync.rescan_foreign(self._concerns_us)
-        if events.links or events.ours or events.lost or self._may_change_networks(events):
+        # the kernel does not notify the routes that go with a link or an address
+        if events.links or events.lost or events.rules:
+            self._foreign_routes_stale = True
+        if self._foreign_routes_stale or events.ours or self._may_change_networks(events):
             self.request_scan()
-        await self._node.kernel_sync.foreign_changed(
-            [route for route in events.added if self._concerns_us(route)],
-            [route for route in events.deleted if self._concerns_us(route)],
-        )
+        await self.foreign_routes.change(events.added, events.deleted)
 
     def _may_change_networks(self, events: KernelEvents) -> bool:
         """Whether the main table's networks behind a data interface may have changed."""
@@ -138,12 +148,6 @@ class KernelMonitor:
             route.table == MAIN_TABLE and not route.prefix.is_host
             for route in (*events.added, *events.deleted)
         )
-
-    def _concerns_us(self, route: ForeignRoute) -> bool:
-        return route.table == self.config.route_table and self._is_allowed(route.prefix)
-
-    def _is_allowed(self, prefix: Prefix) -> bool:
-        return any(network.contains(prefix) for network in self._node.host.policy.allowed)
 
     def _log_error(self, subject: str, text: str) -> None:
         suppressed = self._log_limit.allow(subject, trio.current_time())

@@ -53,7 +53,7 @@ def status(daemon: Daemon) -> report.Status:
         routes=report.RouteCounts(
             desired=fib.desired_count,
             installed=fib.installed_count,
-            conflicts=len(fib.conflicts()),
+            conflicts=len(daemon.foreign_routes.cut_off | fib.refused().keys()),
         ),
         problems=list(_problems(daemon)),
         rejected_connections=daemon.rejected_connections,
@@ -179,9 +179,16 @@ def _problems(daemon: Daemon) -> Iterator[str]:
     yield from (problem.why for problem in daemon.bind_problems)
     for peer in daemon.peers.values():
         yield from _peer_problems(daemon, peer)
-    conflicts = daemon.node.kernel_sync.fib.conflicts()
-    for prefix in sorted(conflicts)[:MAX_PROBLEMS]:
-        yield f"route {prefix}: {conflicts[prefix]}"
+    foreign = daemon.foreign_routes
+    yield from islice(foreign.conflicts.values(), MAX_PROBLEMS)
+    if len(foreign.conflicts) > MAX_PROBLEMS:
+        more = len(foreign.conflicts) - MAX_PROBLEMS
+        yield f"{more} more foreign routes carry packets elsewhere"
+    refused = daemon.node.kernel_sync.fib.refused()
+    for prefix in sorted(refused.keys() - foreign.cut_off)[:MAX_PROBLEMS]:
+        yield f"route {prefix}: {refused[prefix]}"
+    if foreign.intruders:
+        yield foreign.intruders
     for best, other in islice(daemon.node.rib.address_conflicts(), MAX_PROBLEMS):
         yield _address_conflict(best, other)
 

@@ -14,12 +14,12 @@ from operator import attrgetter
 import attrs
 
 from cuberouted.model import Prefix
+from cuberouted.routing.lookup import PrefixLengths
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Nexthops, Target
 from cuberouted.routing.types import (
     Change,
     ChangeError,
-    ForeignRoute,
     KernelState,
     Nexthop,
     Op,
@@ -45,9 +45,7 @@ class Fib:
     _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
     _desired: dict[Prefix, Target] = attrs.field(factory=dict, init=False)
     _refused: dict[Prefix, str] = attrs.field(factory=dict, init=False)
-    _foreign: dict[Prefix, dict[tuple[int, int], ForeignRoute]] = attrs.field(
-        factory=dict, init=False
-    )
+    _lengths: PrefixLengths = attrs.field(factory=PrefixLengths, init=False)  # of the desired ones
 
     # -- input --
 
@@ -81,23 +79,6 @@ class Fib:
                 routes.setdefault(owners[route.nexthop], []).append(route.prefix)
         return routes
 
-    def foreign_changed(
-        self, added: Iterable[ForeignRoute], deleted: Iterable[ForeignRoute]
-    ) -> None:
-        """Foreign routes in our table, inside the allowed networks, came and went."""
-        for route in deleted:
-            same_prefix = self._foreign.get(route.prefix, {})
-            same_prefix.pop((route.metric, route.protocol), None)
-            if not same_prefix:
-                self._foreign.pop(route.prefix, None)
-        for route in added:
-            self._foreign.setdefault(route.prefix, {})[route.metric, route.protocol] = route
-
-    def set_foreign(self, routes: Iterable[ForeignRoute]) -> None:
-        """These are all foreign routes in our table, inside the allowed networks."""
-        self._foreign.clear()
-        self.foreign_changed(routes, ())
-
     def set_desired(self, targets: Iterable[tuple[Prefix, Target | None]]) -> None:
         """From now on each of these prefixes should lead to its target; None: nowhere."""
         desired = self._desired
@@ -108,9 +89,11 @@ class Fib:
             if old is not None:
                 self.nexthops.unref(old)
                 del desired[prefix]
+                self._lengths.remove(prefix)
             if new is not None:
                 self.nexthops.ref(new)
                 desired[prefix] = new
+                self._lengths.add(prefix)
 
     def acknowledge(
         self, changes: Sequence[Change], errors: Iterable[ChangeError], now: float
@@ -186,16 +169,17 @@ class Fib:
         """When each route was installed, in monotonic seconds."""
         return self._since
 
-    def conflicts(self) -> dict[Prefix, str]:
-        """The routes that are not effective, and why."""
-        found = dict(self._refused)
-        for prefix in self._foreign.keys() & self._desired.keys():
-            here = self.nexthops.local_device(self._desired[prefix])
-            for foreign in self._foreign[prefix].values():
-                # OpenVPN's own `route` for a network behind a client here leads where ours does
-                if foreign.metric < self.metric and (here is None or foreign.device != here):
-                    found[prefix] = _shadowed_by(foreign)
-        return found
+    def refused(self) -> Mapping[Prefix, str]:
+        """The routes that the kernel has refused because of a foreign one, and why."""
+        return self._refused
+
+    def longest(self, prefix: Prefix) -> Prefix | None:
+        """The longest prefix around *prefix* whose route should lead somewhere, and can."""
+        for network in self._lengths.around(prefix):
+            target = self._desired.get(network)
+            if target is not None and self.nexthops.reaches(target):
+                return network
+        return None
 
     def _source(self, prefix: Prefix) -> bytes | None:
         size, same_family = len(prefix.address), None
@@ -247,11 +231,3 @@ class Fib:
             return set()  # in one batch with the nexthop object, whose error makes us try again
         self.out_of_sync = True
         return set()
-
-
-def _shadowed_by(foreign: ForeignRoute) -> str:
-    text = f"shadowed by a route of protocol {foreign.protocol} with metric {foreign.metric}"
-    if foreign.prefix.is_host:
-        return text
-    # OpenVPN's own `route` for a network behind a client is the usual case
-    return text + "; set route_table, whose routes the kernel consults before the main table"

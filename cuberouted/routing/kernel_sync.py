@@ -23,7 +23,7 @@ from cuberouted.routing.fib import Fib
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
-from cuberouted.routing.types import ChangeError, ForeignRoute, describe
+from cuberouted.routing.types import ChangeError, describe
 from cuberouted.util.lock import FastPathLock
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
@@ -52,10 +52,11 @@ class KernelSync:
 
     def __init__(self, kernel: KernelApi, metric: int, on_out_of_sync: Callable[[], None]) -> None:
         self.fib = Fib(metric)
+        self.on_request: Callable[[], None] = lambda: None
+        """Called when prefixes get other targets."""
         self._kernel = kernel
         self._on_out_of_sync = on_out_of_sync
         self._lock = FastPathLock()
-        self._foreign_lock = trio.Lock()
         self._requested: dict[Prefix, Target | None] = {}  # in order
         self._reported: set[Prefix] = set()
         self._log_limit = LogRateLimit()
@@ -71,6 +72,7 @@ class KernelSync:
             for prefix in targets:
                 self._requested.pop(prefix, None)  # the later request counts for the order, too
         self._requested.update(targets)
+        self.on_request()
 
     async def sync(self) -> None:
         """Make the kernel right for all requested prefixes. Return when it is.
@@ -130,27 +132,12 @@ class KernelSync:
             await self._dump(resolved, sources)
         return self.fib.adopted()
 
-    async def foreign_changed(
-        self, added: Sequence[ForeignRoute], deleted: Sequence[ForeignRoute]
-    ) -> None:
-        """Foreign routes have changed: install ours where one was in the way."""
-        async with self._foreign_lock:  # after a dump in progress, which may be older than this
-            self.fib.foreign_changed(added, deleted)
-        self._report_conflicts()
-        freed = tuple(route.prefix for route in deleted if self.fib.tracks(route.prefix))
+    async def retry(self, prefixes: Iterable[Prefix]) -> None:
+        """Foreign routes to *prefixes* have gone: install ours where one was in the way."""
+        freed = tuple(prefix for prefix in prefixes if self.fib.tracks(prefix))
         if freed:
             async with self._lock:
                 await self._try_to_update(freed)
-
-    async def rescan_foreign(self, wanted: Callable[[ForeignRoute], bool]) -> None:
-        """Dump the foreign routes that *wanted* accepts.
-
-        Raises:
-          KernelError: the kernel could not be dumped.
-        """
-        async with self._foreign_lock:
-            self.fib.set_foreign(await self._kernel.foreign_routes(wanted))
-        self._report_conflicts()
 
     async def _dump(
         self,
@@ -216,7 +203,7 @@ class KernelSync:
                 )
 
     def _report_conflicts(self) -> None:
-        conflicts = self.fib.conflicts()
+        conflicts = self.fib.refused()
         new = conflicts.keys() - self._reported
         for prefix in sorted(new)[:MAX_LOGGED_CONFLICTS]:
             log.warning("route %s: %s; it is left alone", prefix, conflicts[prefix])

@@ -129,6 +129,10 @@ class Nexthops:
 
     # -- output --
 
+    def reaches(self, target: Target) -> bool:
+        """Whether a prefix should lead to *target*, and can."""
+        return self._nexthop(target) is not None
+
     def owners(self) -> dict[int, Target]:
         """The target of each object."""
         return {id_: target for target, id_ in self._ids.items()}

@@ -205,7 +205,7 @@ class FakeKernelState:
         by_default = ((0, LOCAL_TABLE), (32766, MAIN), (32767, 253))
         rules = [Rule(family, p, table, KERNEL) for family in FAMILIES for p, table in by_default]
         rules.remove(Rule(AF_INET6, 32767, 253, KERNEL))
-        return sorted([*self.rule_list, *rules], key=lambda rule: (rule.family, rule.priority))
+        return sorted([*rules, *self.rule_list], key=lambda rule: (rule.family, rule.priority))
 
     def lose_notices(self) -> None:
         """What there is to tell overflows."""

@@ -12,7 +12,6 @@ from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID, Target
 from cuberouted.routing.types import (
     Change,
     ChangeError,
-    ForeignRoute,
     KernelState,
     Nexthop,
     Op,
@@ -216,32 +215,22 @@ def changes_for(fib, wanted):
 def test_a_foreign_route_with_our_metric_is_a_conflict_until_it_is_deleted(fib):
     changes = changes_for(fib, {HOST1: CLIENTS_B})
     assert fail(fib, changes, errno.EEXIST, Route) == set()
-    assert list(fib.conflicts()) == [HOST1]
+    assert list(fib.refused()) == [HOST1]
     assert not fib.out_of_sync
     assert [c.op for c in fib.changes([HOST1])] == [Op.ADD]
     fib.acknowledge(fib.changes([HOST1]), [], NOW)
-    assert not fib.conflicts()
+    assert not fib.refused()
 
 
-def test_openvpn_s_own_route_for_a_network_behind_a_local_client_is_no_conflict(fib):
-    here = {("openvpn ", V4): TUN2, **RESOLVED}
-    fib.resync(KernelState({}, {}), here, SOURCES, NOW)
-    fib.acknowledge(changes_for(fib, {NETWORK: Target("openvpn ", V4, to_server=False)}), [], NOW)
-    own = ForeignRoute(NETWORK, 254, 0, 3, TUN2.device)
-    fib.foreign_changed([own], ())
-    assert not fib.conflicts()
-    fib.foreign_changed([own._replace(metric=1, device=TUN1.device)], ())
-    assert list(fib.conflicts()) == [NETWORK]
-
-
-@pytest.mark.parametrize(("metric", "shadowed"), [(0, True), (49, True), (51, False)])
-def test_a_foreign_route_with_a_lower_metric_shadows_ours(fib, metric, shadowed):
-    other = ForeignRoute(HOST1, 254, metric, 4, 3)
-    fib.acknowledge(changes_for(fib, {HOST1: CLIENTS_B}), [], NOW)
-    fib.foreign_changed([other], [])
-    assert (HOST1 in fib.conflicts()) is shadowed
-    fib.foreign_changed([], [other])
-    assert not fib.conflicts()
+def test_the_longest_route_around_a_prefix_is_one_that_can_lead_somewhere(fib):
+    nowhere = Target("nobody", V4, to_server=False)
+    around = Prefix.parse("10.0.0.0/8")
+    fib.set_desired({HOST1: nowhere, around: CLIENTS_B}.items())
+    assert fib.longest(HOST1) == around
+    fib.set_desired({HOST1: CLIENTS_B}.items())
+    assert (fib.longest(HOST1), fib.longest(HOST2)) == (HOST1, around)
+    fib.set_desired({HOST1: None, around: None}.items())
+    assert fib.longest(HOST1) is None
 
 
 def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(fib):

@@ -11,7 +11,7 @@ import trio
 
 from cuberouted.model import Prefix
 from cuberouted.routing.kernel_api import KernelError
-from cuberouted.routing.kernel_sync import CHUNK_PREFIXES, MAX_LOGGED_CONFLICTS, KernelSync
+from cuberouted.routing.kernel_sync import CHUNK_PREFIXES, KernelSync
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.types import ChangeError, KernelState, Route
@@ -211,21 +211,9 @@ async def test_a_foreign_route_is_logged_once_and_ours_installed_when_it_is_gone
     await scene.kernel.events()
     scene.kernel.remove_route(str(host(1)), metric=METRIC)
     events = await scene.kernel.events()
-    await scene.kernel_sync.foreign_changed(events.added, events.deleted)
+    await scene.kernel_sync.retry(route.prefix for route in events.deleted)
     assert scene.routes == {host(1): "B", host(2): "B"}
     assert caplog.records[-1].message == "routes: all conflicts have ended"
-
-
-async def test_foreign_routes_that_shadow_ours_are_found_and_summed_up(scene, caplog):
-    await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
-    for number in range(20):
-        scene.kernel.add_route(str(host(number)), "to-C", metric=10)
-    await scene.kernel_sync.rescan_foreign(lambda _: True)
-    assert len(scene.kernel_sync.fib.conflicts()) == 20
-    assert len(caplog.records) == MAX_LOGGED_CONFLICTS + 1
-    assert caplog.records[-1].message == f"routes: {20 - MAX_LOGGED_CONFLICTS} more conflicts"
-    await scene.kernel_sync.rescan_foreign(lambda _: False)
-    assert scene.kernel_sync.fib.conflicts() == {}
 
 
 async def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(scene):
@@ -291,27 +279,6 @@ async def test_routes_wait_for_a_device_that_is_down(scene):
     scene.kernel.set_carrier("to-B", True)
     await scene.rescan()
     assert scene.routes == {host(1): "B"}
-
-
-async def test_a_foreign_route_deleted_during_the_dump_does_not_stay_a_conflict(scene):
-    await scene.lead({host(1): TO_B})
-    scene.kernel.add_route(str(host(1)), "to-C", metric=10)
-    [shadow] = (await scene.kernel.events()).added
-    listed, proceed = trio.Event(), trio.Event()
-
-    async def slow_dump(within):
-        listed.set()
-        await proceed.wait()
-        return (shadow,)
-
-    scene.kernel.foreign_routes = slow_dump
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.kernel_sync.rescan_foreign, lambda _: True)
-        await listed.wait()  # the dump has seen the route, which is deleted before its end
-        nursery.start_soon(scene.kernel_sync.foreign_changed, [], [shadow])
-        await trio.testing.wait_all_tasks_blocked()
-        proceed.set()
-    assert scene.kernel_sync.fib.conflicts() == {}
 
 
 async def test_it_is_busy_until_the_requested_routes_are_installed(scene, autojump_clock):

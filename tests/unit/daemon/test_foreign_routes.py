@@ -1,0 +1,250 @@
+"""Foreign routes that carry packets elsewhere are reported, with whom they cut off and the cure."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+
+from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId
+from cuberouted.openvpn.sessions import SessionUpdate
+from cuberouted.peering.events import RoutesChanged
+from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
+from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
+
+HERE = Prefix.parse("10.100.100.10")
+NETWORK = Prefix.parse("10.100.100.64/27")
+DATA_B = Prefix.parse("10.100.100.102")
+SIX = Prefix.parse("fd00:100::12")
+
+
+class WithClients(Scene):
+    """A client of this host besides those of B, and a network behind one of B's."""
+
+    @property
+    def sentences(self):
+        return list(self.monitor.foreign_routes.conflicts.values())
+
+    async def start(self, nursery):
+        await super().start(nursery)
+        self.kernel.add_address("tun0", "fd00:100::101/64")
+        await self.settled()
+        await self.here(HERE)
+        there = (
+            Advertisement(NETWORK, Kind.NETWORK, b"hq", 1_000, True),
+            Advertisement(SIX, Kind.CLIENT, b"six", 1_000, True),
+        )
+        await self.node.update_peer(RoutesChanged("B", "B", there, ()))
+        await self.settled()
+        assert self.sentences == []
+
+    async def here(self, *prefixes):
+        routes = tuple(
+            LocalRoute(p, Kind.CLIENT, b"host1", SessionId(1, 1), True, True) for p in prefixes
+        )
+        await self.node.update_local(SessionUpdate("", routes, (), complete=True))
+
+
+@pytest.fixture(params=[254, 100])
+async def scene(request, nursery):
+    scene = WithClients(request.param)
+    await scene.start(nursery)
+    return scene
+
+
+@pytest.fixture
+async def main_scene(nursery):
+    scene = WithClients()
+    await scene.start(nursery)
+    return scene
+
+
+async def test_a_host_route_that_cuts_a_local_client_off(scene, autojump_clock, caplog):
+    caplog.set_level("INFO")
+    scene.kernel.add_route(str(HERE), "tun1", metric=0)
+    await scene.settled()
+    assert scene.sentences == [
+        (
+            "10.100.100.10/32 dev tun1 in table main (protocol static): packets to host1,"
+            " 10.100.100.10, which is connected here, leave by tun1; remove it where it was"
+            " configured, or by `ip route del 10.100.100.10/32 dev tun1 table main`"
+        )
+    ]
+    assert caplog.messages == [f"foreign route {scene.sentences[0]}"]
+    assert scene.cut_off == {HERE}
+    caplog.clear()
+    scene.kernel.remove_route(str(HERE), metric=0)
+    await scene.settled()
+    assert (scene.sentences, scene.cut_off) == ([], frozenset())
+    assert caplog.messages == [
+        (
+            "foreign route 10.100.100.10/32 dev tun1 in table main (protocol static):"
+            " no longer in the way"
+        )
+    ]
+
+
+async def test_what_leads_where_it_should_is_no_conflict(main_scene, autojump_clock):
+    scene = main_scene
+    scene.kernel.add_route(str(HERE), "tun0", metric=0)
+    scene.kernel.add_route(str(HOST1), "tun1", metric=0)
+    scene.kernel.add_route(str(HOST2), "tun2", metric=60)
+    scene.kernel.add_route("0.0.0.0/0", "tun2", metric=0)
+    scene.kernel.add_route("10.0.0.0/8", "tun2", metric=0)
+    scene.kernel.add_route("10.100.100.96/28", "tun2", metric=0)
+    await scene.settled()
+    assert scene.sentences == []
+
+
+async def test_a_lower_metric_wins_over_ours(main_scene, autojump_clock):
+    main_scene.kernel.add_route(str(HOST1), "tun2", metric=20)
+    main_scene.kernel.add_route(str(SIX), "tun2", metric=20)
+    await main_scene.settled()
+    assert [text.partition("; ")[::2] for text in main_scene.sentences] == [
+        (
+            (
+                "10.100.100.11/32 dev tun2 in table main (protocol static, metric 20):"
+                " packets to x, 10.100.100.11, which is connected at B, leave by tun2"
+            ),
+            (
+                "remove it where it was configured, or by"
+                " `ip route del 10.100.100.11/32 dev tun2 table main metric 20`"
+            ),
+        ),
+        (
+            (
+                "fd00:100::12/128 dev tun2 in table main (protocol static, metric 20):"
+                " packets to six, fd00:100::12, which is connected at B, leave by tun2"
+            ),
+            (
+                "remove it where it was configured, or by"
+                " `ip route del fd00:100::12/128 dev tun2 table main metric 20`"
+            ),
+        ),
+    ]
+
+
+async def test_many_clients_inside_one_route_are_one_sentence(main_scene, autojump_clock):
+    scene = main_scene
+    await scene.here(*(Prefix.parse(f"10.100.100.{n}") for n in range(16, 24)))
+    scene.kernel.add_blackhole("10.100.100.16/29", metric=0)
+    await scene.settled()
+    assert scene.sentences == [
+        (
+            "blackhole 10.100.100.16/29 in table main (protocol static): packets to host1,"
+            " 10.100.100.16, which is connected here, and to 7 more clients are dropped; remove it"
+            " where it was configured, or by `ip route del blackhole 10.100.100.16/29 table main`"
+        )
+    ]
+    assert len(scene.cut_off) == 8
+
+
+async def test_a_route_inside_a_network_cuts_a_part_of_it_off(main_scene, autojump_clock):
+    main_scene.kernel.add_route("10.100.100.72/29", "tun2", metric=0, protocol=12)
+    await main_scene.settled()
+    assert main_scene.sentences == [
+        (
+            "10.100.100.72/29 dev tun2 in table main (protocol bird): packets to 10.100.100.64/27,"
+            " a network behind hq, which is connected at B, leave by tun2; remove it where it was"
+            " configured"
+        )
+    ]
+
+
+async def test_openvpn_s_own_route_for_a_network_asks_for_route_table(scene, autojump_clock):
+    scene.kernel.add_route(str(NETWORK), "tun0", metric=0, protocol=3)
+    await scene.settled()
+    if scene.kernel.table == 100:
+        assert scene.sentences == []
+        return
+    [text] = scene.sentences
+    assert text.endswith(
+        "leave by tun0; set route_table, whose routes the kernel consults before the main table"
+    )
+
+
+async def test_a_table_that_is_consulted_before_ours_wins(scene, autojump_clock):
+    scene.kernel.add_route("10.100.100.0/24", "tun2", metric=0, table=50)
+    await scene.settled()
+    assert scene.sentences == []
+    scene.kernel.add_rule(100, 50)
+    await scene.settled()
+    assert [text.partition(":")[0] for text in scene.sentences] == [
+        "10.100.100.0/24 dev tun2 in table 50 (protocol static)"
+    ]
+    assert scene.cut_off - {DATA_B} == {HERE, HOST1, HOST2, NETWORK}
+    scene.kernel.remove_rules(100, 50)
+    scene.kernel.add_rule(20000 if scene.kernel.table == 100 else 32766, 50)
+    await scene.settled()
+    assert scene.cut_off == ({HERE} if scene.kernel.table == 100 else frozenset())
+
+
+async def test_it_follows_the_rib_and_the_links(main_scene, autojump_clock):
+    scene = main_scene
+    scene.kernel.add_route(str(HOST1), "tun2", metric=20)
+    await scene.settled()
+    assert scene.cut_off == {HOST1}
+    await scene.node.update_peer(RoutesChanged("B", "B", (), (HOST1,)))
+    await scene.settled()
+    assert scene.cut_off == frozenset()
+    await scene.node.update_peer(
+        RoutesChanged("C", "C", (Advertisement(HOST1, Kind.CLIENT, b"x", 2_000, True),), ())
+    )
+    await scene.settled()
+    assert scene.cut_off == frozenset()
+    await scene.node.update_peer(
+        RoutesChanged("B", "B", (Advertisement(HOST1, Kind.CLIENT, b"x", 3_000, True),), ())
+    )
+    await scene.settled()
+    assert scene.cut_off == {HOST1}
+    scene.kernel.set_up("tun2", False)  # takes the route along, without a notification
+    await trio.sleep(2)
+    assert scene.cut_off == frozenset()
+
+
+async def test_a_client_of_this_host_without_any_route_is_told_so(main_scene, autojump_clock):
+    scene, lost = main_scene, Prefix.parse("10.77.0.5")
+    wide = (Prefix.parse("10.0.0.0/8"),)
+    scene.monitor.config = attrs.evolve(scene.monitor.config, allowed_networks=wide)
+    scene.monitor.request_scan()
+    await scene.settled()
+    scene.kernel.add_route("10.0.0.0/8", "tun2", metric=0)
+    await scene.here(HERE, lost)
+    await scene.settled()
+    [text] = scene.sentences
+    assert "no route leads to 10.77.0.5/32 here: add a `route`" in text
+    assert scene.cut_off == {lost}
+    scene.kernel.add_route("10.77.0.0/24", "tun0", metric=0)
+    await scene.settled()
+    assert scene.sentences == []
+
+
+async def test_log_lines_are_limited(main_scene, autojump_clock, caplog):
+    caplog.set_level("INFO")
+    for number in range(20):
+        main_scene.kernel.add_route(f"10.100.100.{64 + number}/32", "tun2", metric=0)
+    await main_scene.settled()
+    assert len(main_scene.sentences) == 20
+    assert len(caplog.messages) == MAX_LOGGED_CONFLICTS + 1
+    assert caplog.messages[-1].startswith("15 more foreign routes are in the way")
+    caplog.clear()
+    for _ in range(20):
+        main_scene.kernel.remove_route("10.100.100.64/32", metric=0)
+        await main_scene.settled()
+        main_scene.kernel.add_route("10.100.100.64/32", "tun2", metric=0)
+        await main_scene.settled()
+    assert len(caplog.messages) <= 3
+
+
+async def test_routes_of_others_in_our_own_table_are_told(scene, autojump_clock):
+    assert scene.monitor.foreign_routes.intruders is None
+    for prefix in ("0.0.0.0/0", "203.0.113.0/24"):
+        scene.kernel.add_route(prefix, "tun2", metric=0, table=scene.kernel.table)
+    await scene.settled()
+    text = (
+        "table 100 (route_table) has routes that are not cuberouted's: 0.0.0.0/0 dev tun2,"
+        " 203.0.113.0/24 dev tun2: the kernel consults it before the main table"
+    )
+    told = scene.monitor.foreign_routes.intruders or ""
+    assert told.partition(" (default")[0] == (text if scene.kernel.table == 100 else "")
+    assert scene.sentences == []
