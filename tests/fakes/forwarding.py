@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from cuberouted.model import Prefix
-from tests.fakes.kernel_driver import MAIN
+from cuberouted.routing.types import LOCAL_TABLE, Rule
 from tests.fakes.kernel_state import Entry, FakeKernelState, Place
 
-LOCAL_TABLE, DEFAULT_TABLE = 255, 253
 LOCAL_DEVICE = "lo"
 """Where packets to an address of this host go."""
 
@@ -29,22 +28,20 @@ def next_hop(kernel: FakeKernelState, address: bytes) -> Hop | None:
     of equal ones the lowest metric.
     """
     names = {device.index: name for name, device in kernel.devices.items()}
-    for table in _tables(kernel):
-        if table == LOCAL_TABLE:
+    for rule in _rules(kernel, Prefix.host(address).family):
+        if rule.table == LOCAL_TABLE:
             if address in _own_addresses(kernel):
                 return Hop(LOCAL_DEVICE, None, 0)
             continue
-        found = _longest(kernel, table, address)
-        if found is not None:
+        found = _longest(kernel, rule.table, address)
+        if found is not None and found[0].prefix.length > rule.suppress:
             place, entry = found
             return Hop(names.get(entry.device or 0, "?"), place, entry.protocol)
     return None
 
 
-def _tables(kernel: FakeKernelState) -> Iterator[int]:
-    rules = [(priority, table) for priority, table, *_ in kernel.rule_list]
-    fixed = [(0, LOCAL_TABLE), (32766, MAIN), (32767, DEFAULT_TABLE)]
-    return (table for _, table in sorted([*rules, *fixed]))
+def _rules(kernel: FakeKernelState, family: int) -> Iterator[Rule]:
+    return (r for r in kernel.all_rules if r.family == family and not r.conditional)
 
 
 def _own_addresses(kernel: FakeKernelState) -> set[bytes]:
