@@ -1,0 +1,66 @@
+"""The README's examples: configurations are valid, files that it installs exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cuberouted.config import load
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+PEER = "mgmt_interface = tun1\n[peer vpnsrvB]\nmgmt_ip = 10.200.200.5\n"
+"""What completes the examples that are parts of a file."""
+
+
+def block(word: str) -> str:
+    (found,) = (text for text in BLOCKS if text.startswith(word))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        block("mgmt_interface = "),
+        PEER + block("[openvpn udp]"),
+        "mgmt_interface = tun1\ndata_interface = tun0\n" + block("secret_key_file = "),
+    ],
+    ids=["two servers", "two OpenVPN processes", "encryption"],
+)
+def test_configurations_are_valid(tmp_path, text):
+    path = tmp_path / "cuberouted.conf"
+    path.write_text(text)
+    config = load(path)
+    assert len(config.peers) == 1
+    # what the unit's user can read
+    credentials = Path("/run/credentials/cuberouted.service")
+    secrets = [openvpn.mgmt_pass_file for openvpn in config.openvpns] + [config.secret_key_file]
+    assert all(secret is None or secret.parent == credentials for secret in secrets)
+
+
+def test_files_that_are_named_exist():
+    named = re.findall(r"(?<![\w/@.])(?:systemd|conf|docs)/[\w./@-]*\w", README)
+    assert len(named) >= 10
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_what_is_installed_is_removed_as_well():
+    removal = block("systemctl disable")
+    installed = set(
+        re.findall(r"(?:/usr/lib|/etc/systemd|/usr/bin|/opt)/\S+", block("umask 022\npython3"))
+    )
+    for path in installed:
+        parts = [str(parent) for parent in (Path(path), *Path(path).parents)][:3]
+        ours = [part for part in parts if "cuberouted" in Path(part).name]
+        assert not ours or any(part in removal for part in ours), path
+    assert "/etc/systemd/system/cuberouted.service.d" in removal
+
+
+def test_links_into_the_readme_itself_lead_somewhere():
+    titles = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
