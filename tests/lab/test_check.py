@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from tests.lab import ping
 from tests.lab.configs import mesh
 from tests.lab.daemon import CONFIG
-from tests.lab.host import Host
+from tests.lab.host import PROJECT, Host
 from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, share
 from tests.lab.openvpn import Options
@@ -124,8 +125,10 @@ def test_a_firewall_that_drops_is_a_note_and_the_daemon_s_report_is_repeated(lab
     assert note.startswith("firewall: chain FORWARD of table ip filter")
     assert note.endswith("accepts tun0 -> tun0, tun0 <-> tun1")
     assert done.returncode == 0
-    for pair in ("iif tun0 oif tun0", "iif tun0 oif tun1", "iif tun1 oif tun0"):
-        a.host.run("nft", f"add rule ip filter FORWARD {pair} accept")
+    # as the README has it
+    both = '{ "tun0", "tun1" }'
+    assert f"iifname {both} oifname {both} accept" in (PROJECT / "README.md").read_text()
+    a.host.run("nft", f"add rule ip filter FORWARD iifname {both} oifname {both} accept")
     assert_all_reach_all(where)
     a.host.run(
         "nft", "flush chain ip filter FORWARD; add chain ip filter FORWARD { policy accept; }"
@@ -175,6 +178,21 @@ def test_root_finds_what_the_user_cuberouted_cannot_read(users: Lab) -> None:
     done = check(a)
     (line,) = lines(done, "problem")
     assert "(/run/openvpn-server has mode 0710, root:root)" in line
+    assert "systemd/openvpn-status.tmpfiles" in line
+    # the way out: that file, and OpenVPN writes to what it creates
+    tmpfiles = PROJECT / "systemd/openvpn-status.tmpfiles"
+    a.host.run("systemd-tmpfiles", "--create", str(tmpfiles))
+    written = "/run/openvpn-status/server.log"
+    a.host.run("sh", "-c", f"echo 'status {written} 1' >> /etc/openvpn/server.conf")
+    a.openvpn.restart()
+    a.openvpn.ready()
+    wait_for("OpenVPN's status file", lambda: "END" in a.host.path(written).read_text())
+    status[0] = f"openvpn_status_file = {written}"
+    a.daemon.configure("\n".join(status) + "\n")
+    done = check(a)
+    assert (done.returncode, lines(done, "problem")) == (0, []), done.stdout
+    assert "openvpn: status file found" in lines(done, "ok")
+    assert stat.S_IMODE(a.host.path(written).stat().st_mode) == 0o640
 
 
 def test_a_member_of_the_group_has_no_false_problems(users: Lab) -> None:
