@@ -11,7 +11,7 @@ from cuberouted.config import load
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS: list[str] = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 PEER = "mgmt_interface = tun1\n[peer vpnsrvB]\nmgmt_ip = 10.200.200.5\n"
 """What completes the examples that are parts of a file."""
