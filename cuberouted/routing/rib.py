@@ -294,17 +294,9 @@ class Rib:
         if covered == covers or prefix.is_host:
             return
         if not coverage.in_use:
-            coverage.start(self._local_prefixes())
+            coverage.start([p for p, routes in self._accepted.items() if routes[0].is_local])
         coverage.set_network(prefix, covers)
         change.inside.update(dict.fromkeys(coverage.inside(prefix)))
-
-    def _local_prefixes(self) -> list[Prefix]:
-        return [
-            prefix
-            for source in self.sources(Origin.LOCAL)
-            for prefix in self._adj_rib_in[source]
-            if (best := self.best(prefix)) is not None and best.source == source
-        ]
 
     def _advertise(self, prefix: Prefix, routes: tuple[RibRoute, ...], change: RibChange) -> None:
         local = next((r.advertisement for r in routes if r.is_local), None)

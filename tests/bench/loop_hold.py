@@ -35,6 +35,9 @@ from tests.fakes.server import RUNS_ON, RecordingKernel, Server
 ALLOWED, NARROWER = "10.64.0.0/10, 10.100.100.0/24", "10.64.0.0/24, 10.100.100.0/24"
 """allowed_networks: every client, and the first 256 of them."""
 
+AROUND = "10.64.0.0/11"
+"""A network around every client, and around no server."""
+
 SETTINGS = (
     f"allowed_networks = {ALLOWED}",
     "max_advertisements = 200000",
@@ -290,6 +293,14 @@ class Scene:
                 server.settings[0] = f"allowed_networks = {allowed}"
                 nursery.start_soon(_as_part_of, server, server.reload)
 
+    async def claim_around(self) -> None:
+        """A client of B has a network in which all clients of A are."""
+        self.b.openvpn.connect(b"wide", b"10.100.100.200", networks=(AROUND.encode(),))
+
+    async def give_up_around(self) -> None:
+        """It disconnects."""
+        self.b.openvpn.disconnect(0)
+
     async def lose_notifications(self) -> None:
         """B's kernel has lost notifications, so that everything has to be read."""
         self.b.kernel.lose_notices()
@@ -341,6 +352,9 @@ async def _occasions(scene: Scene, clients: int) -> dict[str, Step]:
     }
     narrows = await scene.longest(partial(scene.reload, NARROWER), routes(min(clients, 256)))
     widens = await scene.longest(partial(scene.reload, ALLOWED), routes(clients))
+    fib = scene.a.daemon.node.kernel_sync.fib
+    around = await scene.longest(scene.claim_around, lambda: fib.installed_count == 1 + 2 + clients)
+    not_around = await scene.longest(scene.give_up_around, lambda: fib.installed_count == 1)
     dumps = scene.kernel.dumps
     rescan = await scene.longest(scene.lose_notifications, lambda: scene.kernel.dumps > dumps)
     lost = await scene.longest(scene.a.stop, routes(0))
@@ -355,6 +369,8 @@ async def _occasions(scene: Scene, clients: int) -> dict[str, Step]:
         **commands,
         "allowed_networks narrows": max(narrows, key=scene.meter.by),
         "allowed_networks widens": max(widens, key=scene.meter.by),
+        "a peer has a network around all clients here": around[0],
+        "it goes": not_around[0],
         "the kernel is read again": rescan[1],
         "the peer with all clients is lost": lost[1],
         "that peer returns": returns[1],

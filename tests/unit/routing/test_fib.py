@@ -233,6 +233,14 @@ def test_the_longest_route_around_a_prefix_is_one_that_can_lead_somewhere(fib):
     assert fib.longest(HOST1) is None
 
 
+def test_a_scan_is_made_right_from_the_longest_prefix_to_the_widest(fib):
+    wide = Prefix.parse("192.168.0.0/16")
+    fib.set_desired((p, CLIENTS_B) for p in (wide, HOST1, NETWORK, HOST2))
+    first, second, *networks = fib.prefixes()
+    assert {first, second} == {HOST1, HOST2}
+    assert networks == [NETWORK, wide]
+
+
 def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(fib):
     changes = changes_for(fib, {HOST1: CLIENTS_B})
     assert fib.acknowledge(

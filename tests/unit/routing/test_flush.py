@@ -53,6 +53,14 @@ async def test_all_that_is_ours_is_removed_and_nothing_else():
     assert await flush(kernel) == 0
 
 
+def test_networks_go_before_the_routes_inside_them():
+    nexthops = {id_: Nexthop(id_, 2, device, None) for id_, device in ((1000, 1), (1002, 2))}
+    prefixes = [Prefix.parse(p) for p in ("10.9.0.1", "10.9.0.0/28", "10.9.0.0/24")]
+    routes = {p: Route(p, 1000 if p.length == 24 else 1002, None) for p in prefixes}
+    changes = [change.what for change in flush_changes(KernelState(nexthops, routes))]
+    assert changes == [routes[prefixes[2]], routes[prefixes[1]], *nexthops.values()]
+
+
 async def test_what_cannot_be_removed_is_told():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
     with pytest.raises(
