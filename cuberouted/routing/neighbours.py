@@ -21,10 +21,6 @@ DEFAULT_ROUTES = frozenset(map(Prefix.parse, ("0.0.0.0/0", "0.0.0.0/1", "128.0.0
 the two halves."""
 
 
-_LOCAL = "openvpn "
-"""No peer's name contains a blank."""
-
-
 class ResolvedNexthop(NamedTuple):
     """What a nexthop object contains. An IPv4 route may use an IPv6 gateway, so ``family`` is
     the nexthop's own.
@@ -47,13 +43,8 @@ class Neighbour(NamedTuple):
 
 
 def local_neighbour(instance: str) -> str:
-    """The name of an OpenVPN process on this host as a neighbour."""
-    return _LOCAL + instance
-
-
-def is_local(name: str) -> bool:
-    """Whether the neighbour *name* is an OpenVPN process on this host."""
-    return name.startswith(_LOCAL)
+    """The neighbour name of an OpenVPN process on this host. No peer's name contains a blank."""
+    return f"openvpn {instance}"
 
 
 def resolve(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.routing.neighbours import ResolvedNexthop, is_local
+from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.types import Change, Nexthop, Op
 
 FIRST_NEXTHOP_ID = 250_565_700
@@ -136,11 +136,6 @@ class Nexthops:
     def owners(self) -> dict[int, Target]:
         """The target of each object."""
         return {id_: target for target, id_ in self._ids.items()}
-
-    def local_device(self, target: Target) -> int | None:
-        """The data device of a *target* that is an OpenVPN process on this host."""
-        resolved = self._resolved.get((target.name, target.family))
-        return resolved.device if resolved is not None and is_local(target.name) else None
 
     def plan(self) -> NexthopPlan:
         """The changes that make the objects right."""
