@@ -7,10 +7,11 @@ protocol works alike). Many notifications together cause one scan a second.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
+from cuberouted.api.report import pluralize
 from cuberouted.config import Config
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.host import (
@@ -20,7 +21,7 @@ from cuberouted.daemon.host import (
     read_host_state,
 )
 from cuberouted.daemon.node import Node
-from cuberouted.model import MAIN_TABLE
+from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.types import KernelEvents
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 MIN_SCAN_INTERVAL, MAX_SCAN_INTERVAL = 0.05, 1.0
 """Seconds between two requested scans. The interval doubles while requests keep coming."""
+
+MAX_SHOWN = 3
+"""Routes that a log line lists."""
 
 SCAN_INTERVAL = 60.0
 """Seconds after which a scan is made without a request, in case a notification was missed."""
@@ -58,6 +62,7 @@ class KernelMonitor:
         self._on_host_change = on_host_change
         self.foreign_routes = ForeignRoutes(kernel, node, config.route_table, config.route_metric)
         self._foreign_routes_stale = False
+        self._seen = KernelEvents()  # links and ours, since the last scan
         self._log_limit = LogRateLimit()
 
     def request_scan(self) -> None:
@@ -92,14 +97,18 @@ class KernelMonitor:
                 interval = min(2 * interval, MAX_SCAN_INTERVAL) if again else MIN_SCAN_INTERVAL
 
     async def _scan(self) -> None:
+        seen, self._seen = self._seen, KernelEvents()
         try:
-            await self._kernel.set_rules(present=True)
+            rules = await self._kernel.set_rules(present=True)
             host, before = await self._host_state(), self._node.host
             if host != before:
                 await self._node.interfaces_changed(host, configured_servers(self.config))
                 await self._host_changed(host, before)
                 self.foreign_routes.request_search()
-            await self._node.kernel_sync.rescan(host.nexthops, host.sources)
+            routes = await self._node.kernel_sync.rescan(host.nexthops, host.sources)
+            # links and addresses take routes along
+            explained = (seen.links or host != before) and not seen.ours
+            self._log_missing(rules, () if explained else routes)
             if self._foreign_routes_stale:
                 self._foreign_routes_stale = False
                 await self.foreign_routes.rescan()
@@ -136,6 +145,9 @@ class KernelMonitor:
 
     async def _handle_events(self, events: KernelEvents) -> None:
         # the kernel does not notify the routes that go with a link or an address
+        self._seen = KernelEvents(
+            links=self._seen.links or events.links, ours=self._seen.ours or events.ours
+        )
         if events.links or events.lost or events.rules:
             self._foreign_routes_stale = True
         if self._foreign_routes_stale or events.ours or self._may_change_networks(events):
@@ -148,6 +160,18 @@ class KernelMonitor:
             route.table == MAIN_TABLE and not route.prefix.is_host
             for route in (*events.added, *events.deleted)
         )
+
+    def _log_missing(self, rules: int, routes: Sequence[Prefix]) -> None:
+        missing = []
+        if routes:
+            shown = ", ".join(map(str, routes[:MAX_SHOWN]))
+            more = ", ..." if len(routes) > MAX_SHOWN else ""
+            missing.append(f"{pluralize(len(routes), 'route')} of ours ({shown}{more})")
+        if rules:
+            missing.append(f"{pluralize(rules, 'rule')} of ours")
+        if missing:
+            text = f"{' and '.join(missing)} had been deleted by another program"
+            self._log_error("missing", f"{text}; installed again")
 
     def _log_error(self, subject: str, text: str) -> None:
         suppressed = self._log_limit.allow(subject, trio.current_time())

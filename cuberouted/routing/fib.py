@@ -165,6 +165,11 @@ class Fib:
         """Number of installed routes."""
         return len(self._installed)
 
+    @property
+    def installed(self) -> Mapping[Prefix, Route]:
+        """The installed routes. `resync` replaces this mapping by another."""
+        return self._installed
+
     def installed_since(self) -> Mapping[Prefix, float]:
         """When each route was installed, in monotonic seconds."""
         return self._since

@@ -83,11 +83,12 @@ class KernelApi(Protocol):
         """The prefixes of the main table's unicast routes through *device* that are not ours."""
         ...
 
-    async def set_rules(self, present: bool) -> None:
+    async def set_rules(self, present: bool) -> int:
         """Make sure that one rule a family leads to our table, or that none of ours exists.
 
         The main table needs no rule and gets none. The rule ignores default routes
-        (`types.our_rule`); one of ours that is different is replaced.
+        (`types.our_rule`); one of ours that is different is replaced. Return the number of
+        rules that were missing.
         """
         ...
 

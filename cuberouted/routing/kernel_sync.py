@@ -108,15 +108,20 @@ class KernelSync:
         self,
         resolved: Mapping[tuple[str, int], ResolvedNexthop],
         sources: Sequence[tuple[Prefix, bytes]],
-    ) -> None:
+    ) -> list[Prefix]:
         """Dump everything of ours in the kernel, and make it right.
+
+        Return the routes that were missing though we had not removed them, and are back.
 
         Raises:
           KernelError: the kernel could not be dumped or changed.
         """
         async with self._lock:
+            before = self.fib.installed
             await self._dump(resolved, sources)
+            missing = [prefix for prefix in before if prefix not in self.fib.installed]
             await self._update(self.fib.prefixes())
+            return [prefix for prefix in missing if prefix in self.fib.installed]
 
     async def adopt(
         self,

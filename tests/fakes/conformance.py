@@ -613,8 +613,10 @@ async def rules_that_somebody_deletes_are_told(
     if table != MAIN:
         world.remove_rules(5657, table)
         await until(kernel, lambda n: n.ours)
-        await kernel.set_rules(True)
+        assert await kernel.set_rules(True) == 2
+        assert await kernel.set_rules(True) == 0
         assert world.rules() == [(5657, table)] * 2
+    assert await kernel.set_rules(False) == 0
 
 
 CHECKS: tuple[Check, ...] = (

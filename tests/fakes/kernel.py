@@ -120,12 +120,14 @@ class FakeKernel(FakeKernelState):
         ]
         return tuple(dict.fromkeys(found))
 
-    async def set_rules(self, present: bool) -> None:
+    async def set_rules(self, present: bool) -> int:
         """See `KernelApi`."""
         await self._attend()
+        before = self.rule_list
         self.rule_list = [rule for rule in self.rule_list if rule.protocol != self.protocol]
         if present and self.table != MAIN:
             self.rule_list += [our_rule(family, self.table, self.protocol) for family in FAMILIES]
+        return sum(r.protocol == self.protocol and r not in before for r in self.rule_list)
 
     async def events(self) -> KernelEvents:
         """See `KernelApi`."""

@@ -158,8 +158,9 @@ class Kernel:
             )
         return tuple(dict.fromkeys(prefixes))
 
-    async def set_rules(self, present: bool) -> None:
+    async def set_rules(self, present: bool) -> int:
         """See `KernelApi.set_rules`."""
+        missing = 0
         wanted = present and self._table != MAIN_TABLE
         async with self._dump_lock:
             for family in FAMILIES:
@@ -168,7 +169,9 @@ class Kernel:
                     continue  # a kernel that was started without this family
                 ours = [rule for rule in rules if rule.protocol == self._protocol]
                 rule = our_rule(family, self._table, self._protocol)
+                missing += wanted and rule not in ours
                 self._change_rules(ours, [rule] if wanted else [])
+        return missing
 
     async def events(self) -> KernelEvents:
         """See `KernelApi.events`."""

@@ -295,7 +295,8 @@ async def test_notices_that_cannot_be_heard_are_made_up_for_by_looks(
     await trio.sleep(2 * MAX_SCAN_INTERVAL)
     assert HOST1 in scene.routes
     await trio.sleep(SCAN_INTERVAL / 2)
-    assert [record.message for record in caplog.records] == ["kernel: cannot hear; scanning again"]
+    assert caplog.messages[0] == "kernel: cannot hear; scanning again"
+    assert len(caplog.messages) == 2
 
 
 # -- the start --
@@ -326,3 +327,31 @@ async def test_without_a_first_look_there_is_no_start():
     scene.kernel.broken = KernelError("too old")
     with pytest.raises(KernelError, match="too old"):
         await scene.monitor.start()
+
+
+async def test_what_others_have_deleted_is_logged_but_not_what_a_link_took_along(
+    nursery, autojump_clock, caplog
+):
+    scene = Scene(table=100)
+    await scene.start(nursery)
+    caplog.set_level("WARNING")
+    scene.kernel.set_up("tun1", False)
+    await scene.settled()
+    scene.kernel.set_up("tun1", True)
+    await scene.settled()
+    assert HOST1 in scene.routes
+    assert caplog.messages == []
+    scene.kernel.remove_route(str(HOST1), METRIC, protocol=OURS, table=100)
+    scene.kernel.remove_rules(5657, 100)
+    await scene.settled()
+    assert HOST1 in scene.routes
+    assert caplog.messages == [
+        (
+            f"kernel: 1 route of ours ({HOST1}) and 2 rules of ours had been deleted by another"
+            " program; installed again"
+        )
+    ]
+    for _ in range(5):
+        scene.kernel.remove_route(str(HOST1), METRIC, protocol=OURS, table=100)
+        await scene.settled()
+    assert len(caplog.messages) == 1
