@@ -232,7 +232,5 @@ class Fib:
             if isinstance(what, Nexthop):
                 targets = self.nexthops.id_conflict(what.id)
                 return {prefix for prefix, t in self._desired.items() if t in targets}
-        if op is Op.ADD and isinstance(what, Route) and self.nexthops.is_taken(what.nexthop):
-            return set()  # in one batch with the nexthop object, whose error makes us try again
         self.out_of_sync = True
         return set()

@@ -23,7 +23,7 @@ from cuberouted.routing.fib import Fib
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
-from cuberouted.routing.types import ChangeError, describe
+from cuberouted.routing.types import Change, ChangeError, Nexthop, describe
 from cuberouted.util.lock import FastPathLock
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
@@ -183,13 +183,23 @@ class KernelSync:
             changes = self.fib.changes(prefixes)
             if not changes:
                 break
-            errors = await self._kernel.apply(changes)
-            prefixes = self.fib.acknowledge(changes, errors, trio.current_time())
-            self._log_errors(errors)
+            # first the nexthop objects: a route would lead to the object of another process
+            objects = list(itertools.takewhile(lambda c: isinstance(c.what, Nexthop), changes))
+            if objects and (again := await self._make(objects)):
+                prefixes = {*prefixes, *again}
+                continue
+            prefixes = await self._make(changes[len(objects) :])
             if not prefixes:
                 break
         else:
             self._on_out_of_sync()  # a dump shows all ids that are taken
+
+    async def _make(self, changes: Sequence[Change]) -> set[Prefix]:
+        """Make *changes*. Return the prefixes for which other changes have to be made."""
+        errors = await self._kernel.apply(changes)
+        again = self.fib.acknowledge(changes, errors, trio.current_time())
+        self._log_errors(errors)
+        return again
 
     def _log_errors(self, errors: Iterable[ChangeError]) -> None:
         for number, group in itertools.groupby(errors, key=lambda error: error.errno):

@@ -123,10 +123,6 @@ class Nexthops:
             del self._ids[target]
         return targets
 
-    def is_taken(self, id_: int) -> bool:
-        """Whether another process owns the object with this id."""
-        return id_ in self._taken
-
     # -- output --
 
     def reaches(self, target: Target) -> bool:

@@ -251,14 +251,6 @@ def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(fib):
     assert again[-1].what.nexthop == FIRST_NEXTHOP_ID + 2
 
 
-def test_a_route_that_failed_with_its_foreign_nexthop_is_no_other_problem(fib):
-    changes = changes_for(fib, {HOST1: CLIENTS_B})
-    numbers = errno.EEXIST, errno.EINVAL  # the foreign object has the other family
-    failed = [ChangeError(c, n, "") for c, n in zip(changes, numbers, strict=True)]
-    assert fib.acknowledge(changes, failed, NOW) == {HOST1}
-    assert not fib.out_of_sync
-
-
 def test_ids_that_others_have_in_a_dump_are_not_tried(fib):
     taken = frozenset({FIRST_NEXTHOP_ID, FIRST_NEXTHOP_ID + 2})
     fib.resync(KernelState({}, {}, (), taken), RESOLVED, SOURCES, NOW)

@@ -226,6 +226,26 @@ async def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(scene):
     assert scene.routes == {host(1): "B"}
 
 
+async def test_no_route_ever_leads_to_the_nexthop_object_of_another_process(scene):
+    await scene.lead({host(1): TO_B})
+    (ours,) = scene.kernel.installed.nexthops
+    await scene.forget(host(1))
+    scene.kernel.add_nexthop(ours, "to-C", protocol=11)
+    made: list[int] = []
+    apply = scene.kernel.apply
+
+    async def record(changes):
+        errors = await apply(changes)
+        made.extend(route.nexthop for route in scene.kernel.installed.routes.values())
+        return errors
+
+    scene.kernel.apply = record
+    await scene.lead({host(1): TO_B})
+    assert scene.routes == {host(1): "B"}
+    assert made
+    assert ours not in made
+
+
 async def test_any_number_of_nexthop_ids_may_be_taken(scene, caplog):
     await scene.lead({host(1): TO_B})
     (ours,) = scene.kernel.installed.nexthops
