@@ -50,7 +50,7 @@ def test_files_that_are_named_exist():
 
 def test_what_is_installed_is_removed_as_well():
     removed = block("systemctl disable").split()
-    install = block("umask 022\npython3")
+    install = block("umask 022\n/usr/bin/python3")
     installed = set(re.findall(r"/(?:usr|etc|opt)/\S*?cuberouted[\w.]*", install))
     assert len(installed) == 5
     assert installed | {"/etc/systemd/system/cuberouted.service"} <= set(removed)
