@@ -162,7 +162,9 @@ class LocalRoute(msgspec.Struct, frozen=True, gc=False):
     """A route to a client session of an OpenVPN process on this host.
 
     ``announced``: it was first known from ``>CLIENT:ESTABLISHED``, not from a listing.
-    ``confirmed``: a complete listing has shown it.
+    ``confirmed``: a complete listing has shown it. ``renewed``: when the client last came back to
+    this session, in Unix seconds of that server's clock; it grows with each time, and is 0 if the
+    client has not.
     """
 
     prefix: Prefix
@@ -171,6 +173,7 @@ class LocalRoute(msgspec.Struct, frozen=True, gc=False):
     session: SessionId
     announced: bool
     confirmed: bool
+    renewed: int = 0
 
 
 @attrs.frozen
@@ -179,12 +182,14 @@ class SupersededSession:
 
     ``prefix`` is the one to which another node has the best route now, ``name`` the common name
     on both sides, ``node`` that other node; on this host the OpenVPN process, as ``openvpn NAME``.
+    ``version`` is the one of that route.
     """
 
     prefix: Prefix
     name: bytes
     session: SessionId
     node: str
+    version: int = 0
 
 
 def printable_name(name: bytes) -> str:

@@ -102,6 +102,7 @@ class Node:
                 ours.advertisement.name,
                 self._local[instance].session(prefix),
                 local_neighbour(best.source.name) if best.is_local else best.node,
+                best.advertisement.version,
             )
             for prefix, (ours, best) in self.rib.superseded(instance).items()
         )

@@ -50,6 +50,15 @@ _SESSION_ENDED = re.compile(
     rb"(?P<name>.+)/(?P<real>(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+)"
     rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
 )
+_RENEWAL = re.compile(rb" (?:TLS: Initial packet from |SENT CONTROL \[)")
+_PEER = re.compile(rb"/(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+ ")
+_CLIENT_RETURNS = re.compile(
+    # The client of a session that is still listed has begun a new handshake; at its end OpenVPN
+    # sends it its configuration (ssl.c, forward.c; v2.3.0 to v2.7.6). A name that contains
+    # anything like _PEER could forge these lines, so they may contain it once only.
+    rb"(?P<name>.+)/(?P<real>[^ /]+) "
+    rb"(?:(?P<begun>TLS: Initial packet from )|SENT CONTROL \[(?P=name)\]: 'PUSH_REPLY,).*"
+)
 _TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
 _VERB = re.compile(rb"verb=([0-9]{1,3})")
 _COUNT = re.compile(rb"nclients=([0-9]{1,9})\b")
@@ -207,7 +216,7 @@ class ManagementConnection:
             return
         self._listed = False
         if query is Query.LISTING:
-            self._listings.begin()
+            self._listings.begin(self._polling.sent_at)
             self._send(protocol.STATUS)
         self._send(protocol.LOAD_STATS)
 
@@ -257,6 +266,14 @@ class ManagementConnection:
             ended = _SESSION_ENDED.fullmatch(event.text)
             update = self._listings.session_ended(ended["name"], ended["real"]) if ended else None
             self._apply(update, now)
+        elif _RENEWAL.search(event.text) and len(_PEER.findall(event.text)) == 1:
+            back = _CLIENT_RETURNS.fullmatch(event.text)
+            if back is not None and back["begun"]:
+                self._listings.handshake_begun(back["name"], back["real"])
+            elif back is not None:
+                update = self._listings.configured(back["name"], back["real"], event.at)
+                if update is not None:
+                    self._apply(update, now)
 
     def _on_fatal(self, event: Fatal, _now: float) -> None:
         self._actions.notes.append(f"OpenVPN ends: {printable_name(event.text)}")
@@ -288,7 +305,8 @@ class ManagementConnection:
         self._problem, self._listed = result.problem, not result.problem
         if self._listed:
             self._out_of_service, self._actions.outage = None, False
-        self._add_update(result.update)
+        for update in result.updates:
+            self._add_update(update)
         for kill in result.kills:
             command = protocol.kill_command(kill.client.name, kill.client.session.cid)
             if command is not None:

@@ -8,6 +8,7 @@ import attrs
 
 from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.protocol import Reply
 from cuberouted.openvpn.sessions import Reconciliation, Sessions, SessionUpdate
 from cuberouted.openvpn.status import ListedClient, ListingReader, StatusError
@@ -17,7 +18,7 @@ from cuberouted.openvpn.status import ListedClient, ListingReader, StatusError
 class ListingResult:
     """The result of one listing. ``problem``: why it was not used, or empty."""
 
-    update: SessionUpdate | None = None
+    updates: tuple[SessionUpdate, ...] = ()
     kills: tuple[Kill, ...] = ()
     problem: str = ""
 
@@ -28,10 +29,13 @@ class ListingTracker:
     def __init__(self, sessions: Sessions, damping: KillDamping) -> None:
         self._sessions = sessions
         self._damping = damping
+        self._life = LifeWatch()
         self._reader = ListingReader()
         self._reconciliation: Reconciliation | None = None  # from the first row on
         self._problem = ""
         self._by_real: Mapping[bytes, ListedClient] = {}  # of the last complete listing
+        self._handshakes: set[bytes] = set()  # real addresses of clients that have begun one
+        self._requested_at = 0.0
         self._superseded: frozenset[SupersededSession] = frozenset()
         self._to_kill: frozenset[SupersededSession] = frozenset()  # when the listing was requested
 
@@ -44,8 +48,9 @@ class ListingTracker:
         self._superseded = superseded
         return bool(new)
 
-    def begin(self) -> None:
+    def begin(self, now: float) -> None:
         """A listing has just been requested."""
+        self._requested_at = now
         self._reader, self._reconciliation, self._problem = ListingReader(), None, ""
         self._to_kill = self._superseded
 
@@ -70,10 +75,33 @@ class ListingTracker:
             listing = self._reader.finish()
         except StatusError as exc:
             return ListingResult(problem=str(exc))
-        kills = self._damping.due(self._to_kill & self._superseded, listing, now)
+        found = self._life.look(self._to_kill & self._superseded, listing, self._requested_at)
+        kills = self._damping.due(found.dead, listing, now)
         self._by_real = listing.by_real
+        self._handshakes &= listing.by_real.keys()
         reconciliation = self._reconciliation or self._sessions.reconciliation()
-        return ListingResult(update=reconciliation.finish(), kills=kills)
+        updates = [reconciliation.finish(), *map(self._sessions.renewed, found.back)]
+        return ListingResult(tuple(update for update in updates if update is not None), kills)
+
+    def handshake_begun(self, name: bytes, real: bytes) -> None:
+        """OpenVPN has logged the first packet of a handshake with a client that it lists.
+
+        Anybody can send that packet in the client's name, so nothing is changed yet.
+        """
+        if self._listed(name, real) is not None:
+            self._handshakes.add(real)
+
+    def configured(self, name: bytes, real: bytes, at: int) -> SessionUpdate | None:
+        """OpenVPN has logged that it sent a client its configuration; *at*: its Unix seconds.
+
+        Where a listed client has begun a handshake before, it has come back to its session. The
+        first handshake of a session is logged before its client has a name. None: nothing changed.
+        """
+        client = self._listed(name, real)
+        if client is None or real not in self._handshakes:
+            return None
+        self._handshakes.remove(real)
+        return self._sessions.renewed(client, at)
 
     def session_ended(self, name: bytes, real: bytes) -> SessionUpdate | None:
         """OpenVPN has logged the end of a session of *name* from real address *real*.
@@ -81,7 +109,9 @@ class ListingTracker:
         Only a client that the last listing had under both is meant; otherwise the next listing
         shows what has ended. None: nothing changed.
         """
+        client = self._listed(name, real)
+        return None if client is None else self._sessions.ended(client)
+
+    def _listed(self, name: bytes, real: bytes) -> ListedClient | None:
         client = self._by_real.get(real)
-        if client is None or client.name != name:
-            return None
-        return self._sessions.ended(client)
+        return client if client is not None and client.name == name else None

@@ -57,7 +57,8 @@ class Polling:
     silent: bool = attrs.field(default=False, init=False)
     """Whether a query is pending and OpenVPN has sent nothing for ANSWER_TIMEOUT."""
     _pending: Query | None = attrs.field(default=None, init=False)
-    _sent_at: float = attrs.field(default=-inf, init=False)
+    sent_at: float = attrs.field(default=-inf, init=False)
+    """When the last query was sent."""
     _received_at: float = attrs.field(default=-inf, init=False)
     _count_at: float = attrs.field(default=-inf, init=False)
     _listing_at: float = attrs.field(default=-inf, init=False)
@@ -99,7 +100,7 @@ class Polling:
         elif self._count_at <= now:
             self._pending = Query.COUNT
         if self._pending is not None:
-            self._sent_at = self._received_at = now
+            self.sent_at = self._received_at = now
             self._count_at = now + self.poll_interval
         return self._pending
 
@@ -115,7 +116,7 @@ class Polling:
         listing was cut short. *listed*: a complete listing came first.
         """
         if self._pending is Query.LISTING:
-            pause = LISTING_PAUSE_FACTOR * (now - self._sent_at)
+            pause = LISTING_PAUSE_FACTOR * (now - self.sent_at)
             self._not_before = now + min(pause, self.status_interval)
             self._failures = 0 if listed else self._failures + 1
         elif count != self._count:

@@ -125,9 +125,13 @@ class RemoteExit(NamedTuple):
 
 
 class LogLine(NamedTuple):
-    """``>LOG:``, after ``log on``. Log lines about this connection are left out."""
+    """``>LOG:``, after ``log on``. Log lines about this connection are left out.
+
+    ``at``: OpenVPN's time, in Unix seconds.
+    """
 
     text: bytes
+    at: int
 
 
 class Fatal(NamedTuple):
@@ -176,6 +180,9 @@ lacks its newline, so that the next line is appended to it."""
 
 MAX_CID_DIGITS = 20
 """A client id is an unsigned long."""
+
+MAX_TIME_DIGITS = 12
+"""A longer number is no time in seconds."""
 
 _PROMPT = b"ENTER PASSWORD:"  # the only text that OpenVPN sends without a newline
 _OWN_LOG = b"MANAGEMENT: "  # log lines about this connection: our commands, and notifications
@@ -334,9 +341,11 @@ class ManagementProtocol:
 
     @staticmethod
     def _log(text: bytes, events: list[Event]) -> None:
-        message = text.split(b",", 2)[-1]  # behind the time, and flags that may be empty
+        time, _, rest = text.partition(b",")
+        message = rest.partition(b",")[2]  # behind flags that may be empty
         if not message.startswith(_OWN_LOG):
-            events.append(LogLine(message))
+            at = int(time) if time.isdigit() and len(time) <= MAX_TIME_DIGITS else 0
+            events.append(LogLine(message, at))
 
 
 _TEXT_EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {

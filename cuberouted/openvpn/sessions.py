@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from socket import AF_INET, inet_pton
 
 import attrs
+import msgspec
 
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.protocol import NO_CID, UNDEF, Established
@@ -38,7 +39,8 @@ class Sessions:
         self._instance = instance
         self._complete = False
         self._routes: dict[Prefix, LocalRoute] = {}
-        self._announced: dict[SessionId, int] = {}  # session -> position of its event
+        self._announced: dict[SessionId, int] = {}  # session -> position of its last event
+        self._renewed: dict[SessionId, int] = {}  # session -> Unix seconds
         self._position = 0
         self._count: int | None = 0  # None: to be counted again
 
@@ -66,6 +68,25 @@ class Sessions:
         self._count = None
         return SessionUpdate(self._instance, (route,), (), self._complete)
 
+    def renewed(self, client: ListedClient, at: int = 0) -> SessionUpdate | None:
+        """This client of a listing has come back to its session, so it is announced once more.
+
+        *at*: Unix seconds of OpenVPN's clock, 0 if unknown. None: it has no route.
+        """
+        held = [
+            route
+            for prefix in client.prefixes
+            if (route := self._routes.get(prefix)) is not None
+            and _is_same_session(client.session, client.name, route)
+        ]
+        session = held[0].session if held else client.session
+        at = max(at, session.since, self._renewed.get(session, 0) + 1)
+        self._position += 1
+        self._announced[session], self._renewed[session] = self._position, at
+        routes = tuple(msgspec.structs.replace(route, announced=True, renewed=at) for route in held)
+        self._routes |= {route.prefix: route for route in routes}
+        return SessionUpdate(self._instance, routes, (), self._complete) if routes else None
+
     def ended(self, client: ListedClient) -> SessionUpdate | None:
         """Withdraw the remaining routes of this client of a listing. None: there are none."""
         withdrawn = tuple(
@@ -91,6 +112,10 @@ class Sessions:
         """Whether an event has announced *session*."""
         return session in self._announced
 
+    def renewed_at(self, session: SessionId) -> int:
+        """When *session* was renewed, or 0."""
+        return self._renewed.get(session, 0)
+
     def replace(self, listed: dict[Prefix, LocalRoute], position: int) -> SessionUpdate | None:
         """Hold *listed* from now on, and what was announced after *position*. None: no change.
 
@@ -106,6 +131,7 @@ class Sessions:
         if announced:
             known = later | {route.session for route in listed.values()}
             self._announced = {s: at for s, at in announced.items() if s in known}
+            self._renewed = {s: at for s, at in self._renewed.items() if s in known}
         first, self._complete = not self._complete, True
         if not (changed or withdrawn or first):
             return None
@@ -115,7 +141,8 @@ class Sessions:
         """Withdraw everything, because OpenVPN stays away. None: there was nothing."""
         withdrawn = tuple(self._routes)
         changed = withdrawn or self._complete
-        self._routes, self._announced, self._complete, self._count = {}, {}, False, 0
+        self._routes, self._announced, self._renewed = {}, {}, {}
+        self._complete, self._count = False, 0
         return SessionUpdate(self._instance, (), withdrawn, complete=False) if changed else None
 
     def _is_held_by(self, session: SessionId, prefix: Prefix) -> bool:
@@ -144,7 +171,13 @@ class Reconciliation:
             else:
                 # keeps the event's client id where the listing has none
                 listed[prefix] = LocalRoute(
-                    prefix, route.kind, route.name, held.session, held.announced, confirmed=True
+                    prefix,
+                    route.kind,
+                    route.name,
+                    held.session,
+                    held.announced,
+                    confirmed=True,
+                    renewed=held.renewed,
                 )
 
     def finish(self) -> SessionUpdate | None:
@@ -154,9 +187,8 @@ class Reconciliation:
     def _new(self, route: LocalRoute) -> LocalRoute:
         if not self._sessions.is_announced(route.session):
             return route
-        return LocalRoute(
-            route.prefix, route.kind, route.name, route.session, announced=True, confirmed=True
-        )
+        renewed = self._sessions.renewed_at(route.session)
+        return msgspec.structs.replace(route, announced=True, renewed=renewed)
 
 
 def _is_same_session(session: SessionId, name: bytes, held: LocalRoute) -> bool:

@@ -29,7 +29,7 @@ FREE_TEXT_COLUMNS = ("Common Name", "Username")
 """Columns whose values may contain commas, which separate the columns of version 2."""
 
 CLIENT_REQUIRED = ("Common Name", "Real Address", "Connected Since (time_t)", "Virtual Address")
-CLIENT_OPTIONAL = ("Client ID", "Virtual IPv6 Address")
+CLIENT_OPTIONAL = ("Client ID", "Virtual IPv6 Address", "Bytes Received")
 ROUTE_REQUIRED = ("Virtual Address", "Common Name", "Real Address")
 
 _MAC = re.compile(rb"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?:@[0-9]+)?", re.IGNORECASE)
@@ -46,7 +46,8 @@ class ListedClient:
 
     ``session.cid`` is NO_CID in a listing without client ids (2.3). ``real``, ``virtual`` and
     ``virtual6`` are as listed, the virtual ones empty where unknown. ``prefixes``: its own
-    addresses, and the networks behind it (iroute).
+    addresses, and the networks behind it (iroute). ``received``: bytes that OpenVPN has received
+    from it, 0 if unknown.
     """
 
     session: SessionId
@@ -55,6 +56,7 @@ class ListedClient:
     virtual: bytes
     virtual6: bytes
     prefixes: tuple[Prefix, ...] = ()
+    received: int = 0
 
 
 @attrs.define
@@ -156,8 +158,9 @@ class ListingReader:
             self._route(fields)
 
     def _client(self, fields: list[bytes]) -> None:
-        name, real, at_since, virtual, at_cid, virtual6 = self._client_at
+        name, real, at_since, virtual, at_cid, virtual6, at_received = self._client_at
         since, cid = fields[at_since], fields[at_cid] if at_cid else b"0"
+        received = fields[at_received] if at_received else b"0"
         if not (_is_number(since) and _is_number(cid)):
             self._ignored.malformed += 1
             return
@@ -167,6 +170,7 @@ class ListingReader:
             fields[real],
             fields[virtual],
             fields[virtual6] if virtual6 else b"",
+            received=int(received) if _is_number(received) else 0,
         )
         self._clients.append(client)
         first = self._by_real.setdefault(client.real, client)
@@ -213,7 +217,7 @@ class ListingReader:
         """Whether a row with additional commas was joined in the right places."""
         if fields[0] != b"CLIENT_LIST":
             return True
-        _, _, since, virtual, _, _ = self._client_at
+        _, _, since, virtual, *_ = self._client_at
         if not fields[since].isdigit():
             return False
         try:

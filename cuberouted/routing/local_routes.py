@@ -16,12 +16,15 @@ MAX_PREVIOUS_SESSIONS = 64
 oldest are forgotten first."""
 
 
+_Announcement = tuple[SessionId, int]  # a session, and when it was renewed
+
+
 class LocalRoutes:
     """The routes of one OpenVPN process's sessions, with their versions."""
 
     def __init__(self) -> None:
         self._current: dict[Prefix, tuple[LocalRoute, int]] = {}
-        self._previous: dict[Prefix, dict[SessionId, int]] = {}
+        self._previous: dict[Prefix, dict[_Announcement, int]] = {}
 
     def session(self, prefix: Prefix) -> SessionId:
         """The session that *prefix* leads to. Raises KeyError: there is none."""
@@ -57,12 +60,14 @@ class LocalRoutes:
         current = self._current.get(route.prefix)
         if current is not None:
             known, version = current
-            if known.session == route.session and (known.announced or not route.announced):
+            same = known.session == route.session and known.renewed >= route.renewed
+            if same and (known.announced or not route.announced):
                 return version
         previous = self._previous.get(route.prefix, {})
-        if route.session in previous:
-            return previous[route.session]
-        since = max(1, min(route.session.since * 1_000_000, MAX_VERSION - 1))
+        if (route.session, route.renewed) in previous:
+            return previous[route.session, route.renewed]
+        began = max(route.session.since, route.renewed)
+        since = max(1, min(began * 1_000_000, MAX_VERSION - 1))
         if not route.announced:
             # found in a listing: it is as old as it is, or a restarted daemon would let its dead
             # sessions win over live ones elsewhere
@@ -81,6 +86,6 @@ class LocalRoutes:
         elif current is not None and current[0].session != route.session:
             known, version = current
             previous = self._previous.setdefault(route.prefix, {})
-            previous[known.session] = version
+            previous[known.session, known.renewed] = version
             if len(previous) > MAX_PREVIOUS_SESSIONS:
                 del previous[next(iter(previous))]

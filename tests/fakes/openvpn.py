@@ -150,12 +150,26 @@ class FakeOpenVPN:
             self.say(b"".join(line + b"\r\n" for line in established(client)))
         return cid
 
+    def come_back(self, cid: int) -> None:
+        """A client with a fixed port comes back to its session, which is still listed."""
+        client = self.clients[cid]
+        client.renewals += 1
+        client.received += 4000
+        who = b"%s/%s" % (client.name, client.real_address(self.version))
+        self.log(b"%s TLS: Initial packet from [AF_INET]192.0.2.1:1, sid=1dfa9f 0b3c" % who)
+        reply = b"'PUSH_REPLY,peer-id 0' (status=1)"
+        self.log(b"%s SENT CONTROL [%s]: %s" % (who, client.name, reply))
+
+    def log(self, text: bytes) -> None:
+        """Log this line."""
+        if self.log_on and self.verb >= 3:
+            self.say(b">LOG:%d,,%s\r\n" % (self._wall(), text))
+
     def disconnect(self, cid: int, why: bytes = b"SIGTERM[soft,remote-exit] received") -> None:
         """A client has gone."""
         client = self.clients.pop(cid)
-        if self.log_on and self.verb >= 3:
-            who = b"%s/%s" % (client.name, client.real_address(self.version))
-            self.say(b">LOG:%d,,%s %s, client-instance exiting\r\n" % (START, who, why))
+        who = b"%s/%s" % (client.name, client.real_address(self.version))
+        self.log(b"%s %s, client-instance exiting" % (who, why))
 
     def drop(self, cid: int) -> None:
         """A client goes because its manager wants it."""

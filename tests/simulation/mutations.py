@@ -239,6 +239,12 @@ def damping() -> None:
 
 
 @mutation()
+def renewal() -> None:
+    """a renewed session is not announced."""
+    _replace(Sessions, "renewed", lambda *_: None)
+
+
+@mutation()
 def names() -> None:
     """a session is superseded by one of another name at its address."""
 

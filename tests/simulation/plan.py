@@ -49,13 +49,17 @@ class NodePlan:
 
 @attrs.frozen
 class DevicePlan:
-    """A client; two devices may have the same certificate, or the same address."""
+    """A client; two devices may have the same certificate, or the same address.
+
+    ``fixed_port``: OpenVPN goes on with its session where it still lists one.
+    """
 
     label: str
     name: bytes
     address: str
     address6: str = ""
     networks: tuple[str, ...] = ()
+    fixed_port: bool = False
 
 
 @attrs.frozen
@@ -164,6 +168,7 @@ def _device(rng: random.Random, number: int, free: list[str]) -> DevicePlan:
         address=f"10.100.100.{11 + number}",
         address6=f"fd00:100::{11 + number:x}" if rng.random() < 0.3 else "",
         networks=networks,
+        fixed_port=rng.random() < 0.4,
     )
 
 

@@ -138,6 +138,7 @@ class Run:
         await self._check()
         for _ in range(3):
             await self._roam()
+        await self._come_back()
         world.failed.set()
 
     async def _schedule(self, nursery: trio.Nursery) -> None:
@@ -221,19 +222,36 @@ class Run:
         if device.node is not None:
             device.vanish()
         device.connect(node)
-        await trio.sleep(ROAM_TIME)
-        prefix = Prefix.parse(device.plan.address)
-        for other in nodes:
-            to = installed(other).get(prefix)
-            wanted = (None, "tun0") if other is node else (node.name,)
-            if to not in wanted and not is_blocked(other, prefix):
-                world.fail(f"{device.plan.label} is on {node.name}, {other.name} leads to {to}")
+        await self._check_routes(device, node, nodes)
         await trio.sleep(KILL_DEADLINE)
         for wrong in misdelivered(world):
             world.fail(wrong)
         for other in nodes:
             if other is not node and self._should_have_killed(other, device):
                 world.fail(f"{other.name} keeps the dead session of {device.plan.label}")
+
+    async def _come_back(self) -> None:
+        """So does one that comes back to a session that is still listed."""
+        nodes = [node for node in self.world.nodes if node.running]
+        for device in self.devices:
+            if not (device.plan.fixed_port and device.is_live and device.node in nodes):
+                continue
+            home = device.node
+            for node in (next((n for n in nodes if n is not home), home), home):
+                device.vanish()
+                device.connect(node)
+                await self._check_routes(device, node, nodes)
+
+    async def _check_routes(self, device: Device, node: Node, nodes: list[Node]) -> None:
+        await trio.sleep(ROAM_TIME)
+        prefix = Prefix.parse(device.plan.address)
+        for other in nodes:
+            to = installed(other).get(prefix)
+            wanted = (None, "tun0") if other is node else (node.name,)
+            if to not in wanted and not is_blocked(other, prefix):
+                self.world.fail(
+                    f"{device.plan.label} is on {node.name}, {other.name} leads to {to}"
+                )
 
     def _should_have_killed(self, node: Node, device: Device) -> bool:
         """Whether a superseded session is still listed, though nothing forbids to kill it."""

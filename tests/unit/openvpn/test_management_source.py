@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from cuberouted.model import SessionId
+from cuberouted.model import Prefix, SessionId
 from cuberouted.openvpn.connection import _SESSION_ENDED
 from cuberouted.openvpn.health import OpenVPNState
 from cuberouted.openvpn.management_source import LEAVE_TIMEOUT
@@ -103,6 +103,72 @@ async def test_other_log_lines_withdraw_no_session(autojump_clock: MockClock, li
         w.openvpn.say(b">LOG:1,,%s\r\n" % line)
         await settle()
         assert w.recorder.names == {"10.9.0.50/32": b"host1"}
+
+
+PUSH_REPLY = b"SENT CONTROL [host1]: 'PUSH_REPLY,peer-id 0' (status=1)"
+HOST1 = b"host1/192.0.2.1:1024"
+INITIAL = HOST1 + b" TLS: Initial packet from [AF_INET]192.0.2.1:1024, sid=1dfa9f 0b3c"
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.6", "2.7"])
+async def test_a_client_that_comes_back_to_its_session_is_announced_again(
+    autojump_clock: MockClock, version: str
+) -> None:
+    openvpn = FakeOpenVPN(version)
+    async with watched(openvpn) as w:
+        cid = openvpn.connect(b"host1", A, networks=(b"192.168.50.0/24",))
+        await settle()
+        before = dict(w.recorder.routes)
+        came_back = trio.current_time()
+        times = []
+        for _ in range(2):
+            openvpn.come_back(cid)
+            await settle()
+            assert w.recorder.at - came_back < 0.1
+            times.append({route.renewed for route in w.recorder.routes.values()})
+        assert w.recorder.routes.keys() == before.keys()
+        [[first], [second]] = times
+        assert min(route.session.since for route in before.values()) <= first < second
+        await trio.sleep(100)  # further listings change nothing
+        assert {route.renewed for route in w.recorder.routes.values()} == {second}
+
+
+async def test_the_first_configuration_of_a_session_is_no_renewal(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.log(INITIAL.removeprefix(b"host1/"))
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        w.openvpn.log(HOST1 + b" " + PUSH_REPLY)
+        await settle()
+        assert [route.renewed for route in w.recorder.routes.values()] == [0]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [INITIAL],
+        [INITIAL, INITIAL],
+        [HOST1 + b" " + PUSH_REPLY],
+        [INITIAL, HOST1 + b" TLS: soft reset sec=3600/3600 bytes=1/-1 pkts=1/0"],
+        [INITIAL, b"host1/192.0.2.1:1025 " + PUSH_REPLY],
+        [INITIAL, b"host2/192.0.2.1:1024 " + PUSH_REPLY.replace(b"host1", b"host2")],
+        [INITIAL, HOST1 + b" " + PUSH_REPLY + b"/192.0.2.9:7 peer info: IV_VER=2.6"],
+        [INITIAL, b"192.0.2.9:7 [" + HOST1 + b" " + PUSH_REPLY + b"] Peer Connection Initiated"],
+        [INITIAL + b"/192.0.2.9:7 x", HOST1 + b" " + PUSH_REPLY],
+    ],
+)
+async def test_other_log_lines_renew_no_session(
+    autojump_clock: MockClock, lines: list[bytes]
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        await settle()
+        for line in lines:
+            w.openvpn.log(line)
+        await settle()
+        assert [route.renewed for route in w.recorder.routes.values()] == [0]
 
 
 async def test_the_log_line_of_a_session_before_a_restart_is_ignored(
@@ -546,6 +612,47 @@ async def test_a_kill_needs_a_listing_requested_later(
         assert w.kills == []
         (claim,) = w.recorder.routes.values()
         assert claim.session == SessionId(1, claim.session.since)
+
+
+async def test_a_session_that_shows_life_is_not_killed_but_announced_again(
+    autojump_clock: MockClock,
+) -> None:
+    """Nothing in the log tells that its client is back, and its kills are damped until then."""
+    openvpn = FakeOpenVPN()
+    openvpn.verb = 1
+    async with watched(openvpn) as w:
+        for _ in range(5):
+            openvpn.connect(b"host1", A)
+            await settle()
+            w.supersede("10.9.0.50")
+            await settle()
+        assert len(w.kills) == 5
+        cid = openvpn.connect(b"host1", A)
+        await settle()
+        w.supersede("10.9.0.50")
+        for _ in range(40):
+            await trio.sleep(10)
+            openvpn.clients[cid].received += 100
+        assert len(w.kills) == 5
+        assert w.recorder.routes[Prefix.parse("10.9.0.50")].renewed > 0
+
+
+async def test_a_dead_session_that_was_not_killed_at_once_is_killed_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(FakeOpenVPN()) as w:
+        for _ in range(5):
+            w.openvpn.connect(b"host1", A)
+            await settle()
+            w.supersede("10.9.0.50")
+            await settle()
+        cid = w.openvpn.connect(b"host1", A)
+        await settle()
+        w.supersede("10.9.0.50")
+        await settle()
+        w.openvpn.clients[cid].received += 100  # it was on its way when the client moved
+        await until(lambda: len(w.kills) == 6)
+        assert trio.current_time() < 150
 
 
 async def test_two_live_devices_with_one_name_are_killed_five_times_and_then_once_a_minute(

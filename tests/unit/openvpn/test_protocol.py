@@ -126,7 +126,7 @@ CASES: list[tuple[Sequence[Command], bytes, list[Event]]] = [
     (
         [],
         b">LOG:1,,h/192.0.2.1:4 SIGTERM[soft,x] received, client-instance exiting\r\n",
-        [LogLine(b"h/192.0.2.1:4 SIGTERM[soft,x] received, client-instance exiting")],
+        [LogLine(b"h/192.0.2.1:4 SIGTERM[soft,x] received, client-instance exiting", 1)],
     ),
     ([], b">LOG:1,D,MANAGEMENT: CMD 'kill \"client-instance exiting\"'\r\n", []),
     ([], b"END\r\nSUCCESS: x\r\n\r\n", []),

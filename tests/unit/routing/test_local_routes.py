@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, LocalRoute, Prefix, SessionId
@@ -40,6 +41,15 @@ def test_a_known_session_keeps_its_version(routes):
     again = advertise(routes, session(since=3, announced=True), highest=9_000_000)
     assert (first.version, again.version) == (3_000_000, 3_000_000)
     assert (first.confirmed, again.confirmed) == (False, True)
+
+
+def test_a_renewed_session_is_newer_than_everything_known(routes):
+    first = session(since=3, announced=True)
+    advertise(routes, first)
+    renewed = msgspec.structs.replace(first, renewed=8)
+    assert advertise(routes, renewed, highest=9_000_000).version == 9_000_001
+    assert advertise(routes, renewed, highest=9_500_000).version == 9_000_001
+    assert advertise(LocalRoutes(), renewed, highest=5_000_000).version == 8_000_000
 
 
 def test_the_same_client_id_after_an_openvpn_restart_is_another_session(routes):
