@@ -33,7 +33,9 @@ async def quick_crash(world: World) -> bool:
 
 async def _quick_restart(world: World, node: Node) -> None:
     again = not world.disturbances.holds(("restarted", node.name))
-    keys: list[Hashable] = learned_from(node) if again else [("versions", node.name)]
+    # a daemon that is killed right after a stall has been silent for longer than it is down
+    silent = world.disturbances.stalled_within(world.plan.heartbeat_interval) > 0
+    keys: list[Hashable] = learned_from(node) if again or silent else [("versions", node.name)]
     with world.disturbances.disturbed(aftermath(world), *keys):
         await world.crash(node)
         await trio.sleep(world.rng.uniform(0, max_unnoticed(world)))
