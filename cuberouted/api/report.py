@@ -11,13 +11,25 @@ import msgspec
 
 
 class OpenVPNRow(msgspec.Struct):
-    """One OpenVPN process of this host. ``version`` is None while unknown."""
+    """One OpenVPN process of this host.
+
+    ``version`` is None while unknown. ``clients``: number that are shared. ``counted``: number
+    that OpenVPN counts, or None while unknown.
+    """
 
     name: str
     state: str
     version: str | None
     clients: int
     detail: str = ""
+    counted: int | None = None
+
+    @property
+    def shared(self) -> str:
+        """How many clients are shared, and of how many, if not of all."""
+        if self.counted is None or self.counted <= self.clients:
+            return str(self.clients)
+        return f"{self.clients} of {self.counted}"
 
 
 class PeerRow(msgspec.Struct):
@@ -63,9 +75,9 @@ class Status(msgspec.Struct):
 
     @property
     def well(self) -> bool:
-        """Whether every OpenVPN process is connected, every peer is up, and there is no problem."""
+        """Whether every OpenVPN process is listed, every peer is up, and there is no problem."""
         return (
-            all(o.state == "connected" for o in self.openvpn)
+            all(o.state == "connected" and not o.detail for o in self.openvpn)
             and all(p.state == "up" for p in self.peers)
             and not self.problems
         )

@@ -65,7 +65,7 @@ def render_status(status: Status, out: Console) -> None:
         f" {status.routes.installed} of {pluralize(status.routes.desired, 'route')} installed\n"
     )
     out.print(Text(summary))
-    openvpns = [(o.name, o.state, o.version or "-", str(o.clients)) for o in status.openvpn]
+    openvpns = [(o.name, o.state, o.version or "-", o.shared) for o in status.openvpn]
     _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
     out.print()
     columns = ["PEER", "STATE", "CLIENTS", "LAST HEARD", "ENCRYPTED"]

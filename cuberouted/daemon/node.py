@@ -79,6 +79,7 @@ class Node:
         self._local: dict[str, LocalRoutes] = {}
         self._listed: set[str] = set()
         self._log_limit = LogRateLimit()
+        self._refusing: set[str] = set()  # instances with a refused prefix, as logged
 
     def target(self, prefix: Prefix) -> Target | None:
         """Where routes to *prefix* should lead; None if no route is needed."""
@@ -252,6 +253,10 @@ class Node:
         if change.advertise or change.withdraw:
             self._announce(change.advertise, change.withdraw)
         self._log_refused(change.refused)
+        for instance in tuple(self._refusing):
+            if not self.rib.refused(Source(Origin.LOCAL, instance)):
+                self._refusing.remove(instance)
+                log.info("%s: no longer: refused prefixes", f"openvpn {instance}".rstrip())
         for instance in change.superseded.intersection(self._local):
             self._notify_superseded(instance, self.superseded(instance))
 
@@ -288,6 +293,9 @@ class Node:
             subject = f"{route.source.origin.value} {name}".rstrip()
             if route.source.origin is Origin.PEER:
                 self.refused[route.source.name] += 1
+            elif name in self._local:
+                self._refusing.add(name)
+                subject = f"openvpn {name}".rstrip()
             suppressed = self._log_limit.allow(subject, trio.current_time())
             if suppressed is not None:
                 prefix, note = route.advertisement.prefix, suppressed_note(suppressed)

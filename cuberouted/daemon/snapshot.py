@@ -19,6 +19,7 @@ from cuberouted.api.server import Handlers
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
+from cuberouted.routing.policy import OUTSIDE
 from cuberouted.routing.rib import ADOPTED_VERSION, Origin, RibRoute, Source
 
 T = TypeVar("T")
@@ -143,6 +144,7 @@ def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
         version=now.version or None,
         clients=now.clients,
         detail=now.detail,
+        counted=now.counted,
     )
 
 
@@ -177,6 +179,8 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield f"waiting for interface {', '.join(missing)}"
     yield from daemon.node.host.errors
     yield from (problem.why for problem in daemon.bind_problems)
+    for openvpn in daemon.openvpns.values():
+        yield from _openvpn_problems(daemon, openvpn)
     for peer in daemon.peers.values():
         yield from _peer_problems(daemon, peer)
     foreign = daemon.foreign_routes
@@ -193,18 +197,39 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield _address_conflict(best, other)
 
 
+def _openvpn_problems(daemon: Daemon, openvpn: OpenVPN) -> Iterator[str]:
+    now = openvpn.source.status()
+    for sentence in now.omissions:
+        yield f"{now.name}: {sentence}"
+    refused = daemon.node.rib.refused(Source(Origin.LOCAL, openvpn.config.name))
+    if refused and _is_policy_known(daemon):
+        cure = "; if clients use it, add it there on every server"
+        outside = next(reversed(refused.values())) == OUTSIDE
+        yield f"{now.name}: not shared: {_refused(refused)}{cure if outside else ''}"
+
+
+def _is_policy_known(daemon: Daemon) -> bool:
+    # while the data interface is missing, that is the cause, and it is told already
+    return bool(daemon.node.rib.policy.allowed) or not daemon.node.host.missing
+
+
+def _refused(refused: dict[Prefix, str]) -> str:
+    prefix = next(reversed(refused))
+    return f"{_prefixes(len(refused))} refused, last {_short(prefix)}: {refused[prefix]}"
+
+
+def _prefixes(number: int) -> str:
+    return "1 prefix" if number == 1 else f"{number} prefixes"
+
+
 def _peer_problems(daemon: Daemon, peer: Peer) -> Iterator[str]:
     name = peer.session.known_as
     unreceived = daemon.unreceived_snapshots(peer.session.peer)
     if unreceived:
         yield f"peer {name}: {not_received(unreceived, peer.config.mgmt_interface)}"
     refused = daemon.node.rib.refused(Source(Origin.PEER, peer.session.peer))
-    node = daemon.node
-    # while the data interface is missing, that is the cause, and it is told already
-    if refused and (node.rib.policy.allowed or not node.host.missing):
-        prefix = next(reversed(refused))
-        count = "1 prefix" if len(refused) == 1 else f"{len(refused)} prefixes"
-        yield f"peer {name}: {count} refused, last {_short(prefix)}: {refused[prefix]}"
+    if refused and _is_policy_known(daemon):
+        yield f"peer {name}: {_refused(refused)}"
 
 
 def _address_conflict(best: RibRoute, other: RibRoute) -> str:

@@ -17,6 +17,7 @@ from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.health import Health, OpenVPNState
 from cuberouted.openvpn.listings import ListingTracker
+from cuberouted.openvpn.omissions import has_ghosts
 from cuberouted.openvpn.polling import Polling, Query
 from cuberouted.openvpn.protocol import (
     Banner,
@@ -34,6 +35,7 @@ from cuberouted.openvpn.protocol import (
     State,
 )
 from cuberouted.openvpn.sessions import Sessions, SessionUpdate
+from cuberouted.openvpn.status import Listing
 
 BANNER_TIMEOUT = 5.0
 """Seconds. An OpenVPN that has not sent its banner until then serves another client."""
@@ -81,14 +83,15 @@ class ManagementActions:
 
     ``updates`` go to the node. ``outage``: True: OpenVPN serves no clients now; False: it has
     been listed completely; None: neither. ``kills`` were requested (for the log). ``notes``:
-    warnings to log. ``refused``: close the connection, for this reason. ``send``: bytes for
-    OpenVPN.
+    warnings to log. ``listing``: the last complete one. ``refused``: close the connection, for
+    this reason. ``send``: bytes for OpenVPN.
     """
 
     updates: list[SessionUpdate] = attrs.field(factory=list)
     outage: bool | None = None
     kills: list[Kill] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
+    listing: Listing | None = None
     refused: str = ""
     send: bytes = b""
 
@@ -303,8 +306,10 @@ class ManagementConnection:
     def _end_listing(self, event: Reply, now: float) -> None:
         result = self._listings.end(event, now)
         self._problem, self._listed = result.problem, not result.problem
-        if self._listed:
+        if result.listing is not None:
             self._out_of_service, self._actions.outage = None, False
+            self._actions.listing = result.listing
+            self._polling.leaves_ghosts = has_ghosts(result.listing)
         for update in result.updates:
             self._add_update(update)
         for kill in result.kills:

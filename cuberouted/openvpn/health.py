@@ -34,13 +34,20 @@ class Health(NamedTuple):
 
 @attrs.frozen
 class OpenVPNStatus:
-    """A snapshot. ``version`` is empty while unknown; ``clients``: number with a route here."""
+    """A snapshot.
+
+    ``version`` is empty while unknown. ``clients``: number with a route here. ``counted``: number
+    of those that OpenVPN counts, or None while unknown. ``omissions``: a sentence for each thing
+    that is listed and not shared, or not to be relied on.
+    """
 
     name: str
     state: OpenVPNState
     version: str
     clients: int
     detail: str
+    counted: int | None = None
+    omissions: tuple[str, ...] = ()
 
 
 def log_transition(log: logging.Logger, label: str, old: Health, new: Health) -> Health:

@@ -11,16 +11,20 @@ from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.protocol import Reply
 from cuberouted.openvpn.sessions import Reconciliation, Sessions, SessionUpdate
-from cuberouted.openvpn.status import ListedClient, ListingReader, StatusError
+from cuberouted.openvpn.status import ListedClient, Listing, ListingReader, StatusError
 
 
 @attrs.frozen
 class ListingResult:
-    """The result of one listing. ``problem``: why it was not used, or empty."""
+    """The result of one listing.
+
+    ``problem``: why it was not used, or empty. ``listing``: what it contains, if it was used.
+    """
 
     updates: tuple[SessionUpdate, ...] = ()
     kills: tuple[Kill, ...] = ()
     problem: str = ""
+    listing: Listing | None = None
 
 
 class ListingTracker:
@@ -81,7 +85,8 @@ class ListingTracker:
         self._handshakes &= listing.by_real.keys()
         reconciliation = self._reconciliation or self._sessions.reconciliation()
         updates = [reconciliation.finish(), *map(self._sessions.renewed, found.back)]
-        return ListingResult(tuple(update for update in updates if update is not None), kills)
+        changes = tuple(update for update in updates if update is not None)
+        return ListingResult(changes, kills, listing=listing)
 
     def handshake_begun(self, name: bytes, real: bytes) -> None:
         """OpenVPN has logged the first packet of a handshake with a client that it lists.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+import attrs
 import trio
 
 from cuberouted.config import OpenVPNConfig
@@ -13,6 +14,7 @@ from cuberouted.openvpn.connection import ManagementActions, ManagementConnectio
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.omissions import OmissionLog, Omissions
 from cuberouted.openvpn.polling import Polling, PollIntervals
 from cuberouted.openvpn.protocol import ManagementError
 from cuberouted.openvpn.sessions import Sessions
@@ -66,6 +68,8 @@ class ManagementSource:
         self._polling = Polling(intervals.poll_interval, intervals.status_interval)
         self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
         self._damping = KillDamping()
+        self._omissions = Omissions()
+        self._omission_log = OmissionLog(log, self._label)
         self._superseded: frozenset[SupersededSession] = frozenset()
         self._superseded_changed = False
         self._wait_scope = trio.CancelScope()
@@ -92,7 +96,11 @@ class ManagementSource:
         """See `SessionSource`."""
         state, detail = self._health
         name = self._config.name or "openvpn"
-        return OpenVPNStatus(name, state, self._version, self.sessions.count, detail)
+        status = OpenVPNStatus(name, state, self._version, self.sessions.count, detail)
+        if state is OpenVPNState.CONNECTED and not detail:
+            omissions = tuple(self._omissions.sentences.values())
+            return attrs.evolve(status, counted=self._polling.count, omissions=omissions)
+        return status
 
     async def run(self) -> None:
         """Connect, again and again, until cancelled. Failures are logged and shown."""
@@ -195,6 +203,9 @@ class ManagementSource:
             self._updates.hold()
         elif actions.outage is False:
             self._updates.release()
+        if actions.listing is not None:
+            self._omissions.update(actions.listing, trio.current_time())
+            self._omission_log.update(self._omissions.sentences, trio.current_time())
         for kill in actions.kills:
             self._log_kill(kill)
         for note in actions.notes:

@@ -27,6 +27,11 @@ ANSWER_TIMEOUT = 5.0
 """Seconds without a byte while a query is pending: OpenVPN is silent."""
 
 
+GHOSTS_INTERVAL = 60.0
+"""Least seconds between two listings that nothing asks for, where each can leave clients in the
+list that have gone (`omissions.has_ghosts`)."""
+
+
 @attrs.frozen
 class PollIntervals:
     """Seconds between two counts of the clients, and between two listings; and how long the
@@ -54,6 +59,8 @@ class Polling:
 
     poll_interval: float
     status_interval: float
+    leaves_ghosts: bool = attrs.field(default=False, init=False)
+    """Whether each listing can leave clients in OpenVPN's list that have gone."""
     silent: bool = attrs.field(default=False, init=False)
     """Whether a query is pending and OpenVPN has sent nothing for ANSWER_TIMEOUT."""
     _pending: Query | None = attrs.field(default=None, init=False)
@@ -96,13 +103,22 @@ class Polling:
             self.silent = now >= self._received_at + ANSWER_TIMEOUT
             return None
         if max(self._listing_at, self._not_before) <= now:
-            self._pending, self._listing_at = Query.LISTING, now + self.status_interval
+            self._pending, self._listing_at = Query.LISTING, now + self._listing_interval
         elif self._count_at <= now:
             self._pending = Query.COUNT
         if self._pending is not None:
             self.sent_at = self._received_at = now
             self._count_at = now + self.poll_interval
         return self._pending
+
+    @property
+    def count(self) -> int | None:
+        """How many clients OpenVPN has counted last, or None while unknown."""
+        return self._count
+
+    @property
+    def _listing_interval(self) -> float:
+        return max(self.status_interval, GHOSTS_INTERVAL if self.leaves_ghosts else 0.0)
 
     def received(self, now: float) -> None:
         """OpenVPN has sent something."""

@@ -34,6 +34,12 @@ ROUTE_REQUIRED = ("Virtual Address", "Common Name", "Real Address")
 
 _MAC = re.compile(rb"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?:@[0-9]+)?", re.IGNORECASE)
 _UNNAMED = frozenset({UNDEF, b""})
+_STATISTICS = b"OpenVPN STATISTICS"  # sig.c, print_status: what all but servers list
+
+NO_SERVER = (
+    "this OpenVPN is no server (mode point-to-point or client): its status has no client list;"
+    " use the management interface or the status file of the server's OpenVPN"
+)
 
 
 class StatusError(Exception):
@@ -75,11 +81,25 @@ class IgnoredRows:
 
 @attrs.frozen
 class Listing:
-    """A complete listing. ``by_real``: the first client with each real address."""
+    """A complete listing.
+
+    ``by_real``: the first client with each real address. ``unnamed``: the sessions without a
+    common name that have a prefix, with their real addresses. ``unreadable``: the first malformed
+    row. ``title``: OpenVPN's version line. ``dco``: it uses data channel offload.
+    """
 
     clients: Sequence[ListedClient]
     by_real: Mapping[bytes, ListedClient]
     ignored: IgnoredRows
+    unnamed: frozenset[tuple[bytes, SessionId]] = frozenset()
+    unreadable: bytes = b""
+    title: bytes = b""
+    dco: bool = False
+
+    @property
+    def connected(self) -> int:
+        """Number of clients that have an address: one that is connecting has none yet."""
+        return sum(bool(c.virtual or c.virtual6 or c.prefixes) for c in self.clients)
 
 
 class ListingReader:
@@ -98,6 +118,9 @@ class ListingReader:
         self._by_real: dict[bytes, ListedClient] = {}
         self._shared_real: dict[bytes, _SharedAddress] = {}
         self._ignored = IgnoredRows()
+        self._unnamed: set[tuple[bytes, SessionId]] = set()
+        self._unreadable = self._title = b""
+        self._dco = False
 
     def feed(self, line: bytes) -> None:
         """Read one row, without its line end. Rows of unknown tables are skipped.
@@ -116,7 +139,7 @@ class ListingReader:
         else:
             fitted = columns.fit(fields, self._is_plausible) if self._separator == b"," else None
             if fitted is None:
-                self._ignored.malformed += 1
+                self._malformed(fields)
             else:
                 self._row(fitted)
 
@@ -133,11 +156,19 @@ class ListingReader:
         """
         if not (self._client_at and self._route_at):
             raise StatusError("the listing has no HEADER rows for CLIENT_LIST and ROUTING_TABLE")
-        return Listing(self._clients, self._by_real, self._ignored)
+        return Listing(
+            self._clients,
+            self._by_real,
+            self._ignored,
+            frozenset(self._unnamed),
+            self._unreadable,
+            self._title,
+            self._dco,
+        )
 
     def _header(self, fields: list[bytes]) -> None:
         if fields[0] != b"HEADER":
-            self._ignored.malformed += fields[0] in (b"CLIENT_LIST", b"ROUTING_TABLE")
+            self._other(fields)
             return
         columns = _Columns(tuple(name.decode("latin-1") for name in fields[1:]))
         try:
@@ -151,6 +182,21 @@ class ListingReader:
             raise StatusError(f"the listing's {columns.names[0]} has no column {exc}") from exc
         self._columns[fields[1]] = columns
 
+    def _other(self, fields: list[bytes]) -> None:
+        """A row of a table without columns."""
+        if fields[0] in (b"CLIENT_LIST", b"ROUTING_TABLE"):
+            self._malformed(fields)
+        elif fields[0] == b"TITLE":
+            self._title = fields[1] if len(fields) > 1 else b""
+        elif fields[:2] == [b"GLOBAL_STATS", b"dco_enabled"]:
+            self._dco = fields[2:] == [b"1"]
+        elif fields[0] == _STATISTICS:
+            raise StatusError(NO_SERVER)
+
+    def _malformed(self, fields: list[bytes]) -> None:
+        self._ignored.malformed += 1
+        self._unreadable = self._unreadable or b" ".join(fields)
+
     def _row(self, fields: list[bytes]) -> None:
         if fields[0] == b"CLIENT_LIST":
             self._client(fields)
@@ -162,7 +208,7 @@ class ListingReader:
         since, cid = fields[at_since], fields[at_cid] if at_cid else b"0"
         received = fields[at_received] if at_received else b"0"
         if not (_is_number(since) and _is_number(cid)):
-            self._ignored.malformed += 1
+            self._malformed(fields)
             return
         client = ListedClient(
             SessionId(int(cid) if at_cid else NO_CID, int(since)),
@@ -189,22 +235,23 @@ class ListingReader:
         client = self._by_real.get(real)
         if real in self._shared_real:
             client = self._shared_real[real].owner(fields[at_name], address)
-        if client is None:
-            self._ignored.malformed += 1
-        elif client.name in _UNNAMED:
-            self._ignored.unnamed += 1
-        else:
-            self._add_route(address, client)
-
-    def _add_route(self, address: bytes, client: ListedClient) -> None:
         try:
             prefix = _prefix(address)
         except (ValueError, OSError):
             if _MAC.fullmatch(address):
                 self._ignored.mac += 1
             else:
-                self._ignored.malformed += 1
+                self._malformed(fields)
             return
+        if client is None:
+            self._malformed(fields)
+        elif client.name in _UNNAMED:
+            self._ignored.unnamed += 1
+            self._unnamed.add((real, client.session))
+        else:
+            self._add_route(prefix, address, client)
+
+    def _add_route(self, prefix: Prefix, address: bytes, client: ListedClient) -> None:
         client.prefixes += (prefix,)
         # also after `push-update`, when CLIENT_LIST still has the old address; an iroute without a
         # netmask is listed alike, and taken for an address of the client too
@@ -309,7 +356,9 @@ def _separator(first: bytes) -> bytes:
         return first[5:6]
     if not first:
         raise StatusError("it is still empty")
-    if first.startswith((b"OpenVPN CLIENT LIST", b"OpenVPN STATISTICS")):
+    if first.startswith(_STATISTICS):
+        raise StatusError(NO_SERVER)
+    if first.startswith(b"OpenVPN CLIENT LIST"):
         raise StatusError(
             "a status file of version 1 lacks what is needed: set 'status-version 3' in OpenVPN's"
             " configuration"

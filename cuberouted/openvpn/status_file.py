@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import attrs
 import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.omissions import OmissionLog, Omissions
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Reconciliation, Sessions
-from cuberouted.openvpn.status import ListingReader, StatusError
+from cuberouted.openvpn.status import Listing, ListingReader, StatusError
 from cuberouted.openvpn.updates import OnUpdate, UpdateTask
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,9 @@ class StatusFileSource:
         self._last_read: FileVersion | None = None
         self._problem = ""
         self._period = DEFAULT_PERIOD
+        self._connected: int | None = None
+        self._omissions = Omissions()
+        self._omission_log = OmissionLog(log, self._label)
 
     def reconfigure(self, intervals: PollIntervals) -> None:
         """See `SessionSource`."""
@@ -95,7 +100,11 @@ class StatusFileSource:
     def status(self) -> OpenVPNStatus:
         """See `SessionSource`."""
         state, detail = self._health
-        return OpenVPNStatus(self._name, state, "", self.sessions.count, detail)
+        status = OpenVPNStatus(self._name, state, "", self.sessions.count, detail)
+        if state is OpenVPNState.CONNECTED and not detail:
+            omissions = tuple(self._omissions.sentences.values())
+            return attrs.evolve(status, counted=self._connected, omissions=omissions)
+        return status
 
     async def run(self) -> None:
         """Read the file after each write, until cancelled. Failures are logged and shown."""
@@ -138,11 +147,14 @@ class StatusFileSource:
         self._last_read, self._problem = version, ""
         reconciliation = self.sessions.reconciliation()
         try:
-            await _read_listing(content, reconciliation)
+            listing = await _read_listing(content, reconciliation)
         except StatusError as exc:
             self._problem = f"{self._path}: {exc}"
             return
         update = reconciliation.finish()
+        self._connected = listing.connected
+        self._omissions.update(listing, trio.current_time())
+        self._omission_log.update(self._omissions.sentences, trio.current_time())
         self._updates.release()
         if update is not None:
             await self._updates.send(update)
@@ -158,8 +170,8 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_SIZE)
 
 
-async def _read_listing(content: bytes, reconciliation: Reconciliation) -> None:
-    """Add the listing in *content* to *reconciliation*.
+async def _read_listing(content: bytes, reconciliation: Reconciliation) -> Listing:
+    """Add the listing in *content* to *reconciliation*, and return it.
 
     Raises:
       StatusError: it is not a listing, or has no END.
@@ -167,9 +179,9 @@ async def _read_listing(content: bytes, reconciliation: Reconciliation) -> None:
     reader = ListingReader(separator=None)
     for number, line in enumerate(content.split(b"\n")):
         if line == b"END":
-            reader.finish()
+            listing = reader.finish()
             reconciliation.add(reader.drain())
-            return
+            return listing
         reader.feed(line)
         if number % CHUNK_ROWS == 0:
             reconciliation.add(reader.drain())

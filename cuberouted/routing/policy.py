@@ -14,6 +14,8 @@ import attrs
 
 from cuberouted.model import NOT_UNICAST, Prefix
 
+OUTSIDE = "outside allowed_networks"
+
 
 @attrs.frozen
 class Policy:
@@ -48,7 +50,7 @@ class Policy:
                     return "not a unicast address"
                 break
         else:
-            return "outside allowed_networks"
+            return OUTSIDE
         if not length:
             return "a default route"
         if peer and _covers(prefix, self.own_addresses):

@@ -59,3 +59,15 @@ def test_the_keys_of_status_are_those_of_the_documentation():
 )
 def test_a_time_is_iso_8601_in_utc(since, text):
     assert report.iso_time(since) == text
+
+
+def test_what_openvpn_counts_is_shown_where_not_all_is_shared():
+    assert OpenVPNRow("openvpn", "connected", None, 2).shared == "2"
+    assert OpenVPNRow("openvpn", "connected", None, 2, counted=2).shared == "2"
+    assert OpenVPNRow("openvpn", "connected", None, 2, counted=5).shared == "2 of 5"
+    assert OpenVPNRow("openvpn", "connected", None, 2, counted=1).shared == "2"
+
+
+def test_an_openvpn_whose_list_cannot_be_used_is_not_well():
+    row = OpenVPNRow("openvpn", "connected", "2.6.14", 0, "this OpenVPN is no server")
+    assert not msgspec.structs.replace(status(), openvpn=[row]).well

@@ -209,6 +209,20 @@ async def test_prefixes_that_the_policy_refuses_are_told_as_long_as_they_stand(
     assert (status(a).peers[0].refused_prefixes, status(a).well) == (0, True)
 
 
+async def test_own_prefixes_that_the_policy_refuses_are_told_with_the_cure(mesh, autojump_clock):
+    a, _ = mesh.add("A"), mesh.add("B")
+    await mesh.start()
+    cid = a.connect("host1", "10.9.0.1")
+    text = (
+        "openvpn: not shared: 1 prefix refused, last 10.9.0.1: outside allowed_networks; if clients"
+        " use it, add it there on every server"
+    )
+    await mesh.until(lambda: status(a).problems == [text])
+    await mesh.until(lambda: status(a).openvpn[0].counted == 1)
+    a.openvpn.disconnect(cid)
+    await mesh.until(lambda: status(a).well)
+
+
 async def test_a_peer_without_a_configured_name_has_one_name_in_log_and_status(
     mesh, autojump_clock, caplog
 ):

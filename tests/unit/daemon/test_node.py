@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 
@@ -380,3 +381,21 @@ async def test_all_are_listed_once_every_openvpn_has_been_listed_completely():
     assert not node.all_listed.is_set()
     await node.set_instances(["udp"])  # the other one is no longer configured
     assert node.all_listed.is_set()
+
+
+# -- prefixes of our own clients that the policy refuses --
+
+
+async def test_refused_prefixes_of_own_clients_are_logged_at_their_begin_and_end(scene, caplog):
+    caplog.set_level(logging.INFO)
+    outside = Prefix.parse("192.168.77.0/24")
+    id_ = SessionId(1, 1)
+    route = LocalRoute(outside, Kind.NETWORK, b"host", id_, announced=False, confirmed=True)
+    for _ in range(3):
+        await scene.node.update_local(local(route))
+    await scene.node.update_local(local(withdrawn=[outside]))
+    await scene.node.update_local(local(session(1)))
+    assert caplog.messages == [
+        "openvpn: 192.168.77.0/24 refused: outside allowed_networks",
+        "openvpn: no longer: refused prefixes",
+    ]

@@ -703,3 +703,24 @@ async def test_the_log_begins_with_the_name_of_the_openvpn(
             " superseded by one on vpnsrvB"
         ),
     ]
+
+
+async def test_clients_without_a_name_are_shown_and_logged_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", A)
+        cid = w.openvpn.connect(b"UNDEF", B)
+        await settle()
+        assert w.source.status().omissions == ()
+        await until(lambda: bool(w.source.status().omissions))
+        status = w.source.status()
+        assert "username-as-common-name" in status.omissions[0]
+        assert (status.clients, status.counted) == (1, 2)
+        await trio.sleep(100)
+        w.openvpn.disconnect(cid)
+        await until(lambda: not w.source.status().omissions)
+    about = [line for line in caplog.messages if "common name" in line]
+    assert len(about) == 2
+    assert about[1] == "openvpn: no longer: clients without a common name"

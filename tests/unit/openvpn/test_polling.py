@@ -144,3 +144,17 @@ def test_it_is_silent_when_nothing_is_received_while_a_query_is_pending(polling:
     polling.received(300.0)
     polling.answered(300.0, 3, listed=True)
     assert not polling.silent
+
+
+def test_where_listings_leave_ghosts_those_that_nothing_asks_for_are_a_minute_apart() -> None:
+    polling = Polling(poll_interval=1.0, status_interval=30.0)
+    polling.leaves_ghosts = True
+    assert polling.timer(0.0) is Query.LISTING
+    polling.answered(0.0, 1, listed=True)
+    for second in range(1, 60):
+        assert polling.timer(second) is Query.COUNT
+        polling.answered(second, 1, listed=True)
+    assert polling.timer(60.0) is Query.LISTING
+    polling.answered(60.0, 1, listed=True)
+    polling.list_soon(61.0)
+    assert polling.timer(61.1) is Query.LISTING

@@ -243,6 +243,26 @@ def test_malformed_rows_are_counted_and_skipped(row: bytes) -> None:
     assert listing.ignored == IgnoredRows(malformed=1)
 
 
+def test_the_first_malformed_row_is_kept() -> None:
+    lines = rows("2.6", [HOST, attrs.evolve(HOST, cid=4, real=(b"192.0.2.1", 1195))])
+    wrong = [line.replace(b"1795222140\tUNDEF", b"never\tUNDEF") for line in lines]
+    reader = ListingReader()
+    for line in wrong[:-1]:
+        reader.feed(line)
+    assert b"never" in reader.finish().unreadable
+    assert b"1194" in reader.finish().unreadable
+
+
+def test_only_clients_with_an_address_count_as_connected() -> None:
+    connecting = attrs.evolve(HOST, name=b"UNDEF", address=b"", address6=b"", networks=())
+    reader = ListingReader()
+    for line in rows("2.6", [HOST, attrs.evolve(connecting, real=(b"192.0.2.9", 1))])[:-1]:
+        reader.feed(line)
+    listing = reader.finish()
+    assert (len(listing.clients), listing.connected) == (2, 1)
+    assert listing.unnamed == frozenset()
+
+
 def test_rows_before_their_header_are_counted_and_skipped() -> None:
     lines = rows("2.6", [HOST])
     assert read([lines[3], *lines]).ignored == IgnoredRows(malformed=1)
@@ -252,7 +272,7 @@ def test_rows_before_their_header_are_counted_and_skipped() -> None:
     ("lines", "why"),
     [
         ([b"OpenVPN CLIENT LIST"], "status-version 3"),
-        ([b"OpenVPN STATISTICS"], "status-version 3"),
+        ([b"OpenVPN STATISTICS"], "is no server"),
         ([b""], "empty"),
         ([b"\x7fELF"], "not a status file"),
         ([b"TITLE,x"], "no HEADER rows"),
@@ -263,6 +283,12 @@ def test_rows_before_their_header_are_counted_and_skipped() -> None:
 def test_what_is_not_a_listing_is_refused_with_a_reason(lines: list[bytes], why: str) -> None:
     with pytest.raises(StatusError, match=why):
         read(lines, separator=None)
+
+
+def test_the_statistics_of_an_openvpn_that_is_no_server_are_told_as_such() -> None:
+    statistics = [b"OpenVPN STATISTICS", b"Updated,2026-11-21 00:49:00", b"TUN/TAP read bytes,0"]
+    with pytest.raises(StatusError, match="is no server"):
+        read(statistics)
 
 
 FIELDS = st.sampled_from(

@@ -241,3 +241,14 @@ async def test_an_error_of_the_receiver_is_not_taken_for_one_of_the_file(
     )
     with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="the receiver's own")):
         await source.run()
+
+
+async def test_what_the_file_lists_and_is_not_shared_is_shown(
+    autojump_clock: MockClock, path: Path
+) -> None:
+    ethernet = attrs.evolve(HOST, cid=9, real=(b"192.0.2.7", 7), networks=(b"02:00:00:00:00:05",))
+    write(path, rows("2.6", [HOST, attrs.evolve(ethernet, address=b"", address6=b"")]))
+    async with watched(path) as w:
+        await until(lambda: bool(w.source.status().omissions))
+        assert "dev tun" in w.source.status().omissions[0]
+        assert w.source.status().counted == 1

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import logging
+
+import attrs
+import pytest
+
+from cuberouted.openvpn.omissions import (
+    UNNAMED_DELAY,
+    Omission,
+    OmissionLog,
+    Omissions,
+    has_ghosts,
+)
+from cuberouted.openvpn.status import Listing, ListingReader
+from tests.fakes.openvpn_listing import Client, rows
+
+NAMED = Client(1, b"host1", b"10.9.0.50", 1_795_222_140)
+UNNAMED = attrs.evolve(NAMED, cid=2, name=b"UNDEF", address=b"10.9.0.51", real=(b"192.0.2.2", 9))
+CONNECTING = attrs.evolve(UNNAMED, cid=3, address=b"", real=(b"192.0.2.3", 9))
+ETHERNET = attrs.evolve(NAMED, address=b"", networks=(b"02:00:00:00:00:05@0",))
+
+
+def listing(*clients: Client, wrong: bytes = b"", title: bytes = b"", dco: bool = False) -> Listing:
+    reader = ListingReader()
+    lines = rows("2.6", clients)[:-1]
+    for line in [*lines, *([wrong] if wrong else [])]:
+        reader.feed(line)
+    return attrs.evolve(reader.finish(), title=title, dco=dco)
+
+
+def test_a_listing_that_omits_nothing_has_no_sentence() -> None:
+    omissions = Omissions()
+    omissions.update(listing(NAMED, CONNECTING), 0)
+    omissions.update(listing(NAMED, CONNECTING), 10)
+    assert omissions.sentences == {}
+
+
+def test_clients_without_a_name_are_told_once_they_stand() -> None:
+    omissions = Omissions()
+    omissions.update(listing(NAMED, UNNAMED), 0)
+    assert omissions.sentences == {}
+    omissions.update(listing(NAMED, UNNAMED), UNNAMED_DELAY)
+    (sentence,) = omissions.sentences.values()
+    assert "1 client without a common name" in sentence
+    assert "username-as-common-name" in sentence
+    omissions.update(listing(NAMED), 3)
+    assert omissions.sentences == {}
+
+
+def test_sessions_that_are_momentarily_without_a_name_are_not_told() -> None:
+    omissions = Omissions()
+    for cid in range(5):  # one after the other
+        omissions.update(listing(attrs.evolve(UNNAMED, cid=cid)), cid * UNNAMED_DELAY)
+        assert omissions.sentences == {}
+
+
+def test_tap_clients_and_unreadable_rows_are_told_at_once() -> None:
+    omissions = Omissions()
+    omissions.update(listing(ETHERNET), 0)
+    assert "dev tun" in omissions.sentences[Omission.ETHERNET]
+    omissions.update(listing(NAMED, wrong=b"ROUTING_TABLE\tnonsense"), 0)
+    assert omissions.sentences.keys() == {Omission.UNREADABLE}
+    assert "1 row" in omissions.sentences[Omission.UNREADABLE]
+    assert "nonsense" in omissions.sentences[Omission.UNREADABLE]
+
+
+@pytest.mark.parametrize(
+    ("version", "ghosts"),
+    [
+        (b"2.6.0", True),
+        (b"2.6.14", True),
+        (b"2.6.19", True),
+        (b"2.6.20", False),
+        (b"2.7_beta1", True),
+        (b"2.7.0", False),
+        (b"2.7.6", False),
+        (b"2.8_git", False),
+        (b"3.0.0", False),
+        (b"unknown", False),
+    ],
+)
+def test_dco_before_its_mend_is_told(version: bytes, ghosts: bool) -> None:
+    title = b"OpenVPN " + version + b" x86_64-pc-linux-gnu [DCO]"
+    assert has_ghosts(listing(title=title, dco=True)) is ghosts
+    assert not has_ghosts(listing(title=title))
+    omissions = Omissions()
+    omissions.update(listing(title=title, dco=True), 0)
+    assert (Omission.GHOSTS in omissions.sentences) is ghosts
+
+
+@pytest.mark.parametrize("separator", [b"\t", b","])
+def test_dco_and_the_version_are_read_from_the_listing(separator: bytes) -> None:
+    reader = ListingReader(None)
+    for line in rows("2.6", [NAMED], separator)[:-1]:
+        reader.feed(line.replace(b"dco_enabled%s0" % separator, b"dco_enabled%s1" % separator))
+    assert has_ghosts(reader.finish())
+
+
+def test_begin_and_end_are_logged_once_and_few_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    omission_log = OmissionLog(logging.getLogger("test"), "openvpn data")
+    told = {Omission.ETHERNET: "a sentence"}
+    for now in range(3):
+        omission_log.update(told, now)
+    omission_log.update({}, 3)
+    assert caplog.messages == [
+        "openvpn data: a sentence",
+        "openvpn data: no longer: clients of a tap device",
+    ]
+    for now in range(4, 50):
+        omission_log.update(told if now % 2 else {}, now)
+    assert len(caplog.messages) == 2
+    omission_log.update(told, 70)
+    assert caplog.messages[2] == "openvpn data: a sentence (23 similar messages suppressed)"
