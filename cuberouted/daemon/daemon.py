@@ -122,7 +122,10 @@ class Daemon:
             nursery.start_soon(self._publisher_task.run)
             nursery.start_soon(self._finish_initial_sync)
             self._start_missing(self.config, {})
-            await self._stop_requested.wait()
+            try:
+                await self._stop_requested.wait()
+            finally:
+                self._nursery = None  # a reload that is in progress starts nothing any more
             keep = self.config.on_exit is OnExit.KEEP
             self._publisher_task.goodbye(restarting=keep)
             nursery.cancel_scope.cancel()

@@ -7,6 +7,7 @@ import trio
 
 from cuberouted.config import parse
 from cuberouted.daemon.daemon import ReloadError
+from cuberouted.openvpn.management_source import LEAVE_TIMEOUT
 from tests.fakes.server import section_of
 from tests.unit.daemon.meshes import (
     AT_ONCE,
@@ -178,6 +179,16 @@ async def test_a_reload_during_the_end_changes_nothing(mesh, autojump_clock):
     await a.stop()
     assert a.kernel.installed == NOTHING
     assert await mesh.until(lambda: states(b)["A"] == states(c)["A"] == "down") < AT_ONCE
+
+
+async def test_a_crash_during_a_reload_starts_nothing_more(mesh, autojump_clock, nursery):
+    a, _ = await started(mesh, "AB")
+    a.openvpn.fall_silent()  # so its connection takes a while to end
+    a.settings += ("openvpn_mgmt_port = 5700",)
+    nursery.start_soon(a.reload)
+    await trio.sleep(LEAVE_TIMEOUT / 2)
+    await a.crash()
+    await trio.sleep(LEAVE_TIMEOUT)
 
 
 async def test_superseded_sessions_are_dropped_once_a_reload_allows_it(mesh, autojump_clock):
