@@ -63,7 +63,10 @@ class RouteCounts(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """`cuberouted status --json`."""
+    """`cuberouted status --json`.
+
+    ``problems``: what is wrong, and what to do, a sentence each. ``warnings``: what may be wrong.
+    """
 
     node: str
     uptime: float
@@ -72,6 +75,7 @@ class Status(msgspec.Struct):
     routes: RouteCounts
     problems: list[str] = []
     rejected_connections: int = 0
+    warnings: list[str] = []
 
     @property
     def well(self) -> bool:

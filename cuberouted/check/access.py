@@ -121,6 +121,8 @@ def check_daemon(config: Config, facts: HostFacts) -> Iterator[Finding]:
     for problem in facts.reported.problems:
         if not problem.startswith("waiting for interface"):  # told already
             yield Finding(Level.PROBLEM, "cuberouted", f"reports: {problem}")
+    for warning in facts.reported.warnings:
+        yield Finding(Level.WARNING, "cuberouted", f"reports: {warning}")
 
 
 def _reported_openvpn(row: OpenVPNRow) -> Iterator[Finding]:

@@ -94,7 +94,7 @@ def render_status(status: Status, out: Console) -> None:
 def _problems(status: Status) -> list[str]:
     openvpns = [f"{o.name}: {o.detail}" for o in status.openvpn if o.detail]
     peers = [f"peer {p.known_as or p.name}: {p.detail}" for p in status.peers if p.detail]
-    return openvpns + peers + status.problems
+    return openvpns + peers + status.problems + [f"warning: {text}" for text in status.warnings]
 
 
 def render_clients(clients: Clients, out: Console) -> None:

@@ -57,6 +57,7 @@ def status(daemon: Daemon) -> report.Status:
             conflicts=len(daemon.foreign_routes.cut_off | fib.refused().keys()),
         ),
         problems=list(_problems(daemon)),
+        warnings=list(_warnings(daemon)),
         rejected_connections=daemon.rejected_connections,
     )
 
@@ -195,6 +196,13 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield foreign.intruders
     for best, other in islice(daemon.node.rib.address_conflicts(), MAX_PROBLEMS):
         yield _address_conflict(best, other)
+
+
+def _warnings(daemon: Daemon) -> Iterator[str]:
+    for openvpn in daemon.openvpns.values():
+        now = openvpn.source.status()
+        for sentence in now.warnings:
+            yield f"{now.name}: {sentence}"
 
 
 def _openvpn_problems(daemon: Daemon, openvpn: OpenVPN) -> Iterator[str]:

@@ -38,7 +38,7 @@ class OpenVPNStatus:
 
     ``version`` is empty while unknown. ``clients``: number with a route here. ``counted``: number
     of those that OpenVPN counts, or None while unknown. ``omissions``: a sentence for each thing
-    that is listed and not shared, or not to be relied on.
+    that is listed and not shared. ``warnings``: a sentence for each thing that may be wrong.
     """
 
     name: str
@@ -48,6 +48,7 @@ class OpenVPNStatus:
     detail: str
     counted: int | None = None
     omissions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def log_transition(log: logging.Logger, label: str, old: Health, new: Health) -> Health:

@@ -98,8 +98,12 @@ class ManagementSource:
         name = self._config.name or "openvpn"
         status = OpenVPNStatus(name, state, self._version, self.sessions.count, detail)
         if state is OpenVPNState.CONNECTED and not detail:
-            omissions = tuple(self._omissions.sentences.values())
-            return attrs.evolve(status, counted=self._polling.count, omissions=omissions)
+            return attrs.evolve(
+                status,
+                counted=self._polling.count,
+                omissions=self._omissions.problems,
+                warnings=self._omissions.warnings,
+            )
         return status
 
     async def run(self) -> None:

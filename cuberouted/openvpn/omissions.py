@@ -32,6 +32,9 @@ class Omission(enum.StrEnum):
     GHOSTS = "DCO of an OpenVPN that keeps ghost clients"
 
 
+WARNINGS = frozenset({Omission.GHOSTS})
+
+
 def has_ghosts(listing: Listing) -> bool:
     """Whether reading this OpenVPN's list can leave clients in it that have gone.
 
@@ -83,6 +86,16 @@ class Omissions:
                 " update it to 2.6.20, 2.7.0 or newer, or add 'disable-dco' to its configuration"
             )
         self.sentences = found
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each thing that is not shared."""
+        return tuple(text for what, text in self.sentences.items() if what not in WARNINGS)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each thing that may be wrong, which only a change of OpenVPN ends."""
+        return tuple(text for what, text in self.sentences.items() if what in WARNINGS)
 
 
 @attrs.define

@@ -102,8 +102,12 @@ class StatusFileSource:
         state, detail = self._health
         status = OpenVPNStatus(self._name, state, "", self.sessions.count, detail)
         if state is OpenVPNState.CONNECTED and not detail:
-            omissions = tuple(self._omissions.sentences.values())
-            return attrs.evolve(status, counted=self._connected, omissions=omissions)
+            return attrs.evolve(
+                status,
+                counted=self._connected,
+                omissions=self._omissions.problems,
+                warnings=self._omissions.warnings,
+            )
         return status
 
     async def run(self) -> None:

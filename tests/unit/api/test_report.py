@@ -37,6 +37,7 @@ def test_all_is_well_when_openvpn_and_every_peer_are_there(openvpns, peers, well
 
 def test_a_problem_is_not_well():
     assert not msgspec.structs.replace(status(), problems=["waiting for interface tun1"]).well
+    assert msgspec.structs.replace(status(), warnings=["it may list ghosts"]).well
 
 
 def test_the_keys_of_status_are_those_of_the_documentation():

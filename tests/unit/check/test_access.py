@@ -11,7 +11,7 @@ from tests.fakes.samples import THREE_SERVERS, config
 from tests.unit.check.hosts import NOTE, OK, PROBLEM, WAIT, WARNING, bad, facts, found
 
 
-def status(openvpn=("connected", ""), peer=("up", ""), problems=()):
+def status(openvpn=("connected", ""), peer=("up", ""), problems=(), warnings=()):
     return Status(
         node="A",
         uptime=1.0,
@@ -19,6 +19,7 @@ def status(openvpn=("connected", ""), peer=("up", ""), problems=()):
         peers=[PeerRow("B", peer[0], 0, 0.1, peer[1])],
         routes=RouteCounts(0, 0, 0),
         problems=list(problems),
+        warnings=list(warnings),
     )
 
 
@@ -141,6 +142,7 @@ def test_a_daemon_that_runs_and_reports_nothing_is_all_right():
         ({"peer": ("down", "")}, WARNING, "reports: peer B is down"),
         ({"peer": ("incompatible", "no")}, PROBLEM, "reports: peer B is incompatible: no"),
         ({"problems": ["a route is shadowed"]}, PROBLEM, "reports: a route is shadowed"),
+        ({"warnings": ["it may list ghosts"]}, WARNING, "reports: it may list ghosts"),
     ],
 )
 def test_what_the_daemon_reports_is_repeated(other, level, text):

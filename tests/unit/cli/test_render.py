@@ -53,6 +53,11 @@ def printed(function, what, *, terminal=False, width=PIPED_WIDTH):
     return out.getvalue()
 
 
+def test_warnings_follow_the_problems():
+    text = printed(render.render_status, msgspec.structs.replace(ILL, warnings=["it has ghosts"]))
+    assert text.splitlines()[-2:] == ["route 10.9.0.1/32: shadowed", "warning: it has ghosts"]
+
+
 def test_status_says_how_all_is_in_its_first_line():
     first, blank, head, row, *_ = printed(render.render_status, WELL).splitlines()
     assert first == (

@@ -87,6 +87,7 @@ def test_dco_before_its_mend_is_told(version: bytes, ghosts: bool) -> None:
     omissions = Omissions()
     omissions.update(listing(title=title, dco=True), 0)
     assert (Omission.GHOSTS in omissions.sentences) is ghosts
+    assert (len(omissions.warnings), omissions.problems) == (int(ghosts), ())
 
 
 @pytest.mark.parametrize("separator", [b"\t", b","])
