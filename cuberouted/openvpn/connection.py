@@ -274,7 +274,7 @@ class ManagementConnection:
             if back is not None and back["begun"]:
                 self._listings.handshake_begun(back["name"], back["real"])
             elif back is not None:
-                update = self._listings.configured(back["name"], back["real"], event.at)
+                update = self._listings.configured(back["name"], back["real"], event.at, now)
                 if update is not None:
                     self._apply(update, now)
 

@@ -12,13 +12,18 @@ from collections.abc import Iterable
 
 import attrs
 
-from cuberouted.model import SupersededSession
+from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.protocol import NO_CID
 from cuberouted.openvpn.status import ListedClient, Listing
 
 IN_FLIGHT_TIME = 2.0
 """Seconds. Packets that the client sent before it moved may arrive so long after the first listing
 that was requested when it had moved."""
+
+RENEWED_TIME = 5.0
+"""Seconds for which a session that its client has just come back to is not killed at the first
+listing: the server that the client has left may advertise an IPv6 address or a network of it late,
+because these are known from listings only."""
 
 RENEWAL_INTERVAL = 60.0
 """Seconds until bytes may show once more that a client of some name is back. Two live devices
@@ -50,12 +55,22 @@ class LifeWatch:
     def __init__(self) -> None:
         self._watches: dict[SupersededSession, _Watch] = {}
         self._back_at: dict[bytes, float] = {}  # name -> when bytes last showed that it is back
+        self._renewed_at: dict[SessionId, float] = {}
+
+    def renewed(self, session: SessionId, now: float) -> None:
+        """The client has come back to *session*, as OpenVPN's log shows."""
+        self._renewed_at[session] = now
 
     def look(
         self, superseded: Iterable[SupersededSession], listing: Listing, requested_at: float
     ) -> Found:
         """Compare with *listing*, requested at *requested_at*, when *superseded* was known."""
         before, self._watches = self._watches, {}
+        self._renewed_at = {
+            session: at
+            for session, at in self._renewed_at.items()
+            if requested_at < at + RENEWED_TIME
+        }
         found = Found([], [])
         superseded = tuple(superseded)
         if not superseded:
@@ -67,7 +82,7 @@ class LifeWatch:
             client = clients.get(session) or clients.get(session._replace(cid=NO_CID))
             if client is None:
                 continue
-            first = item not in before
+            first = item not in before and client.session not in self._renewed_at
             watch = before.get(item) or _Watch(requested_at)
             self._watches[item] = watch
             if first or self._stands_still(watch, client, requested_at):

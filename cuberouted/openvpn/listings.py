@@ -96,7 +96,7 @@ class ListingTracker:
         if self._listed(name, real) is not None:
             self._handshakes.add(real)
 
-    def configured(self, name: bytes, real: bytes, at: int) -> SessionUpdate | None:
+    def configured(self, name: bytes, real: bytes, at: int, now: float) -> SessionUpdate | None:
         """OpenVPN has logged that it sent a client its configuration; *at*: its Unix seconds.
 
         Where a listed client has begun a handshake before, it has come back to its session. The
@@ -106,6 +106,7 @@ class ListingTracker:
         if client is None or real not in self._handshakes:
             return None
         self._handshakes.remove(real)
+        self._life.renewed(client.session, now)
         return self._sessions.renewed(client, at)
 
     def session_ended(self, name: bytes, real: bytes) -> SessionUpdate | None:

@@ -100,9 +100,12 @@ async def reload(world: World) -> bool:
 
 @fault
 async def openvpn_key_changed(world: World) -> bool:
-    """SIGHUP with another way to the management interface: no node may lose a client's route."""
+    """SIGHUP with another way to the management interface: no node may lose a client's route.
+
+    Once in a hold time at most: each new connection waits for a slow OpenVPN to end the last one.
+    """
     node = _running(world)
-    if node is None:
+    if node is None or trio.current_time() < node.damping_since + node.server.config.hold_time:
         return False
     port = world.rng.randint(1024, 65535)
     world.note(f"reload {node.name} with openvpn_mgmt_port = {port}")
