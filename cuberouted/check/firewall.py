@@ -74,7 +74,7 @@ def _is_loaded(module: str) -> bool:
     """Whether a kernel module is loaded, or built in. A kernel without modules has all it needs."""
     try:
         loaded = (PROC / "modules").read_text()
-    except FileNotFoundError:
+    except OSError:
         return True
     if any(line.startswith(f"{module} ") for line in loaded.splitlines()):
         return True

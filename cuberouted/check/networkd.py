@@ -67,10 +67,12 @@ def _is_running(proc: Path) -> bool:
     ours = _network_of(proc / "self")
     for process in proc.iterdir():
         try:
-            command = (process / "comm").read_text().strip() if process.name.isdigit() else ""
+            command = (
+                (process / "comm").read_text(errors="replace") if process.name.isdigit() else ""
+            )
         except OSError:  # it has just ended
             continue
-        if command == COMMAND and _network_of(process) in (ours, None):
+        if command.strip() == COMMAND and _network_of(process) in (ours, None):
             return True
     return False
 

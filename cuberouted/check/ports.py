@@ -112,6 +112,8 @@ def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
             addresses += _resolved(name, port)
         except OSError as error:
             return Management(f"{name} cannot be resolved: {error.strerror}")
+        except UnicodeError:  # a label is empty, or has more than 63 characters
+            return Management(f"{name} cannot be resolved: it is no host name")
     there = [listener for listener in listeners() if listener.port == port]
     if any(listener.accepts(address) for listener in there for address in addresses):
         return Management()

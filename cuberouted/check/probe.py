@@ -248,7 +248,7 @@ def _exposure(openvpn: OpenVPNConfig) -> str | None:
 
 def _is_open_to_all(path: Path) -> bool:
     """Whether every user may write to *path*, and search all its directories."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     try:
         modes = [directory.stat().st_mode for directory in real.parents]
         return bool(real.stat().st_mode & stat.S_IWOTH) and all(m & stat.S_IXOTH for m in modes)

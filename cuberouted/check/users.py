@@ -44,6 +44,9 @@ _HIDDEN = {
 }
 """What a unit with these settings does not see of the host: systemd.exec(5)."""
 
+_MAX_LINKS = 40
+"""The kernel follows no more symbolic links in one path: path_resolution(7)."""
+
 _VERSION_TIMEOUT = 20.0
 """Seconds for `cuberouted --version`. It takes 0.2 s."""
 
@@ -63,8 +66,11 @@ class Unit:
 
     def hides(self, path: Path) -> str | None:
         """The setting that hides *path* from the daemon, or None."""
-        real = path.resolve()
-        return next((why for top, why in self.hidden.items() if real.is_relative_to(top)), None)
+        needed = (path.absolute(), *_directories(path), Path(os.path.realpath(path)))
+        return next(
+            (why for top, why in self.hidden.items() if any(x.is_relative_to(top) for x in needed)),
+            None,
+        )
 
     @property
     def is_root(self) -> bool:
@@ -184,12 +190,35 @@ def blocked_at(path: Path, user: User | None, mode: int = os.R_OK) -> str | None
     """What keeps *user* from *path*: the first directory that it may not search, or the file
     itself; None if nothing does. *user* None: the current user.
     """
-    real = path.resolve()
+    directories, real = list(_directories(path)), Path(os.path.realpath(path))
     with acting_as(user):
-        for directory in reversed(real.parents):
-            if directory.exists() and not os.access(directory, os.X_OK, effective_ids=True):
+        for directory in directories:
+            exists = os.path.exists(directory)  # noqa: PTH110 - Path's raises PermissionError
+            if exists and not os.access(directory, os.X_OK, effective_ids=True):
                 return _described(directory)
         return None if os.access(real, mode, effective_ids=True) else _described(real)
+
+
+def _directories(path: Path) -> Iterator[Path]:
+    """The directories that the kernel searches for *path*, symbolic links followed."""
+    here, links = Path("/"), 0
+    names = list(reversed(path.absolute().parts[1:]))
+    yield here
+    while names:
+        name = names.pop()
+        try:
+            target = (here / name).readlink()
+        except OSError:  # no link, or it cannot be told
+            here = here.parent if name == ".." else here / name
+            if names:
+                yield here
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return
+        names += reversed([part for part in target.parts if part != "/"])
+        if target.is_absolute():
+            here = Path("/")
 
 
 def _described(path: Path) -> str:

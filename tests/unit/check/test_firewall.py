@@ -108,6 +108,12 @@ def test_nft_is_not_asked_where_it_would_load_a_module(answers, tmp_path, module
     assert len(firewall.dropping_chains() or ()) == asked
 
 
+def test_modules_that_cannot_be_read_may_be_loaded(answers, tmp_path):
+    (tmp_path / "modules").mkdir()
+    answers["nft --json list chains"] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
+    assert len(firewall.dropping_chains() or ()) == 1
+
+
 @pytest.mark.parametrize(
     ("tables", "rules", "found"),
     [

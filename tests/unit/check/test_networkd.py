@@ -66,6 +66,12 @@ def test_a_file_in_each_directory_counts(host, monkeypatch, path):
     assert missing(host, monkeypatch) == ()
 
 
+def test_a_process_may_have_any_name(host, monkeypatch):
+    process(host, "6", "other", "net:[1]")
+    (host / "proc/6/comm").write_bytes(b"\xff\n")
+    assert missing(host, monkeypatch) == KEYS
+
+
 def test_the_process_whose_namespace_we_may_not_see_counts(host, monkeypatch):
     (host / "proc/7/ns/net").unlink()
     assert missing(host, monkeypatch) == KEYS

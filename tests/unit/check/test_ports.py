@@ -135,6 +135,13 @@ def test_a_host_that_cannot_be_resolved_is_told(monkeypatch):
     assert why == "nowhere cannot be resolved: Name or service not known"
 
 
+@pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example"])
+def test_a_host_that_is_no_name_is_told(name):
+    (openvpn,) = config(TWO_SERVERS).openvpns
+    why = ports.find_management(attrs.evolve(openvpn, mgmt_host=name), HostState()).why_absent
+    assert why == f"{name} cannot be resolved: it is no host name"
+
+
 LISTEN = "import socket, sys; s = socket.create_server(('127.0.0.1', 0));\
  print(s.getsockname()[1], flush=True); sys.stdin.read()"
 

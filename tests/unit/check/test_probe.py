@@ -263,6 +263,14 @@ async def test_a_management_port_without_a_password_is_open_to_all(tmp_path):
     assert found.exposed == {}
 
 
+async def test_a_socket_path_that_is_a_loop_of_links_is_told(tmp_path):
+    path = tmp_path / "link"
+    path.symlink_to(path)
+    found = await probed(configured(tmp_path, f"openvpn_mgmt_socket = {path}"))
+    assert found.exposed == {}
+    assert found.unreadable == {path: "cannot be used: Too many levels of symbolic links"}
+
+
 @as_root
 async def test_another_user_judges_only_what_it_may_see(public, monkeypatch):
     """A member of the group cuberouted; the daemon's user is another one."""

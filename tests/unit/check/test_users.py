@@ -141,6 +141,32 @@ def test_what_is_in_the_way_is_named(public):
     assert blocked_at(link, None) is None
 
 
+@as_root
+def test_directories_on_the_way_of_each_link_are_searched_too(public):
+    private, open_to_all = public / "private", public / "open"
+    private.mkdir()
+    open_to_all.mkdir()
+    (open_to_all / "file").touch(mode=0o644)
+    (private / "second").symlink_to("../open")
+    (public / "first").symlink_to("private/second")
+    path = public / "first" / "file"
+    assert blocked_at(path, NOBODY) is None
+    private.chmod(0o700)
+    assert blocked_at(path, NOBODY) == f"{private} has mode 0700, root:root"
+    assert blocked_at(open_to_all / "file", NOBODY) is None
+    unit = Unit("nobody", (), None, (), {private: "ProtectHome=yes"})
+    assert unit.hides(path) == "ProtectHome=yes"
+    assert unit.hides(private / "second" / "file") == "ProtectHome=yes"
+    assert unit.hides(open_to_all / "file") is None
+
+
+def test_links_in_a_loop_do_no_harm(tmp_path):
+    path = tmp_path / "link"
+    path.symlink_to(path)
+    assert blocked_at(path, None) == str(path)
+    assert Unit("", (), None, (), {Path("/nowhere"): "x"}).hides(path) is None
+
+
 def program(public, line="#!/bin/sh", text="echo 1"):
     path = public / "bin" / "cuberouted"
     path.parent.mkdir()
@@ -176,6 +202,14 @@ def test_an_interpreter_that_cannot_be_reached_is_found(public):
     path = program(public, f"#!{private / 'python'} -I")
     why = why_not_executable(path, NOBODY) or ""
     assert why.startswith(f"{path}: Permission denied (")
+    private.chmod(0o711)
+    (private / "python").unlink()
+    (private / "python").symlink_to("/bin/sh")
+    assert why_not_executable(path, NOBODY) is None
+    private.chmod(0o700)
+    assert why_not_executable(path, NOBODY) == (
+        f"{path}: Permission denied ({private} has mode 0700, root:root)"
+    )
     path.unlink()
     path.parent.rmdir()
     path = program(public, "#!/no/such/python")
