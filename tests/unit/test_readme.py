@@ -28,8 +28,9 @@ def block(word: str) -> str:
         block("mgmt_interface = "),
         PEER + block("[openvpn udp]"),
         "mgmt_interface = tun1\ndata_interface = tun0\n" + block("secret_key_file = "),
+        "data_interface = tun0\n" + block("openvpn_mgmt_port = ") + PEER,
     ],
-    ids=["two servers", "two OpenVPN processes", "encryption"],
+    ids=["two servers", "two OpenVPN processes", "encryption", "pass-through"],
 )
 def test_configurations_are_valid(tmp_path, text):
     path = tmp_path / "cuberouted.conf"
@@ -54,6 +55,18 @@ def test_what_is_installed_is_removed_as_well():
     installed = set(re.findall(r"/(?:usr|etc|opt)/\S*?cuberouted[\w.]*", install))
     assert len(installed) == 5
     assert installed | {"/etc/systemd/system/cuberouted.service"} <= set(removed)
+
+
+def test_what_the_readme_has_written_to_the_host_is_removed_as_well():
+    drop_in = (PROJECT / "systemd/drop-ins/openvpn-socket.conf").read_text("utf-8")
+    written = set(
+        re.findall(
+            r"/etc/(?:sysctl\.d|tmpfiles\.d|credstore|iproute2|systemd/network)[\w./-]*/[\w.-]*\w",
+            README.replace("cuberouted-key.new", "cuberouted-key") + drop_in,
+        )
+    )
+    assert len(written) >= 7
+    assert written <= set(block("rm -f ").split())
 
 
 def test_links_into_the_readme_itself_lead_somewhere():
