@@ -58,7 +58,7 @@ class ForeignRoutes:
         self._claims: Claims | None = None
         self._watched = False
         self._log_limit = LogRateLimit(burst=2)
-        node.kernel_sync.on_request = self._on_rib_change
+        node.kernel_sync.on_targets_set = self._on_rib_change
 
     @property
     def intruders(self) -> str | None:
@@ -153,10 +153,11 @@ class ForeignRoutes:
         return self._claims
 
     def _nexthop(self, route: RibRoute) -> ResolvedNexthop | None:
-        name = route.source.name
-        family = route.advertisement.prefix.family
+        prefix, name = route.advertisement.prefix, route.source.name
+        if self._node.kernel_sync.is_pending(prefix):
+            return None  # it is searched again when the FIB has what the RIB has
         neighbour = local_neighbour(name) if route.leads_here else name
-        return self._node.host.nexthops.get((neighbour, family))
+        return self._node.host.nexthops.get((neighbour, prefix.family))
 
     def _report(self, conflicts: Mapping[ForeignRoute, Conflict]) -> None:
         texts = {

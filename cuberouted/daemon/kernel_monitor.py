@@ -79,7 +79,8 @@ class KernelMonitor:
         host = await self._host_state()
         adopted = await self._node.kernel_sync.adopt(host.nexthops, host.sources)
         await self._node.start(host, configured_servers(self.config), adopted)
-        await self._host_changed(host, HostState())
+        self._host_changed(host, HostState())
+        await self.foreign_routes.rescan()
 
     async def run(self) -> None:
         """Scan at each request and every SCAN_INTERVAL, until cancelled."""
@@ -103,9 +104,10 @@ class KernelMonitor:
             host, before = await self._host_state(), self._node.host
             if host != before:
                 await self._node.interfaces_changed(host, configured_servers(self.config))
-                await self._host_changed(host, before)
-                self.foreign_routes.request_search()
+                self._host_changed(host, before)
             routes = await self._node.kernel_sync.rescan(host.nexthops, host.sources)
+            if host != before:
+                self.foreign_routes.request_search()  # now that the nexthops are known
             # links and addresses take routes along
             explained = (seen.links or host != before) and not seen.ours
             self._log_missing(rules, () if explained else routes)
@@ -122,7 +124,7 @@ class KernelMonitor:
         self.foreign_routes.set_links(links, data_interfaces(self.config))
         return await read_host_state(self._kernel, self.config, links, self._node.host)
 
-    async def _host_changed(self, host: HostState, before: HostState) -> None:
+    def _host_changed(self, host: HostState, before: HostState) -> None:
         self._on_host_change()
         if host.missing != before.missing:
             missing = ", ".join(host.missing)
@@ -132,7 +134,7 @@ class KernelMonitor:
                 log.error("%s", error)
         if host.policy.allowed != before.policy.allowed:
             log.info("allowed networks: %s", ", ".join(map(str, host.policy.allowed)))
-            await self.foreign_routes.rescan()
+            self._foreign_routes_stale = True
 
     async def _watch(self) -> None:
         while True:

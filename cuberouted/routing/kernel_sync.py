@@ -52,12 +52,13 @@ class KernelSync:
 
     def __init__(self, kernel: KernelApi, metric: int, on_out_of_sync: Callable[[], None]) -> None:
         self.fib = Fib(metric)
-        self.on_request: Callable[[], None] = lambda: None
-        """Called when prefixes get other targets."""
+        self.on_targets_set: Callable[[], None] = lambda: None
+        """Called when ``fib`` has the requested targets, before the kernel has them."""
         self._kernel = kernel
         self._on_out_of_sync = on_out_of_sync
         self._lock = FastPathLock()
         self._requested: dict[Prefix, Target | None] = {}  # in order
+        self._being_set: Mapping[Prefix, Target | None] = {}
         self._reported: set[Prefix] = set()
         self._log_limit = LogRateLimit()
 
@@ -72,7 +73,10 @@ class KernelSync:
             for prefix in targets:
                 self._requested.pop(prefix, None)  # the later request counts for the order, too
         self._requested.update(targets)
-        self.on_request()
+
+    def is_pending(self, prefix: Prefix) -> bool:
+        """Whether ``fib`` does not have the requested target of *prefix* yet."""
+        return prefix in self._requested or prefix in self._being_set
 
     async def sync(self) -> None:
         """Make the kernel right for all requested prefixes. Return when it is.
@@ -83,14 +87,18 @@ class KernelSync:
         tracks = self.fib.tracks
         if not any(target is not None or tracks(p) for p, target in self._requested.items()):
             self._requested.clear()  # clients of this host: no route leads to them
+            self.on_targets_set()
             return
         async with self._lock:  # also if another task took our requests: it may still apply them
             requested, self._requested = self._requested, {}
             if requested:
+                self._being_set = requested
                 for chunk in _chunks(tuple(requested.items())):
                     self.fib.set_desired(chunk)
                     if len(chunk) == CHUNK_PREFIXES:
                         await trio.lowlevel.cancel_shielded_checkpoint()
+                self._being_set = {}
+                self.on_targets_set()
                 await self._try_to_update(tuple(requested))
 
     @asynccontextmanager

@@ -202,6 +202,33 @@ async def test_it_follows_the_rib_and_the_links(main_scene, autojump_clock):
     assert scene.cut_off == frozenset()
 
 
+async def test_a_route_that_waits_for_the_kernel_is_no_conflict(
+    main_scene, nursery, autojump_clock, caplog, monkeypatch
+):
+    scene, apply = main_scene, main_scene.kernel.apply
+    scene.kernel.add_route("10.100.100.8/29", "tun2", metric=0)
+    await scene.settled()
+    before = scene.cut_off
+
+    async def slow_apply(changes):
+        await trio.sleep(2)
+        return await apply(changes)
+
+    monkeypatch.setattr(scene.kernel, "apply", slow_apply)
+    for number in (13, 14):
+        prefix = Prefix.parse(f"10.100.100.{number}")
+        client = Advertisement(prefix, Kind.CLIENT, b"new", 3_000, True)
+        change = RoutesChanged("B", "B", (client,), ())
+        nursery.start_soon(scene.node.update_peer, change)
+        await trio.sleep(0.5)
+        scene.monitor.foreign_routes.request_search()
+        await scene.settled()
+        assert scene.cut_off == before
+    monkeypatch.undo()
+    await trio.sleep(5)
+    assert scene.cut_off == before
+
+
 async def test_a_client_of_this_host_without_any_route_is_told_so(main_scene, autojump_clock):
     scene, lost = main_scene, Prefix.parse("10.77.0.5")
     wide = (Prefix.parse("10.0.0.0/8"),)
