@@ -99,23 +99,26 @@ class KernelMonitor:
 
     async def _scan(self) -> None:
         seen, self._seen = self._seen, KernelEvents()
+        changed = False
         try:
             rules = await self._kernel.set_rules(present=True)
             host, before = await self._host_state(), self._node.host
-            if host != before:
+            changed = host != before
+            if changed:
                 await self._node.interfaces_changed(host, configured_servers(self.config))
                 self._host_changed(host, before)
             routes = await self._node.kernel_sync.rescan(host.nexthops, host.sources)
-            if host != before:
+            if changed:
                 self.foreign_routes.request_search()  # now that the nexthops are known
             # links and addresses take routes along
-            explained = (seen.links or host != before) and not seen.ours
+            explained = (seen.links or changed) and not seen.ours
             self._log_missing(rules, () if explained else routes)
             if self._foreign_routes_stale:
                 self._foreign_routes_stale = False
                 await self.foreign_routes.rescan()
         except KernelError as error:
             self._foreign_routes_stale = True
+            self._note(links=seen.links or changed, ours=seen.ours)  # for the next scan
             self._log_error("scan", f"{error}; trying again")
             self.request_scan()
 
@@ -147,14 +150,16 @@ class KernelMonitor:
 
     async def _handle_events(self, events: KernelEvents) -> None:
         # the kernel does not notify the routes that go with a link or an address
-        self._seen = KernelEvents(
-            links=self._seen.links or events.links, ours=self._seen.ours or events.ours
-        )
+        self._note(events.links, events.ours)
         if events.links or events.lost or events.rules:
             self._foreign_routes_stale = True
         if self._foreign_routes_stale or events.ours or self._may_change_networks(events):
             self.request_scan()
         await self.foreign_routes.change(events.added, events.deleted)
+
+    def _note(self, links: bool, ours: bool) -> None:
+        seen = self._seen
+        self._seen = KernelEvents(links=seen.links or links, ours=seen.ours or ours)
 
     def _may_change_networks(self, events: KernelEvents) -> bool:
         """Whether the main table's networks behind a data interface may have changed."""

@@ -355,3 +355,19 @@ async def test_what_others_have_deleted_is_logged_but_not_what_a_link_took_along
         scene.kernel.remove_route(str(HOST1), METRIC, protocol=OURS, table=100)
         await scene.settled()
     assert len(caplog.messages) == 1
+
+
+async def test_what_a_link_took_along_before_a_scan_failed_is_not_logged_as_deleted(
+    nursery, autojump_clock, caplog
+):
+    scene = Scene(table=100)
+    await scene.start(nursery)
+    caplog.set_level("WARNING")
+    scene.kernel.broken = KernelError("no buffer space")
+    scene.kernel.set_up("tun1", False)
+    scene.kernel.set_up("tun1", True)
+    await scene.settled()
+    scene.kernel.broken = None
+    await trio.sleep(2 * MAX_SCAN_INTERVAL)
+    assert HOST1 in scene.routes
+    assert caplog.messages == ["kernel: no buffer space; trying again"]
