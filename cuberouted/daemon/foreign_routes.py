@@ -21,7 +21,7 @@ from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
 from cuberouted.routing.lookup import Lookup, PrefixLengths
 from cuberouted.routing.neighbours import ResolvedNexthop, local_neighbour
 from cuberouted.routing.rib import RibRoute
-from cuberouted.routing.types import ForeignRoute, Link
+from cuberouted.routing.types import ForeignRoute, Link, links_by_name
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 from cuberouted.util.tasks import Signal
 
@@ -56,6 +56,7 @@ class ForeignRoutes:
         self._devices: Mapping[int, str] = {}
         self._data_devices: Collection[int] = ()
         self._claims: Claims | None = None
+        self._rib_changes = 0
         self._watched = False
         self._log_limit = LogRateLimit(burst=2)
         node.kernel_sync.on_targets_set = self._on_rib_change
@@ -70,9 +71,9 @@ class ForeignRoutes:
 
     def set_links(self, links: Iterable[Link], data_interfaces: Collection[str]) -> None:
         """These are the links now, and the interfaces of this host's OpenVPN processes."""
-        links = tuple(links)
-        self._devices = {link.index: link.name for link in links}
-        self._data_devices = {link.index for link in links if link.name in data_interfaces}
+        by_name = links_by_name(links)
+        self._devices = {link.index: link.name for link in by_name.values()}
+        self._data_devices = {by_name[name].index for name in data_interfaces if name in by_name}
 
     def request_search(self) -> None:
         """Search soon: neighbours are reached elsewhere."""
@@ -117,14 +118,16 @@ class ForeignRoutes:
 
     def _on_rib_change(self) -> None:
         self._claims = None
+        self._rib_changes += 1
         if self._watched:
             self._changed.set()
 
     async def _search(self) -> None:
         search = Search(self._lookup, self._node.rib.best, self._nexthop, self._data_devices)
         suspects = search.suspects()
+        self._watched = bool(suspects)
         claims = await self._all_claims() if suspects else Claims()
-        found, self._watched = Conflicts(), False
+        found = Conflicts()
         async with self._lock:  # no route comes or goes meanwhile
             for probes in _chunks(search.probes(suspects, claims)):
                 self._watched = True
@@ -139,6 +142,7 @@ class ForeignRoutes:
     async def _all_claims(self) -> Claims:
         if self._claims is not None:
             return self._claims
+        changes = self._rib_changes
         by_size: dict[int, list[Prefix]] = {4: [], 16: []}
         lengths = PrefixLengths()
         for chunk in _chunks(iter(self._node.rib.prefixes()), CHUNK_CLAIMS):
@@ -149,8 +153,10 @@ class ForeignRoutes:
             await trio.lowlevel.checkpoint()
         for prefixes in by_size.values():
             prefixes.sort()
-        self._claims = Claims(by_size, lengths)
-        return self._claims
+        claims = Claims(by_size, lengths)
+        if changes == self._rib_changes:
+            self._claims = claims
+        return claims
 
     def _nexthop(self, route: RibRoute) -> ResolvedNexthop | None:
         prefix, name = route.advertisement.prefix, route.source.name

@@ -10,6 +10,7 @@ from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
+from cuberouted.routing.rib import Rib
 from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
 
 HERE = Prefix.parse("10.100.100.10")
@@ -227,6 +228,38 @@ async def test_a_route_that_waits_for_the_kernel_is_no_conflict(
     monkeypatch.undo()
     await trio.sleep(5)
     assert scene.cut_off == before
+
+
+async def test_a_rib_that_changes_while_it_is_read_is_read_again(
+    main_scene, nursery, autojump_clock, monkeypatch
+):
+    scene, late = main_scene, Prefix.parse("10.100.100.15")
+    prefixes = Rib.prefixes
+
+    def prefixes_before_the_change(rib):
+        monkeypatch.undo()
+        nursery.start_soon(scene.here, HERE, late)
+        return prefixes(rib)
+
+    monkeypatch.setattr(Rib, "prefixes", prefixes_before_the_change)
+    scene.kernel.add_route("10.100.100.8/29", "tun2", metric=0)
+    await scene.settled()
+    await trio.sleep(1)
+    assert scene.cut_off == {HERE, late}
+
+
+async def test_the_alternative_name_of_a_data_interface_is_one_of_its_names(
+    main_scene, autojump_clock
+):
+    scene = main_scene
+    scene.kernel.add_altname("tun0", "vpn")
+    vpn = attrs.evolve(scene.monitor.config.openvpns[0], data_interface="vpn")
+    scene.monitor.config = attrs.evolve(scene.monitor.config, openvpns=(vpn,))
+    scene.monitor.request_scan()
+    scene.kernel.add_route("10.100.100.64/26", "tun0", metric=0)
+    scene.kernel.add_route("10.100.100.80/28", "tun0", metric=0)
+    await scene.settled()
+    assert scene.sentences == []
 
 
 async def test_a_client_of_this_host_without_any_route_is_told_so(main_scene, autojump_clock):
