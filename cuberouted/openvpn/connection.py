@@ -16,6 +16,7 @@ from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.health import Health, OpenVPNState
+from cuberouted.openvpn.life import IN_FLIGHT_TIME
 from cuberouted.openvpn.listings import ListingTracker
 from cuberouted.openvpn.omissions import has_ghosts
 from cuberouted.openvpn.polling import Polling, Query
@@ -312,6 +313,8 @@ class ManagementConnection:
             self._polling.leaves_ghosts = has_ghosts(result.listing)
         for update in result.updates:
             self._add_update(update)
+        if result.is_open:
+            self._polling.list_soon(now + IN_FLIGHT_TIME)
         for kill in result.kills:
             command = protocol.kill_command(kill.client.name, kill.client.session.cid)
             if command is not None:

@@ -32,10 +32,13 @@ with one certificate would otherwise take the address from each other at every l
 
 @attrs.frozen
 class Found:
-    """``dead``: these may be killed. ``back``: clients that have come back to their sessions."""
+    """``dead``: these may be killed. ``back``: clients that have come back to their sessions.
+    ``is_open``: of some session only another listing, IN_FLIGHT_TIME later, can show which.
+    """
 
     dead: list[SupersededSession]
     back: list[ListedClient]
+    is_open: bool
 
 
 @attrs.define
@@ -71,10 +74,10 @@ class LifeWatch:
             for session, at in self._renewed_at.items()
             if requested_at < at + RENEWED_TIME
         }
-        found = Found([], [])
+        dead: list[SupersededSession] = []
+        back: list[ListedClient] = []
+        is_open = False
         superseded = tuple(superseded)
-        if not superseded:
-            return found
         names = {item.name for item in superseded}
         clients = {client.session: client for client in listing.clients if client.name in names}
         for item in superseded:
@@ -85,24 +88,19 @@ class LifeWatch:
             first = item not in before and client.session not in self._renewed_at
             watch = before.get(item) or _Watch(requested_at)
             self._watches[item] = watch
-            if first or self._stands_still(watch, client, requested_at):
-                found.dead.append(item)
-            elif (
-                watch.alive
-                and client not in found.back
-                and self._may_be_back(client.name, requested_at)
-            ):
-                found.back.append(client)
-        return found
-
-    @staticmethod
-    def _stands_still(watch: _Watch, client: ListedClient, requested_at: float) -> bool:
-        if watch.received is None:
-            if requested_at >= watch.first_at + IN_FLIGHT_TIME:
-                watch.received = client.received
-            return False
-        watch.alive |= client.received > watch.received
-        return not watch.alive
+            if first:
+                dead.append(item)
+            elif watch.received is None:
+                is_open = True
+                if requested_at >= watch.first_at + IN_FLIGHT_TIME:
+                    watch.received = client.received
+            elif not watch.alive and client.received == watch.received:
+                dead.append(item)
+            else:
+                watch.alive = True
+                if client not in back and self._may_be_back(client.name, requested_at):
+                    back.append(client)
+        return Found(dead, back, is_open)
 
     def _may_be_back(self, name: bytes, now: float) -> bool:
         recent = {n: at for n, at in self._back_at.items() if now < at + RENEWAL_INTERVAL}

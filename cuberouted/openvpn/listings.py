@@ -19,12 +19,14 @@ class ListingResult:
     """The result of one listing.
 
     ``problem``: why it was not used, or empty. ``listing``: what it contains, if it was used.
+    ``is_open``: another listing is needed to decide on a superseded session (`life.Found`).
     """
 
     updates: tuple[SessionUpdate, ...] = ()
     kills: tuple[Kill, ...] = ()
     problem: str = ""
     listing: Listing | None = None
+    is_open: bool = False
 
 
 class ListingTracker:
@@ -86,7 +88,7 @@ class ListingTracker:
         reconciliation = self._reconciliation or self._sessions.reconciliation()
         updates = [reconciliation.finish(), *map(self._sessions.renewed, found.back)]
         changes = tuple(update for update in updates if update is not None)
-        return ListingResult(changes, kills, listing=listing)
+        return ListingResult(changes, kills, listing=listing, is_open=found.is_open)
 
     def handshake_begun(self, name: bytes, real: bytes) -> None:
         """OpenVPN has logged the first packet of a handshake with a client that it lists.
