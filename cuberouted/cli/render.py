@@ -64,7 +64,7 @@ def render_status(status: Status, out: Console) -> None:
         f" {up} of {pluralize(len(status.peers), 'peer')} up,"
         f" {status.routes.installed} of {pluralize(status.routes.desired, 'route')} installed\n"
     )
-    out.print(Text(summary))
+    out.print(Text(summary), soft_wrap=True)
     openvpns = [(o.name, o.state, o.version or "-", o.shared) for o in status.openvpn]
     _print_table(out, ("OPENVPN", "STATE", "VERSION", "CLIENTS"), openvpns)
     out.print()
@@ -88,7 +88,7 @@ def render_status(status: Status, out: Console) -> None:
         out.print(f"\n{pluralize(status.rejected_connections, 'connection')} rejected")
     problems = _problems(status)
     if problems:
-        out.print(Text("\n".join(("", *problems))))
+        out.print(Text("\n".join(("", *problems))), soft_wrap=True)
 
 
 def _problems(status: Status) -> list[str]:
@@ -129,7 +129,7 @@ def render_findings(findings: Sequence[Finding], out: Console) -> None:
     for finding in findings:
         level = Text(f"{finding.level.value:8}", style=LEVEL_COLOURS[finding.level])
         lines = f"{finding.subject}: {finding.text}".replace("\n", "\n" + " " * 13)
-        out.print(level, Text(lines))
+        out.print(level, Text(lines), soft_wrap=True)  # a command can be copied
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     out.print(f"\n{pluralize(problems, 'problem')}" if problems else "\nno problem found")
 

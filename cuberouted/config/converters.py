@@ -31,7 +31,8 @@ _CURVE_KEY_LENGTH = 40  # 32 bytes in Z85
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _ADDRESS_AND_MORE = re.compile(r"([\d.]{7,15}|\[[\da-fA-F:.]+\]|[\da-fA-F:.]+(?=[/\s]))[:/\s].*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h|)", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _YES_NO: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -165,7 +166,10 @@ def _client_network(text: str, prefix: Prefix) -> Prefix:
 
 
 def _with_length(address: str, netmask: str) -> IPv4Network:
-    return IPv4Network((str(_ip_address(address)), _NETMASKS[netmask]), strict=False)
+    packed = _ip_address(address)
+    if packed.version == 6:
+        raise ValueError(f"{address} is an IPv6 address, and {netmask} a netmask of IPv4")
+    return IPv4Network((str(packed), _NETMASKS[netmask]), strict=False)
 
 
 def public_key(text: str) -> bytes:

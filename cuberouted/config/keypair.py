@@ -42,7 +42,7 @@ def write_secret(path: Path, secret: bytes) -> None:
     """Write *secret* to a new file that only its owner can read.
 
     Raises:
-      KeyFileError: the file exists, or cannot be created.
+      KeyFileError: the file exists, or cannot be written. Nothing is left of it then.
     """
     try:
         if not path.parent.exists():
@@ -52,8 +52,12 @@ def write_secret(path: Path, secret: bytes) -> None:
         raise KeyFileError(f"{path} already exists and is not overwritten") from None
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be created: {error.strerror}") from None
-    with os.fdopen(file, "wb") as opened:
-        opened.write(secret + b"\n")
+    try:
+        with os.fdopen(file, "wb") as opened:
+            opened.write(secret + b"\n")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_secret(path: Path) -> bytes:

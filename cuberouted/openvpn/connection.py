@@ -16,7 +16,7 @@ from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.health import Health, OpenVPNState
-from cuberouted.openvpn.life import IN_FLIGHT_TIME
+from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.listings import ListingTracker
 from cuberouted.openvpn.omissions import has_ghosts
 from cuberouted.openvpn.polling import Polling, Query
@@ -54,7 +54,10 @@ _SESSION_ENDED = re.compile(
     rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
 )
 _RENEWAL = re.compile(rb" (?:TLS: Initial packet from |SENT CONTROL \[)")
-_PEER = re.compile(rb"/(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+ ")
+_PEER = re.compile(
+    rb"/(?:(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:.]+\]):[0-9]+"
+    rb"|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*) "  # IPv6 before 2.7, without a port
+)
 _CLIENT_RETURNS = re.compile(
     # The client of a session that is still listed has begun a new handshake; at its end OpenVPN
     # sends it its configuration (ssl.c, forward.c; v2.3.0 to v2.7.6). A name that contains
@@ -100,9 +103,9 @@ class ManagementActions:
 class ManagementConnection:
     """The state of one connection; a new object is made for each.
 
-    *sessions* and *damping* outlive it. *shared*: another program, which passes this connection
-    through, decides who may connect. *quiet*: switch no notifications on, because they could
-    reach that program too. *now*: monotonic seconds, here and below.
+    *sessions*, *damping* and *life* outlive it. *shared*: another program, which passes this
+    connection through, decides who may connect. *quiet*: switch no notifications on, because they
+    could reach that program too. *now*: monotonic seconds, here and below.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class ManagementConnection:
         sessions: Sessions,
         polling: Polling,
         damping: KillDamping,
+        life: LifeWatch,
         password: bytes | None,
         now: float,
         *,
@@ -125,7 +129,7 @@ class ManagementConnection:
         self._switched_on: list[Command] = []
         self._sessions = sessions
         self._polling = polling
-        self._listings = ListingTracker(sessions, damping)
+        self._listings = ListingTracker(sessions, damping, life)
         self._password = password
         self._started_at = now
         self._protocol = ManagementProtocol()
@@ -313,8 +317,7 @@ class ManagementConnection:
             self._polling.leaves_ghosts = has_ghosts(result.listing)
         for update in result.updates:
             self._add_update(update)
-        if result.is_open:
-            self._polling.list_soon(now + IN_FLIGHT_TIME)
+        self._polling.list_at(result.again_at)
         for kill in result.kills:
             command = protocol.kill_command(kill.client.name, kill.client.session.cid)
             if command is not None:

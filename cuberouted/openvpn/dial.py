@@ -124,6 +124,8 @@ async def _connect_tcp(host: str, port: int) -> trio.abc.HalfCloseableStream:
             return QuickAckStream(await trio.open_tcp_stream(host, port))
     except trio.TooSlowError:
         raise DialError(f"{where} {_BUSY}") from None
+    except UnicodeError as exc:  # of the idna codec
+        raise DialError(f"{where}: not a valid host name") from exc
     except OSError as exc:
         raise DialError(f"{where}: {_reason(exc)}") from exc
 

@@ -4,11 +4,16 @@ A client that moves away leaves a dead session behind, which is killed at the fi
 OpenVPN does not announce a client that comes back to its dead session, and where its log does not
 tell either, only the bytes that it receives from the client show it. So a session that was not
 killed at once is killed only while these stand still.
+
+OpenVPN counts bytes before it authenticates them (forward.c, process_incoming_link_part1), so a
+forged packet is counted, too. Therefore one growth only prevents the kill; a second one shows that
+the client is back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 import attrs
 
@@ -16,9 +21,10 @@ from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.protocol import NO_CID
 from cuberouted.openvpn.status import ListedClient, Listing
 
-IN_FLIGHT_TIME = 2.0
-"""Seconds. Packets that the client sent before it moved may arrive so long after the first listing
-that was requested when it had moved."""
+STILL_TIME = 20.0
+"""Seconds for which nothing may be received from a client that is dead. An idle client sends a
+ping every ten seconds with the usual ``keepalive 10 60``. What arrives in the first moments may
+have been sent before the client moved."""
 
 RENEWED_TIME = 5.0
 """Seconds for which a session that its client has just come back to is not killed at the first
@@ -32,80 +38,97 @@ with one certificate would otherwise take the address from each other at every l
 
 @attrs.frozen
 class Found:
-    """``dead``: these may be killed. ``back``: clients that have come back to their sessions.
-    ``is_open``: of some session only another listing, IN_FLIGHT_TIME later, can show which.
+    """``killable``: these may be killed. ``back``: clients that have come back to their sessions.
+    ``again_at``: when another listing should be requested to decide on the others; inf: never.
     """
 
-    dead: list[SupersededSession]
+    killable: list[SupersededSession]
     back: list[ListedClient]
-    is_open: bool
+    again_at: float
 
 
 @attrs.define
 class _Watch:
-    """``first_at``: when the first listing was requested. ``received``: the bytes to compare with,
-    None if unknown yet. ``alive``: more have been received since.
+    """``version``: of the best route that supersedes the session. ``since``: when the first
+    listing was requested, or the last one that showed more bytes. ``received``: the bytes then.
+    ``growths``: how often more had been received. ``alive``: that has ever happened.
     """
 
-    first_at: float
-    received: int | None = None
+    version: int
+    since: float
+    received: int
     alive: bool = False
+    growths: int = 0
+
+    def is_dead(self, received: int, requested_at: float) -> bool:
+        """Whether nothing was received from the client for STILL_TIME."""
+        if received > self.received:
+            self.received, self.since = received, requested_at
+            self.growths, self.alive = self.growths + 1, True
+        return requested_at >= self.since + STILL_TIME
 
 
 class LifeWatch:
     """Compares what OpenVPN has received from the clients of superseded sessions."""
 
     def __init__(self) -> None:
-        self._watches: dict[SupersededSession, _Watch] = {}
-        self._back_at: dict[bytes, float] = {}  # name -> when bytes last showed that it is back
+        self._watches: dict[SessionId, _Watch] = {}
         self._renewed_at: dict[SessionId, float] = {}
+        self._back_at: dict[bytes, float] = {}  # name -> when bytes last showed that it is back
 
     def renewed(self, session: SessionId, now: float) -> None:
         """The client has come back to *session*, as OpenVPN's log shows."""
         self._renewed_at[session] = now
 
-    def look(
+    def compare(
         self, superseded: Iterable[SupersededSession], listing: Listing, requested_at: float
     ) -> Found:
         """Compare with *listing*, requested at *requested_at*, when *superseded* was known."""
-        before, self._watches = self._watches, {}
-        self._renewed_at = {
-            session: at
-            for session, at in self._renewed_at.items()
-            if requested_at < at + RENEWED_TIME
-        }
-        dead: list[SupersededSession] = []
-        back: list[ListedClient] = []
-        is_open = False
-        superseded = tuple(superseded)
-        names = {item.name for item in superseded}
-        clients = {client.session: client for client in listing.clients if client.name in names}
+        self._forget(requested_at)
+        wanted: dict[tuple[bytes, SessionId], list[SupersededSession]] = {}
         for item in superseded:
-            session = item.session
-            client = clients.get(session) or clients.get(session._replace(cid=NO_CID))
-            if client is None:
+            # OpenVPN 2.3 announces client ids, but lists none
+            for session in {item.session, item.session._replace(cid=NO_CID)}:
+                wanted.setdefault((item.name, session), []).append(item)
+        before, self._watches = self._watches, {}
+        killable: list[SupersededSession] = []
+        back: list[ListedClient] = []
+        again_at = inf
+        for client in listing.clients if wanted else ():
+            items = wanted.get((client.name, client.session))
+            if items is None:
                 continue
-            first = item not in before and client.session not in self._renewed_at
-            watch = before.get(item) or _Watch(requested_at)
-            self._watches[item] = watch
-            if first:
-                dead.append(item)
-            elif watch.received is None:
-                is_open = True
-                if requested_at >= watch.first_at + IN_FLIGHT_TIME:
-                    watch.received = client.received
-            elif not watch.alive and client.received == watch.received:
-                dead.append(item)
-            else:
-                watch.alive = True
-                if client not in back and self._may_be_back(client.name, requested_at):
-                    back.append(client)
-        return Found(dead, back, is_open)
+            watch, is_new = self._watch(before, client, items, requested_at)
+            if is_new or watch.is_dead(client.received, requested_at):
+                killable += items
+                continue
+            again_at = min(again_at, watch.since + STILL_TIME)
+            if watch.growths > 1 and client.name not in self._back_at:
+                self._back_at[client.name] = requested_at
+                back.append(client)
+        return Found(killable, back, again_at)
 
-    def _may_be_back(self, name: bytes, now: float) -> bool:
-        recent = {n: at for n, at in self._back_at.items() if now < at + RENEWAL_INTERVAL}
-        self._back_at = recent
-        if name in recent:
-            return False
-        recent[name] = now
-        return True
+    def _watch(
+        self,
+        before: dict[SessionId, _Watch],
+        client: ListedClient,
+        items: list[SupersededSession],
+        requested_at: float,
+    ) -> tuple[_Watch, bool]:
+        """The watch of *client*, and whether its session may be killed without a comparison."""
+        version = max(item.version for item in items)
+        watch = before.get(client.session)
+        is_new = watch is None or (version > watch.version and not watch.alive)
+        if watch is None or version > watch.version:
+            alive = watch is not None and watch.alive
+            watch = _Watch(version, requested_at, client.received, alive)
+        self._watches[client.session] = watch
+        return watch, is_new and client.session not in self._renewed_at
+
+    def _forget(self, now: float) -> None:
+        self._renewed_at = {
+            session: at for session, at in self._renewed_at.items() if now < at + RENEWED_TIME
+        }
+        self._back_at = {
+            name: at for name, at in self._back_at.items() if now < at + RENEWAL_INTERVAL
+        }

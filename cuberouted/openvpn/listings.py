@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 
 import attrs
 
@@ -19,23 +20,23 @@ class ListingResult:
     """The result of one listing.
 
     ``problem``: why it was not used, or empty. ``listing``: what it contains, if it was used.
-    ``is_open``: another listing is needed to decide on a superseded session (`life.Found`).
+    ``again_at``: when to request another one for a superseded session (`life.Found`).
     """
 
     updates: tuple[SessionUpdate, ...] = ()
     kills: tuple[Kill, ...] = ()
     problem: str = ""
     listing: Listing | None = None
-    is_open: bool = False
+    again_at: float = inf
 
 
 class ListingTracker:
     """Reads one listing at a time."""
 
-    def __init__(self, sessions: Sessions, damping: KillDamping) -> None:
+    def __init__(self, sessions: Sessions, damping: KillDamping, life: LifeWatch) -> None:
         self._sessions = sessions
         self._damping = damping
-        self._life = LifeWatch()
+        self._life = life
         self._reader = ListingReader()
         self._reconciliation: Reconciliation | None = None  # from the first row on
         self._problem = ""
@@ -81,14 +82,14 @@ class ListingTracker:
             listing = self._reader.finish()
         except StatusError as exc:
             return ListingResult(problem=str(exc))
-        found = self._life.look(self._to_kill & self._superseded, listing, self._requested_at)
-        kills = self._damping.due(found.dead, listing, now)
+        found = self._life.compare(self._to_kill & self._superseded, listing, self._requested_at)
+        kills = self._damping.due(found.killable, listing, now)
         self._by_real = listing.by_real
         self._handshakes &= listing.by_real.keys()
         reconciliation = self._reconciliation or self._sessions.reconciliation()
         updates = [reconciliation.finish(), *map(self._sessions.renewed, found.back)]
         changes = tuple(update for update in updates if update is not None)
-        return ListingResult(changes, kills, listing=listing, is_open=found.is_open)
+        return ListingResult(changes, kills, listing=listing, again_at=found.again_at)
 
     def handshake_begun(self, name: bytes, real: bytes) -> None:
         """OpenVPN has logged the first packet of a handshake with a client that it lists.

@@ -14,6 +14,7 @@ from cuberouted.openvpn.connection import ManagementActions, ManagementConnectio
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.omissions import OmissionLog, Omissions
 from cuberouted.openvpn.polling import Polling, PollIntervals
 from cuberouted.openvpn.protocol import ManagementError
@@ -68,6 +69,7 @@ class ManagementSource:
         self._polling = Polling(intervals.poll_interval, intervals.status_interval)
         self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
         self._damping = KillDamping()
+        self._life = LifeWatch()
         self._omissions = Omissions()
         self._omission_log = OmissionLog(log, self._label)
         self._superseded: frozenset[SupersededSession] = frozenset()
@@ -160,6 +162,7 @@ class ManagementSource:
             self.sessions,
             self._polling,
             self._damping,
+            self._life,
             password,
             trio.current_time(),
             shared=self._config.mgmt_shared,
@@ -176,7 +179,8 @@ class ManagementSource:
                 self._set_health(connection.health)
                 data = await self._receive(stream, connection.deadline)
         finally:
-            self._client_auth_seen |= connection.client_auth_seen
+            if connection.version:  # OpenVPN has served us, so it would have shown it
+                self._client_auth_seen = connection.client_auth_seen
             await self._leave(stream, connection.leave())
 
     async def _leave(self, stream: trio.abc.HalfCloseableStream, last: bytes) -> None:

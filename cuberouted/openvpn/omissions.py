@@ -11,7 +11,7 @@ import attrs
 
 from cuberouted.model import SessionId, printable_name
 from cuberouted.openvpn.status import Listing
-from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+from cuberouted.util.ratelimit import LogRateLimit
 
 UNNAMED_DELAY = 2.0
 """Seconds for which a session has no name in listings until that is told. While OpenVPN sets up a
@@ -111,11 +111,9 @@ class OmissionLog:
         """These are the omissions now."""
         for omission in Omission:
             if omission in sentences and omission not in self._logged:
-                suppressed = self._limit.allow(omission, now)
-                if suppressed is not None:
+                if self._limit.allow(omission, now) is not None:  # else at a later listing
                     self._logged.add(omission)
-                    note = suppressed_note(suppressed)
-                    self.log.warning("%s: %s%s", self.label, sentences[omission], note)
+                    self.log.warning("%s: %s", self.label, sentences[omission])
             elif omission in self._logged and omission not in sentences:
                 self._logged.remove(omission)
                 self.log.info("%s: no longer: %s", self.label, omission)

@@ -79,7 +79,11 @@ class Polling:
 
     def list_soon(self, now: float) -> None:
         """Request a listing after CONFIRM_DELAY: an event was applied that it has to confirm."""
-        self._listing_at = min(self._listing_at, now + CONFIRM_DELAY)
+        self.list_at(now + CONFIRM_DELAY)
+
+    def list_at(self, when: float) -> None:
+        """Request a listing at *when*, unless one comes earlier."""
+        self._listing_at = min(self._listing_at, when)
 
     def count_now(self) -> None:
         """Count the clients at once."""

@@ -22,6 +22,7 @@ from cuberouted.daemon.snapshot import client_row
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
+from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.protocol import MAX_LINE, ManagementError
 from cuberouted.openvpn.sessions import Sessions
@@ -53,7 +54,9 @@ def pieces(data: bytes) -> Iterator[bytes]:
 def management(data: bytes) -> None:
     """OpenVPN's management interface, from the first byte of a connection on."""
     sessions = Sessions("")
-    connection = ManagementConnection(sessions, Polling(1.0, 30.0), KillDamping(), b"secret", 0.0)
+    connection = ManagementConnection(
+        sessions, Polling(1.0, 30.0), KillDamping(), LifeWatch(), b"secret", 0.0
+    )
     connection.set_superseded(frozenset({SUPERSEDED}))
     with contextlib.suppress(ManagementError):
         for now, piece in enumerate(pieces(data)):

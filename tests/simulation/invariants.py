@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Change, Op, Route
@@ -47,6 +48,8 @@ class InvariantMonitor:
     async def run(self) -> None:
         """Check again and again until cancelled."""
         while True:
+            # a daemon that is handling something has changed its RIB, and its kernel not yet
+            await wait_all_tasks_blocked()
             self.check()
             await trio.sleep(CHECK_INTERVAL)
 

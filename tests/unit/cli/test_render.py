@@ -53,6 +53,12 @@ def printed(function, what, *, terminal=False, width=PIPED_WIDTH):
     return out.getvalue()
 
 
+def test_a_command_in_a_finding_can_be_copied_from_a_narrow_terminal():
+    command = "sysctl -w net/ipv4/conf/tun0/forwarding=1 net/ipv4/conf/default/forwarding=1"
+    finding = Finding(Level.PROBLEM, "IPv4 forwarding", f"is off; {command}")
+    assert command in printed(render.render_findings, [finding], terminal=True, width=80)
+
+
 def test_warnings_follow_the_problems():
     text = printed(render.render_status, msgspec.structs.replace(ILL, warnings=["it has ghosts"]))
     assert text.splitlines()[-2:] == ["route 10.9.0.1/32: shadowed", "warning: it has ghosts"]

@@ -60,7 +60,10 @@ def test_hosts(text):
     assert converters.host(text) == text
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:5656", "a b", "[::1]", "host/x", "-h", "x" * 300])
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1:5656", "a b", "[::1]", "host/x", "-h", "x" * 300, "a..b", "a.", "x" * 64, "a-.b"],
+)
 def test_invalid_hosts(text):
     with pytest.raises(ValueError, match="is not "):
         converters.host(text)

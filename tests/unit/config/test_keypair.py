@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -107,3 +108,14 @@ def test_unusable_key_file_is_reported_without_its_content(tmp_path, kind):
     message = str(caught.value)
     assert message.startswith(f"c.conf: secret_key_file: {path}: ")
     assert "aaa" not in message.removeprefix(f"c.conf: secret_key_file: {path}")
+
+
+def test_nothing_is_left_of_a_key_that_could_not_be_written(tmp_path, monkeypatch):
+    def full(_file, _mode):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "key"
+    monkeypatch.setattr("cuberouted.config.keypair.os.fdopen", full)
+    with pytest.raises(keypair.KeyFileError, match="cannot be written: No space left"):
+        keypair.write_secret(path, b"x" * 40)
+    assert not path.exists()

@@ -115,6 +115,11 @@ async def test_a_full_tcp_backlog_is_not_waited_for_for_ever(autojump_clock: Moc
             assert trio.current_time() - began == CONNECT_TIMEOUT
 
 
+async def test_a_host_name_that_cannot_be_encoded_is_told() -> None:
+    with pytest.raises(DialError, match=r"a\.\.b port 5656: not a valid host name"):
+        await dialer().dial(attrs.evolve(config(), mgmt_host="a..b"))
+
+
 def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "pass"
     file.write_bytes(b"a secret \r\nanother\n")

@@ -157,6 +157,11 @@ async def test_the_first_configuration_of_a_session_is_no_renewal(
         [INITIAL, HOST1 + b" " + PUSH_REPLY + b"/192.0.2.9:7 peer info: IV_VER=2.6"],
         [INITIAL, b"192.0.2.9:7 [" + HOST1 + b" " + PUSH_REPLY + b"] Peer Connection Initiated"],
         [INITIAL + b"/192.0.2.9:7 x", HOST1 + b" " + PUSH_REPLY],
+        # names of clients that are connected by IPv6, whose port OpenVPN does not log before 2.7
+        [
+            HOST1 + b" TLS: Initial packet from x/2001:db8::6 MULTI: Learn: fd00::6 -> x",
+            HOST1 + b" SENT CONTROL [host1]: 'PUSH_REPLY,x/2001:db8::6 MULTI: Learn: fd00::6",
+        ],
     ],
 )
 async def test_other_log_lines_renew_no_session(
@@ -329,6 +334,10 @@ async def test_an_interface_with_client_auth_is_left_to_its_manager(
         await settle()
         assert not SWITCHES & set(openvpn.asked[before:])
         assert state(w) is OpenVPNState.CONNECTED
+        openvpn.client_auth = False
+        openvpn.hang_up()  # as it does when it is restarted, now without that option
+        before = len(openvpn.asked)
+        await until(lambda: set(openvpn.asked[before:]) >= SWITCHES)
 
 
 async def test_a_shared_interface_is_used_though_another_program_decides_who_may_connect(

@@ -7,6 +7,7 @@ import pytest
 
 from cuberouted.openvpn.connection import ManagementActions, ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
+from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.peering.adj_rib_out import Publisher
@@ -18,7 +19,9 @@ START = 1000.0
 
 
 def management_connection() -> Machine[ManagementActions]:
-    return ManagementConnection(Sessions(""), Polling(1.0, 30.0), KillDamping(), None, START)
+    return ManagementConnection(
+        Sessions(""), Polling(1.0, 30.0), KillDamping(), LifeWatch(), None, START
+    )
 
 
 def peer_session() -> Machine[PeerActions]:
