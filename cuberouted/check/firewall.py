@@ -7,10 +7,12 @@ would load them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 
 from cuberouted.check.commands import run
@@ -27,18 +29,43 @@ _LEGACY = (
 
 _DROPPING = ("drop", "reject")
 
+_LEGACY_DROP = re.compile(
+    r"""-A FORWARD( -m comment --comment ("[^"]*"|\S+))? -j (DROP|REJECT( --reject-with \S+)?)"""
+)
+"""A rule of iptables-legacy that drops every packet."""
 
-def dropping_chains() -> tuple[FilterChain, ...] | None:
-    """The chains that drop what no rule accepts, or None if we may not see them."""
+
+@attrs.frozen
+class Filters:
+    """The chains that drop what no rule accepts, None if this user may not see them.
+
+    ``unseen``: what root cannot see either, and why.
+    """
+
+    chains: tuple[FilterChain, ...] | None
+    unseen: tuple[str, ...] = ()
+
+
+def read_filters() -> Filters:
+    """The packet filters of this network namespace."""
     if os.geteuid() != 0:
-        return None
-    return (*_nftables(), *_iptables_legacy())
+        return Filters(None)
+    found = [*_nftables(), *_iptables_legacy()]
+    return Filters(
+        tuple(x for x in found if isinstance(x, FilterChain)),
+        tuple(x for x in found if isinstance(x, str)),
+    )
 
 
-def _nftables() -> Iterator[FilterChain]:
+def _nftables() -> Iterator[FilterChain | str]:
+    """Dropping chains, or why nothing is seen."""
     if not _is_loaded("nf_tables"):
         return
-    for chain in _listed("chain", "list", "chains"):
+    chains = _listed("chain", "list", "chains")
+    if chains is None:
+        yield "nftables cannot be looked at: install nft (Debian package nftables)"
+        return
+    for chain in chains:
         if chain.get("hook") != "forward":
             continue
         family, table, name = (str(chain.get(key)) for key in ("family", "table", "name"))
@@ -50,7 +77,7 @@ def _nftables() -> Iterator[FilterChain]:
 
 def _ends_in_drop(family: str, table: str, name: str) -> bool:
     """Whether the last rule of a chain drops all that reaches it, as firewalld's does."""
-    rules = list(_listed("rule", "list", "chain", family, table, name))
+    rules = _listed("rule", "list", "chain", family, table, name)
     last = rules[-1].get("expr") if rules else None
     if not isinstance(last, list):
         return False
@@ -59,15 +86,17 @@ def _ends_in_drop(family: str, table: str, name: str) -> bool:
     return len(effective) == 1 and effective[0] in _DROPPING
 
 
-def _listed(kind: str, *command: str) -> Iterator[dict[str, Any]]:
+def _listed(kind: str, *command: str) -> list[dict[str, Any]] | None:
+    """What nft lists, or None if it is missing, fails, or writes something else."""
     output = run("nft", "--json", *command)
     try:
-        items = msgspec.json.decode(output or "{}", type=dict[str, Any]).get("nftables", [])
+        items = msgspec.json.decode(output or "{}", type=dict[str, Any]).get("nftables")
     except msgspec.DecodeError:
-        return
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict) and isinstance(item.get(kind), dict):
-            yield item[kind]
+        return None
+    if not isinstance(items, list):
+        return None
+    found = (item.get(kind) for item in items if isinstance(item, dict))
+    return [item for item in found if isinstance(item, dict)]
 
 
 def _is_loaded(module: str) -> bool:
@@ -85,12 +114,24 @@ def _is_loaded(module: str) -> bool:
     return f"/{module}.ko" in builtin
 
 
-def _iptables_legacy() -> Iterator[FilterChain]:
+def _iptables_legacy() -> Iterator[FilterChain | str]:
+    """Dropping chains, or why they are not seen."""
     for program, names, family in _LEGACY:
         try:
             tables = (PROC / "net" / names).read_text().split()
         except OSError:
             continue
-        output = run(program, "-S", "FORWARD") if "filter" in tables else None
-        if output and "-P FORWARD DROP" in output.splitlines():
+        if "filter" not in tables:
+            continue
+        output = run(program, "-S", "FORWARD")
+        if output is None:
+            yield (
+                f"the table filter of {family} is in use and cannot be looked at: install"
+                f" {program} (Debian package iptables)"
+            )
+            continue
+        lines = output.strip().splitlines()
+        if "-P FORWARD DROP" in lines:
             yield FilterChain(family, "filter", "FORWARD", f"{program}, policy DROP")
+        elif lines and _LEGACY_DROP.fullmatch(lines[-1]):
+            yield FilterChain(family, "filter", "FORWARD", f"{program}, its last rule")

@@ -31,16 +31,23 @@ def forwarding_sysctls(config: Config, links: Iterable[Link]) -> Iterator[str]:
 
 def check_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the kernel forwards what arrives on the data and management interfaces."""
-    families = {len(network.address) for network in facts.host.policy.allowed}
+    families = _families(config, facts)
     if 4 in families:
         yield from _ipv4_forwarding(config, facts)
     if 16 in families:
         yield from _ipv6_forwarding(config, facts)
 
 
+def _families(config: Config, facts: HostFacts) -> set[int]:
+    """Bytes of the addresses that are forwarded; before the data interface is up, of the peers'."""
+    allowed = {len(network.address) for network in facts.host.policy.allowed}
+    addresses = (address for peer in config.peers for address in (peer.data_ip, peer.mgmt_ip))
+    return allowed or {len(address) for address in addresses if address}
+
+
 def _ipv4_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
-    # The kernel asks the interface on which a packet arrives. A change of ip_forward sets every
-    # interface, but each can be set again later, and writing what it is already sets none.
+    # The setting of the interface on which a packet arrives counts. A change of ip_forward sets
+    # every interface, but each can be set again later, and writing what it is already sets none.
     off = _without(config, facts, "net/ipv4/conf/{}/forwarding")
     if not off:
         on = ", ".join(interfaces(config))
@@ -109,7 +116,7 @@ def check_filters(config: Config, facts: HostFacts) -> Iterator[Finding]:
     if facts.filters is None:
         yield Finding(Level.NOTE, "firewall", "only root sees whether it drops what is forwarded")
         return
-    families = {len(network.address) for network in facts.host.policy.allowed}
+    families = _families(config, facts)
     for chain in facts.filters:
         if families & _FAMILIES.get(chain.family, set()):
             yield Finding(Level.NOTE, "firewall", _accept(config, chain))

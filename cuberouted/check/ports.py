@@ -1,7 +1,8 @@
-"""Which TCP sockets listen on this host, from /proc/net. Nothing is connected to."""
+"""Which TCP and Unix sockets listen on this host, from /proc/net. Nothing is connected to."""
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,9 @@ PROCESSES = Path("/proc")
 
 LISTEN = "0A"
 """The state in /proc/net/tcp (include/net/tcp_states.h)."""
+
+_LISTENING_UNIX = "00010000"
+"""The flags in /proc/net/unix (__SO_ACCEPTCON in include/linux/net.h)."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """Before an IPv4 address in an IPv6 one: RFC 4291 section 2.5.5.2."""
@@ -56,6 +60,34 @@ def listeners() -> Iterator[Listener]:
             if state == LISTEN:
                 address, _, port = local.rpartition(":")
                 yield Listener(_packed(address), int(port, 16), int(uid), int(inode))
+
+
+def is_listened_on(path: Path) -> bool | None:
+    """Whether a process of this network namespace listens on the Unix socket *path*.
+
+    None if that cannot be told: a path is listed as it was given to bind, maybe relative to a
+    directory or a root that we do not know.
+    """
+    try:
+        lines = os.fsdecode((SOCKETS / "unix").read_bytes()).split("\n")[1:]
+    except OSError:
+        return None
+    real, unclear = Path(os.path.realpath(path)), False
+    for line in lines:
+        # address, references, protocol, flags, type, state, inode, and path if it has one
+        fields = line.split(maxsplit=7)
+        if len(fields) < 8 or fields[3] != _LISTENING_UNIX:
+            continue
+        bound = Path(fields[7])
+        if bound.name != real.name:
+            continue
+        try:
+            if bound.is_absolute() and bound.samefile(real):
+                return True
+        except OSError:
+            unclear = True
+        unclear |= not bound.is_absolute()
+    return None if unclear else False
 
 
 def _packed(text: str) -> bytes:

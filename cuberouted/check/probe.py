@@ -49,6 +49,9 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
+    filters = firewall.read_filters()
+    if filters.unseen:
+        view.unjudged["firewall"] = "; ".join(filters.unseen)
     return HostFacts(
         links=links,
         host=host,
@@ -64,7 +67,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         unreadable=view.unreadable,
         unjudged=view.unjudged,
         unit=_why_unit_fails(unit, view),
-        filters=firewall.dropping_chains(),
+        filters=filters.chains,
         networkd=networkd.missing_keys(),
         networkd_links=networkd.unprotected_links(links),
     )
@@ -137,6 +140,8 @@ class _View:
         is_known = daemon.server is not None or unit is not None or user is not None
         own_uid = user.uid if user else None
         if os.geteuid() != 0:
+            if daemon.hidden and daemon.server is None:  # it may run as anybody
+                return cls(None, is_weaker=True, is_not_daemon=True, own_uid=own_uid)
             is_weaker = is_known and os.geteuid() != (own_uid or 0)
             return cls(None, is_weaker, is_not_daemon=is_known, own_uid=own_uid)
         try:
@@ -162,11 +167,20 @@ class _View:
         """Whether *path* can be read; if not, this is kept."""
         try:
             with users.acting_as(self.user):
-                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+                _open_and_close(path)
         except OSError as error:
             self.refuse(path, "read", error)
             return False
         return True
+
+
+def _open_and_close(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    finally:
+        os.close(descriptor)
 
 
 def _look_at_files(config: Config, view: _View, unit: users.Unit | None) -> None:
@@ -218,7 +232,7 @@ def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | N
         return found.why_absent
     try:
         with users.acting_as(view.user):
-            path.stat()
+            mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return f"{path} does not exist: is OpenVPN running, and configured to create it?"
     except OSError as error:
@@ -227,10 +241,18 @@ def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | N
     if path == openvpn.status_file:
         view.can_read(path)
         return None
+    if not stat.S_ISSOCK(mode):
+        view.unreadable[path] = "is not a socket"
+        return None
     with users.acting_as(view.user):
         allowed = os.access(path, os.W_OK, effective_ids=True)
     if not allowed:
         view.refuse(path, "used", PermissionError(errno.EACCES, "Permission denied"), os.W_OK)
+    elif ports.is_listened_on(path) is False:
+        return (
+            f"no process in this network namespace listens on {path}: is OpenVPN running, with"
+            f" `management {path} unix`?"
+        )
     return None
 
 

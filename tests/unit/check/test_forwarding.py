@@ -73,6 +73,16 @@ def test_only_families_that_are_served_have_to_be_forwarded():
     assert bad(links=ONLY_IPV4, sysctls=with_sysctls(**{IPV6: "0"}, **forced)) == {}
 
 
+def test_before_the_data_interface_is_there_the_families_of_the_peers_have_to_be_forwarded():
+    off = with_sysctls(**{IPV4.format("default"): "0", IPV6: "0", FORCED.format("default"): "0"})
+    chain = FilterChain("ip", "filter", "FORWARD", "policy drop")
+    said = bad(links=(TUN1, TUN2), sysctls=off, filters=(chain,))
+    assert said.keys() == {"tun0", "allowed_networks", "IPv4 forwarding", "firewall"}
+    ipv6 = "[peer B]\nmgmt_interface = tun1\nmgmt_ip = 10.200.200.5\ndata_ip = fd00:1::102\n"
+    said = bad(ipv6, links=(TUN1,), sysctls=off)
+    assert said.keys() == {"tun0", "allowed_networks", "IPv4 forwarding", "IPv6 forwarding"}
+
+
 @pytest.mark.parametrize(
     ("everywhere", "here", "strict"),
     [

@@ -46,6 +46,39 @@ def test_the_kernel_s_tables_are_read(tmp_path, monkeypatch):
     ]
 
 
+def test_a_unix_socket_is_listened_on_or_stale_or_cannot_be_judged(tmp_path, monkeypatch):
+    path, link = tmp_path / "the socket", tmp_path / "link"
+    link.symlink_to(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert ports.is_listened_on(path) is False
+        server.listen()
+        assert ports.is_listened_on(path) is True
+        assert ports.is_listened_on(link) is True
+        (tmp_path / "other").mkdir()
+        other = tmp_path / "other" / path.name
+        other.touch()
+        assert ports.is_listened_on(other) is False
+    assert ports.is_listened_on(path) is False
+    monkeypatch.chdir(tmp_path)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+        server.listen()
+        assert ports.is_listened_on(path) is None
+        path.unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        path.unlink()  # what is listed may be in another mount namespace
+        assert ports.is_listened_on(other) is None
+    with socket.socket(socket.AF_UNIX) as server:  # anybody may choose such a path
+        server.bind("x\n1 2 3 flags 5 6 7 8")
+        assert ports.is_listened_on(other) is False
+    monkeypatch.setattr(ports, "SOCKETS", tmp_path / "nothing")
+    assert ports.is_listened_on(path) is None
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])
 def test_a_socket_of_this_host_is_found(address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

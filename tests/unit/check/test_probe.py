@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from cuberouted.api.report import RouteCounts, Status
-from cuberouted.check import probe, users
+from cuberouted.check import firewall, ports, probe, users
 from cuberouted.config import keypair
 from cuberouted.routing.linux.kernel import open_kernel
 from tests.fakes.samples import TWO_SERVERS, config
@@ -140,7 +140,26 @@ async def test_an_openvpn_on_a_unix_socket_is_there_when_that_is(tmp_path):
     assert why == f"{path} does not exist: is OpenVPN running, and configured to create it?"
     with socket.socket(socket.AF_UNIX) as openvpn:
         openvpn.bind(str(path))
+        openvpn.listen()
         assert (await probed(configuration)).openvpn == {"": None}
+    why = (await probed(configuration)).openvpn[""]
+    assert why == (
+        f"no process in this network namespace listens on {path}: is OpenVPN running, with"
+        f" `management {path} unix`?"
+    )
+
+
+async def test_a_management_socket_that_is_no_socket_is_told(tmp_path):
+    path = tmp_path / "data.sock"
+    path.touch()
+    found = await probed(configured(tmp_path, f"openvpn_mgmt_socket = {path}"))
+    assert found.unreadable == {path: "is not a socket"}
+
+
+@pytest.mark.parametrize("key", ["openvpn_mgmt_pass_file", "openvpn_status_file"])
+async def test_a_file_that_is_a_directory_is_told(tmp_path, key):
+    found = await probed(configured(tmp_path, f"{key} = {tmp_path}"))
+    assert found.unreadable == {tmp_path: "cannot be read: Is a directory"}
 
 
 async def test_a_status_file_that_is_not_there_yet_is_no_mistake(tmp_path):
@@ -177,11 +196,11 @@ async def test_our_public_key_is_told_or_why_the_secret_one_cannot_be_used(tmp_p
 
 @as_root
 @pytest.mark.parametrize("key", ["openvpn_mgmt_socket", "openvpn_status_file"])
-async def test_what_this_user_may_not_see_is_told_as_such(tmp_path, key):
-    path = tmp_path / "private" / "it"
+async def test_what_this_user_may_not_see_is_told_as_such(public, key):
+    path = public / "private" / "it"
     path.parent.mkdir(mode=0o700)
     path.touch(mode=0o600)
-    configuration = configured(tmp_path, f"{key} = {path}")
+    configuration = configured(public, f"{key} = {path}")
     with as_nobody():
         found = await probed(configuration)
     assert found.unreadable[path].startswith("cannot be used: Permission denied (")
@@ -238,9 +257,12 @@ async def test_root_looks_at_files_as_the_user_of_the_daemon(public, monkeypatch
 async def test_root_looks_at_a_socket_as_the_user_of_the_daemon(public, monkeypatch):
     monkeypatch.setattr(users, "DEFAULT_USER", "nobody")
     path = public / "openvpn.sock"
-    configuration = attrs.evolve(configured(public, f"openvpn_mgmt_socket = {path}"), path=public)
+    parsed = configured(public, f"openvpn_mgmt_socket = {path}")
+    configuration = attrs.evolve(parsed, path=public / "cuberouted.conf")
+    configuration.path.touch(mode=0o644)
     with socket.socket(socket.AF_UNIX) as openvpn:
         openvpn.bind(str(path))
+        openvpn.listen()
         path.chmod(0o755)
         found = await probed(configuration)
         assert found.openvpn == {"": None}
@@ -299,6 +321,32 @@ async def test_who_may_not_ask_the_daemon_is_told_so(public):
             found = await probed(configuration)
     assert not found.daemon
     assert "permission denied" in found.unjudged["cuberouted"]
+
+
+@as_root
+async def test_beside_a_daemon_that_may_not_be_asked_nothing_is_said_of_its_rights(
+    public, monkeypatch
+):
+    """Root has started it by hand: there is no unit, and no user cuberouted."""
+    monkeypatch.setattr(ports, "process_of", lambda _: None)
+    with closing(socket.create_server(("127.0.0.1", 0))) as port:
+        number = port.getsockname()[1]
+        configuration = attrs.evolve(
+            configured(public, port=number), listen=(socket.inet_aton("127.0.0.1"),)
+        )
+        with serving(configuration.control_socket):
+            configuration.control_socket.chmod(0o600)
+            with as_nobody():
+                found = await probed(configuration)
+    assert (found.missing_capability, found.busy) == (None, {})
+    assert found.unjudged.keys() == {"cuberouted", f"127.0.0.1 port {number}"}
+
+
+async def test_a_firewall_that_cannot_be_looked_at_is_told(tmp_path, monkeypatch):
+    unseen = firewall.Filters((), ("one", "two"))
+    monkeypatch.setattr(firewall, "read_filters", lambda: unseen)
+    found = await probed(configured(tmp_path))
+    assert (found.filters, found.unjudged["firewall"]) == ((), "one; two")
 
 
 def unit(monkeypatch, configuration, **other):

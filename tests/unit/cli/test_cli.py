@@ -321,7 +321,7 @@ def test_check_examines_the_file_that_it_is_given(place):
     done = place.run("check")
     found = [line.split()[:2] for line in done.stdout.splitlines() if line]
     assert ["wait", "nosuch0:"] in found
-    assert done.exit_code == (PROBLEM if ["problem", "privileges:"] in found else 0)
+    assert done.exit_code == (PROBLEM if "problem" in [level for level, _ in found] else 0)
     assert CliRunner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
 
 
@@ -331,7 +331,8 @@ def test_check_says_that_root_is_needed(place, monkeypatch):
     monkeypatch.setattr(users, "DEFAULT_USER", "no such user")
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "c.conf")
-        config.write_text(place.config.read_text())
+        control_socket = f"{directory}/control.sock"
+        config.write_text(place.config.read_text().replace(str(place.socket), control_socket))
         Path(directory).chmod(0o755)
         os.seteuid(65534)
         try:
