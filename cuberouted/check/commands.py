@@ -1,4 +1,4 @@
-"""Runs other programs that only tell something."""
+"""Runs other programs for their output."""
 
 from __future__ import annotations
 

@@ -64,10 +64,8 @@ class FilterChain:
 class HostFacts:
     """What was found on this host.
 
-    ``user``: what the daemon runs as, None if unknown or root; files are looked at with its
-    rights if that is possible. ``missing_capability``: one that the daemon would
-    lack. ``sysctls``: by path
-    below /proc/sys, None if it does not exist. ``openvpn``: by the name of the OpenVPN process,
+    ``missing_capability``: one that the daemon would lack. ``sysctls``: by path below /proc/sys,
+    None if it does not exist. ``openvpn``: by the name of the OpenVPN process,
     why its management interface or status file is not there, or None. ``exposed``: by the same
     name, how others can reach its management interface. ``busy``: listen addresses whose port is
     taken, and the error. ``own_ports``: listen addresses whose port cuberouted itself has taken.
@@ -90,7 +88,6 @@ class HostFacts:
     unreadable: Mapping[Path, str]
     daemon: bool
     public_key: str | None = None
-    user: User | None = None
     exposed: Mapping[str, str] = attrs.field(factory=dict)
     own_ports: Mapping[str, str] = attrs.field(factory=dict)
     unjudged: Mapping[str, str] = attrs.field(factory=dict)

@@ -31,13 +31,13 @@ _NO = frozenset({"0", "no", "n", "false", "f", "off"})
 _YES = frozenset({"1", "yes", "y", "true", "t", "on"})
 
 
-def missing_keys(
-    directories: Sequence[Path] = DIRECTORIES, proc: Path = Path("/proc")
-) -> tuple[str, ...] | None:
-    """The keys that its configuration lacks, or None if it does not run."""
-    if not _is_running(proc):
-        return None
-    version = _version()
+def running_version(proc: Path = Path("/proc")) -> int | None:
+    """Its version, or None if it does not run."""
+    return _version() if _is_running(proc) else None
+
+
+def missing_keys(version: int, directories: Sequence[Path] = DIRECTORIES) -> tuple[str, ...]:
+    """The keys that the configuration of this version lacks."""
     settings = network_settings(directories)
     return tuple(
         key for key, since in _KEYS.items() if since <= version and settings.get(key, True)
@@ -45,10 +45,13 @@ def missing_keys(
 
 
 def unprotected_links(
-    links: Iterable[Link], states: Path = LINKS, proc: Path = Path("/proc")
+    links: Iterable[Link], version: int | None, states: Path = LINKS
 ) -> frozenset[str]:
-    """The links that it manages, if its version has no setting that keeps nexthop objects."""
-    if not _is_running(proc) or _version() >= _KEYS["ManageForeignNextHops"]:
+    """The links that it manages, if its version has no setting that keeps nexthop objects.
+
+    *version*: None if it does not run.
+    """
+    if version is None or version >= _KEYS["ManageForeignNextHops"]:
         return frozenset()
     return frozenset(link.name for link in links if _is_managed(states / str(link.index)))
 

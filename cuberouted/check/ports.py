@@ -211,7 +211,6 @@ def _why_not_bound(address: bytes, port: int) -> str | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((format_address(address), port))
-            probe.listen(1)
         except OSError as error:
             return str(error.strerror)
     return None

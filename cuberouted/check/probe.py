@@ -49,6 +49,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
+    version = networkd.running_version()
     filters = firewall.read_filters()
     if filters.unseen:
         view.unjudged["firewall"] = "; ".join(filters.unseen)
@@ -58,7 +59,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         missing_capability=None if view.is_not_daemon else missing_capability(),
         sysctls={name: _sysctl(name) for name in sysctls_to_read(config, links)},
         openvpn=openvpn,
-        exposed={o.name: how for o in config.openvpns if (how := _exposure(o))},
+        exposed={o.name: how for o in config.openvpns if (how := _exposure(o, view))},
         busy=_busy(taken, view),
         own_ports=taken.by_ourselves,
         daemon=daemon.runs,
@@ -68,8 +69,8 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         unjudged=view.unjudged,
         unit=_why_unit_fails(unit, view),
         filters=filters.chains,
-        networkd=networkd.missing_keys(),
-        networkd_links=networkd.unprotected_links(links),
+        networkd=None if version is None else networkd.missing_keys(version),
+        networkd_links=networkd.unprotected_links(links, version),
     )
 
 
@@ -122,6 +123,7 @@ class _View:
     ``user``: who we act as, None for ourselves. ``is_weaker``: the daemon runs as another user
     than we are, and we cannot act as that one. ``is_not_daemon``: what this process is allowed
     says nothing of the daemon. ``own_uid``: the daemon's, unless it is root or not known.
+    ``elsewhere``: names of the OpenVPN processes that are on another host.
     """
 
     user: User | None
@@ -130,6 +132,7 @@ class _View:
     own_uid: int | None
     unreadable: dict[Path, str] = attrs.field(factory=dict)
     unjudged: dict[str, str] = attrs.field(factory=dict)
+    elsewhere: set[str] = attrs.field(factory=set)
 
     @classmethod
     def of(cls, daemon: _Daemon, unit: users.Unit | None) -> _View:
@@ -228,6 +231,7 @@ def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | N
     if path is None:
         found = ports.find_management(openvpn, host)
         if found.elsewhere:
+            view.elsewhere.add(openvpn.name)
             view.unjudged[f"openvpn {openvpn.name}".rstrip()] = found.elsewhere
         return found.why_absent
     try:
@@ -256,9 +260,9 @@ def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | N
     return None
 
 
-def _exposure(openvpn: OpenVPNConfig) -> str | None:
+def _exposure(openvpn: OpenVPNConfig, view: _View) -> str | None:
     """How other users reach the management interface, or None if they cannot."""
-    if openvpn.status_file is not None:
+    if openvpn.status_file is not None or openvpn.name in view.elsewhere:
         return None
     path = openvpn.mgmt_socket
     if path is None:
@@ -289,10 +293,14 @@ def _why_unit_fails(unit: users.Unit | None, view: _View) -> str | None:
     setting = unit.hides(unit.program)
     if setting:
         return f"{unit.program} is hidden by {setting}: install cuberouted elsewhere"
+    interpreter = users.interpreter_of(unit.program)
+    setting = unit.hides(interpreter) if interpreter else None
+    if setting:
+        return (
+            f"{unit.program} needs {interpreter}, which is hidden by {setting} or leads to what is"
+            " hidden: install cuberouted with another Python, such as /usr/bin/python3"
+        )
     if view.user is None:
         return None
     why = users.why_not_executable(unit.program, view.user)
-    return why and (
-        f"cannot be started by the user {view.user.name}: {why}; if that was installed under"
-        " umask 077, install it again under umask 022"
-    )
+    return why and f"cannot be started by the user {view.user.name}: {why}"

@@ -44,6 +44,9 @@ _HIDDEN = {
 }
 """What a unit with these settings does not see of the host: systemd.exec(5)."""
 
+_HOMES = (Path("/root"), Path("/home"))
+"""Where a program is some user's own, whatever its mode."""
+
 _MAX_LINKS = 40
 """The kernel follows no more symbolic links in one path: path_resolution(7)."""
 
@@ -66,11 +69,7 @@ class Unit:
 
     def hides(self, path: Path) -> str | None:
         """The setting that hides *path* from the daemon, or None."""
-        needed = (path.absolute(), *_directories(path), Path(os.path.realpath(path)))
-        return next(
-            (why for top, why in self.hidden.items() if any(x.is_relative_to(top) for x in needed)),
-            None,
-        )
+        return next((why for top, why in self.hidden.items() if _leads_through(path, [top])), None)
 
     @property
     def is_root(self) -> bool:
@@ -221,6 +220,12 @@ def _directories(path: Path) -> Iterator[Path]:
             here = Path("/")
 
 
+def _leads_through(path: Path, tops: Iterable[Path]) -> bool:
+    """Whether *path*, or what it is a link to, is below one of these directories."""
+    needed = (path.absolute(), *_directories(path), Path(os.path.realpath(path)))
+    return any(one.is_relative_to(top) for top in tops for one in needed)
+
+
 def _described(path: Path) -> str:
     try:
         status = path.stat()
@@ -254,20 +259,35 @@ def why_not_executable(program: Path, user: User) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return None
+        return f"{program} --version does not answer within {_VERSION_TIMEOUT:g} s"
     except OSError as error:
         where = blocked_at(program, user, os.X_OK) or _blocked_interpreter(program, user)
-        return f"{program}: {error.strerror}{f' ({where})' if where else ''}"
+        advice = _advice(program) if isinstance(error, PermissionError) else ""
+        return f"{program}: {error.strerror}{f' ({where})' if where else ''}{advice}"
     if done.returncode:
         last = done.stderr.decode(errors="backslashreplace").strip().rpartition("\n")[2]
         return f"{program}: {last or f'exit status {done.returncode}'}"
     return None
 
 
+def _advice(program: Path) -> str:
+    needed = filter(None, (program, interpreter_of(program)))
+    if any(_leads_through(path, _HOMES) for path in needed):
+        return "; install it for all users, outside of /root and /home"
+    return "; if that was installed under umask 077, install it again under umask 022"
+
+
 def _blocked_interpreter(program: Path, user: User) -> str | None:
-    with program.open("rb") as file:
-        line = file.readline(256)
-    words = line.removeprefix(b"#!").split()
-    if not line.startswith(b"#!") or not words:
+    interpreter = interpreter_of(program)
+    return blocked_at(interpreter, user, os.X_OK) if interpreter else None
+
+
+def interpreter_of(program: Path) -> Path | None:
+    """The interpreter in a script's first line, or None."""
+    try:
+        with program.open("rb") as file:
+            line = file.readline(256)
+    except OSError:
         return None
-    return blocked_at(Path(os.fsdecode(words[0])), user, os.X_OK)
+    words = line.removeprefix(b"#!").split()
+    return Path(os.fsdecode(words[0])) if line.startswith(b"#!") and words else None

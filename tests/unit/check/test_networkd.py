@@ -31,17 +31,23 @@ def write(host, path, text):
     file.write_text(text)
 
 
-def missing(host, monkeypatch, version=257):
+def running(host, monkeypatch, version=257):
     monkeypatch.setattr(networkd, "run", lambda *_: version and f"systemd {version} (x)\n+PAM\n")
+    return networkd.running_version(host / "proc")
+
+
+def missing(host, monkeypatch, version=257):
     directories = [host / name for name in ("etc", "run", "usr/lib")]
-    return networkd.missing_keys(directories, host / "proc")
+    return networkd.missing_keys(running(host, monkeypatch, version), directories)
 
 
-def test_where_it_does_not_run_nothing_is_missing(tmp_path, monkeypatch):
+def test_where_it_does_not_run_it_has_no_version(tmp_path, monkeypatch):
     process(tmp_path, "self", "pytest", "net:[1]")
     process(tmp_path, "7", "systemd-journal", "net:[1]")
     process(tmp_path, "8", "systemd-network", "net:[2]")  # that of a container
-    assert missing(tmp_path, monkeypatch) is None
+    assert running(tmp_path, monkeypatch) is None
+    process(tmp_path, "9", "systemd-network", "net:[1]")
+    assert running(tmp_path, monkeypatch) == 257
 
 
 @pytest.mark.parametrize(
@@ -133,16 +139,14 @@ def test_switches_are_read_as_networkd_reads_them(tmp_path, text, found):
 def test_before_version_256_a_managed_link_is_not_protected(
     host, monkeypatch, version, unprotected
 ):
-    monkeypatch.setattr(networkd, "run", lambda *_: f"systemd {version} (x)\n")
     write(host, "links/4", "# private\nADMIN_STATE=unmanaged\nOPER_STATE=routable\n")
     write(host, "links/5", "# private\nADMIN_STATE=configured\nOPER_STATE=routable\n")
     links = [link("tun0", index=4), link("tun1", index=5), link("tun2", index=6)]
-    assert networkd.unprotected_links(links, host / "links", host / "proc") == unprotected
+    found = networkd.unprotected_links(links, running(host, monkeypatch, version), host / "links")
+    assert found == unprotected
 
 
-def test_where_it_does_not_run_every_link_is_protected(tmp_path, monkeypatch):
-    monkeypatch.setattr(networkd, "run", lambda *_: "systemd 252 (x)\n")
-    process(tmp_path, "self", "pytest", "net:[1]")
+def test_where_it_does_not_run_every_link_is_protected(tmp_path):
     write(tmp_path, "links/5", "ADMIN_STATE=configured\n")
     links = [link("tun1", index=5)]
-    assert networkd.unprotected_links(links, tmp_path / "links", tmp_path / "proc") == frozenset()
+    assert networkd.unprotected_links(links, None, tmp_path / "links") == frozenset()

@@ -202,6 +202,34 @@ def test_a_port_of_cuberouted_itself_is_told_from_that_of_another_program(name):
     assert ports.taken([packed("127.0.0.1")], port, None) == ports.Taken({}, {}, {})
 
 
+def test_a_port_is_tried_without_listening_on_it(monkeypatch):
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+
+        def fail(*_):
+            raise AssertionError("a connection would be accepted")
+
+        monkeypatch.setattr(socket.socket, "listen", fail)
+        found = ports.taken([packed("127.0.0.1"), packed("127.0.0.2")], port, None)
+    (why,) = found.by_others.values()
+    assert found.by_others.keys() == {f"127.0.0.1 port {port}"}
+    assert why.startswith("Address already in use by ")
+
+
+@pytest.mark.parametrize(
+    ("taken", "wanted"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1")]
+)
+def test_a_port_that_another_address_covers_is_taken(taken, wanted):
+    family = socket.AF_INET6 if ":" in taken else socket.AF_INET
+    dualstack = taken == "::"
+    with closing(
+        socket.create_server((taken, 0), family=family, dualstack_ipv6=dualstack)
+    ) as server:
+        port = server.getsockname()[1]
+        found = ports.taken([packed(wanted)], port, None)
+    assert found.by_others.keys() == {f"{wanted} port {port}"}
+
+
 def test_a_port_of_the_daemon_s_user_is_cuberouted_s(monkeypatch):
     """Another user does not see which process it is."""
     monkeypatch.setattr(ports, "process_of", lambda _: None)

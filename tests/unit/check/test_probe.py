@@ -285,6 +285,12 @@ async def test_a_management_port_without_a_password_is_open_to_all(tmp_path):
     assert found.exposed == {}
 
 
+async def test_how_open_a_management_port_of_another_host_is_cannot_be_known(tmp_path):
+    found = await probed(configured(tmp_path, "openvpn_mgmt_host = 198.51.100.7"))
+    assert found.unjudged.keys() >= {"openvpn"}
+    assert found.exposed == {}
+
+
 async def test_a_socket_path_that_is_a_loop_of_links_is_told(tmp_path):
     path = tmp_path / "link"
     path.symlink_to(path)
@@ -392,10 +398,7 @@ async def test_a_draft_need_not_be_readable_for_the_daemon(public, monkeypatch):
         ),
         (
             {"program": Path("/bin/false")},
-            (
-                "cannot be started by the user nobody: /bin/false: exit status 1; if that was"
-                " installed under umask 077, install it again under umask 022"
-            ),
+            "cannot be started by the user nobody: /bin/false: exit status 1",
         ),
     ],
 )
@@ -403,6 +406,23 @@ async def test_a_unit_that_cannot_start_is_told(tmp_path, monkeypatch, other, wh
     configuration = configured(tmp_path)
     unit(monkeypatch, configuration, **other)
     assert (await probed(configuration)).unit == why
+
+
+async def test_an_interpreter_that_the_unit_hides_is_told(tmp_path, monkeypatch):
+    """A virtual environment links to the Python that it was made with."""
+    home, program = tmp_path / "home", tmp_path / "venv" / "cuberouted"
+    home.mkdir()
+    program.parent.mkdir()
+    (home / "python").symlink_to("/bin/sh")
+    python = program.parent / "python"
+    python.symlink_to(home / "python")
+    program.write_text(f"#!{python}\n")
+    configuration = configured(tmp_path)
+    unit(monkeypatch, configuration, user="", program=program, hidden={home: "ProtectHome=yes"})
+    why = (await probed(configuration)).unit or ""
+    assert why.startswith(f"{program} needs {python}, which is hidden by ProtectHome=yes or leads")
+    unit(monkeypatch, configuration, user="", program=program)
+    assert (await probed(configuration)).unit is None
 
 
 @as_root

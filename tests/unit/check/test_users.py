@@ -23,6 +23,8 @@ ProtectHome=yes
 PrivateTmp=no
 """
 
+UMASK = "; if that was installed under umask 077, install it again under umask 022"
+
 NOBODY = User("nobody", 65534, 65534, (65534,))
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -186,12 +188,33 @@ def test_a_virtual_environment_made_under_umask_077_is_found(public):
     path = program(public)
     path.parent.chmod(0o700)
     why = why_not_executable(path, NOBODY)
-    assert why == f"{path}: Permission denied ({path.parent} has mode 0700, root:root)"
+    assert why == f"{path}: Permission denied ({path.parent} has mode 0700, root:root){UMASK}"
     path.parent.chmod(0o755)
     path.chmod(0o700)
     assert why_not_executable(path, NOBODY) == (
-        f"{path}: Permission denied ({path} has mode 0700, root:root)"
+        f"{path}: Permission denied ({path} has mode 0700, root:root){UMASK}"
     )
+
+
+@as_root
+def test_what_only_root_can_reach_is_not_mended_by_another_umask(public, monkeypatch):
+    monkeypatch.setattr(users, "_HOMES", (public / "root",))
+    home = public / "root"
+    home.mkdir(mode=0o700)
+    (home / "python").symlink_to("/bin/sh")
+    path = program(public, f"#!{home / 'python'}")
+    advice = "; install it for all users, outside of /root and /home"
+    where = f"({home} has mode 0700, root:root)"
+    assert why_not_executable(path, NOBODY) == f"{path}: Permission denied {where}{advice}"
+    path = Path(path.rename(home / "cuberouted"))
+    assert why_not_executable(path, NOBODY) == f"{path}: Permission denied {where}{advice}"
+
+
+@as_root
+def test_a_program_that_does_not_end_is_told(public, monkeypatch):
+    monkeypatch.setattr(users, "_VERSION_TIMEOUT", 0.1)
+    path = program(public, text="exec sleep 600")
+    assert why_not_executable(path, NOBODY) == f"{path} --version does not answer within 0.1 s"
 
 
 @as_root
@@ -208,7 +231,7 @@ def test_an_interpreter_that_cannot_be_reached_is_found(public):
     assert why_not_executable(path, NOBODY) is None
     private.chmod(0o700)
     assert why_not_executable(path, NOBODY) == (
-        f"{path}: Permission denied ({private} has mode 0700, root:root)"
+        f"{path}: Permission denied ({private} has mode 0700, root:root){UMASK}"
     )
     path.unlink()
     path.parent.rmdir()
