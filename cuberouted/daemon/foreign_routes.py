@@ -7,18 +7,29 @@ changed, and only while there are foreign routes that may matter.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from itertools import islice
+from typing import TypeVar
 
 import trio
 
 from cuberouted.daemon.node import Node
 from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.conflict_text import describe_conflict, describe_intruders, describe_route
-from cuberouted.routing.conflicts import Claims, Conflict, Conflicts, Search
+from cuberouted.routing.conflicts import Conflicts, Search, SortedPrefixes, order
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
-from cuberouted.routing.lookup import Lookup, PrefixLengths
+from cuberouted.routing.lookup import Lookup
 from cuberouted.routing.neighbours import ResolvedNexthop, local_neighbour
 from cuberouted.routing.rib import RibRoute
 from cuberouted.routing.types import ForeignRoute, Link, links_by_name
@@ -27,11 +38,13 @@ from cuberouted.util.tasks import Signal
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MIN_SEARCH_INTERVAL, MAX_SEARCH_INTERVAL = 0.05, 1.0
 """Seconds between two searches. The interval doubles while changes keep coming."""
 
-CHUNK_PROBES = 200
-"""Prefixes that are judged before other tasks run: some two milliseconds of work."""
+CHUNK_PROBES = 100
+"""Prefixes that are judged before other tasks run: some milliseconds of work."""
 
 CHUNK_CLAIMS = 1000
 """Prefixes that are sorted before other tasks run: some five milliseconds of work."""
@@ -42,23 +55,34 @@ class ForeignRoutes:
 
     Our routes are in *table*, with *metric*. ``conflicts``: a sentence for each foreign route
     in the way; ``cut_off``: the prefixes that they cut off. Both are of the last search.
+    *request_scan* is called when ``is_stale``: the routes have to be dumped again.
     """
 
-    def __init__(self, kernel: KernelApi, node: Node, table: int, metric: int) -> None:
+    def __init__(
+        self,
+        kernel: KernelApi,
+        node: Node,
+        table: int,
+        metric: int,
+        request_scan: Callable[[], None],
+    ) -> None:
         self.conflicts: Mapping[ForeignRoute, str] = {}
-        self.cut_off: frozenset[Prefix] = frozenset()
+        self.cut_off: AbstractSet[Prefix] = frozenset()
         self._kernel = kernel
         self._node = node
         self._table = table
+        self._request_scan = request_scan
         self._lookup = Lookup(table, metric, node.kernel_sync.fib.longest)
         self._lock = trio.Lock()
         self._changed = Signal()
+        self._changes: list[tuple[Sequence[ForeignRoute], Sequence[ForeignRoute]]] = []
         self._devices: Mapping[int, str] = {}
         self._data_devices: Collection[int] = ()
-        self._claims: Claims | None = None
+        self._claims: SortedPrefixes | None = None
         self._rib_changes = 0
         self._watched = False
-        self._log_limit = LogRateLimit(burst=2)
+        self._log_limit = LogRateLimit(burst=MAX_LOGGED_CONFLICTS)  # all routes together
+        self._summary_limit = LogRateLimit()
         node.kernel_sync.on_targets_set = self._on_rib_change
 
     @property
@@ -68,6 +92,11 @@ class ForeignRoutes:
             return None
         routes = sorted(r for r in self._lookup.routes() if r.table == self._table)
         return describe_intruders(routes, self._devices, self._table) if routes else None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is open which foreign routes the kernel takes."""
+        return bool(self._lookup.uncertain)
 
     def set_links(self, links: Iterable[Link], data_interfaces: Collection[str]) -> None:
         """These are the links now, and the interfaces of this host's OpenVPN processes."""
@@ -85,17 +114,39 @@ class ForeignRoutes:
         Raises:
           KernelError: the kernel could not be dumped.
         """
-        async with self._lock:
+        async with self._locked():
             self._lookup.set_rules(await self._kernel.dump_rules())
-            self._lookup.set_routes(await self._kernel.foreign_routes(self.matters))
+            routes = await self._kernel.foreign_routes(self.matters)
+            for _ in self._lookup.set_routes(routes):
+                await trio.lowlevel.checkpoint()
         self._changed.set()
 
     async def change(self, added: Sequence[ForeignRoute], deleted: Sequence[ForeignRoute]) -> None:
         """Foreign routes came and went: install ours where one was in the way."""
-        async with self._lock:  # after a dump in progress, which may be older than this
-            self._lookup.changed(filter(self.matters, added), deleted)
-        self._changed.set()
         await self._node.kernel_sync.retry(r.prefix for r in deleted if r.table == self._table)
+        self._changes.append((added, deleted))
+        if not self._lock.locked():
+            async with self._locked():
+                pass
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """No route comes or goes meanwhile. A dump may be older than what came and went."""
+        async with self._lock:
+            try:
+                yield
+            finally:
+                while self._changes:
+                    added, deleted = self._changes.pop(0)
+                    for gone in _chunks(iter(deleted), CHUNK_CLAIMS):
+                        self._lookup.changed((), gone)
+                        await trio.lowlevel.checkpoint()
+                    for new in _chunks(iter(added), CHUNK_CLAIMS):
+                        self._lookup.changed(filter(self.matters, new), ())
+                        await trio.lowlevel.checkpoint()
+                    self._changed.set()
+                    if self._lookup.uncertain:
+                        self._request_scan()
 
     def matters(self, route: ForeignRoute) -> bool:
         """Whether *route* may carry packets to prefixes of the mesh, or is in our own table."""
@@ -123,37 +174,35 @@ class ForeignRoutes:
             self._changed.set()
 
     async def _search(self) -> None:
-        search = Search(self._lookup, self._node.rib.best, self._nexthop, self._data_devices)
-        suspects = search.suspects()
-        self._watched = bool(suspects)
-        claims = await self._all_claims() if suspects else Claims()
-        found = Conflicts()
-        async with self._lock:  # no route comes or goes meanwhile
-            for probes in _chunks(search.probes(suspects, claims)):
-                self._watched = True
-                for prefix in probes:
-                    conflict = search.judge(prefix, claims)
-                    if conflict is not None:
-                        found.add(*conflict)
-                await trio.lowlevel.checkpoint()
-        self._report(found.result(search))
-        self.cut_off = found.prefixes()
+        async with self._locked():
+            search, found = await self._found()
+        await self._report(search, found)
 
-    async def _all_claims(self) -> Claims:
+    async def _found(self) -> tuple[Search, Conflicts]:
+        search = Search(self._lookup, self._node.rib.best, self._nexthop, self._data_devices)
+        for _ in search.survey():
+            await trio.lowlevel.checkpoint()
+        self._watched = bool(search.suspects)
+        claims = await self._all_claims() if search.suspects else SortedPrefixes()
+        found = Conflicts()
+        for probes in _chunks(search.probes(claims)):
+            self._watched = True
+            for prefix in probes:
+                conflict = search.judge(prefix, claims) if prefix is not None else None
+                if conflict is not None:
+                    found.add(*conflict)
+            await trio.lowlevel.checkpoint()
+        return search, found
+
+    async def _all_claims(self) -> SortedPrefixes:
         if self._claims is not None:
             return self._claims
         changes = self._rib_changes
-        by_size: dict[int, list[Prefix]] = {4: [], 16: []}
-        lengths = PrefixLengths()
+        claims = SortedPrefixes()
         for chunk in _chunks(iter(self._node.rib.prefixes()), CHUNK_CLAIMS):
-            chunk.sort()  # so that the sort at the end only merges
-            for prefix in chunk:
-                by_size[len(prefix.address)].append(prefix)
-                lengths.add(prefix)
+            claims.add(chunk)
             await trio.lowlevel.checkpoint()
-        for prefixes in by_size.values():
-            prefixes.sort()
-        claims = Claims(by_size, lengths)
+        claims.sort()
         if changes == self._rib_changes:
             self._claims = claims
         return claims
@@ -165,32 +214,67 @@ class ForeignRoutes:
         neighbour = local_neighbour(name) if route.leads_here else name
         return self._node.host.nexthops.get((neighbour, prefix.family))
 
-    def _report(self, conflicts: Mapping[ForeignRoute, Conflict]) -> None:
-        texts = {
-            route: describe_conflict(conflict, self._devices, self._data_devices, self._table)
-            for route, conflict in conflicts.items()
-        }
-        before, self.conflicts = self.conflicts, texts
-        new = [route for route in texts if route not in before]
-        for route in new[:MAX_LOGGED_CONFLICTS]:
-            self._log(logging.WARNING, route, texts[route])
-        if len(new) > MAX_LOGGED_CONFLICTS:
-            more = len(new) - MAX_LOGGED_CONFLICTS
-            log.warning("%d more foreign routes are in the way; see `cuberouted status`", more)
-        ended = [route for route in before if route not in texts]
-        for route in ended[:MAX_LOGGED_CONFLICTS]:
-            text = f"{describe_route(route, self._devices)}: no longer in the way"
-            self._log(logging.INFO, route, text)
-        if len(ended) > MAX_LOGGED_CONFLICTS:
-            more = len(ended) - MAX_LOGGED_CONFLICTS
-            log.info("%d more foreign routes are no longer in the way", more)
+    async def _report(self, search: Search, found: Conflicts) -> None:
+        def sentence(route: ForeignRoute) -> str:
+            conflict = found.conflict(route, search)
+            return describe_conflict(conflict, self._devices, self._data_devices, self._table)
 
-    def _log(self, level: int, route: ForeignRoute, text: str) -> None:
-        suppressed = self._log_limit.allow(str(route.prefix), trio.current_time())
-        if suppressed is not None:
-            log.log(level, "foreign route %s%s", text, suppressed_note(suppressed))
+        routes: list[ForeignRoute] = []
+        for chunk in _chunks(iter(found), CHUNK_CLAIMS):
+            routes += sorted(chunk, key=order)
+            await trio.lowlevel.checkpoint()
+        routes.sort(key=order)  # only merges
+        await trio.lowlevel.checkpoint()
+        before, self.conflicts = self.conflicts, _Sentences(dict.fromkeys(routes), sentence)
+        self.cut_off = found.prefixes()
+        await trio.lowlevel.checkpoint()
+        new = [route for route in routes if route not in before]
+        self._log(logging.WARNING, "in the way", [*map(sentence, _first(new))], len(new))
+        await trio.lowlevel.checkpoint()
+        ended = [route for route in before if route not in self.conflicts]
+        texts = (f"{describe_route(r, self._devices)}: no longer in the way" for r in _first(ended))
+        self._log(logging.INFO, "no longer in the way", list(texts), len(ended))
+
+    def _log(self, level: int, what: str, texts: Sequence[str], count: int) -> None:
+        now = trio.current_time()
+        for text in texts:
+            suppressed = self._log_limit.allow("", now)
+            if suppressed is not None:
+                log.log(level, "foreign route %s%s", text, suppressed_note(suppressed))
+        if count > len(texts):
+            suppressed = self._summary_limit.allow("", now)
+            if suppressed is not None:
+                text = f"{count - len(texts)} more foreign routes are {what}"
+                note = suppressed_note(suppressed)
+                log.log(level, "%s; see `cuberouted status`%s", text, note)
 
 
-def _chunks(prefixes: Iterator[Prefix], size: int = CHUNK_PROBES) -> Iterator[list[Prefix]]:
-    while chunk := list(islice(prefixes, size)):
+class _Sentences(Mapping[ForeignRoute, str]):
+    """A sentence on each of *routes*, made when it is asked for: there may be thousands."""
+
+    def __init__(
+        self, routes: Collection[ForeignRoute], sentence: Callable[[ForeignRoute], str]
+    ) -> None:
+        self._routes = routes
+        self._sentence = sentence
+
+    def __getitem__(self, route: ForeignRoute) -> str:
+        return self._sentence(route)
+
+    def __contains__(self, route: object) -> bool:
+        return route in self._routes
+
+    def __iter__(self) -> Iterator[ForeignRoute]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+
+def _first(routes: Sequence[ForeignRoute]) -> Sequence[ForeignRoute]:
+    return routes[:MAX_LOGGED_CONFLICTS]
+
+
+def _chunks(items: Iterator[T], size: int = CHUNK_PROBES) -> Iterator[list[T]]:
+    while chunk := list(islice(items, size)):
         yield chunk

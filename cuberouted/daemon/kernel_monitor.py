@@ -60,7 +60,9 @@ class KernelMonitor:
         self._node = node
         self._scan_requested = scan_requested
         self._on_host_change = on_host_change
-        self.foreign_routes = ForeignRoutes(kernel, node, config.route_table, config.route_metric)
+        self.foreign_routes = ForeignRoutes(
+            kernel, node, config.route_table, config.route_metric, self.request_scan
+        )
         self._foreign_routes_stale = False
         self._seen = KernelEvents()  # links and ours, since the last scan
         self._log_limit = LogRateLimit()
@@ -113,7 +115,7 @@ class KernelMonitor:
             # links and addresses take routes along
             explained = (seen.links or changed) and not seen.ours
             self._log_missing(rules, () if explained else routes)
-            if self._foreign_routes_stale:
+            if self._foreign_routes_stale or self.foreign_routes.is_stale:
                 self._foreign_routes_stale = False
                 await self.foreign_routes.rescan()
         except KernelError as error:

@@ -8,11 +8,15 @@ packet are left out: where those lead depends on the packet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import attrs
 
 from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.types import LOCAL_TABLE, RTN_THROW, RTN_UNICAST, ForeignRoute, Rule
+
+CHUNK_ROUTES = 1000
+"""Routes that are added in one step: some milliseconds of work."""
 
 
 def shortened(prefix: Prefix, length: int) -> Prefix:
@@ -53,32 +57,56 @@ class PrefixLengths:
 
 @attrs.define
 class _Table:
-    """The foreign routes of one table: by prefix, those of each metric."""
+    """The foreign routes of one table: by prefix and metric, in the kernel's order.
 
-    routes: dict[Prefix, dict[int, ForeignRoute]] = attrs.field(factory=dict, init=False)
+    The kernel takes the first one. `add` and `remove` return whether the order is still known.
+    """
+
+    routes: dict[Prefix, dict[int, tuple[ForeignRoute, ...]]] = attrs.field(
+        factory=dict, init=False
+    )
     lengths: PrefixLengths = attrs.field(factory=PrefixLengths, init=False)
 
-    def add(self, route: ForeignRoute) -> None:
-        if route.prefix not in self.routes:
-            self.lengths.add(route.prefix)
-            self.routes[route.prefix] = {}
-        self.routes[route.prefix][route.metric] = route
+    def append(self, route: ForeignRoute) -> None:
+        """The next one of a dump."""
+        metrics = self._metrics(route.prefix)
+        metrics[route.metric] = (*metrics.get(route.metric, ()), route)
 
-    def remove(self, route: ForeignRoute) -> None:
+    def add(self, route: ForeignRoute) -> bool:
+        """A new one: before others with its metric, after them, or in the place of one."""
+        metrics = self._metrics(route.prefix)
+        others = metrics.get(route.metric, ())
+        if route in others:
+            return True
+        metrics[route.metric] = (route, *others)
+        return not others
+
+    def remove(self, route: ForeignRoute) -> bool:
         metrics = self.routes.get(route.prefix, {})
-        found = metrics.get(route.metric)
-        if found is None or found.protocol != route.protocol:
-            return
+        found = metrics.get(route.metric, ())
+        left = tuple(other for other in found if other != route)
+        if left == found:
+            return not found
+        if left:
+            metrics[route.metric] = left
+            return True
         del metrics[route.metric]
         if not metrics:
             del self.routes[route.prefix]
             self.lengths.remove(route.prefix)
+        return True
+
+    def _metrics(self, prefix: Prefix) -> dict[int, tuple[ForeignRoute, ...]]:
+        if prefix not in self.routes:
+            self.lengths.add(prefix)
+            self.routes[prefix] = {}
+        return self.routes[prefix]
 
     def longest(self, prefix: Prefix) -> ForeignRoute | None:
         for network in self.lengths.around(prefix):
             metrics = self.routes.get(network)
             if metrics:
-                return metrics[min(metrics)]
+                return metrics[min(metrics)][0]
         return None
 
 
@@ -86,12 +114,15 @@ class _Table:
 class Lookup:
     """The rules and the foreign routes of one kernel. Ours are in *table*, with *metric*.
 
-    *ours* returns the longest prefix around another one to which we have a route.
+    *ours* returns the longest prefix around another one to which we have a route. ``uncertain``:
+    routes of which it is open which one with their prefix and metric the kernel takes: a dump is
+    needed.
     """
 
     table: int
     metric: int
     ours: Callable[[Prefix], Prefix | None]
+    uncertain: set[ForeignRoute] = attrs.field(factory=set, init=False)
     _rules: dict[int, tuple[Rule, ...]] = attrs.field(factory=dict, init=False)
     _tables: dict[int, _Table] = attrs.field(factory=dict, init=False)
 
@@ -103,24 +134,36 @@ class Lookup:
                 by_family.setdefault(rule.family, []).append(rule)
         self._rules = {family: tuple(found) for family, found in by_family.items()}
 
-    def set_routes(self, routes: Iterable[ForeignRoute]) -> None:
-        """These are all foreign routes that matter."""
-        self._tables.clear()
-        self.changed(routes, ())
+    def set_routes(self, routes: Iterable[ForeignRoute]) -> Iterator[None]:
+        """These are all foreign routes that matter, as dumped. It yields so that no step is long.
+
+        They count when the iteration has ended.
+        """
+        tables: dict[int, _Table] = {}
+        routes = iter(routes)
+        while chunk := list(islice(routes, CHUNK_ROUTES)):
+            for route in chunk:
+                tables.setdefault(route.table, _Table()).append(route)
+            yield
+        self._tables, self.uncertain = tables, set()
 
     def changed(self, added: Iterable[ForeignRoute], deleted: Iterable[ForeignRoute]) -> None:
         """These foreign routes came and went."""
         for route in deleted:
-            if route.table in self._tables:
-                self._tables[route.table].remove(route)
+            if route.table in self._tables and not self._tables[route.table].remove(route):
+                self._take_none(route)
         for route in added:
-            self._tables.setdefault(route.table, _Table()).add(route)
+            if not self._tables.setdefault(route.table, _Table()).add(route):
+                self._take_none(route)
+
+    def _take_none(self, like: ForeignRoute) -> None:
+        self.uncertain.update(self._tables[like.table].routes[like.prefix][like.metric])
 
     def routes(self) -> Iterator[ForeignRoute]:
         """The first route to each prefix in each table: the others carry nothing."""
         for table in self._tables.values():
             for metrics in table.routes.values():
-                yield metrics[min(metrics)]
+                yield metrics[min(metrics)][0]
 
     def is_before_ours(self, route: ForeignRoute) -> bool:
         """Whether the table of *route* is consulted before our table."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import time
+
 import attrs
 import pytest
 import trio
 
-from cuberouted.model import Advertisement, Kind, LocalRoute, Prefix, SessionId
+from cuberouted.model import MAIN_TABLE, Advertisement, Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
 from cuberouted.routing.rib import Rib
+from cuberouted.routing.types import ForeignRoute
 from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
 
 HERE = Prefix.parse("10.100.100.10")
 NETWORK = Prefix.parse("10.100.100.64/27")
 DATA_B = Prefix.parse("10.100.100.102")
 SIX = Prefix.parse("fd00:100::12")
+MANY = 3000
 
 
 class WithClients(Scene):
@@ -294,6 +299,91 @@ async def test_log_lines_are_limited(main_scene, autojump_clock, caplog):
         main_scene.kernel.add_route("10.100.100.64/32", "tun2", metric=0)
         await main_scene.settled()
     assert len(caplog.messages) <= 3
+
+
+async def test_many_routes_that_flap_are_a_few_lines_a_minute(main_scene, autojump_clock, caplog):
+    caplog.set_level("INFO")
+    for _ in range(10):
+        for number in range(20):
+            main_scene.kernel.add_route(f"10.100.100.{64 + number}/32", "tun2", metric=0)
+        await main_scene.settled()
+        for number in range(20):
+            main_scene.kernel.remove_route(f"10.100.100.{64 + number}/32", metric=0)
+        await main_scene.settled()
+    assert len(caplog.messages) == MAX_LOGGED_CONFLICTS + 1
+
+
+async def test_a_route_in_the_way_that_goes_during_a_dump_is_replaced_by_ours_at_once(
+    main_scene, autojump_clock, monkeypatch
+):
+    scene, dump_rules = main_scene, main_scene.kernel.dump_rules
+    scene.kernel.steal_route(str(HOST1), "tun2", 50)
+    await scene.settled()
+    assert scene.cut_off == {HOST1}
+
+    async def slow_dump_rules():
+        await trio.sleep(30)
+        return await dump_rules()
+
+    monkeypatch.setattr(scene.kernel, "dump_rules", slow_dump_rules)
+    scene.kernel.add_rule(100, 50)
+    await scene.settled()
+    scene.kernel.remove_route(str(HOST1), 50)
+    await scene.settled()
+    assert scene.routes[HOST1] == "tun1"
+    await trio.sleep(70)
+    assert scene.cut_off == set()
+
+
+async def test_where_a_new_route_is_among_equals_is_found_by_a_dump(
+    main_scene, autojump_clock, caplog
+):
+    scene = main_scene
+    scene.kernel.add_route(str(HERE), "tun0", metric=0)
+    await scene.settled()
+    device = scene.kernel.devices["tun2"].index
+    appended = ForeignRoute(HERE, MAIN_TABLE, 0, 4, device)  # no packet follows it
+    await scene.monitor.foreign_routes.change((appended,), ())
+    await scene.settled()
+    assert (scene.sentences, caplog.messages) == ([], [])
+
+
+class LongestStep(trio.abc.Instrument):
+    """The longest step of the task that searches."""
+
+    seconds = began = 0.0
+
+    def before_task_step(self, _task):
+        self.began = time.perf_counter()
+
+    def after_task_step(self, task):
+        if task.name.endswith("ForeignRoutes.run"):
+            self.seconds = max(self.seconds, time.perf_counter() - self.began)
+
+
+@pytest.mark.parametrize("length", [24, 32])
+async def test_thousands_of_conflicts_are_no_long_step(main_scene, autojump_clock, length):
+    scene, network = main_scene, Prefix.parse("10.0.0.0/10")
+    scene.monitor.config = attrs.evolve(scene.monitor.config, allowed_networks=(network,))
+    scene.monitor.request_scan()
+    await scene.settled()
+    route = LocalRoute(network, Kind.NETWORK, b"hq", SessionId(1, 1), True, True)
+    await scene.node.update_local(SessionUpdate("", (route,), (), complete=True))
+    first = int.from_bytes(Prefix.parse("10.0.0.0").address)
+    for number in range(MANY):
+        address = first + (number << 32 - length)
+        scene.kernel.add_route(str(Prefix(address.to_bytes(4), length)), "tun2", metric=0)
+    scene.kernel.add_route(str(network), "tun0", metric=0)
+    longest = LongestStep()
+    gc.disable()  # the heap of all tests is not the daemon's
+    try:
+        trio.lowlevel.add_instrument(longest)
+        await scene.settled()
+        trio.lowlevel.remove_instrument(longest)
+    finally:
+        gc.enable()
+    assert len(scene.monitor.foreign_routes.conflicts) == MANY
+    assert longest.seconds < 0.2  # some 15 milliseconds; the machine may be busy
 
 
 async def test_routes_of_others_in_our_own_table_are_told(scene, autojump_clock):
