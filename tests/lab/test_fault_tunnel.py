@@ -76,11 +76,14 @@ def test_a_tunnel_that_carries_no_large_packet_is_named_on_both_sides(lab: Lab) 
     a, b = lab.servers
     gateway = lab.client("gateway", MANY)
     gateway.connect(a)
+    a.host.ip("route add 192.168.0.0/16 dev tun0")  # as OpenVPN's own `route` does
     for server, peer in ((a, b), (b, a)):
         drop_large_packets(server.host, 900, server.device(peer))
     start_daemons(
         lab.servers,
-        lambda server: mesh(server, "allowed_networks = 10.100.100.0/24, 192.168.0.0/16"),
+        lambda server: mesh(
+            server, "allowed_networks = 10.100.100.0/24, fd00:100::/64, 192.168.0.0/16"
+        ),
     )
 
     def told(server: Server, text: str) -> bool:
