@@ -29,9 +29,10 @@ SNAPSHOT_HOLD_TIMES = 10
 ROAM_TIME = 0.1
 """Seconds within which all routes follow a client that roamed."""
 
-KILL_DEADLINE = 30.0
+KILL_DEADLINE = 27.0
 """Seconds within which a superseded session is killed: two listings of slow OpenVPNs, the five that
-`client-kill` takes, and `life.STILL_TIME` where it could not be killed at once."""
+`client-kill` takes, and `life.STILL_TIME` where it could not be killed at once. At 30 s OpenVPN
+ends it by itself."""
 
 MAX_PASSES = 20_000
 """Turns of trio's loop without progress of time, more than a whole mesh ever needs to settle."""
