@@ -184,6 +184,9 @@ class InvariantMonitor:
         undisturbed = world.disturbances.since(("versions", node.name)) < device.since
         # `kill` is by name: it may end a session that began while OpenVPN was slow to handle it
         crossed = world.disturbances.now < device.since + 3 * node.openvpn.lag
+        # and `client-kill`, which such a name needs, ends a session five seconds later, also where
+        # its client has come back to it meanwhile
+        crossed |= b":" in name and world.disturbances.now < device.since + KILL_TIME
         # IPv6 addresses and networks are known from listings only, later where those take long
         late = len(device.prefixes) > 1 and any(o.openvpn.lag for o in node.others)
         alone = sum(other.plan.name == name for other in self.devices) == 1
