@@ -165,7 +165,7 @@ class InvariantMonitor:
         now, kills = trio.current_time(), self._kills(node, name)
         # two kills may be five seconds closer than they were requested; and one `kill` may end two
         # sessions
-        for count, first in enumerate(reversed([t for t in kills if t < now]), start=2):
+        for count, first in enumerate(sorted({t for t in kills if t < now}, reverse=True), start=2):
             if now < first + (count - KILLS_AT_ONCE) * KILL_INTERVAL - KILL_TIME:
                 self.world.fail(f"{node.name} kills {name!r} {count} times in {now - first:.1f} s")
         killed = now - self.world.disturbances.stalled_within(6)
