@@ -1,0 +1,85 @@
+"""The stream of events: publishes them, keeps the newest, and wakes their readers.
+
+A slow reader never holds up who publishes: it loses events, and is told how many.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
+
+import msgspec
+import trio
+
+from cuberouted.events import Event, EventsLost
+
+BATCH = 500
+"""Events that a reader gets at once: some milliseconds of work for it."""
+
+
+class EventRing:
+    """All events of one daemon: the newest *kept* of them, and everybody who reads them.
+
+    *wall_clock* returns Unix seconds. ``listeners`` are called with each event as it is published;
+    they neither wait nor raise.
+    """
+
+    def __init__(self, node: str, kept: int, wall_clock: Callable[[], float]) -> None:
+        self.listeners: list[Callable[[Event], None]] = []
+        self._node = node
+        self._wall_clock = wall_clock
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._last = 0
+        self._readers = trio.lowlevel.ParkingLot()
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event, or 0."""
+        return self._last
+
+    def publish(self, event: Event) -> None:
+        """Number *event*, keep it, and pass it to everybody."""
+        self._last += 1
+        now = dt.datetime.fromtimestamp(self._wall_clock(), dt.UTC)
+        event = msgspec.structs.replace(event, number=self._last, time=now, node=self._node)
+        self._events.append(event)
+        for listener in self.listeners:
+            listener(event)
+        self._readers.unpark_all()
+
+    def resize(self, kept: int) -> None:
+        """Keep that many from now on."""
+        self._events = deque(self._events, maxlen=kept)
+
+    def after(self, number: int, limit: int = BATCH) -> list[Event]:
+        """Up to *limit* kept events that were published after event *number*, oldest first.
+
+        The first one is an `EventsLost` if some before it are not kept any more.
+        """
+        count = self._last - number
+        if count <= 0:
+            return []
+        if count <= limit:  # a reader that keeps up: from the newer end, whatever is kept
+            events = list(islice(reversed(self._events), count))[::-1]
+        else:
+            skipped = max(len(self._events) - count, 0)
+            events = list(islice(self._events, skipped, skipped + limit))
+        lost = count - len(self._events)
+        if lost > 0 and events:
+            first = events[0]
+            gap = EventsLost(count=lost, number=first.number - 1, time=first.time, node=self._node)
+            events.insert(0, gap)
+        return events
+
+    async def follow(self, after: int) -> AsyncIterator[list[Event]]:
+        """What `after` returns, batch by batch, as long as the reader likes."""
+        while True:
+            events = self.after(after)
+            if events:
+                after = events[-1].number
+                yield events
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._readers.park()
