@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 
 import msgspec
@@ -73,7 +73,7 @@ class EventRing:
             events.insert(0, gap)
         return events
 
-    async def follow(self, after: int) -> AsyncIterator[list[Event]]:
+    async def follow(self, after: int) -> AsyncGenerator[list[Event]]:
         """What `after` returns, batch by batch, as long as the reader likes."""
         while True:
             events = self.after(after)

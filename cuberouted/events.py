@@ -241,7 +241,7 @@ class RouteChanged(Event, frozen=True, kw_only=True):
 
 
 class RouteConflictBegan(Event, frozen=True, kw_only=True):
-    """A foreign route refuses or shadows one of ours, or takes its packets."""
+    """A route of ours is not installed, because a foreign one is in the way."""
 
     LEVEL: ClassVar[Level] = Level.WARNING
 
@@ -253,7 +253,7 @@ class RouteConflictBegan(Event, frozen=True, kw_only=True):
 
 
 class RouteConflictEnded(Event, frozen=True, kw_only=True):
-    """No foreign route is in the way of this one any more."""
+    """A route that was refused is installed, or not wanted any more."""
 
     address: str
 
@@ -261,17 +261,49 @@ class RouteConflictEnded(Event, frozen=True, kw_only=True):
         return f"route {self.address}: no longer in conflict"
 
 
+class ForeignRouteConflictBegan(Event, frozen=True, kw_only=True):
+    """A foreign route carries packets of the mesh elsewhere. ``address``: its destination."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+
+    address: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"foreign route {self.why}"
+
+
+class ForeignRouteConflictEnded(Event, frozen=True, kw_only=True):
+    """A foreign route is gone, or does not matter any more."""
+
+    address: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"foreign route {self.why}: no longer in the way"
+
+
 class RoutesRestored(Event, frozen=True, kw_only=True):
-    """Another program had deleted routes or rules of ours. They are installed again."""
+    """Another program had deleted routes or rules of ours. They are installed again.
+
+    ``shown``: the destinations of the first routes.
+    """
 
     LEVEL: ClassVar[Level] = Level.WARNING
 
     routes: int
     rules: int
-    text: str
+    shown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return self.text
+        missing = []
+        if self.routes:
+            more = ", ..." if self.routes > len(self.shown) else ""
+            missing.append(f"{_count(self.routes, 'route')} ({', '.join(self.shown)}{more})")
+        if self.rules:
+            missing.append(_count(self.rules, "rule"))
+        what = " and ".join(missing)
+        return f"kernel: another program had deleted {what} of ours; installed again"
 
 
 # -- peers, OpenVPN, this node --
@@ -444,7 +476,7 @@ class EventsLost(Event, frozen=True, kw_only=True):
     count: int
 
     def __str__(self) -> str:
-        return f"{self.count} event{'' if self.count == 1 else 's'} lost: the reader was too slow"
+        return f"{_count(self.count, 'event')} lost: the reader was too slow"
 
 
 AnyEvent = (
@@ -460,6 +492,8 @@ AnyEvent = (
     | RouteChanged
     | RouteConflictBegan
     | RouteConflictEnded
+    | ForeignRouteConflictBegan
+    | ForeignRouteConflictEnded
     | RoutesRestored
     | PeerStateChanged
     | PeerWarning
@@ -503,6 +537,10 @@ def _routed(after: float | None) -> str:
 
 def _because(why: str) -> str:
     return f": {why}" if why else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _label(what: str, name: str) -> str:

@@ -243,6 +243,9 @@ class Config:
     max_advertisements: int = key(
         number(1, MAX_ADVERTISEMENTS), 65536, "prefixes that one peer may advertise"
     )
+    events_kept: int = key(
+        number(100, 1_000_000), 10_000, "events that are kept for `cuberouted history`"
+    )
     log_level: str = key(
         converters.choice({word: word for word in ("debug", "info", "warning", "error")}),
         "info",

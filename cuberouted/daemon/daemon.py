@@ -17,6 +17,7 @@ from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
+from cuberouted.event_ring import EventRing
 from cuberouted.model import SupersededSession, format_address
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.polling import PollIntervals
@@ -75,6 +76,7 @@ class Daemon:
 
     def __init__(self, config: Config, environment: Environment) -> None:
         self.config = config
+        self.events = EventRing(config.node, config.events_kept, environment.wall_clock)
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
@@ -169,6 +171,7 @@ class Daemon:
         if fixed:
             raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
         self.config = self._kernel_monitor.config = config
+        self.events.resize(config.events_kept)
         await self._stop_peers(config)
         sessions = await self._stop_openvpns(config)
         for peer in self.peers.values():

@@ -83,6 +83,7 @@ def test_two_server_form_configures_an_unnamed_peer_and_openvpn_process():
         route_protocol=201,
         control_socket=Path("/run/cuberouted/control.sock"),
         max_advertisements=65536,
+        events_kept=10_000,
         log_level="info",
         log_format="text",
     )

@@ -1,0 +1,93 @@
+"""The stream of events: numbers, what is kept, and slow readers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from trio.testing import wait_all_tasks_blocked
+
+from cuberouted.event_ring import EventRing
+from cuberouted.events import Event, EventsLost, Reloaded
+
+
+def ring(kept: int = 10) -> EventRing:
+    return EventRing("vpnsrvA", kept, lambda: 1_700_000_000.5)
+
+
+def publish(events: EventRing, count: int) -> None:
+    for number in range(count):
+        events.publish(Reloaded(path=f"/{number + 1}"))
+
+
+def numbers(found: Sequence[Event]) -> list[int]:
+    return [event.number for event in found]
+
+
+def test_an_event_gets_number_time_and_node():
+    events = ring()
+    seen: list[Event] = []
+    events.listeners.append(seen.append)
+    publish(events, 2)
+    assert events.after(0) == seen
+    assert (seen[1].number, seen[1].node, str(seen[1])) == (2, "vpnsrvA", "/2: reloaded")
+    assert seen[1].time == dt.datetime(2023, 11, 14, 22, 13, 20, 500_000, dt.UTC)
+
+
+def test_a_late_reader_gets_what_is_kept_and_learns_how_many_it_has_lost():
+    events = ring(kept=3)
+    publish(events, 8)
+    lost, *rest = events.after(0)
+    assert isinstance(lost, EventsLost)
+    assert (lost.count, lost.number) == (5, 5)
+    assert str(lost) == "5 events lost: the reader was too slow"
+    assert numbers(rest) == [6, 7, 8]
+    assert numbers(events.after(5)) == [6, 7, 8]  # nothing of it is lost
+    assert numbers(events.after(7)) == [8]
+    assert events.after(8) == events.after(99) == []
+
+
+def test_a_batch_is_limited_and_the_next_one_goes_on_behind_it():
+    events = ring(kept=10)
+    publish(events, 9)
+    assert numbers(events.after(0, limit=4)) == [1, 2, 3, 4]
+    assert numbers(events.after(4, limit=4)) == [5, 6, 7, 8]
+    assert numbers(events.after(8, limit=4)) == [9]
+
+
+def test_fewer_events_are_kept_after_a_change_of_the_number():
+    events = ring(kept=10)
+    publish(events, 5)
+    events.resize(2)
+    assert [type(e) for e in events.after(0)] == [EventsLost, Reloaded, Reloaded]
+
+
+async def test_a_follower_is_woken_by_each_event(nursery, autojump_clock):
+    events = ring()
+    seen: list[list[int]] = []
+
+    async def follow() -> None:
+        follower = events.follow(1)
+        while True:
+            seen.append(numbers(await anext(follower)))
+
+    publish(events, 2)
+    nursery.start_soon(follow)
+    await wait_all_tasks_blocked()
+    assert seen == [[2]]
+    publish(events, 2)
+    await wait_all_tasks_blocked()
+    assert seen == [[2], [3, 4]]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_follower_that_does_not_read_costs_nothing_and_loses_events(autojump_clock):
+    events = ring(kept=3)
+    publish(events, 1)
+    follower = events.follow(0)
+    assert numbers(await anext(follower)) == [1]
+    publish(events, 5)
+    lost, *rest = await anext(follower)
+    assert isinstance(lost, EventsLost)
+    assert (lost.count, numbers(rest)) == (2, [4, 5, 6])
+    await follower.aclose()
