@@ -108,20 +108,75 @@ def precedence(route: RibRoute) -> tuple[int, str, str, str]:
     )
 
 
-def supersedes(best: RibRoute, local: RibRoute) -> bool:
-    """Whether *best* proves that the client of the session behind *local* has moved to it.
+def _by_version(best: RibRoute, other: RibRoute) -> str:
+    if other.advertisement.version == ADOPTED_VERSION:
+        where = "configured" if other.source.origin is Origin.CONFIGURED else "found in the kernel"
+        return f"{where}, not advertised: whatever is advertised comes first"
+    if best.advertisement.kind is Kind.SERVER:
+        return "its version is lower"
+    return f"its session is older than the one at {best.node}"
 
-    Equal versions prove nothing.
+
+def _by_node(best: RibRoute, other: RibRoute) -> str:
+    return f"the same version: {best.node} comes before {other.node} by its name"
+
+
+def _by_source(best: RibRoute, other: RibRoute) -> str:
+    first, second = (" ".join(r.source).rstrip() for r in (best, other))
+    return f"the same version and node: {first} comes before {second}"
+
+
+_REASONS = (_by_version, _by_node, _by_source, _by_source)
+"""What each part of the key in `precedence` means where it decides."""
+
+
+def reason(best: RibRoute, other: RibRoute) -> str:
+    """Why *best* comes before *other*, from the key that orders them: `precedence`.
+
+    Raises:
+      ValueError: it does not.
+    """
+    first, second = precedence(best), precedence(other)
+    if first >= second:
+        raise ValueError(f"{best} does not come before {other}")
+    parts = zip(first, second, _REASONS, strict=True)
+    return next(explain(best, other) for one, two, explain in parts if one != two)
+
+
+def why_kept(best: RibRoute, local: RibRoute) -> str | None:
+    """Why *best* does not supersede the session behind *local*; None: it does.
+
+    It does if it proves that the client has moved to it. Equal versions prove nothing.
     """
     newer, older = best.advertisement, local.advertisement
-    return (
+    if newer.version <= older.version:
+        return "not superseded by a newer session"
+    if newer.kind is not Kind.CLIENT or older.kind is not Kind.CLIENT:
+        return "only a client's address shows where the client is"
+    if newer.name != older.name:
+        return "another client with the same address: the address pools overlap"
+    if not newer.confirmed:
         # OpenVPN announces also a client that a script then refuses; only a listing confirms it
-        newer.confirmed
-        and newer.version > older.version
-        and newer.kind is older.kind is Kind.CLIENT
-        # two common names on one address: overlapping address pools, and both sessions are alive
-        and newer.name == older.name
-    )
+        return f"the session at {best.node} is not in a listing there yet"
+    return None
+
+
+def supersedes(best: RibRoute, local: RibRoute) -> bool:
+    """Whether the client of the session behind *local* has moved to *best*."""
+    return why_kept(best, local) is None
+
+
+class Claim(NamedTuple):
+    """A route in the RIB, and why it is not the best one; ``why`` is empty for the best.
+
+    ``refused``: the policy does not accept it. ``kept``: of the session of this host behind it,
+    why it is not superseded by the best; None if it is, or there is no such session.
+    """
+
+    route: RibRoute
+    why: str = ""
+    refused: bool = False
+    kept: str | None = None
 
 
 @attrs.define
@@ -154,6 +209,23 @@ class Rib:
     def best_routes(self) -> Iterator[tuple[Prefix, RibRoute]]:
         """Every prefix with its best route."""
         return ((prefix, routes[0]) for prefix, routes in self._accepted.items())
+
+    def claims(self, prefix: Prefix) -> list[Claim]:
+        """Every route to exactly *prefix*: the best first, those that the policy refuses last."""
+        accepted = self._accepted.get(prefix, ())
+        best = accepted[0] if accepted else None
+        found = []
+        for route in accepted:
+            if route is best or best is None:
+                found.append(Claim(route))
+            else:
+                kept = why_kept(best, route) if route.is_local else None
+                found.append(Claim(route, reason(best, route), kept=kept))
+        for source, refused in self._refused.items():
+            if prefix in refused:
+                route = self._adj_rib_in[source][prefix]
+                found.append(Claim(route, f"refused: {refused[prefix]}", refused=True))
+        return found
 
     def adj_rib_in(self, source: Source) -> Mapping[Prefix, RibRoute]:
         """All routes of *source*, also those that the policy refuses."""

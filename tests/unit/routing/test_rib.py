@@ -1,10 +1,21 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.routing.policy import Policy
-from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.routing.rib import (
+    ADOPTED_VERSION,
+    Origin,
+    Rib,
+    RibRoute,
+    Source,
+    precedence,
+    reason,
+    supersedes,
+)
 
 A = Source(Origin.LOCAL, "")
 B, C = Source(Origin.PEER, "vpnsrvB"), Source(Origin.PEER, "vpnsrvC")
@@ -252,3 +263,75 @@ def test_the_prefix_that_was_refused_last_is_the_last(rib):
     update(rib, B, route(OUTSIDE), route(other))
     update(rib, B, route(OUTSIDE))
     assert [*rib.refused(B)] == [other, OUTSIDE]
+
+
+ROUTES = st.builds(
+    RibRoute,
+    st.builds(Source, st.sampled_from(Origin), st.sampled_from(["vpnsrvB", "vpnsrvC"])),
+    st.sampled_from(["vpnsrvA", "vpnsrvB"]),
+    st.builds(
+        Advertisement,
+        st.just(HOST1),
+        st.sampled_from([Kind.CLIENT, Kind.SERVER]),
+        st.sampled_from([b"host1", b"host2"]),
+        st.sampled_from([ADOPTED_VERSION, 1, 2]),
+        st.booleans(),
+    ),
+)
+
+
+@given(ROUTES, ROUTES)
+def test_the_reason_is_the_first_difference_that_orders_two_routes(one, other):
+    if precedence(one) >= precedence(other):
+        with pytest.raises(ValueError, match="does not come before"):
+            reason(one, other)
+        return
+    why = reason(one, other)
+    if one.advertisement.version != other.advertisement.version:
+        expected = {"older", "lower", "advertised"}
+    elif one.node != other.node:
+        expected = {"name"}
+    else:
+        expected = {"node"}
+    assert expected & set(re.split(r"\W+", why)), why
+
+
+def test_every_claim_has_the_reason_why_it_is_not_the_best(rib):
+    update(rib, A, route(version=3))
+    update(rib, B, route(version=7))
+    update(rib, C, route(version=7))
+    rib.adopt(Source(Origin.KERNEL, ""), "vpnsrvA", Kind.CLIENT, [HOST1])
+    best, tie, local, adopted = rib.claims(HOST1)
+    assert best.route == rib.best(HOST1)
+    assert (best.why, best.kept) == ("", None)
+    assert tie.why == "the same version: vpnsrvB comes before vpnsrvC by its name"
+    assert (local.why, local.kept) == ("its session is older than the one at vpnsrvB", None)
+    assert adopted.why.startswith("found in the kernel, not advertised")
+    assert rib.claims(HOST2) == []
+
+
+def test_a_refused_claim_comes_last_with_the_policy_s_reason(rib):
+    update(rib, B, route(OUTSIDE))
+    [refused] = rib.claims(OUTSIDE)
+    assert (refused.refused, refused.why) == (True, "refused: outside allowed_networks")
+    rib.policy = Policy(allowed=(OUTSIDE,))
+    update(rib, C, route(OUTSIDE))
+    rib.policy = POLICY
+    assert [(c.refused, c.route.source) for c in rib.claims(OUTSIDE)] == [(False, C), (True, B)]
+
+
+@pytest.mark.parametrize(
+    ("remote", "why"),
+    [
+        (route(version=2_000), None),
+        (route(version=2_000, name=b"host2"), "the address pools overlap"),
+        (route(version=2_000, confirmed=False), "is not in a listing there yet"),
+        (route(version=2_000, kind=Kind.NETWORK), "only a client's address"),
+    ],
+)
+def test_a_session_that_lost_and_is_kept_tells_why(rib, remote, why):
+    update(rib, A, route())
+    update(rib, B, remote)
+    best, local = rib.claims(HOST1)
+    assert (local.kept is None) == supersedes(best.route, local.route) == (why is None)
+    assert why is None or why in (local.kept or "")
