@@ -6,7 +6,7 @@ It never releases a hold, and never answers for a manager that decides who may c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -15,6 +15,7 @@ import attrs
 from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
+from cuberouted.openvpn.disconnects import Disconnected, Disconnects
 from cuberouted.openvpn.health import Health, OpenVPNState
 from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.listings import ListingTracker
@@ -87,8 +88,9 @@ class ManagementActions:
 
     ``updates`` go to the node. ``outage``: True: OpenVPN serves no clients now; False: it has
     been listed completely; None: neither. ``kills`` were requested (for the log). ``notes``:
-    warnings to log. ``listing``: the last complete one. ``refused``: close the connection, for
-    this reason. ``send``: bytes for OpenVPN.
+    warnings to log. ``listing``: the last complete one. ``disconnected``: disconnects that have
+    come to their end. ``refused``: close the connection, for this reason. ``send``: bytes for
+    OpenVPN.
     """
 
     updates: list[SessionUpdate] = attrs.field(factory=list)
@@ -96,6 +98,7 @@ class ManagementActions:
     kills: list[Kill] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
     listing: Listing | None = None
+    disconnected: list[Disconnected] = attrs.field(factory=list)
     refused: str = ""
     send: bytes = b""
 
@@ -130,6 +133,7 @@ class ManagementConnection:
         self._sessions = sessions
         self._polling = polling
         self._listings = ListingTracker(sessions, damping, life)
+        self._disconnects = Disconnects()
         self._password = password
         self._started_at = now
         self._protocol = ManagementProtocol()
@@ -180,6 +184,19 @@ class ManagementConnection:
         if self._listings.set_superseded(superseded):
             self._polling.list_now()
 
+    def disconnect(self, name: bytes) -> None:
+        """End all sessions of common name *name*. Call `timer` afterwards.
+
+        One of the next `ManagementActions.disconnected` tells what became of them, unless the
+        connection ends before.
+        """
+        if self._disconnects.request(name):
+            self._polling.list_now()
+
+    def forget_disconnect(self, name: bytes) -> None:
+        """Send nothing more to end the sessions of *name*."""
+        self._disconnects.forget(name)
+
     def receive(self, data: bytes, now: float) -> ManagementActions:
         """Handle bytes from OpenVPN.
 
@@ -199,6 +216,7 @@ class ManagementConnection:
         else:
             self._busy |= now >= self._started_at + BANNER_TIMEOUT
         actions, self._actions = self._actions, ManagementActions()
+        actions.disconnected, self._disconnects.finished = self._disconnects.finished, []
         return actions
 
     def leave(self) -> bytes:
@@ -214,6 +232,10 @@ class ManagementConnection:
     def _send(self, command: Command) -> None:
         self._actions.send += self._protocol.send(command)
 
+    def _send_all(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            self._send(command)
+
     def _switch_on(self, command: Command) -> None:
         if not self._quiet:
             self._switched_on.append(command)
@@ -225,6 +247,7 @@ class ManagementConnection:
         self._listed = False
         if query is Query.LISTING:
             self._listings.begin(self._polling.sent_at)
+            self._disconnects.begin()
             self._send(protocol.STATUS)
         self._send(protocol.LOAD_STATS)
 
@@ -314,6 +337,7 @@ class ManagementConnection:
         if result.listing is not None:
             self._out_of_service, self._actions.outage = None, False
             self._actions.listing = result.listing
+            self._send_all(self._disconnects.end(result.listing))
             self._polling.leaves_ghosts = has_ghosts(result.listing)
         for update in result.updates:
             self._add_update(update)
@@ -325,8 +349,11 @@ class ManagementConnection:
                 self._actions.kills.append(kill)
 
     def _on_kill_reply(self, event: Reply) -> None:
+        more = self._disconnects.reply(event)
         if event.ok:
             self._polling.list_now()
+        elif more is not None:
+            self._send_all(more)
         elif event.command.fallback is not None:
             self._send(event.command.fallback)
         else:

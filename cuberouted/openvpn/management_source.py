@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 
 import attrs
@@ -13,6 +14,7 @@ from cuberouted.model import SupersededSession, printable_name
 from cuberouted.openvpn.connection import ManagementActions, ManagementConnection
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
+from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
 from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.omissions import OmissionLog, Omissions
@@ -38,11 +40,27 @@ REFUSED_BACKOFF = 60.0
 LEAVE_TIMEOUT = 0.2
 """Seconds that OpenVPN has, before we close the connection, to switch off what we switched on."""
 
+DISCONNECT_TIMEOUT = 10.0
+"""Seconds until a disconnect has failed. OpenVPN has to list its clients before, and then to answer
+the command."""
+
 RECEIVE_SIZE = 65536
 
 
 class RefusedError(Exception):
     """We may not, or must not, use this management interface. str() says why."""
+
+
+@attrs.frozen
+class _Disconnect:
+    """A disconnect that callers wait for, and its result once ``done`` is set."""
+
+    done: trio.Event = attrs.field(factory=trio.Event)
+    result: list[Disconnected] = attrs.field(factory=list)
+
+    def finish(self, result: Disconnected) -> None:
+        self.result.append(result)
+        self.done.set()
 
 
 class ManagementSource:
@@ -73,8 +91,10 @@ class ManagementSource:
         self._omissions = Omissions()
         self._omission_log = OmissionLog(log, self._label)
         self._superseded: frozenset[SupersededSession] = frozenset()
-        self._superseded_changed = False
+        self._woken = False  # there is something to do before more is received
         self._wait_scope = trio.CancelScope()
+        self._connection: ManagementConnection | None = None
+        self._disconnects: dict[bytes, _Disconnect] = {}
         self._health = Health(OpenVPNState.CONNECTING)
         self._version = ""
         self._password: bytes | None = None
@@ -91,7 +111,32 @@ class ManagementSource:
     def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """See `SessionSource`."""
         self._superseded = sessions
-        self._superseded_changed = True
+        self._wake()
+
+    async def disconnect(self, name: bytes) -> Disconnected:
+        """See `SessionSource`."""
+        connection, (state, detail) = self._connection, self._health
+        if connection is None or state is not OpenVPNState.CONNECTED:
+            if not self.sessions.has(name):
+                return Disconnected(name)
+            why = "; ".join(filter(None, (f"OpenVPN is not connected ({state})", detail)))
+            return Disconnected(name, problem=why)
+        waiting = self._disconnects.get(name)
+        if waiting is None:
+            waiting = self._disconnects[name] = _Disconnect()
+            connection.disconnect(name)
+            self._wake()
+        with trio.move_on_after(DISCONNECT_TIMEOUT):
+            await waiting.done.wait()
+        if not waiting.done.is_set():
+            connection.forget_disconnect(name)
+            del self._disconnects[name]
+            problem = f"no answer from OpenVPN in {DISCONNECT_TIMEOUT:g} s"
+            waiting.finish(Disconnected(name, problem=problem))
+        return waiting.result[0]
+
+    def _wake(self) -> None:
+        self._woken = True
         self._wait_scope.cancel()
 
     def status(self) -> OpenVPNStatus:
@@ -168,6 +213,7 @@ class ManagementSource:
             shared=self._config.mgmt_shared,
             quiet=self._client_auth_seen,
         )
+        self._connection = connection
         data: bytes | None = None
         try:
             while data != b"":
@@ -179,6 +225,8 @@ class ManagementSource:
                 self._set_health(connection.health)
                 data = await self._receive(stream, connection.deadline)
         finally:
+            self._connection = None
+            self._end_disconnects()
             if connection.version:  # OpenVPN has served us, so it would have shown it
                 self._client_auth_seen = connection.client_auth_seen
             await self._leave(stream, connection.leave())
@@ -196,13 +244,26 @@ class ManagementSource:
                     pass
 
     async def _receive(self, stream: trio.abc.HalfCloseableStream, deadline: float) -> bytes | None:
-        """The next bytes. None: *deadline*, or the superseded sessions have changed."""
+        """The next bytes. None: *deadline*, or there is something else to do."""
         data: bytes | None = None
         with trio.CancelScope(deadline=deadline) as self._wait_scope:
-            if not self._superseded_changed:
+            if not self._woken:
                 data = bytes(await stream.receive_some(RECEIVE_SIZE))
-        self._superseded_changed = False
+        self._woken = False
         return data
+
+    def _finish_disconnects(self, results: Iterable[Disconnected]) -> None:
+        for result in results:
+            waiting = self._disconnects.pop(result.name, None)
+            if waiting is not None:  # else it has taken too long
+                waiting.finish(result)
+
+    def _end_disconnects(self) -> None:
+        """Those that were not finished may have been done or not."""
+        waiting, self._disconnects = self._disconnects, {}
+        for name, disconnect in waiting.items():
+            problem = "the connection to OpenVPN ended before it had answered"
+            disconnect.finish(Disconnected(name, problem=problem))
 
     async def _act(self, actions: ManagementActions, stream: trio.abc.HalfCloseableStream) -> None:
         for update in actions.updates:
@@ -216,6 +277,7 @@ class ManagementSource:
             self._omission_log.update(self._omissions.sentences, trio.current_time())
         for kill in actions.kills:
             self._log_kill(kill)
+        self._finish_disconnects(actions.disconnected)
         for note in actions.notes:
             log.warning("%s: %s", self._label, note)
         if actions.refused:

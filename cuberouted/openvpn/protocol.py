@@ -51,15 +51,24 @@ STATUS = Command(b"status 3", listing=True)
 def kill_command(name: bytes, cid: int) -> Command | None:
     """The command that ends session *cid* of common name *name*, or None if none is safe.
 
-    ``kill "NAME"`` acts at once, but on every session with that name: the caller makes sure
-    that there is only one. ``client-kill CID`` takes five seconds; it is used where the name
-    cannot be sent, or where OpenVPN refuses it.
+    It ends every session with that name: the caller makes sure that there is only one.
+    ``client-kill`` is used where the name cannot be sent, or where OpenVPN refuses it.
     """
-    by_cid = None if cid == NO_CID else Command(b"client-kill %d" % cid, kills=True)
+    by_name, by_cid = kill_by_name(name), kill_by_cid(cid)
+    return by_cid if by_name is None else by_name._replace(fallback=by_cid)
+
+
+def kill_by_name(name: bytes) -> Command | None:
+    """``kill "NAME"``, which acts at once on every session with that name. None: it is not safe."""
     if not _can_kill_by_name(name):
-        return by_cid
+        return None
     quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return Command(b'kill "' + quoted + b'"', kills=True, fallback=by_cid)
+    return Command(b'kill "' + quoted + b'"', kills=True)
+
+
+def kill_by_cid(cid: int) -> Command | None:
+    """``client-kill CID``, which takes five seconds. None: the client id is unknown."""
+    return None if cid == NO_CID else Command(b"client-kill %d" % cid, kills=True)
 
 
 def _can_kill_by_name(name: bytes) -> bool:

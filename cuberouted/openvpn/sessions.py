@@ -51,6 +51,10 @@ class Sessions:
             self._count = len({route.session for route in self._routes.values()})
         return self._count
 
+    def has(self, name: bytes) -> bool:
+        """Whether a session of common name *name* has a route."""
+        return any(route.name == name for route in self._routes.values())
+
     def established(self, event: Established) -> SessionUpdate | None:
         """Apply the event of a client that has just connected. None: nothing changed.
 

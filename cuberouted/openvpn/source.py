@@ -8,6 +8,7 @@ from typing import Protocol
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
+from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import OpenVPNStatus
 from cuberouted.openvpn.management_source import ManagementSource
 from cuberouted.openvpn.polling import PollIntervals
@@ -31,6 +32,12 @@ class SessionSource(Protocol):
 
     def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """These of its sessions are superseded now, and no others."""
+
+    async def disconnect(self, name: bytes) -> Disconnected:
+        """End all its sessions of common name *name*, which is not `protocol.UNDEF`.
+
+        Returns within some `management_source.DISCONNECT_TIMEOUT` seconds.
+        """
 
     def status(self) -> OpenVPNStatus:
         """A snapshot for `status`."""

@@ -14,6 +14,7 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.model import SupersededSession
+from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
 from cuberouted.openvpn.omissions import OmissionLog, Omissions
 from cuberouted.openvpn.polling import PollIntervals
@@ -96,6 +97,14 @@ class StatusFileSource:
                 " status file cannot",
                 self._label,
             )
+
+    async def disconnect(self, name: bytes) -> Disconnected:
+        """See `SessionSource`."""
+        await trio.lowlevel.checkpoint()
+        if not self.sessions.has(name):
+            return Disconnected(name)
+        problem = "only the management interface can end sessions, openvpn_status_file cannot"
+        return Disconnected(name, problem=problem)
 
     def status(self) -> OpenVPNStatus:
         """See `SessionSource`."""

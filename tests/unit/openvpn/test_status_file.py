@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from cuberouted.model import SessionId, SupersededSession
+from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import OpenVPNState
 from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.openvpn.status_file import StatusFileSource
@@ -221,6 +222,16 @@ async def test_it_logs_once_that_superseded_sessions_cannot_be_killed(
         await settle()
         assert len(caplog.records) == 1
         assert "only the management interface can kill sessions" in caplog.text
+
+
+async def test_it_tells_that_it_cannot_end_a_session(autojump_clock: MockClock, path: Path) -> None:
+    write(path, rows("2.6", [HOST]))
+    async with watched(path) as w:
+        (route,) = w.recorder.routes.values()
+        result = await w.source.disconnect(route.name)
+        assert result.ended == ()
+        assert "only the management interface" in result.problem
+        assert await w.source.disconnect(b"nobody") == Disconnected(b"nobody")
 
 
 async def test_an_error_of_the_receiver_is_not_taken_for_one_of_the_file(
