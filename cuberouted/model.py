@@ -81,6 +81,11 @@ class Prefix(NamedTuple):
         """Whether this is a single address."""
         return self.length == len(self.address) * 8
 
+    @property
+    def short(self) -> str:
+        """As people write it: a host without its length, a network with it."""
+        return format_address(self.address) if self.is_host else str(self)
+
     def contains(self, other: Prefix) -> bool:
         """Whether every address of *other* is in this prefix."""
         mine, length = self
@@ -195,4 +200,6 @@ class SupersededSession:
 def printable_name(name: bytes) -> str:
     """A common name for people: UTF-8, with everything unprintable escaped."""
     text = name.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -99,6 +99,8 @@ class Daemon:
             announce=self._publisher_task.announce,
             notify_superseded=self._notify_superseded,
             on_out_of_sync=scan_requested.set,
+            emit=self.events.publish,
+            wall_clock=environment.wall_clock,
         )
         self._kernel_monitor = KernelMonitor(
             config,
@@ -106,6 +108,7 @@ class Daemon:
             self.node,
             scan_requested,
             on_host_change=self._listen,
+            emit=self.events.publish,
         )
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -121,6 +124,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._kernel_monitor.run)
+            nursery.start_soon(self.node.event_publisher.run)
             nursery.start_soon(self._publisher_task.run)
             nursery.start_soon(self._finish_initial_sync)
             self._start_missing(self.config, {})

@@ -6,7 +6,6 @@ changed, and only while there are foreign routes that may matter.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -24,11 +23,18 @@ from typing import TypeVar
 import trio
 
 from cuberouted.daemon.node import Node
+from cuberouted.events import (
+    Emit,
+    ForeignRouteConflictBegan,
+    ForeignRouteConflictEnded,
+    NodeProblem,
+    RouteTrace,
+)
 from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.conflict_text import describe_conflict, describe_intruders, describe_route
 from cuberouted.routing.conflicts import Conflicts, Search, SortedPrefixes, order
+from cuberouted.routing.fib import Trace
 from cuberouted.routing.kernel_api import KernelApi
-from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
 from cuberouted.routing.lookup import Lookup
 from cuberouted.routing.neighbours import ResolvedNexthop, local_neighbour
 from cuberouted.routing.rib import RibRoute
@@ -36,9 +42,10 @@ from cuberouted.routing.types import ForeignRoute, Link, links_by_name
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 from cuberouted.util.tasks import Signal
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
+
+MAX_PUBLISHED = 5
+"""Conflicts of one search that are published one by one, and within a minute."""
 
 MIN_SEARCH_INTERVAL, MAX_SEARCH_INTERVAL = 0.05, 1.0
 """Seconds between two searches. The interval doubles while changes keep coming."""
@@ -65,6 +72,7 @@ class ForeignRoutes:
         table: int,
         metric: int,
         request_scan: Callable[[], None],
+        emit: Emit,
     ) -> None:
         self.conflicts: Mapping[ForeignRoute, str] = {}
         self.cut_off: AbstractSet[Prefix] = frozenset()
@@ -72,6 +80,7 @@ class ForeignRoutes:
         self._node = node
         self._table = table
         self._request_scan = request_scan
+        self._emit = emit
         self._lookup = Lookup(table, metric, node.kernel_sync.fib.longest)
         self._lock = trio.Lock()
         self._changed = Signal()
@@ -81,7 +90,7 @@ class ForeignRoutes:
         self._claims: SortedPrefixes | None = None
         self._rib_changes = 0
         self._watched = False
-        self._log_limit = LogRateLimit(burst=MAX_LOGGED_CONFLICTS)  # all routes together
+        self._limit = LogRateLimit(burst=MAX_PUBLISHED)  # all routes together
         self._summary_limit = LogRateLimit()
         node.kernel_sync.on_targets_set = self._on_rib_change
 
@@ -226,27 +235,50 @@ class ForeignRoutes:
         routes.sort(key=order)  # only merges
         await trio.lowlevel.checkpoint()
         before, self.conflicts = self.conflicts, _Sentences(dict.fromkeys(routes), sentence)
-        self.cut_off = found.prefixes()
+        cut_off, self.cut_off = self.cut_off, found.prefixes()
         await trio.lowlevel.checkpoint()
         new = [route for route in routes if route not in before]
-        self._log(logging.WARNING, "in the way", [*map(sentence, _first(new))], len(new))
+        for route in _first(new):
+            note = self._note()
+            if note is not None:
+                why = sentence(route) + note
+                self._emit(ForeignRouteConflictBegan(address=route.prefix.short, why=why))
+        self._publish_rest(len(new), "more are in the way")
         await trio.lowlevel.checkpoint()
         ended = [route for route in before if route not in self.conflicts]
-        texts = (f"{describe_route(r, self._devices)}: no longer in the way" for r in _first(ended))
-        self._log(logging.INFO, "no longer in the way", list(texts), len(ended))
+        for route in _first(ended):
+            note = self._note()
+            if note is not None:
+                why = describe_route(route, self._devices)
+                self._emit(ForeignRouteConflictEnded(address=route.prefix.short, why=why + note))
+        self._publish_rest(len(ended), "more are no longer in the way")
+        await self._trace_shadowed(self.cut_off - cut_off)
 
-    def _log(self, level: int, what: str, texts: Sequence[str], count: int) -> None:
-        now = trio.current_time()
-        for text in texts:
-            suppressed = self._log_limit.allow("", now)
+    def _note(self) -> str | None:
+        """The end of a sentence, or None if too many have been published within a minute."""
+        suppressed = self._limit.allow("", trio.current_time())
+        return None if suppressed is None else suppressed_note(suppressed)
+
+    def _publish_rest(self, count: int, what: str) -> None:
+        if count > MAX_PUBLISHED:
+            suppressed = self._summary_limit.allow("", trio.current_time())
             if suppressed is not None:
-                log.log(level, "foreign route %s%s", text, suppressed_note(suppressed))
-        if count > len(texts):
-            suppressed = self._summary_limit.allow("", now)
-            if suppressed is not None:
-                text = f"{count - len(texts)} more foreign routes are {what}"
-                note = suppressed_note(suppressed)
-                log.log(level, "%s; see `cuberouted status`%s", text, note)
+                why = f"{count - MAX_PUBLISHED} {what}; see `cuberouted status`"
+                self._emit(
+                    NodeProblem(what="foreign routes", why=why + suppressed_note(suppressed))
+                )
+
+    async def _trace_shadowed(self, prefixes: Iterable[Prefix]) -> None:
+        kernel_sync = self._node.kernel_sync
+        for chunk in _chunks(iter(prefixes), CHUNK_CLAIMS):
+            installed = kernel_sync.fib.installed
+            kernel_sync.fib.traces.extend(
+                Trace(prefix, RouteTrace.SHADOWED, None, "a foreign route carries its packets")
+                for prefix in chunk
+                if prefix in installed
+            )
+            kernel_sync.on_traces()
+            await trio.lowlevel.checkpoint()
 
 
 class _Sentences(Mapping[ForeignRoute, str]):
@@ -272,7 +304,7 @@ class _Sentences(Mapping[ForeignRoute, str]):
 
 
 def _first(routes: Sequence[ForeignRoute]) -> Sequence[ForeignRoute]:
-    return routes[:MAX_LOGGED_CONFLICTS]
+    return routes[:MAX_PUBLISHED]
 
 
 def _chunks(items: Iterator[T], size: int = CHUNK_PROBES) -> Iterator[list[T]]:

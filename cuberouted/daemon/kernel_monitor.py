@@ -6,12 +6,10 @@ protocol works alike). Many notifications together cause one scan a second.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import trio
 
-from cuberouted.api.report import pluralize
 from cuberouted.config import Config
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.host import (
@@ -21,19 +19,24 @@ from cuberouted.daemon.host import (
     read_host_state,
 )
 from cuberouted.daemon.node import Node
+from cuberouted.events import (
+    AllowedNetworksChanged,
+    Emit,
+    InterfacesChanged,
+    NodeProblem,
+    RoutesRestored,
+)
 from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.types import KernelEvents
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 from cuberouted.util.tasks import Signal
 
-log = logging.getLogger(__name__)
-
 MIN_SCAN_INTERVAL, MAX_SCAN_INTERVAL = 0.05, 1.0
 """Seconds between two requested scans. The interval doubles while requests keep coming."""
 
 MAX_SHOWN = 3
-"""Routes that a log line lists."""
+"""Routes that an event names."""
 
 SCAN_INTERVAL = 60.0
 """Seconds after which a scan is made without a request, in case a notification was missed."""
@@ -44,7 +47,7 @@ class KernelMonitor:
 
     ``config`` may be replaced at any time, followed by `request_scan`. *scan_requested* is the
     signal on which it waits. *on_host_change* is called after each scan that changed the
-    `HostState`.
+    `HostState`. *emit* publishes events.
     """
 
     def __init__(
@@ -54,18 +57,20 @@ class KernelMonitor:
         node: Node,
         scan_requested: Signal,
         on_host_change: Callable[[], None],
+        emit: Emit,
     ) -> None:
         self.config = config
         self._kernel = kernel
         self._node = node
         self._scan_requested = scan_requested
         self._on_host_change = on_host_change
+        self._emit = emit
         self.foreign_routes = ForeignRoutes(
-            kernel, node, config.route_table, config.route_metric, self.request_scan
+            kernel, node, config.route_table, config.route_metric, self.request_scan, emit
         )
         self._foreign_routes_stale = False
         self._seen = KernelEvents()  # links and ours, since the last scan
-        self._log_limit = LogRateLimit()
+        self._limit = LogRateLimit()
 
     def request_scan(self) -> None:
         """Scan soon."""
@@ -114,14 +119,14 @@ class KernelMonitor:
                 self.foreign_routes.request_search()  # now that the nexthops are known
             # links and addresses take routes along
             explained = (seen.links or changed) and not seen.ours
-            self._log_missing(rules, () if explained else routes)
+            self._publish_restored(rules, () if explained else routes)
             if self._foreign_routes_stale or self.foreign_routes.is_stale:
                 self._foreign_routes_stale = False
                 await self.foreign_routes.rescan()
         except KernelError as error:
             self._foreign_routes_stale = True
             self._note(links=seen.links or changed, ours=seen.ours)  # for the next scan
-            self._log_error("scan", f"{error}; trying again")
+            self._publish_error("scan", f"{error}; trying again")
             self.request_scan()
 
     async def _host_state(self) -> HostState:
@@ -132,13 +137,13 @@ class KernelMonitor:
     def _host_changed(self, host: HostState, before: HostState) -> None:
         self._on_host_change()
         if host.missing != before.missing:
-            missing = ", ".join(host.missing)
-            log.info("interfaces: %s", f"waiting for {missing}" if missing else "all are up")
+            self._emit(InterfacesChanged(missing=tuple(host.missing)))
         for error in host.errors:
             if error not in before.errors:
-                log.error("%s", error)
+                self._emit(NodeProblem(what="configuration", why=error))
         if host.policy.allowed != before.policy.allowed:
-            log.info("allowed networks: %s", ", ".join(map(str, host.policy.allowed)))
+            networks = tuple(map(str, host.policy.allowed))
+            self._emit(AllowedNetworksChanged(networks=networks))
             self._foreign_routes_stale = True
 
     async def _watch(self) -> None:
@@ -146,7 +151,7 @@ class KernelMonitor:
             try:
                 await self._handle_events(await self._kernel.events())
             except KernelError as error:
-                self._log_error("events", f"{error}; scanning again")
+                self._publish_error("events", f"{error}; scanning again")
                 self.request_scan()
                 await trio.sleep(MAX_SCAN_INTERVAL)
 
@@ -170,19 +175,12 @@ class KernelMonitor:
             for route in (*events.added, *events.deleted)
         )
 
-    def _log_missing(self, rules: int, routes: Sequence[Prefix]) -> None:
-        missing = []
-        if routes:
-            shown = ", ".join(map(str, routes[:MAX_SHOWN]))
-            more = ", ..." if len(routes) > MAX_SHOWN else ""
-            missing.append(f"{pluralize(len(routes), 'route')} of ours ({shown}{more})")
-        if rules:
-            missing.append(f"{pluralize(rules, 'rule')} of ours")
-        if missing:
-            text = f"{' and '.join(missing)} had been deleted by another program"
-            self._log_error("missing", f"{text}; installed again")
+    def _publish_restored(self, rules: int, routes: Sequence[Prefix]) -> None:
+        if rules or routes:
+            shown = tuple(prefix.short for prefix in routes[:MAX_SHOWN])
+            self._emit(RoutesRestored(routes=len(routes), rules=rules, shown=shown))
 
-    def _log_error(self, subject: str, text: str) -> None:
-        suppressed = self._log_limit.allow(subject, trio.current_time())
+    def _publish_error(self, subject: str, why: str) -> None:
+        suppressed = self._limit.allow(subject, trio.current_time())
         if suppressed is not None:
-            log.warning("kernel: %s%s", text, suppressed_note(suppressed))
+            self._emit(NodeProblem(what="kernel", why=why + suppressed_note(suppressed)))

@@ -7,14 +7,15 @@ A shell without sockets. Large updates are applied in chunks, so that other task
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import trio
 
+from cuberouted.daemon.event_publisher import EventPublisher
 from cuberouted.daemon.host import HostState
+from cuberouted.events import Emit, OpenVPNWarningEnded, PrefixRefused
 from cuberouted.model import Advertisement, Kind, Prefix, SupersededSession
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import (
@@ -32,8 +33,6 @@ from cuberouted.routing.nexthops import Target
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -64,22 +63,27 @@ class Node:
         announce: Announce,
         notify_superseded: NotifySuperseded,
         on_out_of_sync: Callable[[], None],
+        emit: Emit,
+        wall_clock: Callable[[], float],
     ) -> None:
         self.name = name
         self.instances = tuple(instances)
         self.host = HostState()
         self.rib = Rib()
-        self.kernel_sync = KernelSync(kernel, metric, on_out_of_sync)
+        self.kernel_sync = KernelSync(kernel, metric, on_out_of_sync, emit)
+        self.event_publisher = EventPublisher(self.rib, self.kernel_sync.fib, emit, wall_clock)
+        self.kernel_sync.on_traces = self.event_publisher.wake
         self.refused: Counter[str] = Counter()
         """Number of prefixes that the policy has refused, by peer."""
         self.all_listed = trio.Event()
         """Set once every OpenVPN process has been listed completely."""
         self._announce = announce
         self._notify_superseded = notify_superseded
+        self._emit = emit
         self._local: dict[str, LocalRoutes] = {}
         self._listed: set[str] = set()
-        self._log_limit = LogRateLimit()
-        self._refusing: set[str] = set()  # instances with a refused prefix, as logged
+        self._refused_limit = LogRateLimit()
+        self._refusing: set[str] = set()  # instances with a refused prefix, as published
 
     def target(self, prefix: Prefix) -> Target | None:
         """Where routes to *prefix* should lead; None if no route is needed."""
@@ -112,13 +116,15 @@ class Node:
 
     async def update_local(self, update: SessionUpdate) -> None:
         """Apply changes of the sessions of one OpenVPN process on this host."""
+        heard = trio.current_time()
         instance = update.instance
         source = Source(Origin.LOCAL, instance)
         local = self._local.setdefault(instance, LocalRoutes())
         for routes, withdrawn in _paired_chunks(update.routes, update.withdrawn):
             local.withdraw(withdrawn)
             advertise = local.advertisements(routes, self.rib.highest_version)
-            await self._apply(self.rib.update(source, self.name, advertise, withdrawn))
+            change = self.rib.update(source, self.name, advertise, withdrawn)
+            await self._apply(change, heard)
             await trio.lowlevel.checkpoint()
         if update.complete:
             adopted = Source(Origin.KERNEL, instance)
@@ -129,16 +135,17 @@ class Node:
 
     async def update_peer(self, update: PeerUpdate) -> None:
         """Apply what a peer has advertised, or that it is lost."""
+        heard = trio.current_time()
         source = Source(Origin.PEER, update.peer)
         match update:
             case RoutesChanged(node=node, advertise=advertise, withdraw=withdraw):
-                await self._apply(self.rib.update(source, node, advertise, withdraw))
+                await self._apply(self.rib.update(source, node, advertise, withdraw), heard)
             case RoutesReplaced(node=node, advertisements=advertisements):
                 await self._replace_all(source, node, advertisements)
-            case PeerLost():
+            case PeerLost(peer=peer, why=why):
                 # its kernel routes go by one message, before 20,000 RIB routes go one by one
                 async with self.kernel_sync.withdraw_first(source.name):
-                    await self._withdraw_all(source)
+                    await self._withdraw_all(source, f"peer {peer}: {why}")
 
     async def set_instances(self, instances: Sequence[str]) -> None:
         """These are the OpenVPN processes now. With a second one, local clients need routes."""
@@ -226,37 +233,45 @@ class Node:
     async def _replace_all(
         self, source: Source, node: str, advertisements: Sequence[Advertisement]
     ) -> None:
+        heard = trio.current_time()
         for advertise in _chunks(advertisements):
-            await self._apply(self.rib.update(source, node, advertise))
+            await self._apply(self.rib.update(source, node, advertise), heard)
             await trio.lowlevel.checkpoint()
         kept = {advertisement.prefix for advertisement in advertisements}
         await self._withdraw(source, [p for p in self.rib.adj_rib_in(source) if p not in kept])
 
-    async def _withdraw_all(self, source: Source) -> None:
-        await self._withdraw(source, list(self.rib.adj_rib_in(source)))
+    async def _withdraw_all(self, source: Source, why: str = "") -> None:
+        await self._withdraw(source, list(self.rib.adj_rib_in(source)), why)
 
-    async def _withdraw(self, source: Source, prefixes: Sequence[Prefix]) -> None:
+    async def _withdraw(self, source: Source, prefixes: Sequence[Prefix], why: str = "") -> None:
         # the kernel follows at the end, because it removes all routes of a peer by one message
         change = RibChange.empty()
         for withdrawn in _chunks(prefixes):
             change.add(self.rib.update(source, source.name, (), withdrawn))
             await trio.lowlevel.checkpoint()
-        await self._apply(change)
+        await self._apply(change, why=why)
 
-    async def _apply(self, change: RibChange) -> None:
-        """Carry *change* on: to the kernel first, then to the peers.
+    async def _apply(self, change: RibChange, heard: float | None = None, *, why: str = "") -> None:
+        """Carry *change* on: to the kernel first, then to the peers, then to the events.
+
+        *heard*: when its news came; None: just now. *why*: see `EventPublisher.changed`.
 
         With DCO a stale route to another node cuts off a client that has just connected here,
         so its removal comes first.
         """
+        heard = trio.current_time() if heard is None else heard
         await self._retarget(await self._in_order(change))
         if change.advertise or change.withdraw:
             self._announce(change.advertise, change.withdraw)
-        self._log_refused(change.refused)
+        if change.changed_prefixes:
+            self.event_publisher.changed(change.changed_prefixes, heard, why)
+        if change.alternatives:
+            self.event_publisher.alternatives_changed(change.alternatives)
+        self._publish_refused(change.refused)
         for instance in tuple(self._refusing):
             if not self.rib.refused(Source(Origin.LOCAL, instance)):
                 self._refusing.remove(instance)
-                log.info("%s: no longer: refused prefixes", f"openvpn {instance}".rstrip())
+                self._emit(OpenVPNWarningEnded(openvpn=instance, what="refused prefixes"))
         for instance in change.superseded.intersection(self._local):
             self._notify_superseded(instance, self.superseded(instance))
 
@@ -285,7 +300,7 @@ class Node:
         if self._listed.issuperset(self.instances):
             self.all_listed.set()
 
-    def _log_refused(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
+    def _publish_refused(self, refused: Sequence[tuple[RibRoute, str]]) -> None:
         for route, why in refused:
             name = route.source.name
             if route.source.origin is Origin.PEER:
@@ -296,10 +311,12 @@ class Node:
             elif name in self._local:
                 self._refusing.add(name)
                 subject = f"openvpn {name}".rstrip()
-            suppressed = self._log_limit.allow(subject, trio.current_time())
+            # a peer with thousands of them shall not push all other events out of the ring
+            suppressed = self._refused_limit.allow(subject, trio.current_time())
             if suppressed is not None:
-                prefix, note = route.advertisement.prefix, suppressed_note(suppressed)
-                log.warning("%s: %s refused: %s%s", subject, prefix, why, note)
+                address = route.advertisement.prefix.short
+                note = suppressed_note(suppressed)
+                self._emit(PrefixRefused(source=subject, address=address, why=f"{why}{note}"))
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

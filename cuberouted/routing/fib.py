@@ -8,11 +8,14 @@ to are in `nexthops`.
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import attrs
 
+from cuberouted.events import RouteTrace
 from cuberouted.model import Prefix
 from cuberouted.routing.lookup import PrefixLengths
 from cuberouted.routing.neighbours import ResolvedNexthop
@@ -29,7 +32,23 @@ from cuberouted.routing.types import (
 ALREADY_GONE = frozenset({errno.ESRCH, errno.ENOENT})
 """Errors of a deletion whose object does not exist any more."""
 
+LOST = "by another program, or with its interface"
+"""Why a dump does not have a route that we have installed."""
+
 _LENGTH = attrgetter("length")
+
+
+class Trace(NamedTuple):
+    """What became of a route in the kernel.
+
+    ``what`` is None if it is no longer refused. ``to``: its target; None if it has none, or an
+    unknown one.
+    """
+
+    prefix: Prefix
+    what: RouteTrace | None
+    to: Target | None = None
+    why: str = ""
 
 
 @attrs.define
@@ -40,6 +59,8 @@ class Fib:
     nexthops: Nexthops = attrs.field(factory=Nexthops, init=False)
     out_of_sync: bool = attrs.field(default=False, init=False)
     """Whether the kernel differs from the mirror, so that it has to be dumped again."""
+    traces: deque[Trace] = attrs.field(factory=deque, init=False)
+    """What became of the routes, oldest first; whoever reports it takes it out."""
     _sources: Sequence[tuple[Prefix, bytes]] = attrs.field(default=(), init=False)
     _installed: dict[Prefix, Route] = attrs.field(factory=dict, init=False)
     _since: dict[Prefix, float] = attrs.field(factory=dict, init=False)
@@ -62,12 +83,13 @@ class Fib:
         addresses by network (`neighbours.preferred_sources`). Return the deletions of stray
         routes, which can be made at once.
         """
+        before, self._installed = self._installed, dict(state.routes)
         self._sources = sources
-        self._installed = dict(state.routes)
         self._since = {prefix: self._since.get(prefix, now) for prefix in state.routes}
         self._refused.clear()
         self.out_of_sync = False
         self.nexthops.resync(state.nexthops, resolved, state.taken)
+        self._trace_differences(before)
         return [Change(Op.DELETE, stray) for stray in state.strays]
 
     def adopted(self) -> dict[Target, list[Prefix]]:
@@ -207,10 +229,18 @@ class Fib:
         if op is Op.DELETE:
             self._installed.pop(prefix, None)
             self._since.pop(prefix, None)
+            self.traces.append(Trace(prefix, RouteTrace.REMOVED))
         else:
             self._installed[prefix] = route
             self._since[prefix] = now
             self._refused.pop(prefix, None)
+            # a moved route is a deletion and an addition in one batch
+            last = self.traces[-1] if self.traces else None
+            moved = last == (prefix, RouteTrace.REMOVED, None, "")
+            if moved:
+                self.traces.pop()
+            what = RouteTrace.MOVED if moved else RouteTrace.ADDED
+            self.traces.append(Trace(prefix, what, self._desired.get(prefix)))
 
     def _nexthop_changed(self, op: Op, nexthop: Nexthop) -> None:
         self.nexthops.changed(op, nexthop)
@@ -219,6 +249,22 @@ class Fib:
             for prefix in gone:
                 del self._installed[prefix]
                 del self._since[prefix]
+                self.traces.append(Trace(prefix, RouteTrace.REMOVED))
+
+    def _trace_differences(self, before: Mapping[Prefix, Route]) -> None:
+        """Trace what a dump shows and the mirror did not."""
+        installed, owners = self._installed, self.nexthops.owners()
+        if before:
+            self.traces.extend(
+                Trace(prefix, RouteTrace.REMOVED, None, LOST)
+                for prefix in before
+                if prefix not in installed
+            )
+        self.traces.extend(
+            Trace(prefix, RouteTrace.ADOPTED, owners.get(route.nexthop))
+            for prefix, route in installed.items()
+            if prefix not in before
+        )
 
     def _failed(self, error: ChangeError, now: float) -> set[Prefix]:
         op, what = error.change

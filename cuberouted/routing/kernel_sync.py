@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,8 +17,9 @@ from typing import TypeVar
 
 import trio
 
+from cuberouted.events import Emit, NodeProblem, RouteTrace
 from cuberouted.model import Prefix
-from cuberouted.routing.fib import Fib
+from cuberouted.routing.fib import Fib, Trace
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.nexthops import Target
@@ -27,15 +27,10 @@ from cuberouted.routing.types import Change, ChangeError, Nexthop, describe
 from cuberouted.util.lock import FastPathLock
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 CHUNK_PREFIXES = 1000
 """Prefixes that are compared before other tasks run: less than ten milliseconds of work."""
-
-MAX_LOGGED_CONFLICTS = 5
-"""Conflicts that are logged one by one."""
 
 EXPECTED_ERRORS = frozenset({errno.EEXIST, errno.ESRCH, errno.ENOENT})
 """Errors that `Fib.acknowledge` handles: a foreign object in the way, or one already gone."""
@@ -47,19 +42,29 @@ MAX_ROUNDS = 8
 class KernelSync:
     """Applies the changes of one `Fib` to one kernel.
 
-    *on_out_of_sync* is called when the kernel is not as mirrored; `rescan` is needed then.
+    *on_out_of_sync* is called when the kernel is not as mirrored; `rescan` is needed then. *emit*
+    publishes errors of the kernel.
     """
 
-    def __init__(self, kernel: KernelApi, metric: int, on_out_of_sync: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kernel: KernelApi,
+        metric: int,
+        on_out_of_sync: Callable[[], None],
+        emit: Emit,
+    ) -> None:
         self.fib = Fib(metric)
         self.on_targets_set: Callable[[], None] = lambda: None
         """Called when ``fib`` has the requested targets, before the kernel has them."""
+        self.on_traces: Callable[[], None] = lambda: None
+        """Called when ``fib.traces`` has new entries."""
         self._kernel = kernel
         self._on_out_of_sync = on_out_of_sync
+        self._emit = emit
         self._lock = FastPathLock()
         self._requested: dict[Prefix, Target | None] = {}  # in order
         self._being_set: Mapping[Prefix, Target | None] = {}
-        self._reported: set[Prefix] = set()
+        self._conflicts: set[Prefix] = set()  # as traced
         self._log_limit = LogRateLimit()
 
     @property
@@ -168,8 +173,8 @@ class KernelSync:
             # which changes were made is unknown until the next scan
             suppressed = self._log_limit.allow("kernel", trio.current_time())
             if suppressed is not None:
-                note = suppressed_note(suppressed)
-                log.warning("kernel: %s; scanning again%s", error, note)
+                why = f"{error}; scanning again{suppressed_note(suppressed)}"
+                self._emit(NodeProblem(what="kernel", why=why))
             self._on_out_of_sync()
 
     async def _update(self, prefixes: Sequence[Prefix]) -> None:
@@ -182,7 +187,9 @@ class KernelSync:
             errors = await self._kernel.apply(unused)
             self.fib.acknowledge(unused, errors, trio.current_time())
             self._log_errors(errors)
-        self._report_conflicts()
+        self._trace_conflicts()
+        if self.fib.traces:
+            self.on_traces()
         if self.fib.out_of_sync:
             self._on_out_of_sync()
 
@@ -216,25 +223,22 @@ class KernelSync:
                 continue
             suppressed = self._log_limit.allow(f"errno {number}", trio.current_time())
             if suppressed is not None:
-                log.warning(
-                    "kernel: cannot %s %s%s: %s; trying again%s",
-                    first.change.op.value,
-                    describe(first.change.what),
-                    f" and {len(more)} more" if more else "",
-                    first.message or os.strerror(number),
-                    suppressed_note(suppressed),
-                )
+                what = f"{describe(first.change.what)}{f' and {len(more)} more' if more else ''}"
+                error = first.message or os.strerror(number)
+                note = suppressed_note(suppressed)
+                why = f"cannot {first.change.op.value} {what}: {error}; trying again{note}"
+                self._emit(NodeProblem(what="kernel", why=why))
 
-    def _report_conflicts(self) -> None:
-        conflicts = self.fib.refused()
-        new = conflicts.keys() - self._reported
-        for prefix in sorted(new)[:MAX_LOGGED_CONFLICTS]:
-            log.warning("route %s: %s; it is left alone", prefix, conflicts[prefix])
-        if len(new) > MAX_LOGGED_CONFLICTS:
-            log.warning("routes: %d more conflicts", len(new) - MAX_LOGGED_CONFLICTS)
-        if self._reported and not conflicts:
-            log.info("routes: all conflicts have ended")
-        self._reported = set(conflicts)
+    def _trace_conflicts(self) -> None:
+        refused, known = self.fib.refused(), self._conflicts
+        if not (refused or known):
+            return
+        for prefix, why in refused.items():
+            if prefix not in known:
+                self.fib.traces.append(Trace(prefix, RouteTrace.REFUSED, None, why))
+        for prefix in known - refused.keys():
+            self.fib.traces.append(Trace(prefix, None))
+        self._conflicts = set(refused)
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

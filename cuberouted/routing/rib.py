@@ -64,6 +64,7 @@ class RibChange(NamedTuple):
     """What an update of the RIB has changed.
 
     ``changed_prefixes``: prefixes whose best route is another one, in order of the changes.
+    ``alternatives``: prefixes that have or had more than one route, and others now.
     ``inside``: local prefixes inside such a one, for which `Rib.is_covered` may have changed.
     ``advertise``, ``withdraw``: what has to be sent to the peers. ``refused``: routes that the
     policy did not accept, and why. ``superseded``: the OpenVPN processes whose superseded
@@ -71,6 +72,7 @@ class RibChange(NamedTuple):
     """
 
     changed_prefixes: dict[Prefix, None]
+    alternatives: dict[Prefix, None]
     inside: dict[Prefix, None]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
@@ -80,11 +82,12 @@ class RibChange(NamedTuple):
     @classmethod
     def empty(cls) -> RibChange:
         """A change to which others can be added."""
-        return cls({}, {}, [], [], [], set())
+        return cls({}, {}, {}, [], [], [], set())
 
     def add(self, later: RibChange) -> None:
         """Append *later*, in place: copies would make many small changes quadratic."""
         self.changed_prefixes.update(later.changed_prefixes)
+        self.alternatives.update(later.alternatives)
         self.inside.update(later.inside)
         self.advertise.extend(later.advertise)
         self.withdraw.extend(later.withdraw)
@@ -254,15 +257,22 @@ class Rib:
     def address_conflicts(self) -> Iterator[tuple[RibRoute, RibRoute]]:
         """The best and another route of different common names: overlapping address pools."""
         for prefix in self._prefixes_with_alternatives:
-            clients = [
-                route
-                for route in self._accepted[prefix]
-                if route.advertisement.kind is Kind.CLIENT
-                and route.advertisement.version != ADOPTED_VERSION
-            ]
-            for other in clients[1:]:
-                if other.advertisement.name != clients[0].advertisement.name:
-                    yield clients[0], other
+            conflict = self.address_conflict(prefix)
+            if conflict is not None:
+                yield conflict
+
+    def address_conflict(self, prefix: Prefix) -> tuple[RibRoute, RibRoute] | None:
+        """The best and the first other route to *prefix* of different common names, if any."""
+        clients = [
+            route
+            for route in self._accepted.get(prefix, ())
+            if route.advertisement.kind is Kind.CLIENT
+            and route.advertisement.version != ADOPTED_VERSION
+        ]
+        for other in clients[1:]:
+            if other.advertisement.name != clients[0].advertisement.name:
+                return clients[0], other
+        return None
 
     # -- updates --
 
@@ -342,6 +352,8 @@ class Rib:
             self._accepted[prefix] = new
         else:
             del self._accepted[prefix]
+        if len(new) > 1 or len(old) > 1:
+            change.alternatives[prefix] = None
         if len(new) > 1:
             self._prefixes_with_alternatives.add(prefix)
         elif len(old) > 1:
