@@ -400,7 +400,7 @@ class NodeStarted(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return (
-            f"node {self.node}: cuberouted {self.version} is running;"
+            f"node {self.node}: running; cuberouted {self.version},"
             f" control socket {self.control_socket}"
         )
 

@@ -7,7 +7,6 @@ and clock.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -18,7 +17,7 @@ from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
 from cuberouted.event_ring import EventRing
-from cuberouted.model import SupersededSession, format_address
+from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Sessions
@@ -31,8 +30,6 @@ from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
 from cuberouted.routing.flush import flush
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.util.tasks import CancellableTask, Signal
-
-log = logging.getLogger(__name__)
 
 
 class ReloadError(Exception):
@@ -241,13 +238,6 @@ class Daemon:
         )
         endpoint = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
-        )
-        log.info(
-            "peer %s: connecting to %s port %d on %s",
-            endpoint.label,
-            format_address(endpoint.address),
-            endpoint.port,
-            endpoint.device,
         )
         receiver = PeerReceiver(
             self._environment.transport, endpoint, session, self.node.update_peer

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import trio
 
+from cuberouted import __version__
 from cuberouted.api.protocol import ControlError, UnwritableError
 from cuberouted.api.server import ControlSocket, listening, serve
 from cuberouted.config import Config, ConfigError, load
@@ -22,6 +23,7 @@ from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
 from cuberouted.daemon.sd_notify import Notifier
 from cuberouted.daemon.snapshot import handlers, status_line
+from cuberouted.events import Event, NodeStarted, NodeStopping, Reloaded, ReloadRefused
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
@@ -69,6 +71,7 @@ async def _serve(config: Config) -> None:
             daemon = Daemon(
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
+            daemon.events.listeners.append(log_event)
             await nursery.start(_handle_signals, daemon, notifier)
             if control is not None:
                 nursery.start_soon(serve, control, handlers(daemon))
@@ -76,7 +79,7 @@ async def _serve(config: Config) -> None:
             nursery.start_soon(heap.keep_collections_short)
             await nursery.start(_run, daemon, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
-            log.info("node %s: running; control socket %s", config.node, where)
+            daemon.events.publish(NodeStarted(version=__version__, control_socket=str(where)))
             notifier.ready()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see `__main__`
 
@@ -109,7 +112,7 @@ async def _handle_signals(
             if number == signal.SIGHUP:
                 await _reload(daemon, notifier)
             else:
-                log.info("%s: stopping", signal.Signals(number).name)
+                daemon.events.publish(NodeStopping(why=signal.Signals(number).name))
                 notifier.stopping()
                 daemon.stop()
 
@@ -122,11 +125,11 @@ async def _reload(daemon: Daemon, notifier: Notifier) -> None:
     except (ConfigError, ReloadError) as error:
         daemon.refused_reload = str(error)
         for line in str(error).splitlines():
-            log.error("reload refused: %s", line)  # noqa: TRY400 - as above
+            daemon.events.publish(ReloadRefused(why=line))
     else:
         daemon.refused_reload = ""
         logging.getLogger().setLevel(daemon.config.log_level.upper())
-        log.info("%s: reloaded", path)
+        daemon.events.publish(Reloaded(path=str(path)))
     notifier.ready()
 
 
@@ -139,6 +142,11 @@ async def _notify_systemd(daemon: Daemon, notifier: Notifier) -> None:
             sent = line
         notifier.watchdog()
         await trio.sleep(STATUS_INTERVAL)
+
+
+def log_event(event: Event) -> None:
+    """Write an event to the log."""
+    log.log(logging.getLevelNamesMapping()[event.level.upper()], "%s", event)
 
 
 def set_up_log(level: str) -> None:

@@ -9,10 +9,10 @@ import attrs
 import pytest
 import trio
 
+from cuberouted.daemon.foreign_routes import MAX_PUBLISHED
 from cuberouted.model import MAIN_TABLE, Advertisement, Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import RoutesChanged
-from cuberouted.routing.kernel_sync import MAX_LOGGED_CONFLICTS
 from cuberouted.routing.rib import Rib
 from cuberouted.routing.types import ForeignRoute
 from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
@@ -65,8 +65,7 @@ async def main_scene(nursery):
     return scene
 
 
-async def test_a_host_route_that_cuts_a_local_client_off(scene, autojump_clock, caplog):
-    caplog.set_level("INFO")
+async def test_a_host_route_that_cuts_a_local_client_off(scene, autojump_clock):
     scene.kernel.add_route(str(HERE), "tun1", metric=0)
     await scene.settled()
     assert scene.sentences == [
@@ -76,13 +75,13 @@ async def test_a_host_route_that_cuts_a_local_client_off(scene, autojump_clock, 
             " configured, or by `ip route del 10.100.100.10/32 dev tun1 table main`"
         )
     ]
-    assert caplog.messages == [f"foreign route {scene.sentences[0]}"]
+    assert scene.events.warnings() == [f"foreign route {scene.sentences[0]}"]
     assert scene.cut_off == {HERE}
-    caplog.clear()
+    scene.events.clear()
     scene.kernel.remove_route(str(HERE), metric=0)
     await scene.settled()
     assert (scene.sentences, scene.cut_off) == ([], frozenset())
-    assert caplog.messages == [
+    assert scene.events.sentences == [
         (
             "foreign route 10.100.100.10/32 dev tun1 in table main (protocol static):"
             " no longer in the way"
@@ -209,7 +208,7 @@ async def test_it_follows_the_rib_and_the_links(main_scene, autojump_clock):
 
 
 async def test_a_route_that_waits_for_the_kernel_is_no_conflict(
-    main_scene, nursery, autojump_clock, caplog, monkeypatch
+    main_scene, nursery, autojump_clock, monkeypatch
 ):
     scene, apply = main_scene, main_scene.kernel.apply
     scene.kernel.add_route("10.100.100.8/29", "tun2", metric=0)
@@ -284,25 +283,25 @@ async def test_a_client_of_this_host_without_any_route_is_told_so(main_scene, au
     assert scene.sentences == []
 
 
-async def test_log_lines_are_limited(main_scene, autojump_clock, caplog):
-    caplog.set_level("INFO")
+async def test_log_lines_are_limited(main_scene, autojump_clock):
+    main_scene.events.clear()
     for number in range(20):
         main_scene.kernel.add_route(f"10.100.100.{64 + number}/32", "tun2", metric=0)
     await main_scene.settled()
     assert len(main_scene.sentences) == 20
-    assert len(caplog.messages) == MAX_LOGGED_CONFLICTS + 1
-    assert caplog.messages[-1].startswith("15 more foreign routes are in the way")
-    caplog.clear()
+    assert len(main_scene.events.sentences) == MAX_PUBLISHED + 1
+    assert main_scene.events.sentences[-1].startswith("foreign routes: 15 more are in the way")
+    main_scene.events.clear()
     for _ in range(20):
         main_scene.kernel.remove_route("10.100.100.64/32", metric=0)
         await main_scene.settled()
         main_scene.kernel.add_route("10.100.100.64/32", "tun2", metric=0)
         await main_scene.settled()
-    assert len(caplog.messages) <= 3
+    assert len(main_scene.events.sentences) <= 3
 
 
-async def test_many_routes_that_flap_are_a_few_lines_a_minute(main_scene, autojump_clock, caplog):
-    caplog.set_level("INFO")
+async def test_many_routes_that_flap_are_a_few_lines_a_minute(main_scene, autojump_clock):
+    main_scene.events.clear()
     for _ in range(10):
         for number in range(20):
             main_scene.kernel.add_route(f"10.100.100.{64 + number}/32", "tun2", metric=0)
@@ -310,7 +309,7 @@ async def test_many_routes_that_flap_are_a_few_lines_a_minute(main_scene, autoju
         for number in range(20):
             main_scene.kernel.remove_route(f"10.100.100.{64 + number}/32", metric=0)
         await main_scene.settled()
-    assert len(caplog.messages) == MAX_LOGGED_CONFLICTS + 1
+    assert len(main_scene.events.sentences) == MAX_PUBLISHED + 1
 
 
 async def test_a_route_in_the_way_that_goes_during_a_dump_is_replaced_by_ours_at_once(
@@ -335,9 +334,7 @@ async def test_a_route_in_the_way_that_goes_during_a_dump_is_replaced_by_ours_at
     assert scene.cut_off == set()
 
 
-async def test_where_a_new_route_is_among_equals_is_found_by_a_dump(
-    main_scene, autojump_clock, caplog
-):
+async def test_where_a_new_route_is_among_equals_is_found_by_a_dump(main_scene, autojump_clock):
     scene = main_scene
     scene.kernel.add_route(str(HERE), "tun0", metric=0)
     await scene.settled()
@@ -345,7 +342,7 @@ async def test_where_a_new_route_is_among_equals_is_found_by_a_dump(
     appended = ForeignRoute(HERE, MAIN_TABLE, 0, 4, device)  # no packet follows it
     await scene.monitor.foreign_routes.change((appended,), ())
     await scene.settled()
-    assert (scene.sentences, caplog.messages) == ([], [])
+    assert (scene.sentences, scene.events.warnings()) == ([], [])
 
 
 class LongestStep(trio.abc.Instrument):

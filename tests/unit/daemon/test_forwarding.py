@@ -74,7 +74,17 @@ class Fabric:
         def out_of_sync():
             raise AssertionError("the kernel is not as mirrored")
 
-        node = Node(name, [""], kernel, METRIC, announce, lambda *_: None, out_of_sync)
+        node = Node(
+            name,
+            [""],
+            kernel,
+            METRIC,
+            announce,
+            lambda *_: None,
+            out_of_sync,
+            emit=lambda _event: None,
+            wall_clock=lambda: 0.0,
+        )
         self.nodes[name] = node
         await kernel.set_rules(present=True)
         adopted = await node.kernel_sync.adopt(host.nexthops, host.sources)

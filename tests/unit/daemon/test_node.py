@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from cuberouted.peering.events import PeerLost, RoutesChanged, RoutesReplaced
 from cuberouted.routing.nexthops import Target
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
+from tests.fakes.published import PublishedEvents
 from tests.fakes.samples import LINKS, THREE_SERVERS, config, link
 
 V4 = socket.AF_INET
@@ -54,6 +54,7 @@ class Scene:
     def __init__(self, instances=("",), kernel=None):
         self.kernel = kernel or self.new_kernel()
         self.announced = []
+        self.events = PublishedEvents()
         self.routes_when_announced = []
         self.superseded: list[tuple[str, frozenset[SupersededSession]]] = []
         self.node = Node(
@@ -64,6 +65,8 @@ class Scene:
             self.announce,
             lambda instance, lost: self.superseded.append((instance, lost)),
             self.out_of_sync,
+            self.events.append,
+            lambda: 0.0,
         )
 
     def new_kernel(self):
@@ -169,20 +172,18 @@ async def test_other_tasks_run_while_many_routes_are_applied(scene):
 # -- refused prefixes --
 
 
-async def test_refused_prefixes_are_logged_once_a_minute_for_each_peer(
-    scene, caplog, autojump_clock
-):
+async def test_refused_prefixes_are_logged_once_a_minute_for_each_peer(scene, autojump_clock):
     outside = Advertisement(Prefix.parse("10.9.0.1"), Kind.CLIENT, b"x", 1, confirmed=True)
     for peer in ("B", "C"):
         for _ in range(5):
             await scene.node.update_peer(changed(outside, peer=peer))
-    assert [record.message for record in caplog.records] == [
-        "peer vpnsrvB (B): 10.9.0.1/32 refused: outside allowed_networks",
-        "peer vpnsrvC (C): 10.9.0.1/32 refused: outside allowed_networks",
+    assert scene.events.warnings() == [
+        "peer vpnsrvB (B): 10.9.0.1 refused: outside allowed_networks",
+        "peer vpnsrvC (C): 10.9.0.1 refused: outside allowed_networks",
     ]
     await trio.sleep(60)
     await scene.node.update_peer(changed(outside))
-    assert caplog.records[-1].message.endswith(" (4 similar messages suppressed)")
+    assert scene.events.warnings()[-1].endswith(" (4 similar messages suppressed)")
     assert scene.routes == {}
 
 
@@ -386,8 +387,7 @@ async def test_all_are_listed_once_every_openvpn_has_been_listed_completely():
 # -- prefixes of our own clients that the policy refuses --
 
 
-async def test_refused_prefixes_of_own_clients_are_logged_at_their_begin_and_end(scene, caplog):
-    caplog.set_level(logging.INFO)
+async def test_refused_prefixes_of_own_clients_are_logged_at_their_begin_and_end(scene):
     outside = Prefix.parse("192.168.77.0/24")
     id_ = SessionId(1, 1)
     route = LocalRoute(outside, Kind.NETWORK, b"host", id_, announced=False, confirmed=True)
@@ -395,7 +395,7 @@ async def test_refused_prefixes_of_own_clients_are_logged_at_their_begin_and_end
         await scene.node.update_local(local(route))
     await scene.node.update_local(local(withdrawn=[outside]))
     await scene.node.update_local(local(session(1)))
-    assert caplog.messages == [
+    assert scene.events.sentences == [
         "openvpn: 192.168.77.0/24 refused: outside allowed_networks",
         "openvpn: no longer: refused prefixes",
     ]

@@ -9,7 +9,9 @@ import socket
 import pytest
 import trio
 
+from cuberouted.events import RouteTrace
 from cuberouted.model import Prefix
+from cuberouted.routing.fib import Trace
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.kernel_sync import CHUNK_PREFIXES, KernelSync
 from cuberouted.routing.neighbours import ResolvedNexthop
@@ -17,6 +19,7 @@ from cuberouted.routing.nexthops import Target
 from cuberouted.routing.types import ChangeError, KernelState, Route
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
+from tests.fakes.published import PublishedEvents
 
 V4 = socket.AF_INET
 METRIC, PROTOCOL = 50, 201
@@ -53,10 +56,11 @@ class Scene:
             (name, V4): ResolvedNexthop(V4, index, None) for name, index in devices.items()
         }
         self.rescans_needed = 0
+        self.events = PublishedEvents()
         self.kernel_sync = self.new_sync()
 
     def new_sync(self):
-        return KernelSync(self.kernel, METRIC, self.on_out_of_sync)
+        return KernelSync(self.kernel, METRIC, self.on_out_of_sync, self.events.append)
 
     def on_out_of_sync(self):
         self.rescans_needed += 1
@@ -200,20 +204,26 @@ async def test_a_stray_route_is_removed_by_the_first_scan(scene):
     assert scene.kernel.installed == KernelState({}, {}, ())
 
 
-async def test_a_foreign_route_is_logged_once_and_ours_installed_when_it_is_gone(scene, caplog):
-    caplog.set_level("INFO")
+async def test_a_foreign_route_is_traced_once_and_ours_installed_when_it_is_gone(scene):
     scene.kernel.add_route(str(host(1)), "to-C", metric=METRIC)
     await scene.lead({host(1): TO_B})
     await scene.lead({host(2): TO_B})
     assert scene.routes == {host(2): "B"}
-    line = "10.100.0.1/32: a foreign route has our metric 50; it is left alone"
-    assert [record.message for record in caplog.records] == [f"route {line}"]
+    why = "a foreign route has our metric 50"
+    assert list(scene.kernel_sync.fib.traces) == [
+        Trace(host(1), RouteTrace.REFUSED, None, why),
+        Trace(host(2), RouteTrace.ADDED, TO_B),
+    ]
+    scene.kernel_sync.fib.traces.clear()
     await scene.kernel.events()
     scene.kernel.remove_route(str(host(1)), metric=METRIC)
     events = await scene.kernel.events()
     await scene.kernel_sync.retry(route.prefix for route in events.deleted)
     assert scene.routes == {host(1): "B", host(2): "B"}
-    assert caplog.records[-1].message == "routes: all conflicts have ended"
+    assert list(scene.kernel_sync.fib.traces) == [
+        Trace(host(1), RouteTrace.ADDED, TO_B),
+        Trace(host(1), None),
+    ]
 
 
 async def test_a_foreign_nexthop_with_our_id_makes_us_use_the_next_id(scene):
@@ -246,7 +256,7 @@ async def test_no_route_ever_leads_to_the_nexthop_object_of_another_process(scen
     assert ours not in made
 
 
-async def test_any_number_of_nexthop_ids_may_be_taken(scene, caplog):
+async def test_any_number_of_nexthop_ids_may_be_taken(scene):
     await scene.lead({host(1): TO_B})
     (ours,) = scene.kernel.installed.nexthops
     await scene.forget(host(1))
@@ -257,18 +267,18 @@ async def test_any_number_of_nexthop_ids_may_be_taken(scene, caplog):
     await scene.rescan()
     assert scene.routes == {host(1): "B"}
     assert scene.rescans_needed == 1
-    assert caplog.records == []
+    assert scene.events == []
 
 
-async def test_refused_changes_are_logged_in_one_line_a_minute(scene, caplog, autojump_clock):
+async def test_refused_changes_are_logged_in_one_line_a_minute(scene, autojump_clock):
     scene.kernel.refusing = True
     await scene.lead(dict.fromkeys(map(host, range(20)), TO_B))
-    (record,) = caplog.records
+    (sentence,) = scene.events.warnings()
     line = r"kernel: cannot add route \S+ and 19 more: Operation not permitted; trying again"
-    assert re.fullmatch(line, record.message)
+    assert re.fullmatch(line, sentence)
     assert scene.rescans_needed == 1
     await scene.rescan()
-    assert (len(caplog.records), scene.rescans_needed) == (1, 2)
+    assert (len(scene.events), scene.rescans_needed) == (1, 2)
     await trio.sleep(60)
     scene.kernel.refusing = False
     await scene.rescan()
@@ -276,14 +286,12 @@ async def test_refused_changes_are_logged_in_one_line_a_minute(scene, caplog, au
     assert scene.rescans_needed == 2
 
 
-async def test_after_a_kernel_error_everything_is_scanned_again(scene, caplog):
+async def test_after_a_kernel_error_everything_is_scanned_again(scene):
     scene.kernel.broken = KernelError("out of memory")
     for number in range(10):
         await scene.lead({host(number): TO_B})
     assert scene.rescans_needed == 10
-    assert [record.message for record in caplog.records] == [
-        "kernel: out of memory; scanning again"
-    ]
+    assert scene.events.warnings() == ["kernel: out of memory; scanning again"]
     with pytest.raises(KernelError):
         await scene.rescan()
     scene.kernel.broken = None
