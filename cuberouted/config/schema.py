@@ -203,6 +203,11 @@ class Config:
     kill_superseded_sessions: bool = key(
         converters.yes_no, True, "end a session here once its client has connected elsewhere"
     )
+    allow_remote_disconnect: bool = key(
+        converters.yes_no,
+        False,
+        "whether users of the peers may end sessions here by `cuberouted disconnect`",
+    )
     on_exit: OnExit = key(
         converters.choice({word.value: word for word in OnExit}),
         OnExit.WITHDRAW,

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
+from cuberouted.daemon.disconnect import DisconnectAnswers
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
@@ -24,6 +25,7 @@ from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.source import SessionSource, open_source
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLimits, PeerLost
+from cuberouted.peering.requests import Requests
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
@@ -87,6 +89,9 @@ class Daemon:
             self.started_at,
         )
         self._publisher_task = PublisherTask(environment.transport, self._publisher)
+        self.requests = Requests(
+            self._publisher_task.direct, DisconnectAnswers(self).answer, environment.random_bytes
+        )
         scan_requested = Signal()
         self.node = Node(
             config.node,
@@ -123,6 +128,7 @@ class Daemon:
             nursery.start_soon(self._kernel_monitor.run)
             nursery.start_soon(self.node.event_publisher.run)
             nursery.start_soon(self._publisher_task.run)
+            nursery.start_soon(self.requests.run)
             nursery.start_soon(self._finish_initial_sync)
             self._start_missing(self.config, {})
             try:
@@ -240,7 +246,11 @@ class Daemon:
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
         receiver = PeerReceiver(
-            self._environment.transport, endpoint, session, self.node.update_peer
+            self._environment.transport,
+            endpoint,
+            session,
+            self.node.update_peer,
+            self.requests.receive,
         )
         peer = self.peers[config.label] = Peer(config, session)
         nursery.start_soon(peer.task.run, receiver.run)

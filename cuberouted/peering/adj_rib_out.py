@@ -16,13 +16,18 @@ from cuberouted.peering.events import Outgoing, PeerActions
 from cuberouted.peering.messages import (
     PART_PREFIXES,
     UPDATES,
+    AnyReply,
+    AnyRequest,
+    Direct,
     Goodbye,
     Heartbeat,
     SnapshotPart,
     Update,
     chunk_update,
     count_parts,
+    direct_topic,
     encode,
+    is_direct_topic,
     is_snapshot_topic,
 )
 
@@ -117,6 +122,7 @@ class Publisher:
         self._transfers: dict[str, _Transfer] = {}
         self._last_snapshot: dict[str, float] = {}
         self._requests: dict[str, _Request] = {}
+        self._direct_topics: dict[str, bytes] = {}
 
     @property
     def deadline(self) -> float:
@@ -138,6 +144,17 @@ class Publisher:
         if request is None or request.losses < MIN_UNRECEIVED:
             return 0
         return request.losses if now < request.lost_at + UNRECEIVED_TIME else 0
+
+    def is_subscribed(self, peer: str) -> bool:
+        """Whether *peer* is connected to our publishing socket, as far as ZeroMQ knows."""
+        return peer in self._direct_topics
+
+    def direct(self, node: str, id_: bytes, body: AnyRequest | AnyReply) -> PeerActions:
+        """Send *body* to *node* alone; *id_*: see `Direct`. It may get lost."""
+        if self._ended:
+            return PeerActions()
+        message = Direct(node=self._node, epoch=self._epoch, seq=self._seq, id=id_, body=body)
+        return PeerActions(publish=(Outgoing(direct_topic(node), encode(message)),))
 
     def announce(
         self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix], now: float
@@ -176,7 +193,11 @@ class Publisher:
             self._note_request(peer, topic, now)
             last = self._last_snapshot.get(peer, -math.inf)
             self._transfers[peer] = _Transfer(topic, max(now, last + MIN_SNAPSHOT_INTERVAL))
+        elif subscribe and peer is not None and is_direct_topic(topic):
+            self._direct_topics[peer] = topic
         elif frame[:1] == b"\x00":
+            for key in [key for key, direct in self._direct_topics.items() if direct == topic]:
+                del self._direct_topics[key]
             for key in [key for key, t in self._transfers.items() if t.topic == topic]:
                 del self._transfers[key]
             # A peer unsubscribes from the last topic once it has the snapshot, or gives up.

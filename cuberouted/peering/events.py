@@ -11,6 +11,7 @@ from typing import NamedTuple
 import attrs
 
 from cuberouted.model import Advertisement, Prefix
+from cuberouted.peering.messages import Direct
 
 
 class PeerState(enum.StrEnum):
@@ -84,7 +85,8 @@ class PeerActions:
 
     ``subscribe`` and ``unsubscribe``: topics at the peer. A peer takes an unsubscription from the
     topic that was requested last for "received", so the next one comes before. ``publish``:
-    messages of our own publishing socket. ``updates``: for the RIB.
+    messages of our own publishing socket. ``updates``: for the RIB. ``direct``: a message to this
+    node alone.
     """
 
     state_change: StateChange | None = None
@@ -92,6 +94,7 @@ class PeerActions:
     unsubscribe: tuple[bytes, ...] = ()
     publish: tuple[Outgoing, ...] = ()
     updates: tuple[PeerUpdate, ...] = ()
+    direct: Direct | None = None
 
 
 def known_as(peer: str, node: str | None) -> str:

@@ -10,12 +10,16 @@ ZeroMQ guide's Clone pattern, on one socket instead of three: a subscriber asks 
 by subscribing to a topic with a fresh nonce, receives it there, and applies the updates with
 a higher sequence number that arrive meanwhile.
 
+Requests to one node, and its replies, are `Direct` messages. Each is published on a topic with the
+receiver's name, to which only the receiver subscribes.
+
 Pure: bytes in, values out. `decode` validates everything that a peer sent; no other module
 checks it again.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -33,6 +37,11 @@ UPDATES = b"u"
 SNAPSHOT = b"s/"
 NONCE_BYTES = 8
 """The same for every snapshot topic, because ZeroMQ matches subscriptions by prefix."""
+
+DIRECT = b"d/"
+ID_BYTES = 8
+MAX_CLIENT_IDS = 1000
+"""Client ids in one reply to a request to end sessions."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 NodeName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
@@ -82,7 +91,54 @@ class SnapshotPart(Message, frozen=True, array_like=True, kw_only=True, tag="s",
     advertisements: tuple[Advertisement, ...]
 
 
-AnyMessage = Update | Heartbeat | Goodbye | SnapshotPart
+class Body(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a `Direct` message contains: a request, or the reply to one."""
+
+
+class DisconnectRequest(Body, frozen=True, array_like=True, kw_only=True, tag="disconnect"):
+    """End all sessions of the client with this common name. ``by``: the user who wants it."""
+
+    client: Annotated[bytes, msgspec.Meta(min_length=1, max_length=512)]
+    by: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class Outcome(enum.StrEnum):
+    """ENDED: all sessions that were found. NOT_FOUND: nobody has that name. REFUSED: not allowed.
+    FAILED: sessions are left, or it is not known.
+    """
+
+    ENDED = "ended"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class DisconnectReply(Body, frozen=True, array_like=True, kw_only=True, tag="disconnected"):
+    """``client_ids``: of the sessions that were ended; -1 where OpenVPN has none (2.3).
+
+    ``why``: a clause for people, empty for ENDED and NOT_FOUND.
+    """
+
+    outcome: Outcome
+    client_ids: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=-1, lt=2**62)], ...],
+        msgspec.Meta(max_length=MAX_CLIENT_IDS),
+    ] = ()
+    why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+AnyRequest = DisconnectRequest
+AnyReply = DisconnectReply
+
+
+class Direct(Message, frozen=True, array_like=True, kw_only=True, tag="d"):
+    """A request to one node, or a reply. ``id``: random, the same in both and in repetitions."""
+
+    id: Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+    body: AnyRequest | AnyReply
+
+
+AnyMessage = Update | Heartbeat | Goodbye | SnapshotPart | Direct
 
 
 class MessageError(Exception):
@@ -153,7 +209,13 @@ def _decode_error(payload: bytes, error: Exception) -> MessageError:
 
 
 def _check_topic(topic: bytes, message: AnyMessage) -> None:
-    matches = is_snapshot_topic(topic) if isinstance(message, SnapshotPart) else topic == UPDATES
+    match message:
+        case SnapshotPart():
+            matches = is_snapshot_topic(topic)
+        case Direct():
+            matches = is_direct_topic(topic)
+        case _:
+            matches = topic == UPDATES
     if not matches:
         raise MalformedMessageError(f"{type(message).__name__} on topic {topic[:40]!r}")
 
@@ -192,6 +254,24 @@ def is_snapshot_topic(topic: bytes) -> bool:
         len(topic) == len(SNAPSHOT) + 2 * NONCE_BYTES
         and len(digits) == 2 * NONCE_BYTES
         and not digits.strip(b"0123456789abcdef")
+    )
+
+
+def direct_topic(node: str) -> bytes:
+    """The topic of `Direct` messages to *node*.
+
+    It ends with a byte that no name contains, because ZeroMQ matches subscriptions by prefix.
+    """
+    return DIRECT + node.encode() + b"/"
+
+
+def is_direct_topic(topic: bytes) -> bool:
+    """Whether *topic* is one that `direct_topic` may return."""
+    return (
+        topic.startswith(DIRECT)
+        and topic.endswith(b"/")
+        and len(DIRECT) + 1 < len(topic) <= len(DIRECT) + 256
+        and topic.count(b"/") == 2
     )
 
 

@@ -27,10 +27,13 @@ from cuberouted.peering.events import (
 )
 from cuberouted.peering.messages import (
     NONCE_BYTES,
+    UPDATES,
     AnyMessage,
+    Direct,
     Goodbye,
     IncompatibleVersionError,
     SnapshotPart,
+    direct_topic,
 )
 
 DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
@@ -93,6 +96,8 @@ class PeerSession:
         self.node: str | None = None
         """The name that the peer announces; None before its first message."""
         self.state = DOWN
+        self.topics = (UPDATES, direct_topic(own_name))
+        """What to subscribe to at the peer from the start."""
         self._name = name
         self._own_name = own_name
         self._interface = interface
@@ -141,6 +146,8 @@ class PeerSession:
                 return self._refuse(refusal)
             self._accepted_name, self._refusal_logged = message.node, False
             self._known_as = known_as(self.peer, message.node)
+        if isinstance(message, Direct):
+            return PeerActions(direct=message)  # it tells nothing about routes
         if isinstance(message, Goodbye):
             return self._goodbye(message, now)
         self._restarting_since = math.inf

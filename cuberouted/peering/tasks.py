@@ -17,7 +17,9 @@ from cuberouted.peering.events import (
     not_received,
 )
 from cuberouted.peering.messages import (
-    UPDATES,
+    AnyReply,
+    AnyRequest,
+    Direct,
     IncompatibleVersionError,
     MalformedMessageError,
     decode,
@@ -38,6 +40,8 @@ STALL = 0.1
 """A timer that is this many seconds late means that this process was not running."""
 
 OnPeerUpdate = Callable[[PeerUpdate], Awaitable[None]]
+OnDirect = Callable[[str, Direct], None]
+"""Called with the peer's key and its message to this node alone."""
 
 
 class PublisherTask:
@@ -69,6 +73,10 @@ class PublisherTask:
         """Publish our last message."""
         self._publish(self._publisher.goodbye(restarting=restarting))
 
+    def direct(self, node: str, id_: bytes, body: AnyRequest | AnyReply) -> None:
+        """Send *body* to *node* alone. It may get lost."""
+        self._publish(self._publisher.direct(node, id_, body))
+
     def _receive_frames(self, now: float) -> None:
         # at most one time slice, so that a flood of frames cannot keep other tasks from running
         while (
@@ -91,7 +99,11 @@ class PublisherTask:
 
 
 class PeerReceiver:
-    """Receives from one peer for *session*; awaits ``on_update(update)`` for each, in order."""
+    """Receives from one peer for *session*.
+
+    Awaits ``on_update(update)`` for each update and calls ``on_direct(peer, message)`` for each
+    message to this node alone, in order.
+    """
 
     def __init__(
         self,
@@ -99,11 +111,13 @@ class PeerReceiver:
         endpoint: PeerEndpoint,
         session: PeerSession,
         on_update: OnPeerUpdate,
+        on_direct: OnDirect,
     ) -> None:
         self.session = session
         self._transport = transport
         self._endpoint = endpoint
         self._on_update = on_update
+        self._on_direct = on_direct
         self._dropped_limit = LogRateLimit()
         self._state_limit = LogRateLimit(burst=30)
 
@@ -124,7 +138,8 @@ class PeerReceiver:
             log.debug("peer %s: %s", self.session.known_as, state.value or "connected")
 
     async def _receive(self, socket: PeerSocket) -> None:
-        socket.subscribe(UPDATES)
+        for topic in self.session.topics:
+            socket.subscribe(topic)
         while True:
             deadline = self.session.deadline
             await socket.readable(deadline)
@@ -172,6 +187,8 @@ class PeerReceiver:
             socket.unsubscribe(topic)
         for update in actions.updates:
             await self._on_update(update)
+        if actions.direct is not None:
+            self._on_direct(self.session.peer, actions.direct)
 
     def _log_dropped(self, why: str, now: float) -> None:
         suppressed = self._dropped_limit.allow("", now)

@@ -14,10 +14,12 @@ from pathlib import Path
 import trio
 
 from cuberouted.api import report
+from cuberouted.api.report_disconnect import DisconnectReport
 from cuberouted.api.server import Handlers, reply
 from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
+from cuberouted.daemon.disconnect import node_result
 from cuberouted.daemon.snapshot import client_row
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
@@ -29,7 +31,14 @@ from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.status import ListingReader, StatusError
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLimits, RoutesChanged, RoutesReplaced
-from cuberouted.peering.messages import IncompatibleVersionError, MessageError, decode
+from cuberouted.peering.messages import (
+    DisconnectReply,
+    IncompatibleVersionError,
+    MessageError,
+    Outcome,
+    decode,
+)
+from cuberouted.peering.received_requests import ReceivedRequests, Verdict
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.zmq.zap import MAX_TOPICS, SubscriptionLimit
 from cuberouted.routing.linux import linkmsg, netlink, routemsg
@@ -58,6 +67,7 @@ def management(data: bytes) -> None:
         sessions, Polling(1.0, 30.0), KillDamping(), LifeWatch(), b"secret", 0.0
     )
     connection.set_superseded(frozenset({SUPERSEDED}))
+    connection.disconnect(b"two")
     with contextlib.suppress(ManagementError):
         for now, piece in enumerate(pieces(data)):
             connection.receive(piece, float(now))
@@ -103,6 +113,28 @@ def wire(data: bytes) -> None:
         assert session.status().advertisements <= LIMIT
     for prefix, best in rib.best_routes():
         client_row(prefix, best)
+
+
+def direct(data: bytes) -> None:
+    """Messages of a peer to this node alone, each preceded by its length."""
+    session = PeerSession("b", None, "A", PeerLimits(3.0, 30.0, LIMIT), 0.0, nonce=lambda: bytes(8))
+    received = ReceivedRequests()
+    done = DisconnectReply(outcome=Outcome.ENDED)
+    for now, payload in enumerate(_framed(data)):
+        try:
+            actions = session.receive(b"d/A/", decode((b"d/A/", payload)), float(now))
+        except MessageError as error:
+            session.malformed(str(error))
+            continue
+        if actions.direct is None:
+            continue  # of a node that is refused
+        message, body = actions.direct, actions.direct.body
+        if isinstance(body, DisconnectReply):
+            report = DisconnectReport("host1", [node_result(message.node, body)])
+            assert all(line.isprintable() for line in report.sentences())
+        elif received.receive(message.id, float(now)) is Verdict.ANSWER:
+            received.answered(message.id, done)
+            assert received.receive(message.id, now + 0.5) == done
 
 
 def _framed(data: bytes) -> Iterator[bytes]:
@@ -183,7 +215,7 @@ def _parsed(text: str) -> Config | None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (management, listing, wire, requests, control, kernel, configuration)
+    for target in (management, listing, wire, direct, requests, control, kernel, configuration)
 }
 
 

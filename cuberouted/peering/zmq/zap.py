@@ -26,7 +26,7 @@ from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 log = logging.getLogger(__name__)
 
 MAX_TOPICS = 100
-"""Subscriptions of one peer. It needs two, and for a moment two more for each lost connection."""
+"""Subscriptions of one peer. It needs three, and for a moment three more per lost connection."""
 BAN_TIME = 60
 """Seconds for which a peer that exceeded `MAX_TOPICS` is rejected."""
 

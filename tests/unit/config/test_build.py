@@ -76,6 +76,7 @@ def test_two_server_form_configures_an_unnamed_peer_and_openvpn_process():
         hold_time=3.0,
         restart_time=30.0,
         kill_superseded_sessions=True,
+        allow_remote_disconnect=False,
         on_exit=OnExit.WITHDRAW,
         allowed_networks=None,
         route_table=254,

@@ -12,15 +12,21 @@ from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.peering.messages import (
     MAX_MESSAGE,
     AnyMessage,
+    Direct,
+    DisconnectReply,
+    DisconnectRequest,
     Goodbye,
     Heartbeat,
     IncompatibleVersionError,
     MalformedMessageError,
     MessageError,
+    Outcome,
     SnapshotPart,
     Update,
     decode,
+    direct_topic,
     encode,
+    is_direct_topic,
     is_snapshot_topic,
     snapshot_topic,
 )
@@ -33,6 +39,13 @@ MESSAGES: list[tuple[bytes, AnyMessage]] = [
     (b"u", Heartbeat(node="B", epoch=2**62 - 1, seq=0, syncing=True)),
     (b"u", Goodbye(node="b-1.office_2", epoch=1, seq=1, restarting=False)),
     (TOPIC, SnapshotPart(node="B", epoch=1, seq=1, index=0, count=2, advertisements=clients(1))),
+    *(
+        (b"d/vpnsrvA/", Direct(node="B", epoch=1, seq=1, id=b"12345678", body=body))
+        for body in (
+            DisconnectRequest(client=bytes(range(1, 256)), by="uid 1000 (anna)"),
+            DisconnectReply(outcome=Outcome.FAILED, client_ids=(-1, 7), why="no answer"),
+        )
+    ),
 ]
 
 
@@ -105,6 +118,46 @@ MALFORMED = {
 def test_invalid_payloads_are_malformed(payload: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         decode((b"u", payload))
+
+
+def direct(id_: object, *body: object) -> bytes:
+    return msgspec.msgpack.encode(["d", 1, "B", 1, 1, id_, list(body)])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        direct(b"1234567", "disconnect", b"n", "root"),
+        direct(b"123456789", "disconnect", b"n", "root"),
+        direct(b"12345678", "disconnect", b"", "root"),
+        direct(b"12345678", "disconnect", b"n" * 513, "root"),
+        direct(b"12345678", "disconnect", b"n", "r" * 201),
+        direct(b"12345678", "reboot", b"n"),
+        direct(b"12345678", "disconnected", "who knows", [], ""),
+        direct(b"12345678", "disconnected", "ended", [-2], ""),
+        direct(b"12345678", "disconnected", "ended", [1] * 1001, ""),
+        direct(b"12345678", "disconnected", "ended", [1], "w" * 1001),
+    ],
+)
+def test_invalid_direct_messages_are_malformed(payload: bytes) -> None:
+    with pytest.raises(MalformedMessageError):
+        decode((b"d/A/", payload))
+
+
+def test_direct_messages_are_accepted_on_the_topic_of_a_node_only() -> None:
+    _, message = MESSAGES[4]
+    for topic in (b"u", TOPIC, b"d/", b"d//", b"d/A", b"d/A/B/"):
+        with pytest.raises(MalformedMessageError):
+            decode((topic, encode(message)))
+    with pytest.raises(MalformedMessageError):
+        decode((b"d/A/", encode(MESSAGES[1][1])))
+
+
+def test_no_subscription_to_the_topic_of_one_node_receives_those_of_another() -> None:
+    topics = [direct_topic(name) for name in ("a", "ab", "a.b", "a" * 255, "b")]
+    assert all(map(is_direct_topic, topics))
+    for one in topics:
+        assert [other for other in topics if other.startswith(one)] == [one]
 
 
 @pytest.mark.parametrize("frames", [(b"u",), (b"u", b"", b""), (TOPIC, encode(MESSAGES[1][1]))])

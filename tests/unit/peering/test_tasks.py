@@ -13,7 +13,7 @@ import trio.testing
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
-from cuberouted.peering.messages import Heartbeat, Update, encode
+from cuberouted.peering.messages import Direct, DisconnectRequest, Heartbeat, Update, encode
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import PeerEndpoint, SubscriberFrame
@@ -40,7 +40,14 @@ class FakeNode:
         self.updates: list[PeerUpdate] = []
         self.routes: dict[Prefix, Advertisement] = {}
         endpoint = PeerEndpoint(NAMES[other], other, 5657, "tun1")
-        self.receiver = PeerReceiver(self.transport, endpoint, self.session, self.on_update)
+        self.direct: list[tuple[str, Direct]] = []
+        self.receiver = PeerReceiver(
+            self.transport,
+            endpoint,
+            self.session,
+            self.on_update,
+            lambda peer, message: self.direct.append((peer, message)),
+        )
 
     def state(self) -> PeerState:
         return self.session.state
@@ -272,3 +279,16 @@ async def test_a_cancelled_receiver_leaves_no_connection(
     async with mesh(network):
         pass
     assert network.subscribers(A) == network.subscribers(B) == []
+
+
+async def test_a_message_to_one_node_reaches_that_node(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        request = DisconnectRequest(client=b"host1", by="root")
+        a.publisher.direct("B", b"12345678", request)
+        a.publisher.direct("C", b"12345678", request)
+        await trio.sleep(0.1)
+        [(peer, message)] = b.direct
+        assert (peer, message.node, message.id, message.body) == ("A", "A", b"12345678", request)
+        assert b.session.status().dropped == 0

@@ -18,7 +18,7 @@ import zmq
 from cuberouted.config.keypair import generate
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
-from cuberouted.peering.messages import MAX_MESSAGE, MAX_SNAPSHOT_PARTS
+from cuberouted.peering.messages import MAX_MESSAGE, MAX_SNAPSHOT_PARTS, Direct
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import (
@@ -679,13 +679,17 @@ def test_addresses_are_parsed_as_zap_writes_them(text: str, address: bytes) -> N
     assert parse_address(text) == address
 
 
+def ignore(_peer: str, _message: Direct) -> None:
+    """No node of these tests is sent anything of its own."""
+
+
 async def test_the_tasks_exchange_routes_over_real_sockets() -> None:
     port = free_port()
     updates_in, updates = trio.open_memory_channel[PeerUpdate](10)
     async with publishing(port) as a, open_transport(free_port(), 3.0) as b:
         publisher = PublisherTask(a, Publisher("a", 1, 1.0, trio.current_time()))
         session = PeerSession("a", "a", "b", LIMITS, trio.current_time())
-        receiver = PeerReceiver(b, endpoint(port), session, updates_in.send)
+        receiver = PeerReceiver(b, endpoint(port), session, updates_in.send, ignore)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(publisher.run)
             nursery.start_soon(receiver.run)
