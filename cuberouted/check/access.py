@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from cuberouted.api.report import OpenVPNRow, PeerRow, Status
-from cuberouted.check.facts import CREDENTIALS, Finding, HostFacts, Level
+from cuberouted.check.facts import CREDENTIALS, HostFacts
+from cuberouted.check.finding import Finding, Level, interface, openvpn, peer
 from cuberouted.config import Config, OpenVPNConfig
 
 PRIVATE_SOCKETS = Path("/run/openvpn-management")
@@ -16,7 +18,12 @@ PRIVATE_SOCKETS = Path("/run/openvpn-management")
 
 DENIED = os.strerror(errno.EACCES)
 
+AS_ROOT = "run `check` as root"
+
 _STILL_WAITING = frozenset({"waiting", "connecting"})
+
+_WAITING_FOR = "waiting for interface "
+"""How the daemon reports interfaces that are missing, separated by commas."""
 
 
 def check_privileges(facts: HostFacts) -> Iterator[Finding]:
@@ -24,125 +31,169 @@ def check_privileges(facts: HostFacts) -> Iterator[Finding]:
     if facts.missing_capability:
         yield Finding(
             Level.PROBLEM,
+            "privilege-missing",
             "privileges",
-            f"{facts.missing_capability} is missing: run as root, or by the systemd unit",
+            f"{facts.missing_capability} is missing",
+            advice="run as root, or by the systemd unit",
         )
     if facts.unit:
-        yield Finding(Level.PROBLEM, "cuberouted.service", facts.unit)
+        yield Finding(Level.PROBLEM, "unit-broken", "cuberouted.service", facts.unit)
 
 
 def check_files(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the daemon can use the configuration and the secret key."""
-    if config.path in facts.unreadable:
-        why = facts.unreadable[config.path]
-        advice = f"; chmod 644 {config.path}" if DENIED in why else ""
-        yield Finding(Level.PROBLEM, str(config.path), why + advice)
-    path = config.secret_key_file
-    if path is not None and path in facts.unreadable:
-        yield _unreadable("secret_key_file", path, facts)
-    if facts.public_key is not None:
-        yield Finding(Level.OK, "encryption", f"is on; our public key is {facts.public_key}")
-    for subject, why in facts.unjudged.items():
-        yield Finding(Level.NOTE, subject, why)
-
-
-def check_openvpn(openvpn: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
-    """Whether OpenVPN's management interface or status file is there, for us and nobody else."""
-    subject = _subject(openvpn)
-    used = openvpn.status_file or openvpn.mgmt_socket
-    why = facts.openvpn.get(openvpn.name)
+    why = facts.unreadable.get(config.path)
     if why:
-        yield Finding(Level.WAIT, subject, why)
-    elif used not in facts.unreadable and not facts.unjudged.keys() & {subject, str(used)}:
-        what = "status file" if openvpn.status_file else "management interface"
-        yield Finding(Level.OK, subject, f"{what} found")
-    for path in (openvpn.mgmt_pass_file, openvpn.status_file, openvpn.mgmt_socket):
-        if path is not None and path in facts.unreadable:
-            yield _unreadable(str(path), path, facts, _advice(openvpn, path))
-    how = facts.exposed.get(openvpn.name)
+        yield Finding(
+            Level.PROBLEM,
+            "config-unreadable",
+            str(config.path),
+            why,
+            command=f"chmod 644 {shlex.quote(str(config.path))}" if DENIED in why else "",
+        )
+    path = config.secret_key_file
+    if path is not None:
+        yield from _file("key-unusable", "secret_key_file", path, facts)
+    if facts.public_key is not None:
+        text = f"is on; our public key is {facts.public_key}"
+        yield Finding(Level.OK, "key-unusable", "encryption", text)
+
+
+def check_openvpn(config: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
+    """Whether OpenVPN's management interface or status file is there, for us and nobody else."""
+    subject = openvpn(config.name)
+    about = frozenset({subject, interface(config.data_interface)})
+    used = config.status_file or config.mgmt_socket
+    why, elsewhere = facts.openvpn.get(config.name), facts.elsewhere.get(config.name)
+    if why:
+        yield Finding(Level.WARNING, "openvpn-absent", subject, why, about=about)
+    elif elsewhere:
+        yield Finding(Level.UNSEEN, "openvpn-absent", subject, elsewhere, about=about)
+    elif used not in facts.unreadable and used not in facts.unjudged:
+        what = "status file" if config.status_file else "management interface"
+        yield Finding(Level.OK, "openvpn-absent", subject, f"{what} found", about=about)
+    for id_, path in (
+        ("password-unreadable", config.mgmt_pass_file),
+        ("openvpn-unusable", config.status_file),
+        ("openvpn-unusable", config.mgmt_socket),
+    ):
+        if path is not None:
+            yield from _file(id_, str(path), path, facts, _advice(config, path), about)
+    how = facts.exposed.get(config.name)
     if how:
         yield Finding(
             Level.WARNING,
+            "management-exposed",
             subject,
-            f"{how}, and can end sessions and stop OpenVPN:"
-            f" {'' if openvpn.mgmt_socket else 'set a password, or '}use a Unix socket in"
+            how,
+            advice=f"{'' if config.mgmt_socket else 'set a password, or '}use a Unix socket in"
             f" {PRIVATE_SOCKETS} (systemd/drop-ins/openvpn-socket.conf)",
+            about=about,
         )
 
 
-def _subject(openvpn: OpenVPNConfig) -> str:
-    return f"openvpn {openvpn.name}".rstrip()
+def _file(
+    id_: str,
+    subject: str,
+    path: Path,
+    facts: HostFacts,
+    advice: str = "",
+    about: frozenset[str] = frozenset(),
+) -> Iterator[Finding]:
+    """What is wrong with a file, if anything. *advice*: for one that the daemon may not use."""
+    why, unseen = facts.unreadable.get(path), facts.unjudged.get(path)
+    if why and path.is_relative_to(CREDENTIALS) and not facts.daemon:
+        text = "does not exist until systemd starts the unit"
+        yield Finding(Level.UNSEEN, id_, subject, text, about=about)
+    elif why:
+        advice = advice if DENIED in why else ""
+        yield Finding(Level.PROBLEM, id_, subject, why, advice=advice, about=about)
+    elif unseen:
+        yield Finding(Level.UNSEEN, id_, subject, unseen, advice=AS_ROOT, about=about)
 
 
-def _unreadable(subject: str, path: Path, facts: HostFacts, advice: str = "") -> Finding:
-    if path.is_relative_to(CREDENTIALS) and not facts.daemon:
-        return Finding(Level.WAIT, subject, "does not exist until systemd starts the unit")
-    why = facts.unreadable[path]
-    return Finding(Level.PROBLEM, subject, why + (advice if DENIED in why else ""))
-
-
-def _advice(openvpn: OpenVPNConfig, path: Path) -> str:
-    if path == openvpn.mgmt_socket:
-        return "; see systemd/drop-ins/openvpn-socket.conf"
-    if path == openvpn.status_file:
+def _advice(config: OpenVPNConfig, path: Path) -> str:
+    if path == config.mgmt_socket:
+        return "see systemd/drop-ins/openvpn-socket.conf"
+    if path == config.status_file:
         return (
-            "; have OpenVPN write to /run/openvpn-status/server.log"
-            " (systemd/openvpn-status.tmpfiles)"
+            "have OpenVPN write to /run/openvpn-status/server.log (systemd/openvpn-status.tmpfiles)"
         )
-    if path == openvpn.mgmt_pass_file and not path.is_relative_to(CREDENTIALS):
-        return (
-            "; install systemd/drop-ins/openvpn-password.conf"
-            f" (LoadCredential=openvpn-pass:{path}),"
-            " and set"
-            f" {_key(openvpn, 'mgmt_pass_file')} = {CREDENTIALS}/cuberouted.service/openvpn-pass"
-        )
-    return ""
+    if path.is_relative_to(CREDENTIALS):
+        return ""
+    return (
+        "install systemd/drop-ins/openvpn-password.conf"
+        f" (LoadCredential=openvpn-pass:{path}),"
+        f" and set {_key(config, 'mgmt_pass_file')}"
+        f" = {CREDENTIALS}/cuberouted.service/openvpn-pass"
+    )
 
 
-def _key(openvpn: OpenVPNConfig, key: str) -> str:
-    return key if openvpn.name else f"openvpn_{key}"
+def _key(config: OpenVPNConfig, key: str) -> str:
+    return key if config.name else f"openvpn_{key}"
 
 
 def check_daemon(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the daemon runs, and what it reports."""
+    if facts.daemon_hidden:
+        yield Finding(Level.UNSEEN, "daemon-unreachable", "cuberouted", facts.daemon_hidden)
     if not facts.daemon:
         return
-    yield Finding(Level.OK, "cuberouted", "is running with this control socket")
     if not isinstance(facts.reported, Status):
         if facts.reported:
-            yield Finding(Level.WARNING, "cuberouted", facts.reported)
+            yield Finding(Level.WARNING, "daemon-unreachable", "cuberouted", facts.reported)
         return
-    waited_for = {_subject(o) for o in config.openvpns if facts.openvpn.get(o.name)}
-    for row in facts.reported.openvpn:
-        if row.name not in waited_for:  # else it is told already
-            yield from _reported_openvpn(row)
-    for peer in facts.reported.peers:
-        yield from _reported_peer(peer)
+    text = "is running with this control socket"
+    yield Finding(Level.OK, "daemon-unreachable", "cuberouted", text)
+    for openvpn_row in facts.reported.openvpn:
+        yield from _reported_openvpn(openvpn_row)
+    for peer_row in facts.reported.peers:
+        yield from _reported_peer(config, peer_row)
     for problem in facts.reported.problems:
-        if not problem.startswith("waiting for interface"):  # told already
-            yield Finding(Level.PROBLEM, "cuberouted", f"reports: {problem}")
+        # that it still waits is as bad as a missing interface itself
+        waits = problem.startswith(_WAITING_FOR)
+        yield Finding(
+            Level.WARNING if waits else Level.PROBLEM,
+            "daemon-reports",
+            "cuberouted",
+            f"reports: {problem}",
+            about=frozenset(_mentioned(config, problem)),
+        )
     for warning in facts.reported.warnings:
-        yield Finding(Level.WARNING, "cuberouted", f"reports: {warning}")
+        about = frozenset(_mentioned(config, warning))
+        text = f"reports: {warning}"
+        yield Finding(Level.WARNING, "daemon-reports", "cuberouted", text, about=about)
+
+
+def _mentioned(config: Config, sentence: str) -> Iterator[str]:
+    """What a sentence of the daemon is about."""
+    if sentence.startswith(_WAITING_FOR):
+        yield from map(interface, sentence.removeprefix(_WAITING_FOR).split(", "))
+    subject = sentence.partition(": ")[0]
+    known = [openvpn(o.name) for o in config.openvpns] + [peer(p.label) for p in config.peers]
+    yield from (one for one in known if one == subject)
 
 
 def _reported_openvpn(row: OpenVPNRow) -> Iterator[Finding]:
     if row.state != "connected":
-        level = Level.WAIT if row.state in _STILL_WAITING else Level.PROBLEM
-    elif row.detail:
-        level = Level.WARNING
+        level = Level.WARNING if row.state in _STILL_WAITING else Level.PROBLEM
     else:
-        return
-    yield Finding(level, "cuberouted", _reports(row.name, row.state, row.detail))
+        level = Level.WARNING if row.detail else Level.OK
+    text = _reports(row.name, row.state, row.detail)
+    about = frozenset({row.name})
+    yield Finding(level, "openvpn-not-connected", "cuberouted", text, about=about)
 
 
-def _reported_peer(row: PeerRow) -> Iterator[Finding]:
+def _reported_peer(config: Config, row: PeerRow) -> Iterator[Finding]:
     if row.state == "incompatible":
         level = Level.PROBLEM
-    elif row.state != "up" or row.detail:
-        level = Level.WARNING
     else:
-        return
-    yield Finding(level, "cuberouted", _reports(f"peer {row.name}", row.state, row.detail))
+        level = Level.OK if row.state == "up" and not row.detail else Level.WARNING
+    # a peer without a name has the name that it announces
+    ours = [p for p in config.peers if row.name == p.label or (len(config.peers) == 1)]
+    about = {peer(p.label) for p in ours} | {interface(p.mgmt_interface) for p in ours}
+    text = _reports(peer(row.name), row.state, row.detail)
+    yield Finding(level, "peer-not-up", "cuberouted", text, about=frozenset(about))
 
 
 def _reports(what: str, state: str, detail: str) -> str:
@@ -152,10 +203,16 @@ def _reports(what: str, state: str, detail: str) -> str:
 def check_listen_addresses(facts: HostFacts) -> Iterator[Finding]:
     """Whether the daemon can listen for its peers."""
     for address, owner in facts.own_ports.items():
-        yield Finding(Level.OK, address, f"is in use by cuberouted itself ({owner})")
+        text = f"is in use by cuberouted itself ({owner})"
+        yield Finding(Level.OK, "port-taken", address, text)
     for address, why in facts.busy.items():
         yield Finding(
             Level.PROBLEM,
+            "port-taken",
             address,
-            f"cannot listen: {why}; stop the other program, or set cube_routed_port",
+            f"cannot listen: {why}",
+            advice="stop the other program, or set cube_routed_port",
         )
+    for address, why in facts.busy_unseen.items():
+        text = f"{why}; root can see by which program"
+        yield Finding(Level.UNSEEN, "port-taken", address, text, advice=AS_ROOT)

@@ -1,8 +1,7 @@
-"""The facts about this host that the rules of `check` judge, and their findings. Values only."""
+"""The facts about this host that the rules of `check` judge. Values only."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,27 +13,6 @@ from cuberouted.routing.types import Link
 
 CREDENTIALS = Path("/run/credentials")
 """Where systemd puts the files of LoadCredential= while the unit runs."""
-
-
-class Level(enum.Enum):
-    """The severity of a finding. WAIT: cuberouted starts anyway, and waits for it. NOTE: what
-    `check` cannot judge; a person has to look at it.
-    """
-
-    OK = "ok"
-    NOTE = "note"
-    WAIT = "wait"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@attrs.frozen
-class Finding:
-    """The result of one rule. ``text`` says what is, and what would be right."""
-
-    level: Level
-    subject: str
-    text: str
 
 
 @attrs.frozen
@@ -68,14 +46,17 @@ class HostFacts:
     None if it does not exist. ``openvpn``: by the name of the OpenVPN process,
     why its management interface or status file is not there, or None. ``exposed``: by the same
     name, how others can reach its management interface. ``busy``: listen addresses whose port is
-    taken, and the error. ``own_ports``: listen addresses whose port cuberouted itself has taken.
-    ``unreadable``: what is configured and cannot be used, and why. ``unjudged``: what this user
-    may not look at, by subject, and why. ``unit``: why the systemd unit cannot run cuberouted,
-    or None. ``filters``: chains that drop forwarded packets, None if this user may not see them.
+    taken, and the error. ``busy_unseen``: the same, where this user may not see by which program.
+    ``own_ports``: listen addresses whose port cuberouted itself has taken.
+    ``unreadable``: what is configured and cannot be used, and why. ``unjudged``: files that this
+    user may not look at, and why. ``unit``: why the systemd unit cannot run cuberouted, or None.
+    ``filters``: chains that drop forwarded packets, None if this user may not see them.
+    ``filters_unseen``: packet filters that nobody could look at, and why.
+    ``elsewhere``: by the name of the OpenVPN process, where it is if not on this host.
     ``networkd``: keys that systemd-networkd's configuration lacks, None if it does not run.
     ``networkd_links``: interfaces on which it removes nexthop objects whatever its configuration.
     ``daemon``: whether cuberouted runs with this control socket. ``reported``: its status,
-    or why it does not answer.
+    or why it does not answer. ``daemon_hidden``: why this user may not ask it, or None.
     ``public_key``: ours, if there is a secret key.
     """
 
@@ -90,9 +71,13 @@ class HostFacts:
     public_key: str | None = None
     exposed: Mapping[str, str] = attrs.field(factory=dict)
     own_ports: Mapping[str, str] = attrs.field(factory=dict)
-    unjudged: Mapping[str, str] = attrs.field(factory=dict)
+    busy_unseen: Mapping[str, str] = attrs.field(factory=dict)
+    elsewhere: Mapping[str, str] = attrs.field(factory=dict)
+    unjudged: Mapping[Path, str] = attrs.field(factory=dict)
     unit: str | None = None
     filters: tuple[FilterChain, ...] | None = ()
+    filters_unseen: tuple[str, ...] = ()
     networkd: tuple[str, ...] | None = None
     networkd_links: frozenset[str] = frozenset()
     reported: Status | str | None = None
+    daemon_hidden: str | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from cuberouted.check.facts import FilterChain, Finding, HostFacts, Level
+from cuberouted.check.facts import FilterChain, HostFacts
+from cuberouted.check.finding import Finding, Level, interface
 from cuberouted.config import Config
 from cuberouted.daemon.host import data_interfaces, interfaces, present_interfaces
 from cuberouted.routing.types import Link, links_by_name
@@ -12,7 +15,7 @@ from cuberouted.routing.types import Link, links_by_name
 IPV4_FORWARDING = "net/ipv4/ip_forward"
 IPV6_FORWARDING = "net/ipv6/conf/all/forwarding"
 
-NETWORKD_DROP_IN = "/etc/systemd/networkd.conf.d/cuberouted.conf"
+NETWORKD_DROP_IN = Path("/etc/systemd/networkd.conf.d/cuberouted.conf")
 
 _FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
 """Bytes of the addresses that the chains of a family see."""
@@ -50,29 +53,35 @@ def _ipv4_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
     # every interface, but each can be set again later, and writing what it is already sets none.
     off = _without(config, facts, "net/ipv4/conf/{}/forwarding")
     if not off:
-        on = ", ".join(interfaces(config))
-        yield Finding(Level.OK, "IPv4 forwarding", f"is on for {on}")
+        yield _forwards("IPv4", f"is on for {', '.join(interfaces(config))}")
         return
-    text = f"is off for what arrives on {_names(off)}; {_command(off)}"
-    if facts.sysctls.get(IPV4_FORWARDING) == "0":
-        text += f", or for every interface {_command([IPV4_FORWARDING])}"
-    yield Finding(Level.PROBLEM, "IPv4 forwarding", text)
+    every = facts.sysctls.get(IPV4_FORWARDING) == "0"
+    advice = f"for every interface: {_command([IPV4_FORWARDING])}" if every else ""
+    yield _does_not_forward("IPv4", off, advice, _command(off))
 
 
 def _ipv6_forwarding(config: Config, facts: HostFacts) -> Iterator[Finding]:
     # conf/INTERFACE/forwarding says only whether the host is a router there
     if facts.sysctls.get(IPV6_FORWARDING) == "1":
-        yield Finding(Level.OK, "IPv6 forwarding", "is on")
+        yield _forwards("IPv6", "is on")
         return
     off = _without(config, facts, "net/ipv6/conf/{}/force_forwarding")
     if not off:
-        on = ", ".join(interfaces(config))
-        yield Finding(Level.OK, "IPv6 forwarding", f"is forced on for {on}")
+        yield _forwards("IPv6", f"is forced on for {', '.join(interfaces(config))}")
         return
-    text = f"is off for what arrives on {_names(off)}; {_command([IPV6_FORWARDING])}"
-    if any(facts.sysctls.get(path) is not None for path in off):  # from Linux 6.17 on
-        text += f", or for these interfaces alone {_command(off)}"
-    yield Finding(Level.PROBLEM, "IPv6 forwarding", text)
+    can_force = any(facts.sysctls.get(path) is not None for path in off)  # from Linux 6.17 on
+    advice = f"for these interfaces alone: {_command(off)}" if can_force else ""
+    yield _does_not_forward("IPv6", off, advice, _command([IPV6_FORWARDING]))
+
+
+def _forwards(family: str, text: str) -> Finding:
+    return Finding(Level.OK, "forwarding-off", f"{family} forwarding", text)
+
+
+def _does_not_forward(family: str, off: Iterable[str], advice: str, command: str) -> Finding:
+    text = f"is off for what arrives on {_names(off)}"
+    subject = f"{family} forwarding"
+    return Finding(Level.PROBLEM, "forwarding-off", subject, text, advice, command)
 
 
 def _names(paths: Iterable[str]) -> str:
@@ -82,7 +91,7 @@ def _names(paths: Iterable[str]) -> str:
 
 def _command(paths: Iterable[str]) -> str:
     # with slashes, because an interface's name may contain a dot: sysctl(8)
-    return f"sysctl -w {' '.join(f'{path}=1' for path in paths)}"
+    return f"sysctl -w {' '.join(shlex.quote(f'{path}=1') for path in paths)}"
 
 
 def _without(config: Config, facts: HostFacts, pattern: str) -> list[str]:
@@ -102,34 +111,55 @@ def check_reverse_path_filter(config: Config, facts: HostFacts) -> Iterator[Find
             int(facts.sysctls.get(f"net/ipv4/conf/{which}/rp_filter") or 0)
             for which in ("all", name)
         ]
-        if max(values) == 1:  # the kernel uses the larger of the two
-            yield Finding(
-                Level.WARNING,
-                f"net.ipv4.conf.{name}.rp_filter",
-                "is strict: packets of a client that has just moved may be dropped; set it to 2"
-                " (loose)",
-            )
+        about = frozenset({interface(name)})
+        if max(values) != 1:  # the kernel uses the larger of the two
+            text = "the reverse path filter is not strict"
+            yield Finding(Level.OK, "rp-filter-strict", name, text, about=about)
+            continue
+        yield Finding(
+            Level.WARNING,
+            "rp-filter-strict",
+            name,
+            "the reverse path filter is strict",
+            command=f"sysctl -w net/ipv4/conf/{shlex.quote(name)}/rp_filter=2",
+            about=about,
+        )
 
 
 def check_filters(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Packet filters that might drop what is forwarded. Whether they do is not known."""
     if facts.filters is None:
-        yield Finding(Level.NOTE, "firewall", "only root sees whether it drops what is forwarded")
+        yield Finding(
+            Level.UNSEEN,
+            "forward-filter",
+            "firewall",
+            "only root sees whether it drops what is forwarded",
+            advice="run `check` as root",
+        )
         return
+    for why in facts.filters_unseen:
+        yield Finding(Level.UNSEEN, "forward-filter", "firewall", why)
     families = _families(config, facts)
-    for chain in facts.filters:
-        if families & _FAMILIES.get(chain.family, set()):
-            yield Finding(Level.NOTE, "firewall", _accept(config, chain))
+    dropping = [c for c in facts.filters if families & _FAMILIES.get(c.family, set())]
+    for chain in dropping:
+        yield _may_drop(config, chain)
+    if not dropping and not facts.filters_unseen:
+        text = "no chain drops what is forwarded"
+        yield Finding(Level.OK, "forward-filter", "firewall", text)
 
 
-def _accept(config: Config, chain: FilterChain) -> str:
+def _may_drop(config: Config, chain: FilterChain) -> Finding:
     data = data_interfaces(config)
     tunnels = [name for name in interfaces(config) if name not in data]
     pairs = [f"{one} -> {one}" for one in data]
     pairs += [f"{one} <-> {two}" for one, two in _pairs(data, tunnels)]
-    return (
+    return Finding(
+        Level.UNSEEN,
+        "forward-filter",
+        "firewall",
         f"chain {chain.name} of table {chain.family} {chain.table} drops what no rule accepts"
-        f" ({chain.why}): make sure that it accepts {', '.join(pairs)}"
+        f" ({chain.why})",
+        advice=f"make sure that it accepts {', '.join(pairs)}",
     )
 
 
@@ -142,20 +172,28 @@ def _pairs(data: tuple[str, ...], tunnels: Iterable[str]) -> Iterator[tuple[str,
 def check_networkd(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether systemd-networkd removes our routes, rules and nexthop objects."""
     if facts.networkd:
-        lines = "\n".join(("[Network]", *(f"{key}=no" for key in facts.networkd)))
+        lines = "".join(f"{key}=no\\n" for key in facts.networkd)
         yield Finding(
             Level.WARNING,
+            "networkd-removes-routes",
             "systemd-networkd",
-            "removes routes, rules and nexthop objects of other programs, so cuberouted's, whenever"
-            f" it is restarted. Write these lines to {NETWORKD_DROP_IN} and restart"
-            f" systemd-networkd:\n{lines}",
+            f"does not have {', '.join(f'{key}=no' for key in facts.networkd)}",
+            command=f"mkdir -p {NETWORKD_DROP_IN.parent}"
+            f" && printf '[Network]\\n{lines}' > {NETWORKD_DROP_IN}"
+            " && systemctl restart systemd-networkd",
         )
+    elif facts.networkd is not None:
+        text = "leaves routes, rules and nexthop objects of other programs alone"
+        yield Finding(Level.OK, "networkd-removes-routes", "systemd-networkd", text)
     for name in dict.fromkeys(peer.mgmt_interface for peer in config.peers):
         if name in facts.networkd_links:
             yield Finding(
                 Level.WARNING,
+                "networkd-manages-tunnel",
                 name,
                 "is managed by a systemd-networkd older than version 256: its restart removes"
-                " cuberouted's nexthop objects there, and so the routes, unless the interface has"
-                " `Unmanaged=yes`; cuberouted restores them within a second",
+                " cuberouted's nexthop objects there, and so the routes; cuberouted restores them"
+                " within a second",
+                advice="set `Unmanaged=yes` in the [Link] section of its .network file",
+                about=frozenset({interface(name)}),
             )

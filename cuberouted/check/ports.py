@@ -151,8 +151,7 @@ def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
         return Management()
     if not any(_is_ours(address, host) for address in addresses):
         return Management(
-            elsewhere=f"its management interface at {hosts[0]} port {port} is not on this host:"
-            " not checked"
+            elsewhere=f"its management interface at {hosts[0]} port {port} is not on this host"
         )
     why = f"no process listens on {' or '.join(hosts)} port {port}"
     if there:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -43,16 +42,12 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     view = _View.of(daemon, unit)
     _look_at_files(config, view, unit)
     _look_for_hidden_files(config, view, unit)
-    if daemon.hidden:
-        view.unjudged["cuberouted"] = daemon.hidden
     openvpn = {o.name: _why_absent(o, host, view) for o in config.openvpns}
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
     version = networkd.running_version()
     filters = firewall.read_filters()
-    if filters.unseen:
-        view.unjudged["firewall"] = "; ".join(filters.unseen)
     return HostFacts(
         links=links,
         host=host,
@@ -60,15 +55,19 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         sysctls={name: _sysctl(name) for name in sysctls_to_read(config, links)},
         openvpn=openvpn,
         exposed={o.name: how for o in config.openvpns if (how := _exposure(o, view))},
-        busy=_busy(taken, view),
+        busy=taken.by_others if view.is_weaker else {**taken.by_others, **taken.by_somebody},
+        busy_unseen=taken.by_somebody if view.is_weaker else {},
         own_ports=taken.by_ourselves,
         daemon=daemon.runs,
         reported=daemon.status,
+        daemon_hidden=daemon.hidden,
         public_key=_public_key(config, view),
         unreadable=view.unreadable,
         unjudged=view.unjudged,
+        elsewhere=view.elsewhere,
         unit=_why_unit_fails(unit, view),
         filters=filters.chains,
+        filters_unseen=filters.unseen,
         networkd=None if version is None else networkd.missing_keys(version),
         networkd_links=networkd.unprotected_links(links, version),
     )
@@ -79,14 +78,6 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text().strip()
     except OSError:
         return None
-
-
-def _busy(taken: ports.Taken, view: _View) -> Mapping[str, str]:
-    if not view.is_weaker:
-        return {**taken.by_others, **taken.by_somebody}
-    for address, why in taken.by_somebody.items():
-        view.unjudged[address] = f"{why}: root can see by which program"
-    return taken.by_others
 
 
 @attrs.frozen
@@ -123,7 +114,7 @@ class _View:
     ``user``: who we act as, None for ourselves. ``is_weaker``: the daemon runs as another user
     than we are, and we cannot act as that one. ``is_not_daemon``: what this process is allowed
     says nothing of the daemon. ``own_uid``: the daemon's, unless it is root or not known.
-    ``elsewhere``: names of the OpenVPN processes that are on another host.
+    ``elsewhere``: OpenVPN processes that are on another host, and where.
     """
 
     user: User | None
@@ -131,8 +122,8 @@ class _View:
     is_not_daemon: bool
     own_uid: int | None
     unreadable: dict[Path, str] = attrs.field(factory=dict)
-    unjudged: dict[str, str] = attrs.field(factory=dict)
-    elsewhere: set[str] = attrs.field(factory=set)
+    unjudged: dict[Path, str] = attrs.field(factory=dict)
+    elsewhere: dict[str, str] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, daemon: _Daemon, unit: users.Unit | None) -> _View:
@@ -157,8 +148,7 @@ class _View:
         """*what*, such as "read", failed. That counts only if the daemon would fail as well."""
         denied = isinstance(error, PermissionError)
         if denied and self.is_weaker:
-            why = "this user may not look at it; root can check whether cuberouted may"
-            self.unjudged[str(path)] = why
+            self.unjudged[path] = "this user may not look at it"
             return
         by = f" by the user {self.user.name}" if self.user and denied else ""
         where = users.blocked_at(path, self.user, mode) if denied else None
@@ -231,8 +221,7 @@ def _why_absent(openvpn: OpenVPNConfig, host: HostState, view: _View) -> str | N
     if path is None:
         found = ports.find_management(openvpn, host)
         if found.elsewhere:
-            view.elsewhere.add(openvpn.name)
-            view.unjudged[f"openvpn {openvpn.name}".rstrip()] = found.elsewhere
+            view.elsewhere[openvpn.name] = found.elsewhere
         return found.why_absent
     try:
         with users.acting_as(view.user):

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 
 import click
+import msgspec
 
+from cuberouted.check.catalogue import CHECKS
 from cuberouted.cli.context import (
     FILE,
     PROBLEM,
     Location,
+    json_option,
     load_config,
     location_options,
     run_in_kernel,
 )
 
 
+def _known(
+    _context: click.Context, _option: click.Parameter, ids: tuple[str, ...]
+) -> tuple[str, ...]:
+    for given in ids:
+        if given not in CHECKS:
+            near = difflib.get_close_matches(given, CHECKS, n=1, cutoff=0.0)[0]
+            raise click.BadParameter(f"no check has the id {given!r}; the nearest is {near}")
+    return ids
+
+
 @click.command()
 @location_options
 @click.argument("file", type=FILE, required=False)
 @click.option("--syntax", is_flag=True, help="Check the file only, and not this host.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what is right as well.")
+@click.option("--only", metavar="ID", multiple=True, callback=_known, help="Only this check.")
+@click.option("--skip", metavar="ID", multiple=True, callback=_known, help="Not this check.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for a warning, too.")
+@json_option
 @click.pass_obj
-def check(location: Location, file: Path | None, syntax: bool) -> None:
+def check(
+    location: Location,
+    file: Path | None,
+    syntax: bool,
+    verbose: bool,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
+) -> None:
     """Check the configuration, and whether it would work on this host.
 
+    Shows what is not right, and the answer in the last line; docs/checks.md explains each check.
     Changes nothing, and does not connect to OpenVPN's management interface, which serves one
-    client at a time.
+    client at a time. --only and --skip may be repeated.
     """
     config = load_config(file or location.config)
     if syntax:
         return
+    from cuberouted.check.finding import Level
     from cuberouted.check.probe import probe_host
     from cuberouted.check.rules import run_checks
-    from cuberouted.cli import render
+    from cuberouted.check.verdict import report, select, worst
 
-    findings = run_checks(config, run_in_kernel(config, probe_host, config))
-    render.render_findings(findings, render.console())
-    sys.exit(PROBLEM if render.has_problem(findings) else 0)
+    findings = select(run_checks(config, run_in_kernel(config, probe_host, config)), only, skip)
+    made = report(findings, complete=not (only or skip))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
+    else:
+        from cuberouted.cli import render, render_check
+
+        render_check.render_check(made, verbose, render.console())
+    failing = Level.WARNING if strict else Level.PROBLEM
+    sys.exit(PROBLEM if worst(findings).severity >= failing.severity else 0)

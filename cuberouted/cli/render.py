@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cuberouted.api.report import Clients, Report, Routes, Status, pluralize
-from cuberouted.check.facts import Finding, Level
 
 PIPED_WIDTH = 500
 """Columns if the output is not a terminal: no line is cut or wrapped."""
@@ -24,14 +23,6 @@ STATE_COLOURS = {
     "syncing": "yellow",
     "restarting": "yellow",
     "connecting": "yellow",
-}
-
-LEVEL_COLOURS = {
-    Level.OK: "green",
-    Level.NOTE: "cyan",
-    Level.WAIT: "yellow",
-    Level.WARNING: "yellow",
-    Level.PROBLEM: "red",
 }
 
 UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -122,21 +113,6 @@ def render_routes(routes: Routes, out: Console) -> None:
     ]
     columns = ("DESTINATION", "NODE", "INTERFACE", "GATEWAY", "KIND", "NAME", "AGE")
     _print_table(out, columns, rows)
-
-
-def render_findings(findings: Sequence[Finding], out: Console) -> None:
-    """Print the findings of `check`, one a line, and the number of problems."""
-    for finding in findings:
-        level = Text(f"{finding.level.value:8}", style=LEVEL_COLOURS[finding.level])
-        lines = f"{finding.subject}: {finding.text}".replace("\n", "\n" + " " * 13)
-        out.print(level, Text(lines), soft_wrap=True)  # a command can be copied
-    problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    out.print(f"\n{pluralize(problems, 'problem')}" if problems else "\nno problem found")
-
-
-def has_problem(findings: Iterable[Finding]) -> bool:
-    """Whether the daemon would not work."""
-    return any(finding.level is Level.PROBLEM for finding in findings)
 
 
 def format_duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cuberouted.cli.render_check import COLUMN
 from tests.lab import ping
 from tests.lab.configs import mesh
 from tests.lab.daemon import CONFIG
@@ -19,6 +20,8 @@ from tests.lab.mesh import assert_all_reach_all, share
 from tests.lab.openvpn import Options
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
+
+UNSEEN = "could not look"
 
 NETWORKD = Path("/usr/lib/systemd/systemd-networkd")
 
@@ -38,7 +41,7 @@ import os, sys
 from click.testing import CliRunner
 from cuberouted.cli.main import main
 
-command = ["-c", sys.argv[1], "check"]
+command = ["-c", sys.argv[1], "check", "-v"]
 CliRunner().invoke(main, command)  # loads all modules, which that user might not be able to read
 os.setgroups([int(sys.argv[3])])
 os.setgid(int(sys.argv[2]))
@@ -48,15 +51,26 @@ main(command)
 
 
 def check(server: Server) -> subprocess.CompletedProcess[str]:
-    done = server.daemon.command("check")
+    done = server.daemon.command("check", "-v")
     assert done.stdout, done.stderr
     return done
 
 
 def lines(done: subprocess.CompletedProcess[str], level: str) -> list[str]:
     """What was found of this level."""
-    rows = (line.split(maxsplit=1) for line in done.stdout.splitlines() if line[:1].isalpha())
-    return [text for found, text in rows if found == level]
+    mark = level.ljust(COLUMN)
+    found = (line for line in done.stdout.splitlines() if line.startswith(mark))
+    return [line.removeprefix(mark) for line in found]
+
+
+def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The commands that mend what was found."""
+    indent = " " * (COLUMN + 4)
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith(indent)]
+
+
+def verdict(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.splitlines()[-1]
 
 
 def set_sysctls(host: Host, values: dict[str, int]) -> None:
@@ -103,17 +117,26 @@ def test_check_finds_forwarding_off_where_packets_do_not_pass(lab: Lab) -> None:
             set_sysctls(a.host, values)
             assert ping.reaches(one.host, address) == (not off), values
             done = check(a)
-            found = [line.partition(";")[0] for line in lines(done, "problem")]
             text = f"{family} forwarding: is off for what arrives on {', '.join(off)}"
-            assert found == ([text] if off else [])
+            assert lines(done, "problem") == ([text] if off else [])
             assert done.returncode == bool(off)
+    for values, address in (
+        ({ALL: 0}, two.data),
+        ({IPV4.format("tun1"): 0}, two.data),
+        ({IPV6: 0} | ({FORCED.format("all"): 0} if forced else {}), two.data6),
+    ):
+        set_sysctls(a.host, values)
+        (command,) = commands(check(a))
+        a.host.run("sh", "-c", command)
+        assert ping.reaches(one.host, address), command
+        assert lines(check(a), "problem") == []
 
 
-def test_a_firewall_that_drops_is_a_note_and_the_daemon_s_report_is_repeated(lab: Lab) -> None:
+def test_a_firewall_that_drops_is_told_and_the_daemon_s_report_is_repeated(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     one, two = where
     a, b = lab.servers
-    assert lines(check(a), "note") == []
+    assert lines(check(a), UNSEEN) == []
     a.host.run("nft", "add table ip filter")
     a.host.run(
         "nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
@@ -121,9 +144,9 @@ def test_a_firewall_that_drops_is_a_note_and_the_daemon_s_report_is_repeated(lab
     a.host.run("nft", "add chain ip filter OTHER { type filter hook input priority 0; }")
     assert not ping.reaches(one.host, two.data)
     done = check(a)
-    (note,) = lines(done, "note")
-    assert note.startswith("firewall: chain FORWARD of table ip filter")
-    assert note.endswith("accepts tun0 -> tun0, tun0 <-> tun1")
+    (text,) = lines(done, UNSEEN)
+    assert text.startswith("firewall: chain FORWARD of table ip filter")
+    assert "make sure that it accepts tun0 -> tun0, tun0 <-> tun1\n" in done.stdout
     assert done.returncode == 0
     # as the README has it
     both = '{ "tun0", "tun1" }'
@@ -134,8 +157,8 @@ def test_a_firewall_that_drops_is_a_note_and_the_daemon_s_report_is_repeated(lab
         "nft", "flush chain ip filter FORWARD; add chain ip filter FORWARD { policy accept; }"
     )
     a.host.run("nft", "add rule ip filter FORWARD counter reject")
-    (note,) = lines(check(a), "note")
-    assert "(its last rule)" in note
+    (text,) = lines(check(a), UNSEEN)
+    assert "(its last rule)" in text
     a.host.run("nft", "flush ruleset")
     b.daemon.stop()
 
@@ -178,7 +201,7 @@ def test_root_finds_what_the_user_cuberouted_cannot_read(users: Lab) -> None:
     done = check(a)
     (line,) = lines(done, "problem")
     assert "(/run/openvpn-server has mode 0710, root:root)" in line
-    assert "systemd/openvpn-status.tmpfiles" in line
+    assert "systemd/openvpn-status.tmpfiles" in done.stdout
     # the way out: that file, and OpenVPN writes to what it creates
     tmpfiles = PROJECT / "systemd/openvpn-status.tmpfiles"
     a.host.run("systemd-tmpfiles", "--create", str(tmpfiles))
@@ -202,18 +225,18 @@ def test_a_member_of_the_group_has_no_false_problems(users: Lab) -> None:
     done = a.host.try_run(sys.executable, "-c", CHECK_AS, CONFIG, *ids)
     assert (done.returncode, lines(done, "problem")) == (0, []), done.stdout + done.stderr
     assert "cuberouted: is running with this control socket" in lines(done, "ok")
-    assert [line.split(":")[0] for line in lines(done, "note")] == ["/etc/openvpn/pass", "firewall"]
+    assert [line.split(":")[0] for line in lines(done, UNSEEN)] == ["firewall", "/etc/openvpn/pass"]
     # a stranger may not even ask, and is told who has the port
     done = a.host.try_run(sys.executable, "-c", CHECK_AS, CONFIG, str(MEMBER), str(MEMBER))
     assert (done.returncode, lines(done, "problem")) == (0, []), done.stdout + done.stderr
-    assert [line.split(": ")[:2] for line in lines(done, "note")] == [
-        [
-            "/etc/openvpn/pass",
-            "this user may not look at it; root can check whether cuberouted may",
-        ],
-        ["cuberouted", "/run/cuberouted/control.sock"],
-        [f"{a.tunnels['vpnsrvB'].ours} port 5657", "Address already in use"],
+    assert [line.split(": ")[:2] for line in lines(done, UNSEEN)] == [
         ["firewall", "only root sees whether it drops what is forwarded"],
+        ["/etc/openvpn/pass", "this user may not look at it"],
+        ["cuberouted", "/run/cuberouted/control.sock"],
+        [
+            f"{a.tunnels['vpnsrvB'].ours} port 5657",
+            "Address already in use; root can see by which program",
+        ],
     ]
 
 
@@ -224,7 +247,7 @@ def test_openvpn_is_there_only_where_the_daemon_connects_to() -> None:
         a.daemon.configure(text)
         assert "openvpn: management interface found" in lines(check(a), "ok")
         a.daemon.configure(text.replace("openvpn_mgmt_host = ::1\n", ""))
-        (line,) = lines(check(a), "wait")
+        (line,) = lines(check(a), "warning")
         assert line.endswith("one on ::1: if that is OpenVPN, set openvpn_mgmt_host = ::1")
 
 
@@ -256,8 +279,11 @@ def test_a_networkd_that_removes_our_routes_is_told_with_the_lines_to_write(lab:
     networkd.wait_log("Enumeration completed")
     done = check(a)
     (line,) = lines(done, "warning")
-    assert line.startswith("systemd-networkd: ")
+    assert line.startswith("systemd-networkd: does not have ManageForeignRoutes=no")
     assert done.returncode == 0
-    advice = done.stdout.partition(line)[2].partition("\nok")[0]
-    a.host.write("/run/systemd/networkd.conf.d/cuberouted.conf", advice.replace(" ", ""))
+    (command,) = commands(done)
+    write, restart = command.rsplit(" && ", 1)
+    assert restart == "systemctl restart systemd-networkd"  # there is no systemd here
+    a.host.run("mount", "-t", "tmpfs", "lab", "/etc/systemd")
+    a.host.run("sh", "-ec", write)
     assert lines(check(a), "warning") == []

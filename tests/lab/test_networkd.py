@@ -104,7 +104,9 @@ def test_what_a_restart_of_networkd_deletes_is_back_and_with_the_drop_in_nothing
     assert any("src" in what for what in gone), gone  # a route
     assert any("scope" in what for what in gone), gone  # a nexthop object
 
-    assert "systemd-networkd: removes routes" in a.daemon.command("check").stdout
+    assert (
+        "systemd-networkd: does not have ManageForeignRoutes=no" in a.daemon.command("check").stdout
+    )
 
     networkd.settings(*drop_in())
     # before version 256 it deletes nexthop objects nevertheless, and their routes go with them

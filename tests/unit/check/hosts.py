@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from cuberouted.check.facts import HostFacts, Level
+from cuberouted.check.facts import HostFacts
+from cuberouted.check.finding import Level
 from cuberouted.check.rules import run_checks, sysctls_to_read
 from cuberouted.daemon.host import HostState, evaluate_links
 from tests.fakes.samples import LINKS, THREE_SERVERS, config
 
-OK, NOTE, WAIT, WARNING, PROBLEM = Level
+OK, UNSEEN, WARNING, PROBLEM = Level
 
 
 def sysctls(configuration, links=LINKS, **other):
@@ -40,3 +41,8 @@ def found(text=THREE_SERVERS, links=LINKS, **other):
 def bad(*args, **other):
     """What is not all right, by subject."""
     return {f.subject: (f.level, f.text) for f in found(*args, **other) if f.level is not OK}
+
+
+def cures(*args, **other):
+    """What to do where it is not all right, by subject: advice and command."""
+    return {f.subject: (f.advice, f.command) for f in found(*args, **other) if f.level is not OK}

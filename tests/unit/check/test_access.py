@@ -8,7 +8,7 @@ import pytest
 from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status
 from cuberouted.check.rules import run_checks
 from tests.fakes.samples import THREE_SERVERS, config
-from tests.unit.check.hosts import NOTE, OK, PROBLEM, WAIT, WARNING, bad, facts, found
+from tests.unit.check.hosts import OK, PROBLEM, UNSEEN, WARNING, bad, cures, facts, found
 
 
 def status(openvpn=("connected", ""), peer=("up", ""), problems=(), warnings=()):
@@ -28,9 +28,8 @@ def reported(**other):
 
 
 def test_a_missing_privilege_is_a_problem():
-    level, text = bad(missing_capability="CAP_NET_ADMIN")["privileges"]
-    assert level is PROBLEM
-    assert text == "CAP_NET_ADMIN is missing: run as root, or by the systemd unit"
+    said = bad(missing_capability="CAP_NET_ADMIN")
+    assert said == {"privileges": (PROBLEM, "CAP_NET_ADMIN is missing")}
 
 
 def test_a_unit_that_cannot_start_the_daemon_is_a_problem():
@@ -39,10 +38,10 @@ def test_a_unit_that_cannot_start_the_daemon_is_a_problem():
 
 def test_an_openvpn_that_cannot_be_used_is_waited_for():
     said = bad(openvpn={"": "no process listens on TCP port 5656"})
-    assert said == {"openvpn": (WAIT, "no process listens on TCP port 5656")}
+    assert said == {"openvpn": (WARNING, "no process listens on TCP port 5656")}
     several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
     said = bad(several + THREE_SERVERS, openvpn={"one": None, "two": "no"})
-    assert said == {"openvpn two": (WAIT, "no")}
+    assert said == {"openvpn two": (WARNING, "no")}
 
 
 def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
@@ -50,9 +49,13 @@ def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     path = Path("/etc/openvpn/pass")
     level, why = bad(text, unreadable={path: "cannot be read: Permission denied"})[str(path)]
     assert level is PROBLEM
-    assert "drop-ins/openvpn-password.conf (LoadCredential=openvpn-pass:/etc/openvpn/pass)" in why
-    said = bad(text, unreadable={path: "cannot be read: No such file or directory"})
-    assert said == {str(path): (PROBLEM, "cannot be read: No such file or directory")}
+    assert why == "cannot be read: Permission denied"
+    advice, _ = cures(text, unreadable={path: why})[str(path)]
+    drop_in = "drop-ins/openvpn-password.conf (LoadCredential=openvpn-pass:/etc/openvpn/pass)"
+    assert drop_in in advice
+    missing = {path: "cannot be read: No such file or directory"}
+    assert bad(text, unreadable=missing) == {str(path): (PROBLEM, missing[path])}
+    assert cures(text, unreadable=missing) == {str(path): ("", "")}
 
 
 @pytest.mark.parametrize("key", ["openvpn_mgmt_socket", "openvpn_status_file"])
@@ -62,7 +65,7 @@ def test_what_cannot_be_used_or_judged_is_not_said_to_be_found(key):
     assert "openvpn" in [f.subject for f in found(text)]
     for other in (
         {"unreadable": {path: "cannot be used: Permission denied"}},
-        {"unjudged": {str(path): "you may not look at it"}},
+        {"unjudged": {path: "you may not look at it"}},
     ):
         findings = found(text, **other)
         assert "openvpn" not in [f.subject for f in findings]
@@ -71,32 +74,39 @@ def test_what_cannot_be_used_or_judged_is_not_said_to_be_found(key):
 
 def test_a_configuration_that_the_daemon_cannot_read_is_a_problem():
     path = config(THREE_SERVERS).path
-    level, text = bad(unreadable={path: "cannot be read: Permission denied"})[str(path)]
-    assert level is PROBLEM
-    assert text.endswith(f"chmod 644 {path}")
-    said = bad(unreadable={path: "is hidden from the daemon"})
-    assert said == {str(path): (PROBLEM, "is hidden from the daemon")}
+    denied = {path: "cannot be read: Permission denied"}
+    assert bad(unreadable=denied) == {str(path): (PROBLEM, denied[path])}
+    assert cures(unreadable=denied) == {str(path): ("", f"chmod 644 {path}")}
+    hidden = {path: "is hidden from the daemon"}
+    assert bad(unreadable=hidden) == {str(path): (PROBLEM, hidden[path])}
+    assert cures(unreadable=hidden) == {str(path): ("", "")}
 
 
 def test_a_status_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     path = Path("/run/openvpn-server/status.log")
     text = f"openvpn_status_file = {path}\n{THREE_SERVERS}"
-    level, why = bad(text, unreadable={path: "cannot be used: Permission denied"})[str(path)]
-    assert level is PROBLEM
-    assert "/run/openvpn-status/server.log (systemd/openvpn-status.tmpfiles)" in why
+    denied = {path: "cannot be used: Permission denied"}
+    assert bad(text, unreadable=denied) == {str(path): (PROBLEM, denied[path])}
+    advice, _ = cures(text, unreadable=denied)[str(path)]
+    assert "/run/openvpn-status/server.log (systemd/openvpn-status.tmpfiles)" in advice
 
 
-def test_what_cannot_be_judged_is_a_note():
-    assert bad(unjudged={"/etc/openvpn/pass": "ask root"}) == {
-        "/etc/openvpn/pass": (NOTE, "ask root")
-    }
+def test_what_this_user_may_not_look_at_is_told_as_such():
+    path = Path("/etc/openvpn/pass")
+    text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
+    assert bad(text, unjudged={path: "no"}) == {str(path): (UNSEEN, "no")}
+    assert cures(text, unjudged={path: "no"})[str(path)][0] == "run `check` as root"
+    assert bad(daemon_hidden="denied") == {"cuberouted": (UNSEEN, "denied")}
+    assert bad(elsewhere={"": "is far away"}) == {"openvpn": (UNSEEN, "is far away")}
+    port = "10.200.200.1 port 5657"
+    said = bad(busy_unseen={port: "in use"})
+    assert said == {port: (UNSEEN, "in use; root can see by which program")}
 
 
 def test_a_management_interface_that_others_can_reach_is_doubtful():
-    level, text = bad(exposed={"": "has no password: every local user can connect"})["openvpn"]
-    assert level is WARNING
-    assert text.startswith("has no password: every local user can connect")
-    assert "/run/openvpn-management" in text
+    how = {"": "has no password: every local user can connect"}
+    assert bad(exposed=how) == {"openvpn": (WARNING, how[""])}
+    assert "/run/openvpn-management" in cures(exposed=how)["openvpn"][0]
 
 
 def test_a_key_is_told_and_one_that_cannot_be_used_is_a_problem():
@@ -111,7 +121,7 @@ def test_a_key_is_told_and_one_that_cannot_be_used_is_a_problem():
 
 def test_a_port_that_is_taken_is_a_problem_unless_cuberouted_has_it():
     said = bad(busy={"10.200.200.1 port 5657": "Address already in use"})
-    text = "cannot listen: Address already in use; stop the other program, or set cube_routed_port"
+    text = "cannot listen: Address already in use"
     assert said == {"10.200.200.1 port 5657": (PROBLEM, text)}
     findings = found(own_ports={"10.200.200.1 port 5657": "process 7"})
     assert {f.level for f in findings} == {OK}
@@ -119,7 +129,7 @@ def test_a_port_that_is_taken_is_a_problem_unless_cuberouted_has_it():
     assert finding.text == "is in use by cuberouted itself (process 7)"
 
 
-@pytest.mark.parametrize(("daemon", "level"), [(False, WAIT), (True, PROBLEM)])
+@pytest.mark.parametrize(("daemon", "level"), [(False, UNSEEN), (True, PROBLEM)])
 def test_a_credential_is_waited_for_while_the_unit_does_not_run(daemon, level):
     path = "/run/credentials/cuberouted.service/openvpn-pass"
     text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
@@ -129,15 +139,19 @@ def test_a_credential_is_waited_for_while_the_unit_does_not_run(daemon, level):
 
 def test_a_daemon_that_runs_and_reports_nothing_is_all_right():
     assert reported() == {}
-    (finding,) = (f for f in found(daemon=True, reported=status()) if f.subject == "cuberouted")
-    assert (finding.level, finding.text) == (OK, "is running with this control socket")
+    findings = [f for f in found(daemon=True, reported=status()) if f.subject == "cuberouted"]
+    assert [(f.level, f.text) for f in findings] == [
+        (OK, "is running with this control socket"),
+        (OK, "reports: openvpn is connected"),
+        (OK, "reports: peer B is up"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("other", "level", "text"),
     [
         ({"openvpn": ("refused", "no")}, PROBLEM, "reports: openvpn is refused: no"),
-        ({"openvpn": ("waiting", "no")}, WAIT, "reports: openvpn is waiting: no"),
+        ({"openvpn": ("waiting", "no")}, WARNING, "reports: openvpn is waiting: no"),
         ({"openvpn": ("connected", "no")}, WARNING, "reports: openvpn is connected: no"),
         ({"peer": ("down", "")}, WARNING, "reports: peer B is down"),
         ({"peer": ("incompatible", "no")}, PROBLEM, "reports: peer B is incompatible: no"),
@@ -151,7 +165,9 @@ def test_what_the_daemon_reports_is_repeated(other, level, text):
 
 def test_what_the_daemon_waits_for_is_not_told_twice():
     waiting = status(("waiting", "no"), problems=["waiting for interface tun0"])
-    assert bad(daemon=True, reported=waiting, openvpn={"": "gone"}) == {"openvpn": (WAIT, "gone")}
+    assert bad(daemon=True, reported=waiting, openvpn={"": "gone"}) == {
+        "openvpn": (WARNING, "gone")
+    }
 
 
 def test_a_daemon_that_does_not_answer_is_doubtful():

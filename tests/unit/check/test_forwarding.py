@@ -4,7 +4,7 @@ import pytest
 
 from cuberouted.check.facts import FilterChain
 from tests.fakes.samples import LINKS, THREE_SERVERS, TUN0, TUN1, TUN2, config, link
-from tests.unit.check.hosts import NOTE, OK, PROBLEM, WARNING, bad, found, sysctls
+from tests.unit.check.hosts import OK, PROBLEM, UNSEEN, WARNING, bad, cures, found, sysctls
 
 ALL = "net/ipv4/ip_forward"
 IPV4 = "net/ipv4/conf/{}/forwarding"
@@ -21,18 +21,26 @@ def with_sysctls(**other):
 @pytest.mark.parametrize("name", INTERFACES)
 @pytest.mark.parametrize("value", ["0", None])
 def test_each_interface_has_to_forward_ipv4(name, value):
-    said = bad(sysctls=with_sysctls(**{IPV4.format(name): value}))
-    text = f"is off for what arrives on {name}; sysctl -w net/ipv4/conf/{name}/forwarding=1"
-    assert said == {"IPv4 forwarding": (PROBLEM, text)}
+    off = with_sysctls(**{IPV4.format(name): value})
+    text = f"is off for what arrives on {name}"
+    assert bad(sysctls=off) == {"IPv4 forwarding": (PROBLEM, text)}
+    command = f"sysctl -w net/ipv4/conf/{name}/forwarding=1"
+    assert cures(sysctls=off) == {"IPv4 forwarding": ("", command)}
 
 
 def test_ip_forward_says_nothing_but_can_be_changed_where_it_is_off():
     other = {IPV4.format(name): "0" for name in INTERFACES}
     _, text = bad(sysctls=with_sysctls(**other))["IPv4 forwarding"]
-    assert text.startswith("is off for what arrives on tun0, tun1, tun2; sysctl -w ")
-    assert "ip_forward" not in text  # writing the same value sets no interface
-    _, text = bad(sysctls=with_sysctls(**other, **{ALL: "0"}))["IPv4 forwarding"]
-    assert text.endswith("or for every interface sysctl -w net/ipv4/ip_forward=1")
+    assert text == "is off for what arrives on tun0, tun1, tun2"
+    advice, _ = cures(sysctls=with_sysctls(**other))["IPv4 forwarding"]
+    assert advice == ""  # writing the same value sets no interface
+    advice, command = cures(sysctls=with_sysctls(**other, **{ALL: "0"}))["IPv4 forwarding"]
+    assert advice == "for every interface: sysctl -w net/ipv4/ip_forward=1"
+    assert command.split() == [
+        "sysctl",
+        "-w",
+        *(f"net/ipv4/conf/{name}/forwarding=1" for name in INTERFACES),
+    ]
     assert bad(sysctls=with_sysctls(**{ALL: "0", IPV4.format("eth0"): "0"})) == {}
 
 
@@ -40,22 +48,20 @@ def test_an_interface_that_comes_later_gets_the_default():
     off = with_sysctls(**{IPV4.format("tun2"): None, IPV4.format("default"): "0"})
     level, text = bad(links=(TUN0, TUN1), sysctls=off)["IPv4 forwarding"]
     assert level is PROBLEM
-    assert text == (
-        "is off for what arrives on interfaces that come later;"
-        " sysctl -w net/ipv4/conf/default/forwarding=1"
-    )
+    assert text == "is off for what arrives on interfaces that come later"
+    _, command = cures(links=(TUN0, TUN1), sysctls=off)["IPv4 forwarding"]
+    assert command == "sysctl -w net/ipv4/conf/default/forwarding=1"
     on = with_sysctls(**{IPV4.format("tun2"): None})
     assert bad(links=(TUN0, TUN1), sysctls=on).keys() == {"tun2"}
 
 
 def test_ipv6_is_forwarded_for_all_interfaces_or_forced_for_each():
     one_forced = with_sysctls(**{IPV6: "0", FORCED.format("tun2"): "0"})
-    said = bad(sysctls=one_forced)
-    text = (
-        "is off for what arrives on tun2; sysctl -w net/ipv6/conf/all/forwarding=1,"
-        " or for these interfaces alone sysctl -w net/ipv6/conf/tun2/force_forwarding=1"
-    )
-    assert said == {"IPv6 forwarding": (PROBLEM, text)}
+    text = "is off for what arrives on tun2"
+    assert bad(sysctls=one_forced) == {"IPv6 forwarding": (PROBLEM, text)}
+    advice = "for these interfaces alone: sysctl -w net/ipv6/conf/tun2/force_forwarding=1"
+    command = "sysctl -w net/ipv6/conf/all/forwarding=1"
+    assert cures(sysctls=one_forced) == {"IPv6 forwarding": (advice, command)}
     assert bad(sysctls=with_sysctls(**{IPV6: "0"})) == {}
     not_forced = {FORCED.format(name): "0" for name in INTERFACES}
     assert bad(sysctls=with_sysctls(**not_forced)) == {}
@@ -63,9 +69,10 @@ def test_ipv6_is_forwarded_for_all_interfaces_or_forced_for_each():
 
 def test_before_linux_6_17_ipv6_cannot_be_forced():
     absent = {FORCED.format(name): None for name in (*INTERFACES, "default")}
-    level, text = bad(sysctls=with_sysctls(**{IPV6: "0"}, **absent))["IPv6 forwarding"]
-    assert level is PROBLEM
-    assert text.endswith("tun0, tun1, tun2; sysctl -w net/ipv6/conf/all/forwarding=1")
+    off = with_sysctls(**{IPV6: "0"}, **absent)
+    assert bad(sysctls=off)["IPv6 forwarding"][0] is PROBLEM
+    cure = ("", "sysctl -w net/ipv6/conf/all/forwarding=1")
+    assert cures(sysctls=off) == {"IPv6 forwarding": cure}
 
 
 def test_only_families_that_are_served_have_to_be_forwarded():
@@ -77,10 +84,10 @@ def test_before_the_data_interface_is_there_the_families_of_the_peers_have_to_be
     off = with_sysctls(**{IPV4.format("default"): "0", IPV6: "0", FORCED.format("default"): "0"})
     chain = FilterChain("ip", "filter", "FORWARD", "policy drop")
     said = bad(links=(TUN1, TUN2), sysctls=off, filters=(chain,))
-    assert said.keys() == {"tun0", "allowed_networks", "IPv4 forwarding", "firewall"}
+    assert said.keys() == {"tun0", "IPv4 forwarding", "firewall"}
     ipv6 = "[peer B]\nmgmt_interface = tun1\nmgmt_ip = 10.200.200.5\ndata_ip = fd00:1::102\n"
     said = bad(ipv6, links=(TUN1,), sysctls=off)
-    assert said.keys() == {"tun0", "allowed_networks", "IPv4 forwarding", "IPv6 forwarding"}
+    assert said.keys() == {"tun0", "IPv4 forwarding", "IPv6 forwarding"}
 
 
 @pytest.mark.parametrize(
@@ -98,8 +105,12 @@ def test_before_the_data_interface_is_there_the_families_of_the_peers_have_to_be
 def test_a_strict_reverse_path_filter_is_doubtful(everywhere, here, strict):
     values = {f"net/ipv4/conf/{name}/rp_filter": here for name in INTERFACES}
     values["net/ipv4/conf/all/rp_filter"] = everywhere
-    subjects = {f"net.ipv4.conf.{name}.rp_filter" for name in INTERFACES}
-    assert bad(sysctls=with_sysctls(**values)).keys() == (subjects if strict else set())
+    said = bad(sysctls=with_sysctls(**values))
+    doubtful = (WARNING, "the reverse path filter is strict")
+    assert said == (dict.fromkeys(INTERFACES, doubtful) if strict else {})
+    if strict:
+        command = "sysctl -w net/ipv4/conf/tun1/rp_filter=2"
+        assert cures(sysctls=with_sysctls(**values))["tun1"] == ("", command)
 
 
 @pytest.mark.parametrize(
@@ -114,40 +125,39 @@ def test_a_strict_reverse_path_filter_is_doubtful(everywhere, here, strict):
         (LINKS, "bridge", False),
     ],
 )
-def test_a_chain_that_drops_what_we_forward_is_a_note_for_its_families(links, family, told):
+def test_a_chain_that_drops_what_we_forward_is_told_for_its_families(links, family, told):
     chain = FilterChain(family, "filter", "FORWARD", "policy drop")
     said = bad(links=links, filters=(chain,))
-    text = (
-        f"chain FORWARD of table {family} filter drops what no rule accepts (policy drop): make"
-        " sure that it accepts tun0 -> tun0, tun0 <-> tun1, tun0 <-> tun2"
-    )
-    assert said == ({"firewall": (NOTE, text)} if told else {})
+    text = f"chain FORWARD of table {family} filter drops what no rule accepts (policy drop)"
+    assert said == ({"firewall": (UNSEEN, text)} if told else {})
+    advice = "make sure that it accepts tun0 -> tun0, tun0 <-> tun1, tun0 <-> tun2"
+    assert cures(links=links, filters=(chain,)) == ({"firewall": (advice, "")} if told else {})
 
 
 def test_with_two_openvpns_each_pair_of_interfaces_is_named():
     several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
     chain = FilterChain("inet", "filter", "forward", "policy drop")
-    _, text = bad(several + THREE_SERVERS, openvpn={"one": None, "two": None}, filters=(chain,))[
-        "firewall"
-    ]
-    assert text.endswith(
+    both = {"one": None, "two": None}
+    advice, _ = cures(several + THREE_SERVERS, openvpn=both, filters=(chain,))["firewall"]
+    assert advice.endswith(
         "accepts tun0 -> tun0, eth0 -> eth0, tun0 <-> eth0, tun0 <-> tun1, tun0 <-> tun2,"
         " eth0 <-> tun1, eth0 <-> tun2"
     )
 
 
 def test_who_may_not_see_the_filters_is_told_so():
-    assert bad(filters=None).keys() == {"firewall"}
-    assert bad(filters=None)["firewall"][0] is NOTE
+    text = "only root sees whether it drops what is forwarded"
+    assert bad(filters=None) == {"firewall": (UNSEEN, text)}
+
+
+def test_a_filter_that_nobody_could_look_at_is_told():
+    assert bad(filters_unseen=("install nft",)) == {"firewall": (UNSEEN, "install nft")}
 
 
 def test_a_networkd_that_removes_foreign_routes_is_doubtful():
     level, text = bad(networkd=("ManageForeignRoutes", "ManageForeignNextHops"))["systemd-networkd"]
     assert level is WARNING
-    assert text.endswith(
-        "networkd.conf.d/cuberouted.conf and restart systemd-networkd:\n"
-        "[Network]\nManageForeignRoutes=no\nManageForeignNextHops=no"
-    )
+    assert text == "does not have ManageForeignRoutes=no, ManageForeignNextHops=no"
     assert {f.level for f in found(networkd=())} == {OK}
 
 
@@ -156,4 +166,4 @@ def test_a_tunnel_that_an_old_networkd_manages_is_doubtful():
     assert said.keys() == {"tun2"}
     level, text = said["tun2"]
     assert level is WARNING
-    assert "`Unmanaged=yes`" in text
+    assert "nexthop objects there" in text

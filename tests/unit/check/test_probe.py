@@ -287,7 +287,8 @@ async def test_a_management_port_without_a_password_is_open_to_all(tmp_path):
 
 async def test_how_open_a_management_port_of_another_host_is_cannot_be_known(tmp_path):
     found = await probed(configured(tmp_path, "openvpn_mgmt_host = 198.51.100.7"))
-    assert found.unjudged.keys() >= {"openvpn"}
+    where = "its management interface at 198.51.100.7 port 5656 is not on this host"
+    assert found.elsewhere == {"": where}
     assert found.exposed == {}
 
 
@@ -310,7 +311,7 @@ async def test_another_user_judges_only_what_it_may_see(public, monkeypatch):
         found = await probed(configuration)
     assert found.missing_capability is None
     assert found.unreadable == {}
-    assert found.unjudged.keys() == {str(password)}
+    assert found.unjudged.keys() == {password}
     assert found.filters is None
     missing = configured(public, f"openvpn_mgmt_pass_file = {public}/nothing")
     with as_nobody():
@@ -326,7 +327,7 @@ async def test_who_may_not_ask_the_daemon_is_told_so(public):
         with as_nobody():
             found = await probed(configuration)
     assert not found.daemon
-    assert "permission denied" in found.unjudged["cuberouted"]
+    assert "permission denied" in str(found.daemon_hidden)
 
 
 @as_root
@@ -345,14 +346,15 @@ async def test_beside_a_daemon_that_may_not_be_asked_nothing_is_said_of_its_righ
             with as_nobody():
                 found = await probed(configuration)
     assert (found.missing_capability, found.busy) == (None, {})
-    assert found.unjudged.keys() == {"cuberouted", f"127.0.0.1 port {number}"}
+    assert found.daemon_hidden is not None
+    assert found.busy_unseen.keys() == {f"127.0.0.1 port {number}"}
 
 
 async def test_a_firewall_that_cannot_be_looked_at_is_told(tmp_path, monkeypatch):
     unseen = firewall.Filters((), ("one", "two"))
     monkeypatch.setattr(firewall, "read_filters", lambda: unseen)
     found = await probed(configured(tmp_path))
-    assert (found.filters, found.unjudged["firewall"]) == ((), "one; two")
+    assert (found.filters, found.filters_unseen) == ((), ("one", "two"))
 
 
 def unit(monkeypatch, configuration, **other):

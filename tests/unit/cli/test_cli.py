@@ -319,10 +319,56 @@ def test_a_kernel_error_is_printed_without_a_traceback(place, capsys):
 
 def test_check_examines_the_file_that_it_is_given(place):
     done = place.run("check")
-    found = [line.split()[:2] for line in done.stdout.splitlines() if line]
-    assert ["wait", "nosuch0:"] in found
-    assert done.exit_code == (PROBLEM if "problem" in [level for level, _ in found] else 0)
+    levels = [line.split()[0] for line in done.stdout.splitlines() if line[:1].isalpha()]
+    assert any(line.startswith("warning         nosuch1: ") for line in done.stdout.splitlines())
+    assert done.exit_code == (PROBLEM if "problem" in levels else 0)
     assert CliRunner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
+
+
+def test_checks_are_chosen_by_their_ids(place):
+    done = place.run("check", "--only", "interface-missing", "--only", "tunnel-shared", "-v")
+    *_, passed, verdict = done.stdout.splitlines()
+    assert (passed, verdict) == (
+        "1 check passed",
+        "no problem in the checks that were made; 1 warning",
+    )
+    assert done.exit_code == 0
+    strict = place.run("check", "--only", "interface-missing", "--strict")
+    assert strict.exit_code == PROBLEM
+    none = place.run("check", "--only", "interface-missing", "--skip", "interface-missing")
+    assert none.stdout.splitlines() == [
+        "0 checks passed",
+        "no problem in the checks that were made",
+    ]
+
+
+def test_an_unknown_check_is_wrong_usage_and_the_nearest_is_named(place):
+    for option in ("--only", "--skip"):
+        done = place.run("check", option, "forwarding-of")
+        assert done.exit_code == WRONG_USAGE
+        assert "the nearest is forwarding-off" in done.stderr
+
+
+def test_check_gives_one_object_with_everything(place):
+    done = place.run("check", "--json")
+    report = json.loads(done.stdout)
+    assert report.keys() == {"version", "level", "verdict", "counts", "findings"}
+    assert report["version"] == 1
+    assert sum(report["counts"].values()) == len(report["findings"])
+    (missing,) = (f for f in report["findings"] if f["subject"] == "nosuch1")
+    assert missing.keys() == {
+        "level",
+        "id",
+        "title",
+        "subject",
+        "text",
+        "why",
+        "advice",
+        "command",
+        "anchor",
+    }
+    assert (missing["level"], missing["id"]) == ("warning", "interface-missing")
+    assert missing["anchor"] == "docs/checks.md#interface-missing"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -340,4 +386,4 @@ def test_check_says_that_root_is_needed(place, monkeypatch):
         finally:
             os.seteuid(0)
     assert done.exit_code == PROBLEM
-    assert "CAP_NET_ADMIN is missing: run as root" in done.stdout
+    assert "privileges: CAP_NET_ADMIN is missing" in done.stdout

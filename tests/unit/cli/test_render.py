@@ -19,9 +19,8 @@ from cuberouted.api.report import (
     Status,
     pluralize,
 )
-from cuberouted.check.facts import Finding, Level
 from cuberouted.cli import render
-from cuberouted.cli.render import PIPED_WIDTH, format_duration, has_problem
+from cuberouted.cli.render import PIPED_WIDTH, format_duration
 
 WELL = Status(
     node="vpnsrvA",
@@ -51,12 +50,6 @@ def printed(function, what, *, terminal=False, width=PIPED_WIDTH):
     )
     function(what, console)
     return out.getvalue()
-
-
-def test_a_command_in_a_finding_can_be_copied_from_a_narrow_terminal():
-    command = "sysctl -w net/ipv4/conf/tun0/forwarding=1 net/ipv4/conf/default/forwarding=1"
-    finding = Finding(Level.PROBLEM, "IPv4 forwarding", f"is off; {command}")
-    assert command in printed(render.render_findings, [finding], terminal=True, width=80)
 
 
 def test_warnings_follow_the_problems():
@@ -119,25 +112,6 @@ def test_what_only_the_daemon_knows_of_a_route_may_be_missing():
     assert other.split() == ["10.9.0.13/32", "-", "eth1", "10.0.0.5", "-", "-", "-"]
 
 
-@pytest.mark.parametrize(
-    ("levels", "last"),
-    [
-        ([], "no problem found"),
-        ([Level.OK, Level.WAIT, Level.WARNING], "no problem found"),
-        ([Level.PROBLEM], "1 problem"),
-        ([Level.PROBLEM, Level.OK, Level.PROBLEM], "2 problems"),
-    ],
-)
-def test_findings_are_a_line_each_and_the_problems_are_counted(levels, last):
-    findings = [Finding(level, f"tun{n}", "is so [and so]") for n, level in enumerate(levels)]
-    lines = printed(render.render_findings, findings).splitlines()
-    assert lines[-1] == last
-    assert [line.split()[:2] for line in lines[:-2]] == [
-        [level.value, f"tun{n}:"] for n, level in enumerate(levels)
-    ]
-    assert has_problem(findings) is (Level.PROBLEM in levels)
-
-
 def test_a_pipe_gets_whole_lines_and_no_colours():
     name = "x" * 200
     rows = [ClientRow("10.9.0.1", "A", name, "client", "2026-11-21T12:00:00Z", True)]
@@ -148,9 +122,6 @@ def test_a_pipe_gets_whole_lines_and_no_colours():
 
 def test_a_terminal_gets_colours():
     assert "\x1b[32mup" in printed(render.render_status, WELL, terminal=True)
-    assert "\x1b[31m" in printed(
-        render.render_findings, [Finding(Level.PROBLEM, "a", "b")], terminal=True
-    )
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
@@ -171,15 +142,12 @@ def test_odd_words_never_stop_a_report(name, node, detail, terminal, width):
     printed(render.render_status, status, terminal=terminal, width=width)
     printed(render.render_clients, Clients([client]), terminal=terminal, width=width)
     printed(render.render_routes, Routes(node, [route]), terminal=terminal, width=width)
-    finding = Finding(Level.WARNING, name, detail)
-    printed(render.render_findings, [finding], terminal=terminal, width=width)
 
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "[bold", ":smile:", "\\[a]", "[[1]]"])
 def test_a_name_is_shown_as_it_is_and_never_as_markup(name):
     client = ClientRow("10.9.0.1", name, name, "client", "now", False)
     assert printed(render.render_clients, Clients([client])).count(name) == 2
-    assert name in printed(render.render_findings, [Finding(Level.OK, name, "x")])
     assert name in printed(render.render_status, Status(name, 1.0, [], [], RouteCounts(0, 0, 0)))
 
 

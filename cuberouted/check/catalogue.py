@@ -1,0 +1,171 @@
+"""All checks: their ids, which never change their meaning, and why each of them matters. Pure.
+
+docs/checks.md explains every id under a heading of that name; a test compares both.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen
+class Check:
+    """What all findings with the same id have in common.
+
+    ``why``: why it matters, a sentence. ``waits``: cuberouted starts nevertheless, and waits.
+    """
+
+    id: str
+    title: str
+    why: str
+    waits: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """Where the documentation explains it."""
+        return f"docs/checks.md#{self.id}"
+
+
+CHECKS: Final = MappingProxyType(
+    {
+        check.id: check
+        for check in (
+            Check(
+                "privilege-missing",
+                "Rights of the daemon",
+                "Without CAP_NET_ADMIN the kernel refuses every route.",
+            ),
+            Check(
+                "unit-broken",
+                "The systemd unit",
+                "systemd cannot start the daemon.",
+            ),
+            Check(
+                "config-unreadable",
+                "The configuration file",
+                "The daemon runs as a user of its own, who has to read this file.",
+            ),
+            Check(
+                "key-unusable",
+                "The secret key",
+                "With `secret_key_file`, the daemon does not start without the key.",
+            ),
+            Check(
+                "interface-missing",
+                "The interfaces",
+                "Without the interface nothing goes to the clients or servers behind it.",
+                waits=True,
+            ),
+            Check(
+                "tunnel-shared",
+                "A tunnel for each peer",
+                "The interface alone is the nexthop there, so the kernel cannot tell the peers"
+                " apart; the second one gets no routes.",
+            ),
+            Check(
+                "peer-is-self",
+                "Addresses of the peers",
+                "A packet to this host's own address never leaves it.",
+            ),
+            Check(
+                "peer-off-link",
+                "Networks of the peers",
+                "What is sent to an address that is not behind the interface is lost.",
+            ),
+            Check(
+                "networks-unknown",
+                "The client networks",
+                "Only prefixes inside `allowed_networks` are shared and accepted.",
+                waits=True,
+            ),
+            Check(
+                "peer-outside-networks",
+                "Data addresses of the peers",
+                "No route is made for an address outside `allowed_networks`, so clients here do"
+                " not reach that server.",
+            ),
+            Check(
+                "forwarding-off",
+                "Forwarding",
+                "The kernel drops what arrives there for somebody else: clients on different"
+                " servers do not reach each other.",
+            ),
+            Check(
+                "rp-filter-strict",
+                "Reverse path filter",
+                "Packets of a client that has just moved to another server arrive on another"
+                " interface than the route back to it, and are dropped.",
+            ),
+            Check(
+                "forward-filter",
+                "Packet filters",
+                "What a packet filter drops is lost while `cuberouted status` shows no problem.",
+            ),
+            Check(
+                "networkd-removes-routes",
+                "systemd-networkd's settings",
+                "A restart of systemd-networkd, also by an update, removes the routes, rules and"
+                " nexthop objects of other programs.",
+            ),
+            Check(
+                "networkd-manages-tunnel",
+                "systemd-networkd's interfaces",
+                "systemd-networkd before version 256 removes the nexthop objects of other programs"
+                " on interfaces that it manages, whatever its settings, and the routes with them.",
+            ),
+            Check(
+                "openvpn-absent",
+                "OpenVPN",
+                "Its management interface or status file is the only source of what clients are"
+                " connected here.",
+                waits=True,
+            ),
+            Check(
+                "openvpn-unusable",
+                "Access to OpenVPN",
+                "The daemon runs as a user of its own, who has to use the management socket or read"
+                " the status file.",
+            ),
+            Check(
+                "password-unreadable",
+                "The management password",
+                "Without the password OpenVPN refuses the daemon.",
+            ),
+            Check(
+                "management-exposed",
+                "Others at the management interface",
+                "Whoever connects to OpenVPN's management interface can end sessions and stop"
+                " OpenVPN, and keeps cuberouted out meanwhile.",
+            ),
+            Check(
+                "daemon-unreachable",
+                "The daemon's control socket",
+                "Without its answer nothing is known of OpenVPN and the peers.",
+            ),
+            Check(
+                "openvpn-not-connected",
+                "OpenVPN, as the daemon sees it",
+                "Clients that OpenVPN does not list are not shared.",
+            ),
+            Check(
+                "peer-not-up",
+                "Peers, as the daemon sees them",
+                "The clients of a peer that is not heard are not reached from here.",
+            ),
+            Check(
+                "daemon-reports",
+                "What the daemon reports",
+                "The daemon sees what becomes of its routes and clients.",
+            ),
+            Check(
+                "port-taken",
+                "The port for the peers",
+                "Peers cannot connect to an address on which the daemon cannot listen.",
+            ),
+        )
+    }
+)
+"""By id, in the order of their findings."""
