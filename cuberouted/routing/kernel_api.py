@@ -17,6 +17,7 @@ from cuberouted.routing.types import (
     KernelEvents,
     KernelState,
     Link,
+    RouteLookup,
     Rule,
 )
 
@@ -77,6 +78,16 @@ class KernelApi(Protocol):
         self, wanted: Callable[[ForeignRoute], bool]
     ) -> tuple[ForeignRoute, ...]:
         """The routes that are not ours and that *wanted* accepts, of `types.tables_consulted`."""
+        ...
+
+    async def lookup(
+        self, destination: bytes, source: bytes | None = None, device: int = 0
+    ) -> RouteLookup:
+        """What the kernel does with a packet to *destination*.
+
+        Of this host, or if *device* is given: that came in there, from *source*. A change under
+        way may be seen or not.
+        """
         ...
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:

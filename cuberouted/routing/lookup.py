@@ -165,6 +165,20 @@ class Lookup:
             for metrics in table.routes.values():
                 yield metrics[min(metrics)][0]
 
+    def around(self, prefix: Prefix) -> Iterator[ForeignRoute]:
+        """Every route to *prefix* or a network around it, as the kernel would take them.
+
+        Table by table in the order of the rules, the longest first, of equal ones the lowest
+        metric. Tables that only conditional rules consult come last.
+        """
+        rules = self._rules.get(prefix.family, ())
+        for number in dict.fromkeys([*(rule.table for rule in rules), *sorted(self._tables)]):
+            table = self._tables.get(number)
+            for network in table.lengths.around(prefix) if table else ():
+                metrics = table.routes.get(network, {}) if table else {}
+                for metric in sorted(metrics):
+                    yield from metrics[metric]
+
     def is_before_ours(self, route: ForeignRoute) -> bool:
         """Whether the table of *route* is consulted before our table."""
         tables = [rule.table for rule in self._rules.get(route.prefix.family, ())]

@@ -99,12 +99,24 @@ class ForeignRoute(NamedTuple):
     gateway: bytes | None = None
 
 
+class RouteLookup(NamedTuple):
+    """What the kernel does with one packet. ``route``: the route that it follows, whoever's it is.
+
+    Without one ``errno`` is the kernel's: ENETUNREACH: no route. EHOSTUNREACH: an unreachable
+    route, or forwarding is off. EACCES: a prohibit route. EINVAL: a blackhole. EXDEV: reverse
+    path filtering rejects the packet.
+    """
+
+    route: ForeignRoute | None
+    errno: int = 0
+
+
 class Rule(NamedTuple):
     """A policy rule that makes the kernel consult ``table``.
 
     ``conditional``: not for every packet, or it does something else than that. ``suppress``:
     routes whose prefix has this length or less are ignored (ip-rule(8), suppress_prefixlength);
-    -1: none.
+    -1: none. ``text``: what a conditional one selects, or does instead, as `ip rule` prints it.
     """
 
     family: int
@@ -113,6 +125,7 @@ class Rule(NamedTuple):
     protocol: int
     suppress: int = -1
     conditional: bool = False
+    text: str = ""
 
 
 RULE_PRIORITY = 5657

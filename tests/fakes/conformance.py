@@ -19,6 +19,7 @@ from cuberouted.routing.types import (
     FAMILIES,
     LOCAL_TABLE,
     RTN_BLACKHOLE,
+    RTN_LOCAL,
     Address,
     Change,
     ChangeError,
@@ -28,6 +29,7 @@ from cuberouted.routing.types import (
     Nexthop,
     Op,
     Route,
+    RouteLookup,
     StrayRoute,
     our_rule,
 )
@@ -584,6 +586,43 @@ async def a_table_that_a_rule_consults_has_its_foreign_routes_told(
         assert [drops] == await foreign(kernel, drops.table, prefix)
 
 
+async def a_lookup_finds_the_route_of_a_packet(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    await kernel.set_rules(True)
+    tun0, tun1 = world.add_tunnel("tun0"), world.add_tunnel("tun1")
+    for address in ("10.9.0.254/24", "fd09::fe/64"):
+        world.add_address("tun0", address)
+    nexthops = Nexthop(VIA4, AF_INET, tun1, None), Nexthop(VIA6, AF_INET6, tun1, None)
+    assert await kernel.apply([*map(add, nexthops)]) == ()
+    assert await kernel.apply([add(route(HOST4, VIA4)), add(route(HOST6, VIA6))]) == ()
+    for host, other, own, network in (
+        (HOST4, "10.9.0.7", "10.9.0.254", "10.9.0.0/24"),
+        (HOST6, "fd09::7", "fd09::fe", "fd09::/64"),
+    ):
+        from_client = Prefix.parse(other).address, tun0
+        for more in (), from_client:
+            found = (await kernel.lookup(Prefix.parse(host).address, *more)).route
+            assert found is not None
+            assert (found.prefix, found.table) == (Prefix.parse(host), table)
+            assert (found.protocol, found.device) == (PROTOCOL, tun1)
+        found = (await kernel.lookup(Prefix.parse(other).address)).route
+        assert found is not None
+        assert (found.prefix, found.device) == (Prefix.parse(network), tun0)
+        found = (await kernel.lookup(Prefix.parse(own).address)).route
+        assert found is not None
+        assert found.type == RTN_LOCAL
+        world.add_blackhole(host, METRIC - 1, MAIN)
+        # with a table of our own that is consulted before the main one, ours counts
+        answer = await kernel.lookup(Prefix.parse(host).address)
+        assert (answer.errno == errno.EINVAL, answer.route is None) == (table == MAIN,) * 2
+    nowhere = await kernel.lookup(Prefix.parse("203.0.113.1").address)
+    assert nowhere == RouteLookup(None, errno.ENETUNREACH)
+    one, ours = (Prefix.parse(text).address for text in ("10.9.0.7", "10.9.0.254"))
+    assert await kernel.lookup(one, one, 4711) == RouteLookup(None, errno.ENODEV)
+    assert await kernel.lookup(one, ours, tun0) == RouteLookup(None, errno.EINVAL)
+
+
 async def a_rule_of_ours_that_follows_default_routes_is_replaced(
     kernel: KernelApi, world: KernelDriver, table: int
 ) -> None:
@@ -651,5 +690,6 @@ CHECKS: tuple[Check, ...] = (
     rules_that_somebody_deletes_are_told,
     rules_are_told_in_the_kernel_s_order,
     a_table_that_a_rule_consults_has_its_foreign_routes_told,
+    a_lookup_finds_the_route_of_a_packet,
     a_rule_of_ours_that_follows_default_routes_is_replaced,
 )

@@ -15,6 +15,9 @@ from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
     FAMILIES,
+    LOCAL_TABLE,
+    RTN_BLACKHOLE,
+    RTN_LOCAL,
     Change,
     ChangeError,
     ForeignRoute,
@@ -24,11 +27,13 @@ from cuberouted.routing.types import (
     Nexthop,
     Op,
     Route,
+    RouteLookup,
     Rule,
     StrayRoute,
     our_rule,
     tables_consulted,
 )
+from tests.fakes.forwarding import next_hop
 from tests.fakes.kernel_driver import MAIN
 from tests.fakes.kernel_state import Entry, FakeKernelState, Place, foreign
 
@@ -109,6 +114,28 @@ class FakeKernel(FakeKernelState):
             and place.table in tables
             and wanted(found := foreign(place, entry))
         )
+
+    async def lookup(
+        self, destination: bytes, source: bytes | None = None, device: int = 0
+    ) -> RouteLookup:
+        """See `KernelApi`. Where a packet comes from makes no difference to its route here."""
+        await self._attend()
+        if device and all(link.index != device for link in self.devices.values()):
+            return RouteLookup(None, errno.ENODEV)
+        if device and source is not None and self._is_own_address(source):
+            return RouteLookup(None, errno.EINVAL)
+        hop = next_hop(self, destination)
+        if hop is None:
+            return RouteLookup(None, errno.ENETUNREACH)
+        if hop.place is None:
+            found = Prefix.host(destination)
+            return RouteLookup(ForeignRoute(found, LOCAL_TABLE, 0, 2, None, RTN_LOCAL))
+        entry = self.routes[hop.place]
+        if entry.type == RTN_BLACKHOLE:
+            return RouteLookup(None, errno.EINVAL)
+        nexthop, _ = self.nexthops.get(entry.nexthop, (None, 0))
+        gateway = nexthop.gateway if nexthop else None
+        return RouteLookup(foreign(hop.place, entry)._replace(gateway=gateway))
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
         """See `KernelApi`."""

@@ -30,6 +30,7 @@ class RealWorld:
         self._host.wait_ready()
         # no address and no neighbour talk of the kernel's own: a test says what happens
         self._host.run("sysctl", "-qw", "net.ipv6.conf.default.addr_gen_mode=1")
+        self._host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self._cables: dict[str, int] = {}
 
     def close(self) -> None:

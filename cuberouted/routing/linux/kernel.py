@@ -16,7 +16,12 @@ from cuberouted.model import MAIN_TABLE, Prefix
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux import linkmsg, routemsg
 from cuberouted.routing.linux.monitor import EventBuffer, foreign_route
-from cuberouted.routing.linux.netlink import RTM_NEWNEXTHOP, RTM_NEWROUTE, NetlinkMessage
+from cuberouted.routing.linux.netlink import (
+    RTM_NEWNEXTHOP,
+    RTM_NEWROUTE,
+    NetlinkMessage,
+    read_ack,
+)
 from cuberouted.routing.linux.routemsg import KernelRoute
 from cuberouted.routing.linux.sockets import NetlinkMonitor, NetlinkSocket
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
@@ -32,6 +37,7 @@ from cuberouted.routing.types import (
     Nexthop,
     Op,
     Route,
+    RouteLookup,
     Rule,
     StrayRoute,
     our_rule,
@@ -148,6 +154,24 @@ class Kernel:
             for table in sorted(tables):
                 found += await self._dump_routes(read, exclude=self._protocol, table=table)
         return tuple(found)
+
+    async def lookup(
+        self, destination: bytes, source: bytes | None = None, device: int = 0
+    ) -> RouteLookup:
+        """See `KernelApi.lookup`."""
+        await trio.lowlevel.checkpoint()
+        request = partial(routemsg.get_route, destination=destination, source=source, device=device)
+        answer = self._changes.ask(request)
+        if answer.type != RTM_NEWROUTE:
+            return RouteLookup(None, read_ack(answer).errno)
+        found = routemsg.read_route(answer.body)
+        route = foreign_route(found)
+        if found.nexthop and route.device is None:  # sysctl nexthop_compat_mode is off
+            reply = self._changes.ask(partial(linkmsg.get_nexthop, id_=found.nexthop))
+            if reply.type == RTM_NEWNEXTHOP:
+                nexthop, _ = linkmsg.read_nexthop(reply)
+                route = route._replace(device=nexthop.device, gateway=nexthop.gateway)
+        return RouteLookup(route)
 
     async def routes_through(self, device: int) -> tuple[Prefix, ...]:
         """See `KernelApi.routes_through`."""

@@ -45,6 +45,16 @@ _RTEXT_FILTER_SKIP_STATS = 8
 _FR_ACT_TO_TBL = 1
 _RTNH_F_ONLINK = 4
 _NO_SUPPRESS = 0xFFFFFFFF
+_FIB_RULE_INVERT = 2
+_RULE_ACTIONS = {2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_RULE_WORDS = {
+    "FRA_SRC": "from",
+    "FRA_DST": "to",
+    "FRA_IIFNAME": "iif",
+    "FRA_OIFNAME": "oif",
+    "FRA_FWMARK": "fwmark",
+    "FRA_FWMASK": "fwmask",
+}
 _RULE_ATTRIBUTES = ("FRA_PRIORITY", "FRA_TABLE", "FRA_PROTOCOL", "FRA_SUPPRESS_PREFIXLEN")
 """Attributes that every rule may have. Any other selects packets (also one that is new)."""
 
@@ -217,7 +227,32 @@ def read_rule(message: NetlinkMessage) -> Rule:
         conditional=bool(selects)
         or fields["action"] != _FR_ACT_TO_TBL
         or any(name not in _RULE_ATTRIBUTES for name, *_ in fields["attrs"]),
+        text=_rule_text(fields),
     )
+
+
+def _rule_text(rule: fibmsg) -> str:
+    """What a rule selects, or does instead of consulting its table."""
+    words = []
+    for name, *_ in rule["attrs"]:
+        if name in _RULE_ATTRIBUTES:
+            continue
+        try:
+            value = rule.get_attr(name)
+        except _DECODE_ERRORS as error:
+            raise NetlinkError(f"a malformed {name} in a rule: {error}") from error
+        if name in ("FRA_SRC", "FRA_DST"):
+            value = f"{value}/{rule['src_len' if name == 'FRA_SRC' else 'dst_len']}"
+        elif name == "FRA_FWMARK":
+            value = hex(value) if isinstance(value, int) else value
+        words.append(f"{_RULE_WORDS.get(name, name.lower())} {value}")
+    if rule["tos"]:
+        words.append(f"tos {rule['tos']:#x}")
+    if rule["flags"] & _FIB_RULE_INVERT:
+        words.insert(0, "not")
+    if rule["action"] != _FR_ACT_TO_TBL:
+        words.append(_RULE_ACTIONS.get(rule["action"], f"action {rule['action']}"))
+    return " ".join(words)
 
 
 def _rule(seq: int, type_: int, flags: int, rule: Rule) -> bytes:

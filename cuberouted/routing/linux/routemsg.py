@@ -30,9 +30,9 @@ from cuberouted.routing.linux.netlink import (
 )
 from cuberouted.routing.types import RTN_UNICAST, Route, StrayRoute
 
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
+RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 2, 3, 4, 5, 6, 7
 RTA_TABLE, RTA_VIA, RTA_NH_ID = 15, 18, 30
-RTM_F_CLONED = 0x200
+RTM_F_CLONED, RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x200, 0x1000, 0x2000
 
 _RT_SCOPE_NOWHERE = 255  # in a deletion: a route of any scope
 _RTMSG = struct.Struct("=8BI")  # rtmsg: family, dst_len, src_len, tos, table, protocol, ...
@@ -109,6 +109,23 @@ def dump_routes(
     if device:
         body += number_attribute(RTA_OIF, device)
     return frame(seq, RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, body)
+
+
+def get_route(seq: int, destination: bytes, source: bytes | None, device: int) -> bytes:
+    """Request the route that a packet to *destination* follows.
+
+    With a *device*: one that came in there from *source*.
+    """
+    bits, family = 8 * len(destination), _FAMILY[len(destination)]
+    # without FIB_MATCH the answer is not the route, but what follows from it for this packet
+    flags = RTM_F_FIB_MATCH if family == AF_INET6 else RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE
+    body = _RTMSG.pack(family, bits, bits if source else 0, *[0] * 5, flags)
+    body += attribute(RTA_DST, destination)
+    if source:
+        body += attribute(RTA_SRC, source)
+    if device:
+        body += number_attribute(RTA_IIF, device)
+    return frame(seq, RTM_GETROUTE, NLM_F_REQUEST, body)
 
 
 class RouteWriter:

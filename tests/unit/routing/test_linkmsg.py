@@ -126,6 +126,33 @@ def test_dumps_are_requested() -> None:
         assert (message.type, message.flags, message.seq) == (kind, 0x301, 9)
 
 
+FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_FWMARK = 1, 2, 3, 10
+BLACKHOLE, INVERT = 6, 2
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fields", "text"),
+    [
+        ([(FRA_SRC, packed("10.9.0.0"))], {"src_len": 24}, "from 10.9.0.0/24"),
+        (
+            [(FRA_DST, packed("10.9.0.1")), (FRA_IIFNAME, b"tun0\0\0\0\0")],
+            {"dst_len": 32, "flags": INVERT},
+            "not to 10.9.0.1/32 iif tun0",
+        ),
+        ([(FRA_FWMARK, b"\x05\0\0\0")], {"tos": 16}, "fwmark 0x5 tos 0x10"),
+        ([(FRA_IIFNAME, b"tun0\0\0\0\0")], {"action": BLACKHOLE}, "iif tun0 blackhole"),
+        ([], {}, ""),
+    ],
+)
+def test_a_rule_s_text_is_what_it_selects_or_does_instead(attributes, fields, text):
+    names = ("family", "dst_len", "src_len", "tos", "table", "", "", "action", "flags")
+    values = {"family": socket.AF_INET, "table": 50, "action": 1, **fields}
+    body = struct.pack("=8BI", *(values.get(name, 0) for name in names))
+    body += b"".join(netlink.attribute(*attribute) for attribute in attributes)
+    rule = linkmsg.read_rule(NetlinkMessage(netlink.RTM_NEWRULE, 0, 1, 0, body))
+    assert (rule.table, rule.text, rule.conditional) == (50, text, text != "")
+
+
 READERS = (linkmsg.read_link, linkmsg.read_address, linkmsg.read_rule, linkmsg.read_nexthop)
 
 

@@ -58,3 +58,15 @@ def test_what_is_known_needs_no_dump(lookup):
     lookup.changed([route(3)], [route(2)])
     assert lookup.find(NETWORK) == route(3)
     assert not lookup.uncertain
+
+
+def test_the_routes_around_a_prefix_come_as_the_kernel_would_take_them(lookup):
+    host = Prefix.parse("10.9.0.7")
+    longer = ForeignRoute(host, MAIN_TABLE, 9, 4, 5)
+    elsewhere = ForeignRoute(NETWORK, 50, 0, 4, 6)
+    aside = ForeignRoute(Prefix.parse("10.9.0.8"), MAIN_TABLE, 0, 4, 7)
+    dumped(lookup, route(1, metric=9), route(2), longer, aside, elsewhere)
+    main = [longer, route(2), route(1, metric=9)]
+    assert [*lookup.around(host)] == [*main, elsewhere]
+    lookup.set_rules([Rule(AF_INET, 9, 50, 0), Rule(AF_INET, 32766, MAIN_TABLE, 0)])
+    assert [*lookup.around(host)] == [elsewhere, *main]
