@@ -1,34 +1,30 @@
-"""The protocol of the control socket.
+"""What both sides of the control socket share: limits, groups and errors.
 
-A connection carries one request: a line with a JSON object ``{"ask": NAME}``. The reply is one
-JSON object and the end of the stream. Requests only read.
+The control socket carries HTTP/1.1 (RFC 9112); `http` has its requests and endpoints.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-MAX_REQUEST = 4096
-"""Bytes; ours are below 50."""
-
 TIMEOUT = 5.0
-"""Seconds for a client to send its request, and without progress in receiving the reply."""
+"""Seconds for a client to send its request, and for each piece of the reply to be received."""
 
 GROUP = "cuberouted"
-"""Its members may connect, besides root and the daemon's own user."""
+"""Its members may read, besides root and the daemon's own user."""
+
+GROUP_ADMIN = "cuberouted-admin"
+"""Its members may also change something, as root may.
+
+They are members of `GROUP` as well: its directory and the mode of the socket let nobody else in.
+"""
 
 DECODE_ERRORS = (ValueError, RecursionError)
 """What msgspec raises for malformed JSON; its own errors are ValueErrors."""
 
 
-class Request(msgspec.Struct):
-    """A client's request: the name of a handler."""
-
-    ask: str
-
-
 class ErrorReply(msgspec.Struct):
-    """The reply to a request that is malformed, unknown, not permitted, or that failed."""
+    """The body of every reply with a status of 400 and above."""
 
     error: str
 
@@ -43,3 +39,11 @@ class NotRunningError(ControlError):
 
 class UnwritableError(ControlError):
     """The control socket cannot be created, because the file system is full or read-only."""
+
+
+class RefusedError(ControlError):
+    """The daemon's reply is an error. ``status``: of HTTP, as 404."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status

@@ -1,6 +1,7 @@
-"""The daemon's side of the control socket.
+"""The daemon's side of the control socket: a Unix socket that speaks HTTP.
 
-The socket's mode, and the credentials that the kernel reports (SO_PEERCRED), decide who may ask.
+The socket's mode, and the credentials that the kernel reports (SO_PEERCRED), decide who may read
+and who may change something.
 """
 
 from __future__ import annotations
@@ -10,53 +11,47 @@ import fcntl
 import grp
 import logging
 import os
+import pwd
 import socket
 import stat
 import struct
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import ExitStack, aclosing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 
 from cuberouted.api.client import is_served
-from cuberouted.api.protocol import (
-    DECODE_ERRORS,
-    GROUP,
-    MAX_REQUEST,
-    TIMEOUT,
-    ControlError,
-    ErrorReply,
-    Request,
-    UnwritableError,
-)
-from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+from cuberouted.api.http import Client
+from cuberouted.api.http_server import HttpServer
+from cuberouted.api.protocol import GROUP, GROUP_ADMIN, ControlError, UnwritableError
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENTS = 16
-"""Clients served at once; more wait in the backlog."""
+BACKLOG = 128
+"""Connections that wait until they are accepted."""
+
+NAME_TIMEOUT = 1.0
+"""Seconds in which the name of a user is looked up."""
 
 SO_PEERGROUPS = 59
 """The supplementary groups of the connected process: asm-generic/socket.h."""
 
 _FILE_SYSTEM_ERRORS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
-Handlers = Mapping[str, Callable[[], msgspec.Struct | AsyncGenerator[bytes]]]
-"""By the name of the request: what returns the reply, or yields its JSON in parts.
-
-A long reply comes in parts, between which other tasks run.
-"""
-
 
 @attrs.frozen
 class ControlSocket:
-    """A listening control socket. ``group``: the id of the group whose members may ask."""
+    """A listening control socket.
+
+    ``group``: the id of the group whose members may read. ``admin_group``: of the one whose
+    members may also change something; None: it does not exist.
+    """
 
     listener: trio.SocketListener
     group: int
+    admin_group: int | None = None
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def listening(path: Path) -> Iterator[ControlSocket]:
             raise kind(f"{path}: cannot create the control socket: {error.strerror}") from error
         stack.callback(_remove, path, path.stat().st_ino)
         stack.callback(sock.close)
-        yield ControlSocket(trio.SocketListener(sock), path.stat().st_gid)
+        yield ControlSocket(trio.SocketListener(sock), path.stat().st_gid, _group_id(GROUP_ADMIN))
 
 
 def _remove(path: Path, inode: int) -> None:
@@ -114,92 +109,49 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-class _LimitedListener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts a connection only while fewer than MAX_CLIENTS are open; others stay queued."""
+async def serve(control: ControlSocket, server: HttpServer) -> None:
+    """Let *server* serve the control socket until cancelled."""
 
-    def __init__(self, listener: trio.SocketListener) -> None:
-        self._listener = listener
-        self.free = trio.Semaphore(MAX_CLIENTS)
+    async def client_of(stream: trio.SocketStream) -> Client:
+        return await identify(stream.socket, control.group, control.admin_group)
 
-    async def accept(self) -> trio.SocketStream:
-        await self.free.acquire()
-        try:
-            return await self._listener.accept()
-        except BaseException:
-            self.free.release()
-            raise
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+    await server.serve(control.listener, client_of)
 
 
-async def serve(control: ControlSocket, handlers: Handlers) -> None:
-    """Reply to requests until cancelled."""
-    listener = _LimitedListener(control.listener)
-    log_limit = LogRateLimit()
+async def identify(
+    sock: trio.socket.SocketType | socket.socket, group: int, admin_group: int | None
+) -> Client:
+    """Who is connected by *sock*: the kernel reports the credentials at its connect().
 
-    async def handle(stream: trio.SocketStream) -> None:
-        try:
-            async with stream:
-                await _handle(stream, control.group, handlers, log_limit)
-        finally:
-            listener.free.release()
-
-    await trio.serve_listeners(handle, [listener])
-
-
-async def _handle(
-    stream: trio.SocketStream, group: int, handlers: Handlers, log_limit: LogRateLimit
-) -> None:
-    try:
-        with trio.fail_after(TIMEOUT):
-            line = await _receive_line(stream)
-        allowed = handlers if _is_authorized(stream.socket, group) else {}
-        async with aclosing(reply(line, allowed, log_limit)) as parts:
-            async for part in parts:
-                with trio.fail_after(TIMEOUT):
-                    await stream.send_all(part)
-    except (trio.BrokenResourceError, trio.TooSlowError):
-        log.debug("control: a client left before the end of its reply")
-
-
-async def reply(line: bytes, handlers: Handlers, log_limit: LogRateLimit) -> AsyncGenerator[bytes]:
-    """The reply to the request in *line*, in parts. No *handlers*: the client may ask nothing.
-
-    An exception in a handler becomes an error reply, or if a part has been sent already, the
-    premature end of the reply; it is logged with its traceback.
+    *group* may read, *admin_group* may also change something (see `ControlSocket`).
     """
-    try:
-        request = msgspec.json.decode(line, type=Request)
-    except DECODE_ERRORS as error:
-        yield msgspec.json.encode(ErrorReply(f"malformed request: {error}"))
-        return
-    if request.ask not in handlers:
-        yield msgspec.json.encode(ErrorReply(_why_unknown(handlers)))
-        return
-    begun = False
-    try:
-        result = handlers[request.ask]()
-        if isinstance(result, msgspec.Struct):
-            yield msgspec.json.encode(result)
-            return
-        async with aclosing(result):
-            async for part in result:
-                begun = True
-                yield part
-    except Exception:
-        suppressed = log_limit.allow(request.ask, trio.current_time())
-        if suppressed is not None:
-            note = suppressed_note(suppressed)
-            log.exception("control: request %r failed%s", request.ask, note)
-        if not begun:
-            yield msgspec.json.encode(ErrorReply("internal error; see the daemon's log"))
+    _pid, uid, gid = struct.unpack(
+        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    )
+    groups = {gid, *_supplementary_groups(sock)}
+    changes = uid == 0 or admin_group in groups
+    reads = changes or uid == os.geteuid() or group in groups
+    user = "root" if uid == 0 else f"uid {uid}"
+    if changes and uid != 0:  # a database on the network may be slow to tell the name
+        with trio.move_on_after(NAME_TIMEOUT):
+            user = await trio.to_thread.run_sync(_with_name, uid, abandon_on_cancel=True)
+    needed = GROUP_ADMIN if reads else GROUP
+    return Client(user, reads, changes, f"be root or in the group {needed}")
 
 
-def _why_unknown(handlers: Handlers) -> str:
-    if not handlers:
-        return f"permission denied; be root or in the group {GROUP}"
-    return f"unknown request; known are: {', '.join(handlers)}"
+def _with_name(uid: int) -> str:
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _supplementary_groups(sock: trio.socket.SocketType | socket.socket) -> tuple[int, ...]:
+    try:
+        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+    except OSError:  # it is in more groups than fit
+        return ()
+    return struct.unpack(f"{len(groups) // 4}I", groups)
 
 
 def _bind(path: Path) -> trio.socket.SocketType:
@@ -210,7 +162,7 @@ def _bind(path: Path) -> trio.socket.SocketType:
         sock.bind(str(path))
         path.chmod(0o660)
         _give_to_group(path)
-        sock.listen(MAX_CLIENTS)
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -220,30 +172,15 @@ def _bind(path: Path) -> trio.socket.SocketType:
 def _give_to_group(path: Path) -> None:
     if os.geteuid() != 0:
         return  # systemd starts the daemon in the group
+    group = _group_id(GROUP)
+    if group is None:
+        log.debug("control: there is no group %s; only root may read", GROUP)
+    else:
+        os.chown(path, -1, group)
+
+
+def _group_id(name: str) -> int | None:
     try:
-        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+        return grp.getgrnam(name).gr_gid
     except KeyError:
-        log.debug("control: there is no group %s; only root may ask", GROUP)
-
-
-def _is_authorized(sock: trio.socket.SocketType | socket.socket, group: int) -> bool:
-    _pid, uid, gid = struct.unpack(
-        "iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    )
-    if uid in {0, os.geteuid()} or gid == group:
-        return True
-    try:
-        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
-    except OSError:  # it is in more groups than fit
-        return False
-    return group in struct.unpack(f"{len(groups) // 4}I", groups)
-
-
-async def _receive_line(stream: trio.SocketStream) -> bytes:
-    line = b""
-    while b"\n" not in line and len(line) <= MAX_REQUEST:
-        data = await stream.receive_some(MAX_REQUEST)
-        if not data:
-            break
-        line += data
-    return line
+        return None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from cuberouted.api.client import Credentials, ask, is_served, server_credentials
+from cuberouted.api.client import Credentials, get, is_served, server_credentials
 from cuberouted.api.protocol import ControlError
 from cuberouted.api.report import Status
 from cuberouted.check import firewall, networkd, ports, users
@@ -100,7 +100,7 @@ def _find_daemon(control_socket: Path) -> _Daemon:
     except ControlError as error:
         return _Daemon(hidden=str(error))
     try:
-        return _Daemon(True, server, ask(control_socket, "status", Status))
+        return _Daemon(True, server, get(control_socket, "/v1/status", Status))
     except ControlError as error:
         if os.geteuid() == 0:
             return _Daemon(True, server, str(error))

@@ -72,8 +72,8 @@ def load_config(path: Path) -> Config:
         fail(str(error), WRONG_USAGE)
 
 
-def query_daemon(location: Location, request: str, kind: type[T]) -> T:
-    """The daemon's reply to *request*. Without one, print why and exit.
+def query_daemon(location: Location, target: str, kind: type[T]) -> T:
+    """The daemon's reply to GET *target* (`client.get`). Without one, print why and exit.
 
     A daemon that runs well does not depend on the file any more: if the file has mistakes, they
     are printed, and the default control socket is asked.
@@ -85,7 +85,7 @@ def query_daemon(location: Location, request: str, kind: type[T]) -> T:
         socket, not_running = DEFAULT_CONTROL_SOCKET, WRONG_USAGE
         click.echo(f"{error}\nasking the daemon on the default control socket {socket}", err=True)
     try:
-        return client.ask(socket, request, kind)
+        return client.get(socket, target, kind)
     except NotRunningError as error:
         fail(str(error), not_running)
     except ControlError as error:

@@ -36,7 +36,7 @@ def status(location: Location, as_json: bool) -> None:
 
     Exits with 1 unless OpenVPN is connected, every peer is up, and there is no other problem.
     """
-    reply = query_daemon(location, "status", report.Status)
+    reply = query_daemon(location, "/v1/status", report.Status)
     output(reply, as_json)
     sys.exit(0 if reply.well else PROBLEM)
 
@@ -47,7 +47,7 @@ def status(location: Location, as_json: bool) -> None:
 @click.pass_obj
 def clients(location: Location, as_json: bool) -> None:
     """Show every client in the mesh: where it is, since when."""
-    output(query_daemon(location, "clients", report.Clients), as_json)
+    output(query_daemon(location, "/v1/clients", report.Clients), as_json)
 
 
 @click.command("dump-routes", short_help="Show the host routes that cuberouted has installed.")
@@ -58,7 +58,8 @@ def dump_routes(location: Location, as_json: bool) -> None:
     """Show the host routes that cuberouted has installed, read from the kernel."""
     config = load_config(location.config)
     try:
-        infos = client.ask(location.socket or config.control_socket, "routes", report.RouteInfos)
+        socket = location.socket or config.control_socket
+        infos = client.get(socket, "/v1/routes", report.RouteInfos)
     except ControlError as error:
         click.echo(f"{error}; node, kind, name and age are left empty", err=True)
         infos = None

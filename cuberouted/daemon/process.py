@@ -16,13 +16,14 @@ from types import MappingProxyType
 import trio
 
 from cuberouted import __version__
+from cuberouted.api.http_server import HttpServer
 from cuberouted.api.protocol import ControlError, UnwritableError
 from cuberouted.api.server import ControlSocket, listening, serve
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
 from cuberouted.daemon.sd_notify import Notifier
-from cuberouted.daemon.snapshot import handlers, status_line
+from cuberouted.daemon.snapshot import endpoints, status_line
 from cuberouted.events import Event, NodeStarted, NodeStopping, Reloaded, ReloadRefused
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
@@ -72,9 +73,10 @@ async def _serve(config: Config) -> None:
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
             daemon.events.listeners.append(log_event)
+            api = HttpServer(endpoints(daemon), daemon.events.publish, "control socket")
             await nursery.start(_handle_signals, daemon, notifier)
             if control is not None:
-                nursery.start_soon(serve, control, handlers(daemon))
+                nursery.start_soon(serve, control, api)
             nursery.start_soon(_notify_systemd, daemon, notifier)
             nursery.start_soon(heap.keep_collections_short)
             await nursery.start(_run, daemon, nursery.cancel_scope)

@@ -1,4 +1,4 @@
-"""What a running daemon replies on its control socket: its state at that moment.
+"""The endpoints of the API, and those that reply with the state of the daemon at that moment.
 
 Long replies are built and encoded in parts, between which other tasks run. A route that changes
 meanwhile is reported as it was or as it is, once.
@@ -7,7 +7,7 @@ meanwhile is reported as it was or as it is, once.
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from cuberouted.api import report
-from cuberouted.api.server import Handlers
+from cuberouted.api.http import Endpoint, Parts, Request
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
@@ -34,13 +34,45 @@ CHUNK_SORTED = 5000
 """Prefixes that are sorted before other tasks run: some five milliseconds of work."""
 
 
-def handlers(daemon: Daemon) -> Handlers:
-    """The handler of each request."""
-    return {
-        "status": lambda: status(daemon),
-        "clients": lambda: clients(daemon),
-        "routes": lambda: route_infos(daemon),
-    }
+def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
+    """What the API serves. One more: an `Endpoint` here, with all that describes it.
+
+    `make schemas` then writes docs/openapi.json and docs/schemas/ anew, and
+    tests/unit/daemon/test_api.py holds its replies against them.
+    """
+
+    async def get_status(_request: Request) -> report.Status:
+        return status(daemon)
+
+    async def get_clients(_request: Request) -> Parts:
+        return clients(daemon)
+
+    async def get_routes(_request: Request) -> Parts:
+        return route_infos(daemon)
+
+    return (
+        Endpoint(
+            "GET",
+            "/v1/status",
+            get_status,
+            reply=report.Status,
+            summary="This node, its OpenVPN processes, its peers, and what is wrong.",
+        ),
+        Endpoint(
+            "GET",
+            "/v1/clients",
+            get_clients,
+            reply=report.Clients,
+            summary="Every client in the mesh and every network behind one, sorted by address.",
+        ),
+        Endpoint(
+            "GET",
+            "/v1/routes",
+            get_routes,
+            reply=report.RouteInfos,
+            summary="What the daemon knows of the routes that it has installed.",
+        ),
+    )
 
 
 def status(daemon: Daemon) -> report.Status:
@@ -62,7 +94,7 @@ def status(daemon: Daemon) -> report.Status:
     )
 
 
-async def clients(daemon: Daemon) -> AsyncGenerator[bytes]:
+async def clients(daemon: Daemon) -> Parts:
     """`report.Clients` in parts: clients and networks, sorted by address."""
     rib = daemon.node.rib
     rows = (
@@ -81,7 +113,7 @@ async def clients(daemon: Daemon) -> AsyncGenerator[bytes]:
     yield b"]}"
 
 
-async def route_infos(daemon: Daemon) -> AsyncGenerator[bytes]:
+async def route_infos(daemon: Daemon) -> Parts:
     """`report.RouteInfos` in parts."""
     now, rib = trio.current_time(), daemon.node.rib
     since = daemon.node.kernel_sync.fib.installed_since()

@@ -18,10 +18,10 @@ from operator import attrgetter
 from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 import trio.testing
 
+from cuberouted.api.http_server import HttpServer
 from cuberouted.api.server import listening, serve
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Change, ForeignRoute, KernelState
@@ -45,7 +45,7 @@ SETTINGS = (
     "hold_time = 60s",  # the fakes hold the loop, too
 )
 
-QUESTIONS = {"status": "status", "clients": "clients", "dump-routes": "routes"}
+QUESTIONS = {"status": "/v1/status", "clients": "/v1/clients", "dump-routes": "/v1/routes"}
 """What the commands ask the daemon for."""
 
 QUIET_TIME = 0.05
@@ -279,11 +279,14 @@ class Scene:
         """A command asks B on its control socket."""
         with tempfile.TemporaryDirectory() as directory, listening(Path(directory, "s")) as control:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_as_part_of, self.b, serve, control, self.b.handlers)
+                events = self.b.daemon.events
+                server = HttpServer(self.b.endpoints, events.publish, "control socket")
+                nursery.start_soon(_as_part_of, self.b, serve, control, server)
                 async with await trio.open_unix_socket(Path(directory, "s")) as stream:
-                    await stream.send_all(msgspec.json.encode({"ask": question}) + b"\n")
+                    request = f"GET {question} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                    await stream.send_all(request.encode())
                     received = [bytes(data) async for data in stream]
-                assert not b"".join(received).startswith(b'{"error"'), received
+                assert received[0].startswith(b"HTTP/1.1 200"), received
                 nursery.cancel_scope.cancel()
 
     async def reload(self, allowed: str) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from cuberouted.api.server import Handlers
+from cuberouted.api.http import Endpoint
 from cuberouted.config import Config, OpenVPNConfig, parse
 from cuberouted.daemon.daemon import Daemon, Environment
-from cuberouted.daemon.snapshot import handlers
+from cuberouted.daemon.snapshot import endpoints
 from cuberouted.model import Prefix, format_address
 from cuberouted.peering.session import PeerSession
 from cuberouted.routing.kernel_api import KernelError
@@ -206,9 +206,9 @@ class Server:
         return {where: to for where, to in self.routes.items() if where not in servers}
 
     @property
-    def handlers(self) -> Handlers:
-        """The handlers of its control socket."""
-        return handlers(self.daemon)
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What its control socket serves."""
+        return endpoints(self.daemon)
 
     def session(self, peer: str) -> PeerSession:
         """Its daemon's session with *peer*."""

@@ -14,13 +14,15 @@ from pathlib import Path
 import trio
 
 from cuberouted.api import report
+from cuberouted.api.http import Endpoint, Request
+from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report_disconnect import DisconnectReport
-from cuberouted.api.server import Handlers, reply
 from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.daemon.disconnect import node_result
 from cuberouted.daemon.snapshot import client_row
+from cuberouted.events import Event
 from cuberouted.model import Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
@@ -46,7 +48,7 @@ from cuberouted.routing.linux.monitor import EventBuffer
 from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
-from cuberouted.util.ratelimit import LogRateLimit
+from tests.fakes.api import ROOT, exchange
 
 MAX_INPUT = 16384
 LIMIT = 50
@@ -160,14 +162,26 @@ def requests(data: bytes) -> None:
 
 
 def control(data: bytes) -> None:
-    """A request on the control socket."""
-    received = trio.run(_reply, data)
-    assert received.startswith(b"{")
+    """A connection to the control socket: HTTP requests."""
+    received = trio.run(_exchange, list(pieces(data)))
+    assert not received or received.startswith(b"HTTP/1.1 ")
 
 
-async def _reply(data: bytes) -> bytes:
-    handlers: Handlers = {"status": lambda: report.Clients([])}
-    return b"".join([part async for part in reply(data, handlers, LogRateLimit())])
+async def _exchange(data: list[bytes]) -> bytes:
+    async def handler(request: Request) -> report.Clients:
+        request.json(report.Clients) if request.body else None
+        return report.Clients([])
+
+    endpoints = (
+        Endpoint("GET", "/v1/clients", handler),
+        Endpoint("GET", "/v1/why/{target}", handler),
+        Endpoint("POST", "/v1/disconnect", handler, changes=True),
+    )
+    failures: list[Event] = []
+    server = HttpServer(endpoints, failures.append, "control socket")
+    received = await exchange(server, data, ROOT)
+    assert not failures
+    return received
 
 
 def kernel(data: bytes) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cuberouted.api.client import ask
+from cuberouted.api.client import get
 from cuberouted.api.report import Status
 from tests.lab import routes
 from tests.lab.host import Host
@@ -57,7 +57,7 @@ def downs(server: Server) -> list[str]:
 
 def silence(server: Server) -> float:
     """Seconds since the last message of the peer. Cheaper than starting a command."""
-    status = ask(server.host.path(CONTROL), "status", Status)
+    status = get(server.host.path(CONTROL), "/v1/status", Status)
     [received] = [peer.last_heard for peer in status.peers]
     assert received is not None
     return received

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import threading
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 
-from cuberouted.api import client, server
-from cuberouted.api.client import ask, is_served
-from cuberouted.api.protocol import MAX_REQUEST, TIMEOUT, ControlError, NotRunningError
-from cuberouted.api.server import MAX_CLIENTS, listening, reply, serve
-from cuberouted.util.ratelimit import LogRateLimit
+from cuberouted.api.client import get, is_served
+from cuberouted.api.http import Endpoint, Endpoints, HttpError
+from cuberouted.api.http_server import HttpServer
+from cuberouted.api.protocol import ControlError
+from cuberouted.api.server import identify, listening, serve
 
 
 class Greeting(msgspec.Struct):
     hello: str
-    since: float = 0.0
 
 
-class FailingError(Exception):
-    """A bug in a handler."""
-
-
-async def parts(*items: bytes | Exception) -> AsyncGenerator[bytes]:
-    for item in items:
-        await trio.lowlevel.checkpoint()
-        if isinstance(item, Exception):
-            raise item
-        yield item
-
-
-def fail():
-    raise FailingError("a bug")
+async def greet(request):
+    await trio.lowlevel.checkpoint()
+    return Greeting(request.user)
 
 
 RUNNING = "another cuberouted is running"
-
-HANDLERS = {
-    "status": lambda: Greeting("wörld"),
-    "size": lambda: Greeting("x" * 3_000_000),
-    "parts": lambda: parts(b'{"hello":', b'"in parts"', b"}"),
-    "fails": fail,
-    "fails later": lambda: parts(b'{"hello":', FailingError("a bug")),
-}
+ENDPOINTS = (
+    Endpoint("GET", "/hello", greet),
+    Endpoint("POST", "/hello", greet, changes=True),
+)
 
 
 @pytest.fixture
@@ -61,150 +43,23 @@ def path(tmp_path):
 
 
 @asynccontextmanager
-async def served(path, handlers=HANDLERS):
-    with listening(path) as listener:
+async def served(path, endpoints=ENDPOINTS):
+    with listening(path) as control:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, listener, handlers)
+            server = HttpServer(endpoints, lambda _event: None, "control socket")
+            nursery.start_soon(serve, control, server)
             yield
             nursery.cancel_scope.cancel()
 
 
-async def query(path, request, kind=Greeting):
-    return await trio.to_thread.run_sync(ask, path, request, kind)
-
-
-async def send_raw(path, data, *, end=True):
-    """What is received until the end, or until a reset."""
-    stream = await trio.open_unix_socket(path)
-    received = b""
-    async with stream:
-        try:
-            await stream.send_all(data)
-            if end:
-                await stream.send_eof()
-            async for part in stream:
-                received += bytes(part)
-        except (trio.BrokenResourceError, OSError):
-            pass
-    return received
-
-
-# -- replies --
-
-
-async def reply_to(line, handlers=HANDLERS):
-    return b"".join([part async for part in reply(line, handlers, LogRateLimit())])
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (b'{"ask": "status"}\n', {"hello": "wörld", "since": 0.0}),
-        (b'{"ask": "status", "more": [1]}', {"hello": "wörld", "since": 0.0}),
-        (b'{"ask": "parts"}', {"hello": "in parts"}),
-        (
-            b'{"ask": "stats"}',
-            {"error": "unknown request; known are: status, size, parts, fails, fails later"},
-        ),
-        (b"", {"error": "malformed request: Input data was truncated"}),
-        (b'{"ask": 1}', {"error": "malformed request: Expected `str`, got `int` - at `$.ask`"}),
-        (b"[]", {"error": "malformed request: Expected `object`, got `array`"}),
-    ],
-)
-async def test_a_request_gets_its_reply_or_an_error(line, expected):
-    assert json.loads(await reply_to(line)) == expected
-
-
-GARBAGE = (
-    b"\xff\xfe\n",
-    b'{"ask": "\xff"}',
-    b"GET / HTTP/1.1\r\n",
-    b"\0",
-    b'{"x": ' + b"[" * 2 * MAX_REQUEST,
-)
-
-
-@pytest.mark.parametrize("line", GARBAGE, ids=range(len(GARBAGE)))
-async def test_malformed_requests_get_an_error(line):
-    assert json.loads(await reply_to(line))["error"].startswith("malformed request: ")
-
-
-async def test_a_failing_handler_is_an_error_reply_and_one_traceback_in_the_log(caplog):
-    limit = LogRateLimit()
-    for _ in range(3):
-        failed = [part async for part in reply(b'{"ask": "fails"}', HANDLERS, limit)]
-        assert json.loads(b"".join(failed)) == {"error": "internal error; see the daemon's log"}
-    (record,) = caplog.records
-    assert record.message == "control: request 'fails' failed"
-    assert record.exc_info[0] is FailingError
-
-
-async def test_a_handler_that_fails_amid_its_reply_ends_the_reply(path, caplog):
-    async with served(path):
-        assert await send_raw(path, b'{"ask": "fails later"}\n') == b'{"hello":'
-        assert await query(path, "status") == Greeting("wörld")
-        with pytest.raises(ControlError, match="internal error"):
-            await query(path, "fails")
-    assert len(caplog.records) == 2
-
-
-# -- over the socket --
+async def query(path, target="/hello", kind=Greeting):
+    return await trio.to_thread.run_sync(get, path, target, kind)
 
 
 async def test_a_client_gets_the_reply(path):
     async with served(path):
-        assert await query(path, "status") == Greeting("wörld")
-        assert len((await query(path, "size")).hello) == 3_000_000
+        assert await query(path) == Greeting("root" if os.geteuid() == 0 else f"uid {os.geteuid()}")
         assert is_served(path)
-
-
-async def test_a_reply_of_another_version_is_an_error(path):
-    async with served(path, {"status": lambda: parts(b'{"hello": 1}')}):
-        with pytest.raises(ControlError, match=r"malformed reply.*: Expected `str`"):
-            await query(path, "status")
-        with pytest.raises(ControlError, match="unknown request; known are: status"):
-            await query(path, "unknown")
-
-
-async def test_whatever_clients_send_the_next_one_is_served(path):
-    async with served(path):
-        for garbage in GARBAGE:
-            await send_raw(path, garbage)
-        assert b"error" in await send_raw(path, b"{}\n{}\n", end=False)
-        await send_raw(path, b"x" * 10 * MAX_REQUEST)
-        assert b"error" in await send_raw(path, b"")
-        (await trio.open_unix_socket(path)).socket.close()
-        stream = await trio.open_unix_socket(path)
-        await stream.send_all(b'{"ask": "size"}\n')
-        await stream.aclose()  # without having read its answer
-        assert await query(path, "status") == Greeting("wörld")
-
-
-async def test_a_request_may_arrive_in_pieces(path):
-    async with served(path):
-        stream = await trio.open_unix_socket(path)
-        async with stream:
-            for byte in b'{"ask": "status"}\n':
-                await stream.send_all(bytes([byte]))
-                await trio.testing.wait_all_tasks_blocked()
-            assert json.loads(b"".join([bytes(part) async for part in stream]))["hello"] == "wörld"
-
-
-async def test_a_silent_client_is_disconnected(path, autojump_clock):
-    async with served(path):
-        began = trio.current_time()
-        assert await send_raw(path, b"", end=False) == b""
-        assert trio.current_time() - began == pytest.approx(TIMEOUT)
-
-
-async def test_silent_clients_do_not_block_the_others_for_long(path, autojump_clock):
-    async with served(path), trio.open_nursery() as nursery:
-        for _ in range(MAX_CLIENTS):
-            nursery.start_soon(send_raw, path, b"")
-            nursery.start_soon(lambda: send_raw(path, b"", end=False))
-        await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(2 * TIMEOUT):
-            assert b"hello" in await send_raw(path, b'{"ask": "status"}\n')
 
 
 # -- the socket --
@@ -294,30 +149,6 @@ async def test_a_lock_file_that_root_has_left_behind_is_no_obstacle(path):
         assert is_served(path)
 
 
-async def test_connections_beyond_the_limit_are_not_accepted(path):
-    with listening(path) as control:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, control, HANDLERS)
-            streams = [await trio.open_unix_socket(path) for _ in range(MAX_CLIENTS + 5)]
-            await trio.testing.wait_all_tasks_blocked()
-            assert len(nursery.child_tasks) == 1
-            assert _accepted(path) == MAX_CLIENTS
-            for stream in streams:
-                await stream.aclose()
-            nursery.cancel_scope.cancel()
-
-
-def _accepted(path):
-    """Number of this process's connections on the server's side of *path*."""
-    lines = Path("/proc/net/unix").read_text().splitlines()
-    # path, state 03 (SS_CONNECTED): a queued connection has inode 0 (unix(7), net/unix/af_unix.c)
-    return sum(
-        fields[5] == "03" and fields[6] != "0"
-        for fields in map(str.split, lines)
-        if fields[-1] == str(path)
-    )
-
-
 async def test_what_a_killed_daemon_left_behind_is_replaced(path):
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as sock:
@@ -343,26 +174,7 @@ async def test_a_socket_that_cannot_be_created_is_an_error(where, tmp_path):
         pass
 
 
-# -- clients --
-
-
-def test_without_a_daemon_a_client_gets_an_error(path):
-    with pytest.raises(NotRunningError, match="cuberouted is not running"):
-        ask(path, "status", Greeting)
-    with pytest.raises(NotRunningError):
-        ask(type(path)("/dev/null/control.sock"), "status", Greeting)
-    with pytest.raises(ControlError, match="path too long"):
-        ask(path.with_name("x" * 120), "status", Greeting)
-
-
-def test_a_daemon_that_does_not_answer_is_an_error(path, monkeypatch):
-    monkeypatch.setattr(client, "TIMEOUT", 0.01)
-    path.parent.mkdir()
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
-        sock.listen()
-        with pytest.raises(ControlError, match="the daemon does not answer"):
-            ask(path, "status", Greeting)
+# -- who may do what --
 
 
 @contextmanager
@@ -388,7 +200,7 @@ async def test_an_unauthorized_user_gets_an_error_and_cannot_know_whether_a_daem
         path.chmod(0o600)
         with as_nobody():
             with pytest.raises(ControlError) as caught:
-                ask(path, "status", Greeting)
+                get(path, "/hello", Greeting)
             with pytest.raises(ControlError, match="permission denied"):
                 is_served(path)
     assert str(caught.value) == (
@@ -396,18 +208,9 @@ async def test_an_unauthorized_user_gets_an_error_and_cannot_know_whether_a_daem
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become others")
-@pytest.mark.parametrize(
-    ("uid", "gid", "groups", "may"),
-    [
-        (0, 0, [], True),
-        (65534, 65534, [], False),
-        (65534, 65534, [4711], False),
-        (65534, 777, [], True),
-        (65534, 65534, [4711, 777], True),
-    ],
-)
-def test_the_kernels_credentials_decide_who_may_ask(uid, gid, groups, may):
+@contextmanager
+def connected_as(uid, gid, groups):
+    """Our end of a connection of such a process."""
     before = os.getgroups()
     try:
         os.setgroups(groups)
@@ -419,12 +222,62 @@ def test_the_kernels_credentials_decide_who_may_ask(uid, gid, groups, may):
         os.setegid(0)
         os.setgroups(before)
     with ours, theirs:
-        assert server._is_authorized(ours, 777) is may
+        yield ours
 
 
-async def test_an_unauthorized_client_is_told_who_may_ask():
-    received = json.loads(await reply_to(b'{"ask": "status"}', {}))
-    assert received == {"error": "permission denied; be root or in the group cuberouted"}
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become others")
+@pytest.mark.parametrize(
+    ("uid", "gid", "groups", "may"),
+    [
+        (0, 0, [], "change"),
+        (65534, 65534, [], ""),
+        (65534, 65534, [4711], ""),
+        (65534, 777, [], "read"),
+        (65534, 65534, [4711, 777], "read"),
+        (65534, 65534, [777, 888], "change"),
+        (65534, 888, [], "change"),
+    ],
+)
+async def test_the_kernels_credentials_decide_who_may_do_what(uid, gid, groups, may):
+    with connected_as(uid, gid, groups) as sock:
+        client = await identify(sock, 777, 888)
+    assert (client.reads, client.changes) == (bool(may), may == "change")
+    names = {"change": "uid 65534 (nobody)", "read": "uid 65534", "": "uid 65534"}
+    assert client.user == ("root" if uid == 0 else names[may])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become others")
+async def test_without_the_group_for_changes_only_root_may_change():
+    with connected_as(65534, 777, []) as sock:
+        client = await identify(sock, 777, None)
+    assert (client.reads, client.changes) == (True, False)
+    with pytest.raises(HttpError) as caught:
+        Endpoints(ENDPOINTS).find("POST", "/hello", b"", client)
+    assert caught.value.status == 403
+    assert caught.value.text == "permission denied; be root or in the group cuberouted-admin"
+    with connected_as(65534, 65534, []) as sock:
+        client = await identify(sock, 777, None)
+    with pytest.raises(HttpError) as caught:
+        Endpoints(ENDPOINTS).find("GET", "/hello", b"", client)
+    assert caught.value.status == 403
+    assert caught.value.text == "permission denied; be root or in the group cuberouted"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become others")
+async def test_the_name_of_a_user_is_not_waited_for_without_end(monkeypatch, autojump_clock):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(uid):
+        asked.set()
+        go_on.wait()
+
+    monkeypatch.setattr("pwd.getpwuid", slow)
+    try:
+        with connected_as(65534, 888, []) as sock:
+            client = await identify(sock, 777, 888)
+    finally:
+        go_on.set()
+    assert client.user == "uid 65534"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")

@@ -33,6 +33,7 @@ def as_nobody():
 def serving(path, reply=None):
     """A daemon that answers every request with *reply*, by default its status."""
     status = Status("A", 1.0, [], [], RouteCounts(0, 0, 0), problems=["all is lost"])
+    good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + msgspec.json.encode(status)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -45,7 +46,7 @@ def serving(path, reply=None):
                     if request == b"stop":
                         return
                     if request:
-                        client.sendall(reply or msgspec.json.encode(status))
+                        client.sendall(reply or good)
 
         thread = Thread(target=serve)
         thread.start()

@@ -15,6 +15,8 @@ import trio
 from click.testing import CliRunner
 
 from cuberouted import __version__
+from cuberouted.api.http import Endpoint
+from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report import (
     ClientRow,
     Clients,
@@ -57,6 +59,15 @@ CLIENTS = Clients(
 )
 
 
+def replies(reply):
+    """A handler."""
+
+    async def handler(request):
+        return reply
+
+    return handler
+
+
 @attrs.frozen
 class Place:
     """A configuration in a directory of its own, and the socket that it names."""
@@ -72,17 +83,21 @@ class Place:
         """A server on the control socket."""
         ready = threading.Event()
         found: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
-        handlers = {
-            "status": lambda: status,
-            "clients": lambda: CLIENTS,
-            "routes": lambda: RouteInfos("A", {}),
-        }
+        server = HttpServer(
+            (
+                Endpoint("GET", "/v1/status", replies(status)),
+                Endpoint("GET", "/v1/clients", replies(CLIENTS)),
+                Endpoint("GET", "/v1/routes", replies(RouteInfos("A", {}))),
+            ),
+            emit=lambda _event: None,
+            what="control socket",
+        )
 
         async def run():
             with listening(self.socket) as listener, trio.CancelScope() as scope:
                 found.append((trio.lowlevel.current_trio_token(), scope))
                 ready.set()
-                await serve(listener, handlers)
+                await serve(listener, server)
 
         thread = threading.Thread(target=trio.run, args=(run,))
         thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuberouted.api.report import Status
+from cuberouted.daemon import snapshot
 from cuberouted.model import format_address
 from cuberouted.routing.types import KernelState, Op
 
@@ -23,9 +24,7 @@ def deletions(server, since):
 
 
 def status(server) -> Status:
-    found = server.handlers["status"]()
-    assert isinstance(found, Status)
-    return found
+    return snapshot.status(server.daemon)
 
 
 def routed_to(server, others, host=HOST1):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 import trio
 
 from cuberouted.api.report import Clients, RouteInfos
 from cuberouted.daemon.snapshot import status_line
+from tests.fakes.api import get
 from tests.fakes.server import START, section_of
 from tests.unit.daemon.meshes import (
     AT_ONCE,
@@ -20,12 +20,6 @@ from tests.unit.daemon.meshes import (
     states,
     status,
 )
-
-
-async def received(server, request, kind):
-    """A reply that comes in parts."""
-    parts = server.handlers[request]()
-    return msgspec.json.decode(b"".join([part async for part in parts]), type=kind)
 
 
 async def test_a_client_is_routed_everywhere_else_while_it_is_connected(mesh, autojump_clock):
@@ -198,7 +192,7 @@ async def test_status_clients_and_owners_tell_what_there_is(mesh, autojump_clock
     assert peer.last_heard <= a.config.heartbeat_interval
     assert (now.routes.desired, now.routes.installed, now.routes.conflicts) == (2, 2, 0)
 
-    clients = await received(a, "clients", Clients)
+    clients = await get(a.endpoints, "/v1/clients", Clients)
     since = "2026-11-21T00:49:00Z"
     assert START == 1_795_222_140
     assert [(c.address, c.node, c.name, c.kind, c.since, c.local) for c in clients.clients] == [
@@ -206,7 +200,7 @@ async def test_status_clients_and_owners_tell_what_there_is(mesh, autojump_clock
         (HOST2, "B", "j\\xfcrg \\x01", "client", since, False),
     ]
 
-    infos = await received(a, "routes", RouteInfos)
+    infos = await get(a.endpoints, "/v1/routes", RouteInfos)
     assert (infos.node, sorted(infos.routes)) == ("A", ["10.100.100.102/32", f"{HOST2}/32"])
     info = infos.routes[f"{HOST2}/32"]
     assert (info.node, info.kind, info.name) == ("B", "client", "j\\xfcrg \\x01")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cuberouted.api.client import ask, is_served
+from cuberouted.api.client import get, is_served
 from cuberouted.api.report import Status
 from cuberouted.daemon.process import JournalFormatter
 from cuberouted.routing.linux.kernel import missing_capability
@@ -99,7 +99,7 @@ def test_a_daemon_notifies_systemd_and_stops_in_an_orderly_way(process):
     missing = "nosuch0, nosuch1, openvpn (waiting), peer B (down)"
     process.wait_for(f"STATUS=0 clients, 0 routes; waiting for {missing}")
     process.wait_for("WATCHDOG=1")
-    assert ask(process.control, "status", Status).node == "A"
+    assert get(process.control, "/v1/status", Status).node == "A"
     process.signal(signal.SIGTERM)
     process.wait_for("STOPPING=1")
     status, log = process.ended()
@@ -117,13 +117,13 @@ def test_a_reload_applies_what_is_right_and_refuses_what_is_not(process):
         process.config.write_text(text)
         process.signal(signal.SIGHUP)
         process.wait_for_reloads()
-        (problem, *_) = ask(process.control, "status", Status).problems
+        (problem, *_) = get(process.control, "/v1/status", Status).problems
         assert problem.startswith("the last reload was refused, and the configuration before it is")
     more = "[peer C]\nmgmt_interface = nosuch2\nmgmt_ip = 10.200.201.5\n"
     process.config.write_text(f"log_level = debug\n{right}{more}")
     process.signal(signal.SIGHUP)
     process.wait_for_reloads()
-    status = ask(process.control, "status", Status)
+    status = get(process.control, "/v1/status", Status)
     assert [peer.name for peer in status.peers] == ["B", "C"]
     assert not [problem for problem in status.problems if "reload" in problem]
     process.signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from cuberouted.daemon.snapshot import CHUNK_SORTED, client_row, route_info
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, RibRoute, Source
+from tests.fakes.api import get
 
 B = Source(Origin.PEER, "B")
 NOON = 1_795_262_400
@@ -56,8 +57,7 @@ async def test_clients_are_sorted_by_address_also_over_several_chunks(mesh, auto
     advertise.append(Advertisement(Prefix.parse("10.201.0.1"), Kind.SERVER, b"B", 1, True))
     rib.update(B, "vpnsrvB", advertise)
     rib.adopt(B, "B", Kind.CLIENT, [Prefix.parse("10.202.0.1")])  # not advertised yet
-    reply = b"".join([part async for part in server.handlers["clients"]()])
-    rows = msgspec.json.decode(reply, type=Clients).clients
+    rows = (await get(server.endpoints, "/v1/clients", Clients)).clients
     expected = sorted({*prefixes, *extra})
     assert [row.address for row in rows] == [
         str(p).removesuffix("/32").removesuffix("/128") for p in expected
