@@ -52,6 +52,11 @@ class EventPublisher:
         self._conflicts: set[Prefix] = set()  # prefixes with two clients, as published
         self._wakeup = Signal()
 
+    @property
+    def deadline(self) -> float:
+        """When a departure that is held back is published (monotonic seconds), or infinity."""
+        return self._tracker.deadline
+
     def wake(self) -> None:
         """The FIB has new traces."""
         self._wakeup.set()

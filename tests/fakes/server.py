@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,6 +97,8 @@ class Server:
         self.transport: FakeTransport
         self.daemon: Daemon
         self.stop_error = ""
+        self.on_start: Callable[[Daemon], object] = lambda _daemon: None
+        """Called with each daemon of this server, before it runs."""
         self._stopping = False
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -128,6 +130,7 @@ class Server:
             self.kernel, self.transport, self, self.wall_clock, self.mesh.random.randbytes
         )
         self.daemon = Daemon(config, environment)
+        self.on_start(self.daemon)
         await self.mesh.nursery.start(self._run)
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:

@@ -39,6 +39,7 @@ def violations(world: World) -> Iterator[str]:
         yield from _of_server(world, prefix, server, running, tables)
     for node in running:
         yield from _of_kernel(node)
+        yield from (f"{node.name}: {wrong}" for wrong in node.replay.differences())
     yield from misdelivered(world)
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import trio
 
+from cuberouted.daemon.daemon import Daemon
+from cuberouted.events import Event, Level
 from cuberouted.model import Prefix
 from tests.fakes.mesh import Mesh
 from tests.fakes.openvpn import FakeOpenVPN
@@ -16,6 +18,7 @@ from tests.fakes.server import Server, section_of
 from tests.simulation.disturbances import Disturbances
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
+from tests.simulation.replay import Replay
 
 BOOT = 3
 """RTPROT_BOOT: OpenVPN's own routes."""
@@ -51,6 +54,8 @@ class Node:
         self.server.skew = plan.skew
         self.openvpn.version = plan.version
         self.openvpn.lag = plan.lag
+        self.replay: Replay
+        self.server.on_start = self._follow
         self.running = False
         self.damping_since = 0.0
         self.goodbye_sent = False
@@ -59,6 +64,14 @@ class Node:
         self.kernel.add_ethernet("eth0")  # the device of foreign routes
         self.add_own_routes()
         self.allowed = [Prefix.parse(p) for p in (WIDE if plan.wide else (CLIENT_NETWORK,))]
+
+    def _follow(self, daemon: Daemon) -> None:
+        self.replay = Replay(daemon, self.world.fail)
+        daemon.events.listeners.append(self._note)
+
+    def _note(self, event: Event) -> None:
+        if event.level is not Level.DEBUG:
+            self.world.note(f"{self.name}: event {event}")
 
     @property
     def openvpn(self) -> FakeOpenVPN:
