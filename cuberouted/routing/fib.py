@@ -272,7 +272,8 @@ class Fib:
             self._succeeded(error.change, now)
             return set()
         if op is Op.ADD and error.errno == errno.EEXIST:
-            if isinstance(what, Route):
+            # our own route is in the way of ours if its deletion has failed
+            if isinstance(what, Route) and what.prefix not in self._installed:
                 self._refused[what.prefix] = f"a foreign route has our metric {self.metric}"
                 return set()
             if isinstance(what, Nexthop):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuberouted.events import RouteTrace
 from cuberouted.model import Prefix
 from cuberouted.routing.fib import Fib
 from cuberouted.routing.neighbours import ResolvedNexthop
@@ -220,6 +221,48 @@ def test_a_foreign_route_with_our_metric_is_a_conflict_until_it_is_deleted(fib):
     assert [c.op for c in fib.changes([HOST1])] == [Op.ADD]
     fib.acknowledge(fib.changes([HOST1]), [], NOW)
     assert not fib.refused()
+
+
+def test_our_own_route_that_could_not_be_deleted_is_no_foreign_one(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B})
+    changes = [c for c in changes_for(fib, {HOST1: CLIENTS_C}) if isinstance(c.what, Route)]
+    assert [c.op for c in changes] == [Op.DELETE, Op.ADD]
+    numbers = errno.ENETUNREACH, errno.EEXIST
+    errors = [ChangeError(c, n, "") for c, n in zip(changes, numbers, strict=True)]
+    fib.acknowledge(changes, errors, NOW)
+    assert (fib.out_of_sync, dict(fib.refused())) == (True, {})
+
+
+def traced(fib):
+    found = [(trace.prefix, trace.what, trace.to and trace.to.name) for trace in fib.traces]
+    fib.traces.clear()
+    return found
+
+
+def test_what_becomes_of_a_route_is_traced(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
+    assert traced(fib) == [(HOST1, RouteTrace.ADDED, "B"), (HOST2, RouteTrace.ADDED, "B")]
+    kernel.follow({HOST1: CLIENTS_C})
+    assert traced(fib) == [(HOST1, RouteTrace.MOVED, "C")]
+    kernel.follow({HOST1: None, HOST2: None})
+    assert sorted(traced(fib)) == [
+        (HOST1, RouteTrace.REMOVED, None),
+        (HOST2, RouteTrace.REMOVED, None),
+    ]
+
+
+def test_what_a_dump_shows_is_traced(kernel, fib):
+    kernel.follow({HOST1: CLIENTS_B, HOST2: CLIENTS_B})
+    traced(fib)
+    del kernel.routes[HOST1]
+    kernel.rescan()
+    assert traced(fib) == [(HOST1, RouteTrace.REMOVED, None), (HOST1, RouteTrace.ADDED, "B")]
+    restarted = Fib(METRIC)
+    restarted.resync(KernelState(kernel.nexthops, kernel.routes), RESOLVED, SOURCES, NOW)
+    assert sorted(traced(restarted)) == [
+        (HOST1, RouteTrace.ADOPTED, "B"),
+        (HOST2, RouteTrace.ADOPTED, "B"),
+    ]
 
 
 def test_the_longest_route_around_a_prefix_is_one_that_can_lead_somewhere(fib):
