@@ -47,7 +47,8 @@ class EventRing:
         self._events.append(event)
         for listener in self.listeners:
             listener(event)
-        self._readers.unpark_all()
+        if self._readers:
+            self._readers.unpark_all()
 
     def resize(self, kept: int) -> None:
         """Keep that many from now on."""

@@ -50,7 +50,7 @@ def _tag(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("OpenVPN", "Openvpn")).lower()
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=_tag):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag=_tag):
     """Something that happened. ``str(event)`` is its sentence and its log line.
 
     ``number``: 1, 2, ... since the start of the daemon. ``time``: when it was published.

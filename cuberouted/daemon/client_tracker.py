@@ -8,6 +8,7 @@ event of the two.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple, TypedDict
@@ -35,7 +36,9 @@ class ClientTracker:
     """Where each client was, as the events have said it so far."""
 
     _known: dict[Prefix, RibRoute] = attrs.field(factory=dict, init=False)
-    _departures: dict[Prefix, _Departure] = attrs.field(factory=dict, init=False)  # oldest first
+    _departures: OrderedDict[Prefix, _Departure] = attrs.field(  # oldest first
+        factory=OrderedDict, init=False
+    )
 
     @property
     def deadline(self) -> float:

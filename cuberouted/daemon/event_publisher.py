@@ -6,6 +6,7 @@ slices while the next changes are already applied.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import NamedTuple
@@ -47,8 +48,9 @@ class EventPublisher:
         self._emit = emit
         self._wall_clock = wall_clock
         self._tracker = ClientTracker()
-        self._changed: dict[Prefix, _News] = {}  # in order
-        self._alternatives: dict[Prefix, None] = {}  # in order
+        # a dict would look through all entries that are gone to find its first
+        self._changed: OrderedDict[Prefix, _News] = OrderedDict()
+        self._alternatives: OrderedDict[Prefix, None] = OrderedDict()
         self._conflicts: set[Prefix] = set()  # prefixes with two clients, as published
         self._wakeup = Signal()
 
@@ -89,13 +91,10 @@ class EventPublisher:
             self._publish_trace(self._fib.traces.popleft())
             rest -= 1
         while self._changed and rest:
-            prefix = next(iter(self._changed))
-            self._publish_client(prefix, self._changed.pop(prefix))
+            self._publish_client(*self._changed.popitem(last=False))
             rest -= 1
         while self._alternatives and rest:
-            prefix = next(iter(self._alternatives))
-            del self._alternatives[prefix]
-            self._publish_conflict(prefix)
+            self._publish_conflict(self._alternatives.popitem(last=False)[0])
             rest -= 1
         left = self._tracker.timer(trio.current_time(), rest)
         for event in left:
