@@ -468,6 +468,15 @@ class NodeProblem(Event, frozen=True, kw_only=True):
         return f"{self.what}: {self.why}"
 
 
+class NodeProblemEnded(Event, frozen=True, kw_only=True):
+    """The part ``what`` of `NodeProblem` works again. Not every problem has such an end."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: works again"
+
+
 class EventsLost(Event, frozen=True, kw_only=True):
     """A reader was too slow: ``count`` events before this one are not kept any more."""
 
@@ -508,6 +517,7 @@ AnyEvent = (
     | InterfacesChanged
     | AllowedNetworksChanged
     | NodeProblem
+    | NodeProblemEnded
     | EventsLost
 )
 """Every event, as readers decode it."""

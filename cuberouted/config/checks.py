@@ -25,6 +25,10 @@ _ACCESS = (
 """Keys with one way of access to OpenVPN, and those of other ways."""
 
 
+_NEEDED = {"hook_events": "hook", "hook_timeout": "hook", "hosts_domain": "hosts_file"}
+"""Keys that say more on another one."""
+
+
 def check_headers(sections: Iterable[Section], diagnostics: Diagnostics) -> None:
     """Report section headers with an unknown kind, or a missing, invalid or repeated name."""
     first_line: dict[tuple[str, str], int] = {}
@@ -52,7 +56,10 @@ def check_headers(sections: Iterable[Section], diagnostics: Diagnostics) -> None
 
 
 def check_node(node: Node) -> None:
-    """Report a heartbeat_interval that is not below hold_time."""
+    """Report a heartbeat_interval that is not below hold_time, and keys without effect."""
+    for key, needed in _NEEDED.items():
+        if node.has(key) and not node.has(needed):
+            node.report(key, f"has no effect without {needed}: set that too, or remove the line")
     heartbeat, hold = node.values.heartbeat_interval, node.values.hold_time
     if heartbeat < hold or node.invalid & {"heartbeat_interval", "hold_time"}:
         return

@@ -6,15 +6,17 @@ wrong and gives an example. Addresses are checked with `ipaddress` and returned 
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import itertools
 import re
+import shlex
 import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from cuberouted.config.text import quote
 from cuberouted.model import NOT_UNICAST, Prefix
@@ -26,6 +28,7 @@ MAX_NAME = 64
 MAX_PUBLIC_KEYS = 2
 MAX_UINT32 = 2**32 - 1
 _MAX_INTERFACE = 15  # IFNAMSIZ of linux/if.h, less the NUL
+_MAX_DOMAIN = 253 - 64
 _MAX_SOCKET_PATH = 107  # sun_path of linux/un.h, less the NUL
 _CURVE_KEY_LENGTH = 40  # 32 bytes in Z85
 
@@ -283,6 +286,57 @@ def socket_path(text: str) -> Path:
             f"{quote(text)} is too long for a socket (at most {_MAX_SOCKET_PATH} bytes)"
         )
     return file_path(text)
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A program with its arguments, quoted as for a shell. No shell runs it."""
+    try:
+        argv = tuple(shlex.split(text))
+    except ValueError as error:  # a quotation mark without its counterpart
+        raise ValueError(f"{quote(text)} is not a valid command: {error}") from None
+    if not argv or not argv[0].startswith("/") or not text.isprintable():
+        raise ValueError(
+            f"{quote(text)} is not a valid command (the absolute path of a program, and its"
+            " arguments; example: /usr/local/bin/notify --quiet)"
+        )
+    return argv
+
+
+def event_type(text: str) -> str:
+    """A type of event that a hook can be run for."""
+    # imported here because most commands do without
+    from cuberouted.events import AnyEvent, Level
+
+    levels = {event.__struct_config__.tag: event.LEVEL for event in get_args(AnyEvent)}
+    if text not in levels:
+        (near,) = difflib.get_close_matches(text.lower(), levels, n=1, cutoff=0.0)
+        raise ValueError(f"{quote(text)} is not a type of event; the nearest is {near}")
+    if levels[text] is Level.DEBUG:
+        raise ValueError(f"{text} is too frequent for a hook: remove it")
+    return text
+
+
+def generated_file(text: str) -> Path:
+    """The absolute path of a file that the daemon replaces."""
+    path = file_path(text)
+    if path == Path("/etc/hosts"):
+        raise ValueError(
+            f"{path} is the host's own file: name another, which contains only clients"
+        )
+    if path.name.startswith("."):
+        raise ValueError(
+            f"{quote(text)} begins with a dot: readers of a directory ignore such files"
+        )
+    return path
+
+
+def domain(text: str) -> str:
+    """A DNS domain, in lower case and without the dot at the end."""
+    name = text.removesuffix(".")
+    # with a label of 63 characters and its dot, a name in it has at most 253
+    if not _HOST.fullmatch(name) or len(name) > _MAX_DOMAIN:
+        raise ValueError(f"{quote(text)} is not a valid domain (example: vpn.example.org)")
+    return name.lower()
 
 
 def route_table(text: str) -> int:

@@ -257,6 +257,19 @@ class Config:
         "lowest severity of the messages that are logged",
     )
     log_format: str = key(converters.choice({"text": "text"}), "text", "format of the log lines")
+    hook: tuple[str, ...] = key(converters.command, (), "command that is run for each event")
+    hook_events: tuple[str, ...] = key(
+        converters.listed(converters.event_type),
+        (),
+        "types of the events that it is run for; default: all but debug events",
+    )
+    hook_timeout: float = key(duration(0.1, 3600.0), 10.0, "time until the command is killed")
+    hosts_file: Path | None = key(
+        converters.generated_file,
+        None,
+        "file in which names and addresses of all clients are kept, in the form of hosts(5)",
+    )
+    hosts_domain: str = key(converters.domain, "", "DNS domain of the names in that file")
     # in Z85; `keypair.with_secret_key` reads it from secret_key_file
     secret_key: bytes | None = attrs.field(default=None, repr=False)
 

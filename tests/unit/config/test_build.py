@@ -126,6 +126,20 @@ def test_node_keys_are_converted():
     assert (config.log_level, config.log_format) == ("debug", "text")
 
 
+def test_keys_for_other_programs_are_converted():
+    config = parse(
+        ARTICLE + "hook = /bin/notify 'two words'  # not a part of it\n"
+        "hook_events = client_moved peer_state_changed\nhook_timeout = 500ms\n"
+        "hosts_file = /run/h/clients\nhosts_domain = VPN.example.org.\n",
+        PATH,
+        "vpnsrvA",
+    )
+    assert config.hook == ("/bin/notify", "two words")
+    assert config.hook_events == ("client_moved", "peer_state_changed")
+    assert (config.hook_timeout, config.hosts_file) == (0.5, Path("/run/h/clients"))
+    assert config.hosts_domain == "vpn.example.org"
+
+
 PUBLIC = ("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
 ENCRYPTED = "secret_key_file = /k\n" + MESH.replace(
     "[peer vpnsrvC]", f"public_key = {PUBLIC[0]}\n[peer vpnsrvC]"

@@ -1,0 +1,115 @@
+"""The text of the hosts file: DNS names for common names, in the form of hosts(5). Pure.
+
+`daemon.hosts_file` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from cuberouted.model import Kind, Prefix, format_address, printable_name
+from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
+
+MAX_LABEL = 63
+"""RFC 1035 section 2.3.4."""
+
+HEADER = b"# Clients of the VPN, written by cuberouted: do not edit.\n"
+"""The first line. A file that begins otherwise is not ours, and is not replaced."""
+
+RESERVED = frozenset(
+    {
+        # names of this host, as Debian's /etc/hosts has them
+        *("localhost", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters"),
+        # whoever has one of these gets other hosts' traffic (Windows' GlobalQueryBlockList)
+        *("wpad", "isatap"),
+    }
+)
+"""Labels that no client gets."""
+
+_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_OTHERS = re.compile(r"[^a-z0-9]+")
+
+
+class Entry(NamedTuple):
+    """One address and the name that belongs to it. Entries sort by family and address.
+
+    ``bits``: 32 for IPv4, 128 for IPv6. ``address``: packed. ``name``: the common name, or a
+    node's name.
+    """
+
+    bits: int
+    address: bytes
+    name: bytes
+    is_server: bool
+
+
+def entry_of(prefix: Prefix, best: RibRoute) -> Entry | None:
+    """The entry of *prefix* with its best route; None for a network, and where no name is known."""
+    kind, name, version = (
+        best.advertisement.kind,
+        best.advertisement.name,
+        best.advertisement.version,
+    )
+    if kind is Kind.NETWORK or version == ADOPTED_VERSION:
+        return None
+    is_server = kind is Kind.SERVER
+    name = best.node.encode() if is_server else name
+    return Entry(prefix.length, prefix.address, name, is_server) if name else None
+
+
+class HostNames:
+    """Which name has which label: add all entries, then ask for the line of each.
+
+    A common name becomes one label. Where several become the same, a server's goes first, then
+    the one that equals its label, then the lowest: all nodes choose alike, whoever came first.
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._suffix = f".{domain}" if domain else ""
+        self._labels: dict[tuple[bytes, bool], str] = {}
+        self._owners: dict[str, tuple[bool, bool, bytes]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Let the name of *entry* take part."""
+        key = entry.name, entry.is_server
+        if key in self._labels:
+            return
+        label = self._labels[key] = dns_label(entry.name)
+        claim = _claim(entry, label)
+        owner = self._owners.setdefault(label, claim)
+        if claim < owner:
+            self._owners[label] = claim
+
+    def line(self, entry: Entry) -> str:
+        """The line of an entry that was added: a comment if it cannot have a name."""
+        address = format_address(entry.address)
+        label = self._labels[entry.name, entry.is_server]
+        if not label or label in RESERVED:
+            why = f"{label} is reserved" if label else "no letter or digit of ASCII"
+        elif self._owners[label] != _claim(entry, label):
+            why = f"{label} is the name of {printable_name(self._owners[label][2])}"
+        elif self._suffix:
+            return f"{address} {label}{self._suffix} {label}\n"
+        else:
+            return f"{address} {label}\n"
+        return f"# {address} {printable_name(entry.name)}: {why}\n"
+
+
+def dns_label(name: bytes) -> str:
+    """*name* as one label of the DNS, or "" if nothing of it is left.
+
+    Accents are removed, and everything but letters, digits and hyphens becomes a hyphen; dots
+    too, so that no client can get a name in a domain that is not its own.
+    """
+    if _LABEL.fullmatch(name):
+        return name.decode()
+    text = unicodedata.normalize("NFKD", name.decode("utf-8", "replace"))
+    text = "".join(c for c in text if not unicodedata.combining(c)).casefold()
+    return _OTHERS.sub("-", text).strip("-")[:MAX_LABEL].rstrip("-")
+
+
+def _claim(entry: Entry, label: str) -> tuple[bool, bool, bytes]:
+    """The sort key of those who want *label*: the lowest has it."""
+    return not entry.is_server, entry.name != label.encode(), entry.name
