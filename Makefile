@@ -57,7 +57,7 @@ demo: root setup ## three servers, four clients, cuberouted between them: see it
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup routers lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
+test: root setup software lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -92,12 +92,12 @@ mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
 	@$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000)
 
 .PHONY: lab
-lab: root setup routers ## end-to-end tests on real OpenVPN in network namespaces (root)
+lab: root setup software ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
 	$(BIN)/python -m pytest -q tests/lab tests/bench
 
 .PHONY: bench
-bench: root setup routers ## benchmarks; their tables go into docs/performance.md (root)
+bench: root setup software ## benchmarks; their tables go into docs/performance.md (root)
 	@$(BIN)/python -m tests.bench --write $(BENCH)
 
 .PHONY: setup
@@ -112,10 +112,11 @@ tools:
 	done
 	[ $${#missing[@]} = 0 ] || apt_install "$${missing[@]}"
 
-.PHONY: routers
-routers:
+.PHONY: software
+software:
 	@$(APT)
 	command -v bird >/dev/null || { apt_install bird2; systemctl --quiet disable bird; }
+	command -v dnsmasq >/dev/null || apt_install dnsmasq-base
 	[ -x /usr/lib/frr/zebra ] || { apt_install frr; systemctl --quiet disable frr; }
 
 .PHONY: tun

@@ -325,7 +325,7 @@ def generated_file(text: str) -> Path:
         )
     if path.name.startswith("."):
         raise ValueError(
-            f"{quote(text)} begins with a dot: readers of a directory ignore such files"
+            f"the name of {quote(text)} begins with a dot: readers of a directory ignore it"
         )
     return path
 

@@ -15,6 +15,8 @@ import trio
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.daemon.disconnect import DisconnectAnswers
 from cuberouted.daemon.foreign_routes import ForeignRoutes
+from cuberouted.daemon.hooks import Hooks
+from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
 from cuberouted.event_ring import EventRing
@@ -71,7 +73,11 @@ class OpenVPN:
 
 
 class Daemon:
-    """One node. Call `run` once; meanwhile `reload` any number of times, and `stop`."""
+    """One node. Call `run` once; meanwhile `reload` any number of times, and `stop`.
+
+    ``hooks`` and ``hosts_file`` follow the events while they are run as well, by the process:
+    they outlive `run`, and need other programs and a file system.
+    """
 
     def __init__(self, config: Config, environment: Environment) -> None:
         self.config = config
@@ -112,6 +118,9 @@ class Daemon:
             on_host_change=self._listen,
             emit=self.events.publish,
         )
+        self.hooks = Hooks(config, self.events.publish)
+        self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
+        self.events.listeners += [self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -179,6 +188,8 @@ class Daemon:
             raise ReloadError(f"{', '.join(fixed)}: a change needs a restart; nothing is reloaded")
         self.config = self._kernel_monitor.config = config
         self.events.resize(config.events_kept)
+        self.hooks.reconfigure(config)
+        self.hosts_file.reconfigure(config)
         await self._stop_peers(config)
         sessions = await self._stop_openvpns(config)
         for peer in self.peers.values():

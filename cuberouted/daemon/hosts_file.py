@@ -133,13 +133,13 @@ class HostsFile:
         for prefixes in _slices(self._rib.prefixes()):
             best = ((prefix, self._rib.best(prefix)) for prefix in prefixes)
             entries = (entry_of(prefix, route) for prefix, route in best if route is not None)
-            run = sorted(entry for entry in entries if entry is not None)
+            run = sorted((entry for entry in entries if entry is not None), reverse=True)
             for entry in run:
                 names.add(entry)
             runs.append(run)
             await trio.lowlevel.checkpoint()
         text = [HEADER]
-        for merged in _slices(heapq.merge(*runs)):
+        for merged in _slices(heapq.merge(*map(_drain, runs))):
             text.append("".join(map(names.line, merged)).encode())
             await trio.lowlevel.checkpoint()
         return b"".join(text)
@@ -191,6 +191,12 @@ def _problem(path: Path, error: OSError) -> str:
             " (docs/names.md, under systemd also ReadWritePaths=)"
         )
     return why
+
+
+def _drain(run: list[Entry]) -> Iterator[Entry]:
+    """Its entries, the last one first. To free 100,000 of them at once would take 10 ms."""
+    while run:
+        yield run.pop()
 
 
 def _slices(items: Iterable[T]) -> Iterator[list[T]]:

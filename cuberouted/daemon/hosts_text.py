@@ -68,33 +68,38 @@ class HostNames:
 
     def __init__(self, domain: str) -> None:
         self._suffix = f".{domain}" if domain else ""
-        self._labels: dict[tuple[bytes, bool], str] = {}
-        self._owners: dict[str, tuple[bool, bool, bytes]] = {}
+        self._labels: dict[bytes, str] = {}
+        # label -> the name that has it
+        self._servers: dict[str, bytes] = {}
+        self._clients: dict[str, bytes] = {}
 
     def add(self, entry: Entry) -> None:
         """Let the name of *entry* take part."""
-        key = entry.name, entry.is_server
-        if key in self._labels:
-            return
-        label = self._labels[key] = dns_label(entry.name)
-        claim = _claim(entry, label)
-        owner = self._owners.setdefault(label, claim)
-        if claim < owner:
-            self._owners[label] = claim
+        name = entry.name
+        label = self._labels.get(name)
+        if label is None:
+            label = self._labels[name] = dns_label(name)
+        owners = self._servers if entry.is_server else self._clients
+        owner = owners.setdefault(label, name)
+        if owner != name and _rank(name, label) < _rank(owner, label):
+            owners[label] = name
 
     def line(self, entry: Entry) -> str:
         """The line of an entry that was added: a comment if it cannot have a name."""
-        address = format_address(entry.address)
-        label = self._labels[entry.name, entry.is_server]
+        address, name = format_address(entry.address), entry.name
+        label = self._labels[name]
+        owner = (self._servers if entry.is_server else self._clients)[label]
         if not label or label in RESERVED:
             why = f"{label} is reserved" if label else "no letter or digit of ASCII"
-        elif self._owners[label] != _claim(entry, label):
-            why = f"{label} is the name of {printable_name(self._owners[label][2])}"
+        elif label in self._servers and not entry.is_server:
+            why = f"{label} is the name of server {printable_name(self._servers[label])}"
+        elif owner != name:
+            why = f"{label} is the name of {printable_name(owner)}"
         elif self._suffix:
             return f"{address} {label}{self._suffix} {label}\n"
         else:
             return f"{address} {label}\n"
-        return f"# {address} {printable_name(entry.name)}: {why}\n"
+        return f"# {address} {printable_name(name)}: {why}\n"
 
 
 def dns_label(name: bytes) -> str:
@@ -110,6 +115,6 @@ def dns_label(name: bytes) -> str:
     return _OTHERS.sub("-", text).strip("-")[:MAX_LABEL].rstrip("-")
 
 
-def _claim(entry: Entry, label: str) -> tuple[bool, bool, bytes]:
-    """The sort key of those who want *label*: the lowest has it."""
-    return not entry.is_server, entry.name != label.encode(), entry.name
+def _rank(name: bytes, label: str) -> tuple[bool, bytes]:
+    """The sort key of the names that become *label*: the lowest has it."""
+    return name != label.encode(), name

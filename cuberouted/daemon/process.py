@@ -78,6 +78,8 @@ async def _serve(config: Config) -> None:
             if control is not None:
                 nursery.start_soon(serve, control, api)
             nursery.start_soon(_notify_systemd, daemon, notifier)
+            nursery.start_soon(daemon.hooks.run)
+            nursery.start_soon(daemon.hosts_file.run)
             nursery.start_soon(heap.keep_collections_short)
             await nursery.start(_run, daemon, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
@@ -102,6 +104,7 @@ async def _run(
     daemon: Daemon, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
 ) -> None:
     await daemon.run(task_status=task_status)
+    await daemon.hooks.finish()
     scope.cancel()
 
 

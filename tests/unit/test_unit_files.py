@@ -85,6 +85,17 @@ def test_a_host_without_password_or_key_has_no_credentials_that_systemd_would_mi
     )
 
 
+def test_the_hosts_file_has_a_directory_that_stays_and_that_others_may_read():
+    reference = (CONF / "cuberouted.conf.reference").read_text("utf-8")
+    (example,) = re.findall(r"^#hosts_file = (\S+)$", reference, re.MULTILINE)
+    directory = str(Path(example).parent)
+    unit = settings(UNIT)
+    assert unit["ReadWritePaths"] == [f"-{directory}"]
+    assert directory not in {f"/run/{name}" for name in unit["RuntimeDirectory"]}
+    tmpfiles = (SYSTEMD / "cuberouted.tmpfiles").read_text("utf-8")
+    assert f"\nd {directory} 0755 cuberouted cuberouted -\n" in tmpfiles
+
+
 def test_what_a_restart_does_not_fix_is_not_tried_each_second():
     prevented = settings(UNIT)["RestartPreventExitStatus"][0].split()
     # systemd's own statuses: the user cannot execute the program, the user is missing, a
