@@ -139,7 +139,38 @@ class RouteInfos(msgspec.Struct):
     routes: dict[str, RouteInfo]
 
 
-Report = Status | Clients | Routes
+class NodeRow(msgspec.Struct):
+    """A node of the mesh, as this one sees it.
+
+    ``state``: of a peer, or ``running``. ``clients``: number of addresses whose client is there.
+    ``last_heard``: seconds since its last message; ``address`` and ``interface``: of the tunnel to
+    it; ``encrypted``: by CURVE; all None for this node. ``openvpn``: the processes of this node.
+    """
+
+    name: str
+    local: bool
+    state: str
+    clients: int
+    last_heard: float | None
+    address: str | None
+    interface: str | None
+    encrypted: bool | None
+    openvpn: list[OpenVPNRow] = []
+
+
+class Nodes(msgspec.Struct):
+    """`cuberouted nodes --json`. ``node``: the name of this one."""
+
+    node: str
+    nodes: list[NodeRow]
+
+    @property
+    def well(self) -> bool:
+        """Whether every node is up."""
+        return all(node.state in {"up", "running"} for node in self.nodes)
+
+
+Report = Status | Clients | Routes | Nodes
 """What the listing commands print."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
@@ -111,15 +112,18 @@ def run_in_kernel(
         fail(f"kernel: {error}", PROBLEM)
 
 
-def output(report: Report, as_json: bool) -> None:
-    """Print *report*, for people or as JSON."""
+def output(report: Report, *, as_json: bool, paged: bool = False) -> None:
+    """Print *report*, for people or as JSON; *paged*: long ones go through a pager."""
     if as_json:
         # bytes: JSON is UTF-8, whatever the terminal is (RFC 8259 section 8.1)
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
         return
-    from cuberouted.cli import render
+    from cuberouted.cli.pager import print_lines
+    from cuberouted.cli.render_lists import lines
+    from cuberouted.cli.terminal import Terminal
 
-    render.render(report, render.console())
+    terminal = Terminal.of(sys.stdout)
+    print_lines(lines(report, terminal, time.time()), terminal, paged=paged)
 
 
 def fail(why: str, status: int) -> NoReturn:
@@ -127,6 +131,10 @@ def fail(why: str, status: int) -> NoReturn:
     click.echo(why, err=True)
     sys.exit(status)
 
+
+pager_option: Callable[[Any], Any] = click.option(
+    "--no-pager", is_flag=True, help="Do not show a long listing through a pager."
+)
 
 json_option: Callable[[Any], Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object."

@@ -17,6 +17,7 @@ from cuberouted.cli.context import (
     load_config,
     location_options,
     output,
+    pager_option,
     query_daemon,
     run_in_kernel,
 )
@@ -31,30 +32,33 @@ if TYPE_CHECKING:
 @location_options
 @json_option
 @click.pass_obj
-def status(location: Location, as_json: bool) -> None:
+def status(location: Location, *, as_json: bool) -> None:
     """Show this node, its OpenVPN, its peers.
 
     Exits with 1 unless OpenVPN is connected, every peer is up, and there is no other problem.
     """
     reply = query_daemon(location, "/v1/status", report.Status)
-    output(reply, as_json)
+    output(reply, as_json=as_json)
     sys.exit(0 if reply.well else PROBLEM)
 
 
 @click.command()
 @location_options
 @json_option
+@pager_option
 @click.pass_obj
-def clients(location: Location, as_json: bool) -> None:
+def clients(location: Location, *, as_json: bool, no_pager: bool) -> None:
     """Show every client in the mesh: where it is, since when."""
-    output(query_daemon(location, "/v1/clients", report.Clients), as_json)
+    reply = query_daemon(location, "/v1/clients", report.Clients)
+    output(reply, as_json=as_json, paged=not no_pager)
 
 
 @click.command("dump-routes", short_help="Show the host routes that cuberouted has installed.")
 @location_options
 @json_option
+@pager_option
 @click.pass_obj
-def dump_routes(location: Location, as_json: bool) -> None:
+def dump_routes(location: Location, *, as_json: bool, no_pager: bool) -> None:
     """Show the host routes that cuberouted has installed, read from the kernel."""
     config = load_config(location.config)
     try:
@@ -63,7 +67,8 @@ def dump_routes(location: Location, as_json: bool) -> None:
     except ControlError as error:
         click.echo(f"{error}; node, kind, name and age are left empty", err=True)
         infos = None
-    output(run_in_kernel(config, _read_routes, infos), as_json)
+    routes = run_in_kernel(config, _read_routes, infos)
+    output(routes, as_json=as_json, paged=not no_pager)
 
 
 async def _read_routes(kernel: KernelApi, infos: report.RouteInfos | None) -> report.Routes:

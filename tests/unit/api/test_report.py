@@ -72,3 +72,11 @@ def test_what_openvpn_counts_is_shown_where_not_all_is_shared():
 def test_an_openvpn_whose_list_cannot_be_used_is_not_well():
     row = OpenVPNRow("openvpn", "connected", "2.6.14", 0, "this OpenVPN is no server")
     assert not msgspec.structs.replace(status(), openvpn=[row]).well
+
+
+def test_things_are_counted_as_in_english():
+    assert [report.pluralize(number, "peer") for number in (0, 1, 2)] == [
+        "0 peers",
+        "1 peer",
+        "2 peers",
+    ]
