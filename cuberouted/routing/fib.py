@@ -231,15 +231,16 @@ class Fib:
             self._since.pop(prefix, None)
             self.traces.append(Trace(prefix, RouteTrace.REMOVED))
         else:
+            # a moved route is a deletion and an addition in one batch; where the deletion has
+            # failed, the route had gone without notice
+            known = prefix in self._installed
+            deleted = self.traces and self.traces[-1] == (prefix, RouteTrace.REMOVED, None, "")
+            if deleted:
+                self.traces.pop()
             self._installed[prefix] = route
             self._since[prefix] = now
             self._refused.pop(prefix, None)
-            # a moved route is a deletion and an addition in one batch
-            last = self.traces[-1] if self.traces else None
-            moved = last == (prefix, RouteTrace.REMOVED, None, "")
-            if moved:
-                self.traces.pop()
-            what = RouteTrace.MOVED if moved else RouteTrace.ADDED
+            what = RouteTrace.MOVED if known or deleted else RouteTrace.ADDED
             self.traces.append(Trace(prefix, what, self._desired.get(prefix)))
 
     def _nexthop_changed(self, op: Op, nexthop: Nexthop) -> None:

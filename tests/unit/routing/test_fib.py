@@ -244,6 +244,10 @@ def test_what_becomes_of_a_route_is_traced(kernel, fib):
     assert traced(fib) == [(HOST1, RouteTrace.ADDED, "B"), (HOST2, RouteTrace.ADDED, "B")]
     kernel.follow({HOST1: CLIENTS_C})
     assert traced(fib) == [(HOST1, RouteTrace.MOVED, "C")]
+    changes = [c for c in changes_for(fib, {HOST1: CLIENTS_B}) if isinstance(c.what, Route)]
+    fib.acknowledge(changes, [ChangeError(changes[0], errno.ENETUNREACH, "")], NOW)
+    assert traced(fib) == [(HOST1, RouteTrace.MOVED, "B")]
+    kernel.routes.update({HOST1: changes[1].what})
     kernel.follow({HOST1: None, HOST2: None})
     assert sorted(traced(fib)) == [
         (HOST1, RouteTrace.REMOVED, None),
