@@ -197,6 +197,38 @@ class SupersededSession:
     version: int = 0
 
 
+class FileKind(enum.StrEnum):
+    """What OpenVPN servers of one mesh have to share, besides their authority.
+
+    CCD: the directory of its option client-config-dir. CRL: crl-verify. TLS_KEY: tls-crypt,
+    tls-crypt-v2 or tls-auth. TOKEN_SECRET: auth-gen-token-secret.
+    """
+
+    CCD = "ccd"
+    CRL = "crl"
+    TLS_KEY = "tls_key"
+    TOKEN_SECRET = "token_secret"  # noqa: S105 - a word of the protocol
+
+
+DIGEST_BYTES = 16
+MAX_DIGESTS = 10_000
+"""Digests of one node in one comparison: files of its directories, and single files."""
+
+
+class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one OpenVPN process has of one kind of file, for comparison with another node's.
+
+    ``digests``: of each file `DIGEST_BYTES`, sorted, without a separator; empty: it uses none.
+    They depend on a nonce, so that they tell nothing to who does not know it. ``why``: why there
+    are none, or empty.
+    """
+
+    kind: FileKind
+    openvpn: Annotated[str, msgspec.Meta(max_length=255)]
+    digests: Annotated[bytes, msgspec.Meta(max_length=DIGEST_BYTES * MAX_DIGESTS)] = b""
+    why: Annotated[str, msgspec.Meta(max_length=300)] = ""
+
+
 def printable_name(name: bytes) -> str:
     """A common name for people: UTF-8, with everything unprintable escaped."""
     text = name.decode("utf-8", "backslashreplace")
