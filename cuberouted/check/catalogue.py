@@ -165,6 +165,50 @@ CHECKS: Final = MappingProxyType(
                 "The port for the peers",
                 "Peers cannot connect to an address on which the daemon cannot listen.",
             ),
+            Check(
+                "peer-port",
+                "The way to a peer",
+                "Without a connection to a peer its clients are not reached from here.",
+            ),
+            Check(
+                "peer-keys",
+                "Admission by a peer",
+                "A peer accepts the addresses or keys that its configuration names, and no others.",
+            ),
+            Check(
+                "peer-version",
+                "Protocol versions",
+                "Nodes with different protocol versions do not exchange routes.",
+            ),
+            Check(
+                "peer-way-back",
+                "The way back from a peer",
+                "Each node connects to each: a peer that does not receive from this node has no"
+                " route to the clients here.",
+            ),
+            Check(
+                "peer-silent",
+                "Answers of a peer",
+                "A peer that is connected answers within seconds.",
+            ),
+            Check(
+                "peer-packets",
+                "Full-size packets to a peer",
+                "Small packets get through while large ones are lost: a snapshot does not arrive,"
+                " and connections of clients hang.",
+            ),
+            Check(
+                "peer-clock",
+                "The clocks",
+                "The start of a session decides which of two sessions is the newer one where"
+                " nothing else does, and times of events are compared between servers.",
+            ),
+            Check(
+                "peer-files",
+                "The same files on all servers",
+                "A client gets another address at another server, is refused there, or is accepted"
+                " where its certificate was revoked.",
+            ),
         )
     }
 )

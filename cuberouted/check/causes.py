@@ -21,15 +21,20 @@ EXPLAINS: Final = MappingProxyType(
                 "networks-unknown",
                 "peer-off-link",
                 "peer-not-up",
+                "peer-port",
                 "daemon-reports",
                 "openvpn-not-connected",
             }
         ),
         "openvpn-unusable": frozenset({"openvpn-not-connected"}),
         "password-unreadable": frozenset({"openvpn-not-connected"}),
-        "tunnel-shared": frozenset({"peer-not-up", "daemon-reports"}),
-        "peer-is-self": frozenset({"peer-not-up"}),
-        "peer-off-link": frozenset({"peer-not-up"}),
+        "tunnel-shared": frozenset({"peer-not-up", "daemon-reports", "peer-port"}),
+        "peer-is-self": frozenset({"peer-not-up", "peer-port", "peer-keys"}),
+        "peer-off-link": frozenset({"peer-not-up", "peer-port"}),
+        **{
+            id_: frozenset({"peer-not-up", "daemon-reports"})
+            for id_ in ("peer-port", "peer-keys", "peer-version", "peer-way-back", "peer-packets")
+        },
     }
 )
 """Ids of findings that a finding explains, where both are about the same thing."""

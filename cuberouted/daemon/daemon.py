@@ -13,12 +13,13 @@ import attrs
 import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
-from cuberouted.daemon.disconnect import DisconnectAnswers
+from cuberouted.daemon.answers import Answers
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.hooks import Hooks
 from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.node import Node
+from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
 from cuberouted.event_ring import EventRing
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
@@ -45,6 +46,7 @@ class Environment:
     """Everything outside the process.
 
     ``wall_clock`` returns Unix seconds; ``random_bytes`` as many bytes as it is asked for.
+    ``probe``: what is read and tried when peers are checked.
     """
 
     kernel: KernelApi
@@ -52,6 +54,7 @@ class Environment:
     dialer: Dialer
     wall_clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
+    probe: PeerProbe = attrs.field(factory=HostProbe)
 
 
 @attrs.frozen
@@ -87,7 +90,7 @@ class Daemon:
         self.started_at = trio.current_time()
         self.refused_reload = ""
         """Why the last reload was refused, or empty; one line for each mistake."""
-        self._environment = environment
+        self.environment = environment
         self._publisher = Publisher(
             config.node,
             int.from_bytes(environment.random_bytes(7)),
@@ -96,7 +99,7 @@ class Daemon:
         )
         self._publisher_task = PublisherTask(environment.transport, self._publisher)
         self.requests = Requests(
-            self._publisher_task.direct, DisconnectAnswers(self).answer, environment.random_bytes
+            self._publisher_task.direct, Answers(self).answer, environment.random_bytes
         )
         scan_requested = Signal()
         self.node = Node(
@@ -149,12 +152,16 @@ class Daemon:
             nursery.cancel_scope.cancel()
         if not keep:
             with trio.CancelScope(shield=True):
-                await flush(self._environment.kernel)
+                await flush(self.environment.kernel)
 
     @property
     def rejected_connections(self) -> int:
         """How many connections to our publishing socket were rejected."""
-        return self._environment.transport.rejected_connections
+        return self.environment.transport.rejected_connections
+
+    def is_subscribed(self, peer: str) -> bool:
+        """Whether *peer* is connected to our publishing socket."""
+        return self._publisher.is_subscribed(peer)
 
     def unreceived_snapshots(self, peer: str) -> int:
         """How many connections in a row ended before *peer* had our snapshot."""
@@ -163,7 +170,7 @@ class Daemon:
     @property
     def bind_problems(self) -> tuple[BindProblem, ...]:
         """The addresses on which we should listen for peers and do not, with the reason."""
-        return self._environment.transport.bind_problems
+        return self.environment.transport.bind_problems
 
     @property
     def foreign_routes(self) -> ForeignRoutes:
@@ -198,7 +205,7 @@ class Daemon:
             openvpn.source.reconfigure(self._poll_intervals())
             self._notify_superseded(name, self.node.superseded(name))
         self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
-        self._environment.transport.reconfigure(config.hold_time)
+        self.environment.transport.reconfigure(config.hold_time)
         self._start_missing(config, sessions)
         self._kernel_monitor.request_scan()
 
@@ -209,7 +216,7 @@ class Daemon:
         # a reload before `run` or while stopping starts nothing
         if self._nursery is None or self._stop_requested.is_set():
             return
-        self._environment.transport.allow(config.allowed_peers())
+        self.environment.transport.allow(config.allowed_peers())
         self._listen()
         for peer in config.peers:
             if peer.label not in self.peers:
@@ -250,14 +257,14 @@ class Daemon:
             self.config.node,
             self._peer_limits(),
             trio.current_time(),
-            nonce=lambda: self._environment.random_bytes(8),
+            nonce=lambda: self.environment.random_bytes(8),
             interface=config.mgmt_interface,
         )
         endpoint = PeerEndpoint(
             config.label, config.mgmt_ip, config.port, config.mgmt_interface, config.public_keys
         )
         receiver = PeerReceiver(
-            self._environment.transport,
+            self.environment.transport,
             endpoint,
             session,
             self.node.update_peer,
@@ -273,8 +280,8 @@ class Daemon:
             config,
             sessions,
             self._poll_intervals(),
-            self._environment.dialer,
-            self._environment.wall_clock,
+            self.environment.dialer,
+            self.environment.wall_clock,
             self.node.update_local,
         )
         openvpn = self.openvpns[config.name] = OpenVPN(config, source)
@@ -297,7 +304,7 @@ class Daemon:
     def _listen(self) -> None:
         # not before `allow`, which would reject the peers that connect meanwhile
         if self._nursery is not None:
-            self._environment.transport.listen(self.node.host.listen)
+            self.environment.transport.listen(self.node.host.listen)
 
     async def _finish_initial_sync(self) -> None:
         # without a listing the peers wait no longer than for a node that is down

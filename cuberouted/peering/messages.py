@@ -27,7 +27,7 @@ from typing import Annotated
 
 import msgspec
 
-from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Prefix
+from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Fingerprint, Prefix
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 256 * 1024
@@ -42,6 +42,9 @@ DIRECT = b"d/"
 ID_BYTES = 8
 MAX_CLIENT_IDS = 1000
 """Client ids in one reply to a request to end sessions."""
+NONCE_OF_DIGESTS = 16
+MAX_FINGERPRINTS = 160
+"""Of 40 OpenVPN processes. With `MAX_DIGESTS` and the longest reasons they fit a message."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 NodeName = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
@@ -127,8 +130,29 @@ class DisconnectReply(Body, frozen=True, array_like=True, kw_only=True, tag="dis
     why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
-AnyRequest = DisconnectRequest
-AnyReply = DisconnectReply
+class FactsRequest(Body, frozen=True, array_like=True, kw_only=True, tag="facts?"):
+    """What the other side sees of us, and has. ``nonce``: the key of all digests of its files."""
+
+    nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_OF_DIGESTS, max_length=NONCE_OF_DIGESTS)]
+
+
+class FactsReply(Body, frozen=True, array_like=True, kw_only=True, tag="facts"):
+    """``cuberouted``: its version. ``received_at``, ``sent_at``: of request and reply, in Unix
+    microseconds of its clock. ``state``, ``detail``: of the node that asks, as it sees it. ``mtu``:
+    of its interface to us, 0 if unknown. ``fingerprints``: of its OpenVPN processes.
+    """
+
+    cuberouted: Annotated[str, msgspec.Meta(max_length=50)]
+    received_at: Count
+    sent_at: Count
+    state: Annotated[str, msgspec.Meta(max_length=20)]
+    detail: Annotated[str, msgspec.Meta(max_length=1000)]
+    mtu: Count
+    fingerprints: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=MAX_FINGERPRINTS)] = ()
+
+
+AnyRequest = DisconnectRequest | FactsRequest
+AnyReply = DisconnectReply | FactsReply
 
 
 class Direct(Message, frozen=True, array_like=True, kw_only=True, tag="d"):

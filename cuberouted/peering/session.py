@@ -137,6 +137,11 @@ class PeerSession:
         """The reason for the last change, for people."""
         return self._detail
 
+    @property
+    def connection_problem(self) -> str:
+        """Why there is no connection, or empty."""
+        return self._connection_problem
+
     def receive(self, topic: bytes, message: AnyMessage, now: float) -> PeerActions:
         """Handle *message*, received on *topic*."""
         self.node, self._last_received = message.node, now

@@ -21,6 +21,7 @@ from cuberouted.routing.types import Change, ChangeError, Nexthop, Op, Route
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
 from tests.fakes.openvpn import FakeOpenVPN
+from tests.fakes.probe import FakeProbe
 from tests.fakes.transport import FakeTransport
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Server:
         self.kernel = mesh.kernel_type(table)
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
+        self.probe = FakeProbe()
         self.openvpns: dict[str, FakeOpenVPN] = {}
         self.transport: FakeTransport
         self.daemon: Daemon
@@ -127,7 +129,12 @@ class Server:
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self._stopping, self.stop_error = False, ""
         environment = Environment(
-            self.kernel, self.transport, self, self.wall_clock, self.mesh.random.randbytes
+            self.kernel,
+            self.transport,
+            self,
+            self.wall_clock,
+            self.mesh.random.randbytes,
+            self.probe,
         )
         self.daemon = Daemon(config, environment)
         self.on_start(self.daemon)

@@ -21,11 +21,13 @@ from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.daemon.disconnect import node_result
+from cuberouted.daemon.peer_check import clock_offset
 from cuberouted.daemon.snapshot import client_row
 from cuberouted.events import Event
-from cuberouted.model import Prefix, SessionId, SupersededSession
+from cuberouted.model import FileKind, Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
+from cuberouted.openvpn.fingerprints import OwnFingerprint, compare
 from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.polling import Polling
 from cuberouted.openvpn.protocol import MAX_LINE, ManagementError
@@ -35,6 +37,7 @@ from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.events import PeerLimits, RoutesChanged, RoutesReplaced
 from cuberouted.peering.messages import (
     DisconnectReply,
+    FactsReply,
     IncompatibleVersionError,
     MessageError,
     Outcome,
@@ -53,6 +56,7 @@ from tests.fakes.api import ROOT, exchange
 MAX_INPUT = 16384
 LIMIT = 50
 CORPUS = Path(__file__).parent / "corpus"
+OWN_FILES = [OwnFingerprint.of(kind, "", bytes(16), [(b"a", b"1")]) for kind in FileKind]
 SUPERSEDED = SupersededSession(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
 
 
@@ -131,7 +135,11 @@ def direct(data: bytes) -> None:
         if actions.direct is None:
             continue  # of a node that is refused
         message, body = actions.direct, actions.direct.body
-        if isinstance(body, DisconnectReply):
+        if isinstance(body, FactsReply):
+            clock_offset(0.0, body, 1.0)
+            for item in compare(OWN_FILES, body.fingerprints):
+                assert item.text.isprintable()
+        elif isinstance(body, DisconnectReply):
             report = DisconnectReport("host1", [node_result(message.node, body)])
             assert all(line.isprintable() for line in report.sentences())
         elif received.receive(message.id, float(now)) is Verdict.ANSWER:

@@ -8,13 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.model import (
+    DIGEST_BYTES,
+    MAX_DIGESTS,
+    Advertisement,
+    FileKind,
+    Fingerprint,
+    Kind,
+    Prefix,
+)
 from cuberouted.peering.messages import (
+    MAX_FINGERPRINTS,
     MAX_MESSAGE,
     AnyMessage,
     Direct,
     DisconnectReply,
     DisconnectRequest,
+    FactsReply,
+    FactsRequest,
     Goodbye,
     Heartbeat,
     IncompatibleVersionError,
@@ -44,6 +55,16 @@ MESSAGES: list[tuple[bytes, AnyMessage]] = [
         for body in (
             DisconnectRequest(client=bytes(range(1, 256)), by="uid 1000 (anna)"),
             DisconnectReply(outcome=Outcome.FAILED, client_ids=(-1, 7), why="no answer"),
+            FactsRequest(nonce=bytes(range(16))),
+            FactsReply(
+                cuberouted="0.1.0",
+                received_at=1,
+                sent_at=2**61,
+                state="up",
+                detail="",
+                mtu=1500,
+                fingerprints=(Fingerprint(FileKind.CCD, "", bytes(32)),),
+            ),
         )
     ),
 ]
@@ -137,6 +158,11 @@ def direct(id_: object, *body: object) -> bytes:
         direct(b"12345678", "disconnected", "ended", [-2], ""),
         direct(b"12345678", "disconnected", "ended", [1] * 1001, ""),
         direct(b"12345678", "disconnected", "ended", [1], "w" * 1001),
+        direct(b"12345678", "facts?", b"short"),
+        direct(b"12345678", "facts", "0.1", 1, -1, "up", "", 1500, []),
+        direct(b"12345678", "facts", "0.1", 1, 1, "up", "", 1500, [["shadow", "", b"", ""]]),
+        direct(b"12345678", "facts", "0.1", 1, 1, "up", "", 1500, [["ccd", "", b"x" * 160_001]]),
+        direct(b"12345678", "facts", "0.1", 1, 1, "up", "", 1500, [["ccd", "", b""]] * 161),
     ],
 )
 def test_invalid_direct_messages_are_malformed(payload: bytes) -> None:
@@ -199,6 +225,23 @@ def test_a_damaged_message_decodes_or_raises_message_error(
 )
 def test_snapshot_topics_are_recognized(topic: bytes, expected: bool) -> None:
     assert is_snapshot_topic(topic) is expected
+
+
+def test_the_largest_reply_fits_a_message() -> None:
+    why = "w" * 300
+    fingerprints = [Fingerprint(FileKind.CCD, "n" * 255, bytes(DIGEST_BYTES * MAX_DIGESTS))]
+    fingerprints += [Fingerprint(FileKind.CRL, "n" * 50, why=why)] * (MAX_FINGERPRINTS - 1)
+    reply = FactsReply(
+        cuberouted="v" * 50,
+        received_at=2**61,
+        sent_at=2**61,
+        state="s" * 20,
+        detail="d" * 1000,
+        mtu=2**31,
+        fingerprints=tuple(fingerprints),
+    )
+    message = Direct(node="B" * 255, epoch=2**61, seq=2**61, id=bytes(8), body=reply)
+    assert decode((b"d/A/", encode(message))) == message
 
 
 def test_twenty_thousand_advertisements_decode_in_some_tens_of_milliseconds() -> None:
