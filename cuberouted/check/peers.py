@@ -78,7 +78,9 @@ def _connection(report: PeersReport, one: PeerCheck) -> Finding | None:
     where = f"port {one.tcp_port} of {one.address} through {one.interface}"
     if one.port:
         advice = "start cuberouted there; allow the port on the tunnel; compare mgmt_ip and port"
-        return _finding(one, Level.PROBLEM, "peer-port", f"{where}: {one.port}", advice)
+        # as bad as a missing interface itself, which then is the cause
+        level = Level.PROBLEM if one.mtu else Level.WARNING
+        return _finding(one, level, "peer-port", f"{where}: {one.port}", advice)
     if one.state == "incompatible":
         advice = "install the same version of cuberouted on all servers"
         return _finding(one, Level.PROBLEM, "peer-version", one.detail, advice)

@@ -18,8 +18,11 @@ from cuberouted.model import Prefix, format_address
 from cuberouted.routing.types import Link, links_by_name
 
 
-def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
-    """All findings, also those that all is well, but no consequences of others."""
+def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = ()) -> list[Finding]:
+    """All findings, also those that all is well, but no consequences of others.
+
+    *of_peers*: those of `peers.check_peers`.
+    """
     return without_consequences(
         [
             *access.check_privileges(facts),
@@ -35,6 +38,7 @@ def run_checks(config: Config, facts: HostFacts) -> list[Finding]:
             *(f for openvpn in config.openvpns for f in access.check_openvpn(openvpn, facts)),
             *access.check_daemon(config, facts),
             *access.check_listen_addresses(facts),
+            *of_peers,
         ]
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import click
 import msgspec
 
@@ -17,8 +19,15 @@ from cuberouted.cli.context import (
     json_option,
     load_config,
     location_options,
+    query_daemon,
     run_in_kernel,
 )
+
+if TYPE_CHECKING:
+    from cuberouted.check.finding import Finding
+
+PEERS_TIMEOUT = 60.0
+"""Seconds for the reply on all peers: one that does not answer is asked again for 16."""
 
 
 def _known(
@@ -31,10 +40,24 @@ def _known(
     return ids
 
 
+def _check_peers(location: Location) -> list[Finding]:
+    """The findings on the peers. Without a daemon, print that it is needed, and exit."""
+    from cuberouted.api.report_peers import PeersReport
+    from cuberouted.check.peers import check_peers
+    from cuberouted.check.pings import PingError, ping_peers
+
+    found = query_daemon(location, "/v1/peers/check", PeersReport, timeout=PEERS_TIMEOUT)
+    try:
+        return check_peers(found, ping_peers(found.peers))
+    except PingError as error:
+        return check_peers(found, {}, str(error))
+
+
 @click.command()
 @location_options
 @click.argument("file", type=FILE, required=False)
 @click.option("--syntax", is_flag=True, help="Check the file only, and not this host.")
+@click.option("--peers", is_flag=True, help="Ask the peers as well, by the running daemon.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is right as well.")
 @click.option("--only", metavar="ID", multiple=True, callback=_known, help="Only this check.")
 @click.option("--skip", metavar="ID", multiple=True, callback=_known, help="Not this check.")
@@ -45,6 +68,7 @@ def check(
     location: Location,
     file: Path | None,
     syntax: bool,
+    peers: bool,
     verbose: bool,
     only: tuple[str, ...],
     skip: tuple[str, ...],
@@ -55,7 +79,8 @@ def check(
 
     Shows what is not right, and the answer in the last line; docs/checks.md explains each check.
     Changes nothing, and does not connect to OpenVPN's management interface, which serves one
-    client at a time. --only and --skip may be repeated.
+    client at a time. --only and --skip may be repeated. With --peers the running daemon also asks
+    every peer, for up to 16 seconds, and pings are sent through the tunnels.
     """
     config = load_config(file or location.config)
     if syntax:
@@ -65,7 +90,9 @@ def check(
     from cuberouted.check.rules import run_checks
     from cuberouted.check.verdict import report, select, worst
 
-    findings = select(run_checks(config, run_in_kernel(config, probe_host, config)), only, skip)
+    of_peers = _check_peers(attrs.evolve(location, config=config.path)) if peers else []
+    facts = run_in_kernel(config, probe_host, config)
+    findings = select(run_checks(config, facts, of_peers), only, skip)
     made = report(findings, complete=not (only or skip))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from cuberouted.api import client
-from cuberouted.api.protocol import ControlError, NotRunningError
+from cuberouted.api.protocol import TIMEOUT, ControlError, NotRunningError
 from cuberouted.config import DEFAULT_CONTROL_SOCKET, Config, ConfigError, load
 
 if TYPE_CHECKING:
@@ -73,8 +73,16 @@ def load_config(path: Path) -> Config:
         fail(str(error), WRONG_USAGE)
 
 
-def query_daemon(location: Location, target: str, kind: type[T]) -> T:
-    """The daemon's reply to GET *target* (`client.get`). Without one, print why and exit.
+def query_daemon(
+    location: Location,
+    target: str,
+    kind: type[T],
+    *,
+    body: msgspec.Struct | None = None,
+    timeout: float = TIMEOUT,
+) -> T:
+    """The daemon's reply to GET *target*, or to POST with a *body* (`client.get`, `client.post`).
+    Without one, print why and exit.
 
     A daemon that runs well does not depend on the file any more: if the file has mistakes, they
     are printed, and the default control socket is asked.
@@ -86,7 +94,9 @@ def query_daemon(location: Location, target: str, kind: type[T]) -> T:
         socket, not_running = DEFAULT_CONTROL_SOCKET, WRONG_USAGE
         click.echo(f"{error}\nasking the daemon on the default control socket {socket}", err=True)
     try:
-        return client.get(socket, target, kind)
+        if body is not None:
+            return client.post(socket, target, body, kind, timeout)
+        return client.get(socket, target, kind, timeout)
     except NotRunningError as error:
         fail(str(error), not_running)
     except ControlError as error:

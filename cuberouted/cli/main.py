@@ -14,6 +14,7 @@ import click
 from cuberouted import __version__
 from cuberouted.cli.check import check
 from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
+from cuberouted.cli.disconnect import disconnect
 from cuberouted.cli.flush import flush
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.show import clients, dump_routes, status
@@ -102,5 +103,5 @@ def run_program() -> None:
         fail(f"standard output: {error.strerror}", PROBLEM)
 
 
-for command in (check, status, clients, dump_routes, flush, keygen):
+for command in (check, status, clients, dump_routes, disconnect, flush, keygen):
     main.add_command(command)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from cuberouted.api.report_disconnect import DisconnectReport, NodeDisconnected
+from cuberouted.api.http import Endpoint, HttpError, Request
+from cuberouted.api.report_disconnect import DisconnectOrder, DisconnectReport, NodeDisconnected
 from cuberouted.events import ClientKilled, DisconnectRequested, PeerWarning
 from cuberouted.model import format_address, printable_name
 from cuberouted.openvpn.disconnects import Disconnected
@@ -41,6 +42,28 @@ NOT_ALLOWED = "allow_remote_disconnect is not set there"
 
 class DisconnectError(Exception):
     """The order cannot be carried out as it is. str() says why."""
+
+
+def endpoint(daemon: Daemon) -> Endpoint:
+    """The user's order by the API."""
+
+    async def post_disconnect(request: Request) -> DisconnectReport:
+        order = request.json(DisconnectOrder)
+        try:
+            return await disconnect(daemon, order.client, order.from_node, request.user)
+        except DisconnectError as error:
+            raise HttpError(422, str(error)) from None
+
+    return Endpoint(
+        "POST",
+        "/v1/disconnect",
+        post_disconnect,
+        changes=True,
+        body=DisconnectOrder,
+        reply=DisconnectReport,
+        summary="End all sessions of a client, on every node that has it or on one.",
+        errors={422: "not the name of one client, or of a node"},
+    )
 
 
 async def disconnect(

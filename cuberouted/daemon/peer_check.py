@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from cuberouted.api.http import Endpoint, Request
 from cuberouted.api.report_peers import PeerAnswer, PeerCheck, PeersReport, SharedFile
 from cuberouted.model import format_address, printable_name
 from cuberouted.openvpn.fingerprints import OwnFingerprint, compare
@@ -14,6 +15,21 @@ from cuberouted.peering.messages import NONCE_OF_DIGESTS, FactsReply, FactsReque
 
 if TYPE_CHECKING:
     from cuberouted.daemon.daemon import Daemon, Peer
+
+
+def endpoint(daemon: Daemon) -> Endpoint:
+    """The check by the API."""
+
+    async def get_check(_request: Request) -> PeersReport:
+        return await check_peers(daemon)
+
+    return Endpoint(
+        "GET",
+        "/v1/peers/check",
+        get_check,
+        reply=PeersReport,
+        summary="Ask every peer for what it sees and has. Takes 16 s if one does not answer.",
+    )
 
 
 async def check_peers(daemon: Daemon) -> PeersReport:

@@ -16,6 +16,7 @@ import trio
 
 from cuberouted.api import report
 from cuberouted.api.http import Endpoint, Parts, Request
+from cuberouted.daemon import disconnect, peer_check
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
@@ -72,6 +73,8 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
             reply=report.RouteInfos,
             summary="What the daemon knows of the routes that it has installed.",
         ),
+        disconnect.endpoint(daemon),
+        peer_check.endpoint(daemon),
     )
 
 

