@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
@@ -74,13 +74,6 @@ class EventRing:
             events.insert(0, gap)
         return events
 
-    async def follow(self, after: int) -> AsyncGenerator[list[Event]]:
-        """What `after` returns, batch by batch, as long as the reader likes."""
-        while True:
-            events = self.after(after)
-            if events:
-                after = events[-1].number
-                yield events
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._readers.park()
+    async def wait(self) -> None:
+        """Wait until an event is published."""
+        await self._readers.park()

@@ -11,7 +11,7 @@ import datetime as dt
 import enum
 import re
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import msgspec
 
@@ -27,6 +27,11 @@ class Level(enum.StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+    @property
+    def severity(self) -> int:
+        """The higher, the more severe."""
+        return list(Level).index(self)
 
 
 class RouteTrace(enum.StrEnum):
@@ -521,6 +526,9 @@ AnyEvent = (
     | EventsLost
 )
 """Every event, as readers decode it."""
+
+TYPES = tuple(str(cls.__struct_config__.tag) for cls in get_args(AnyEvent))
+"""The type of every event, as in JSON."""
 
 _decoder = msgspec.json.Decoder(AnyEvent)
 

@@ -62,32 +62,17 @@ def test_fewer_events_are_kept_after_a_change_of_the_number():
     assert [type(e) for e in events.after(0)] == [EventsLost, Reloaded, Reloaded]
 
 
-async def test_a_follower_is_woken_by_each_event(nursery, autojump_clock):
+async def test_a_reader_is_woken_by_the_next_event(nursery, autojump_clock):
     events = ring()
-    seen: list[list[int]] = []
+    seen: list[Sequence[Event]] = []
 
-    async def follow() -> None:
-        follower = events.follow(1)
-        while True:
-            seen.append(numbers(await anext(follower)))
+    async def read() -> None:
+        await events.wait()
+        seen.append(events.after(0))
 
-    publish(events, 2)
-    nursery.start_soon(follow)
+    nursery.start_soon(read)
     await wait_all_tasks_blocked()
-    assert seen == [[2]]
+    assert seen == []
     publish(events, 2)
     await wait_all_tasks_blocked()
-    assert seen == [[2], [3, 4]]
-    nursery.cancel_scope.cancel()
-
-
-async def test_a_follower_that_does_not_read_costs_nothing_and_loses_events(autojump_clock):
-    events = ring(kept=3)
-    publish(events, 1)
-    follower = events.follow(0)
-    assert numbers(await anext(follower)) == [1]
-    publish(events, 5)
-    lost, *rest = await anext(follower)
-    assert isinstance(lost, EventsLost)
-    assert (lost.count, numbers(rest)) == (2, [4, 5, 6])
-    await follower.aclose()
+    assert [numbers(found) for found in seen] == [[1, 2]]
