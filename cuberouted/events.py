@@ -315,13 +315,17 @@ class RoutesRestored(Event, frozen=True, kw_only=True):
 
 
 class PeerStateChanged(Event, frozen=True, kw_only=True):
-    """A peer's state. ``known_as``: its name with the address that stands for it, for people."""
+    """A peer's state. ``known_as``: its name with the address that stands for it, for people.
+
+    ``count``: of a peer that changes its state very often, how many changes this one stands for.
+    """
 
     peer: str
     known_as: str
     old: str
     new: str
     why: str
+    count: int = 1
 
     @property
     def level(self) -> Level:
@@ -329,30 +333,38 @@ class PeerStateChanged(Event, frozen=True, kw_only=True):
         return Level.INFO if self.new in {"syncing", "up", "restarting"} else Level.WARNING
 
     def __str__(self) -> str:
-        return f"peer {self.known_as}: {self.old} -> {self.new}, {self.why}"
+        return f"peer {self.known_as}: {self.old} -> {self.new}, {self.why}{_more(self.count)}"
 
 
 class PeerWarning(Event, frozen=True, kw_only=True):
-    """Something of a peer was not accepted, or did not arrive."""
+    """Something of a peer was not accepted, or did not arrive.
+
+    ``count``: how often since the last event of its kind that was published, this one included.
+    """
 
     LEVEL: ClassVar[Level] = Level.WARNING
 
     peer: str
     why: str
+    count: int = 1
 
     def __str__(self) -> str:
-        return f"peer {self.peer}: {self.why}"
+        return f"peer {self.peer}: {self.why}{_more(self.count)}"
 
 
 class ConnectionRejected(Event, frozen=True, kw_only=True):
-    """A connection to our publishing socket was rejected."""
+    """Connections to our publishing socket were rejected.
+
+    ``count``: how many since the last such event, this one included. ``why``: of this one.
+    """
 
     LEVEL: ClassVar[Level] = Level.WARNING
 
     why: str
+    count: int = 1
 
     def __str__(self) -> str:
-        return f"rejected {self.why}"
+        return f"rejected {self.why}{_more(self.count)}"
 
 
 class OpenVPNStateChanged(Event, frozen=True, kw_only=True):
@@ -395,6 +407,18 @@ class OpenVPNWarningEnded(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{_label('openvpn', self.openvpn)}: no longer: {self.what}"
+
+
+class OpenVPNWarning(Event, frozen=True, kw_only=True):
+    """Something about an OpenVPN process that happened once."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+
+    openvpn: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{_label('openvpn', self.openvpn)}: {self.why}"
 
 
 class NodeStarted(Event, frozen=True, kw_only=True):
@@ -515,6 +539,7 @@ AnyEvent = (
     | OpenVPNStateChanged
     | OpenVPNWarningBegan
     | OpenVPNWarningEnded
+    | OpenVPNWarning
     | NodeStarted
     | NodeStopping
     | Reloaded
@@ -559,6 +584,10 @@ def _because(why: str) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _more(count: int) -> str:
+    return "" if count == 1 else f" (and {count - 1} more since the last such message)"
 
 
 def _label(what: str, name: str) -> str:

@@ -97,7 +97,9 @@ class Daemon:
             config.heartbeat_interval,
             self.started_at,
         )
-        self._publisher_task = PublisherTask(environment.transport, self._publisher)
+        self._publisher_task = PublisherTask(
+            environment.transport, self._publisher, emit=self.events.publish
+        )
         self.requests = Requests(
             self._publisher_task.direct, Answers(self).answer, environment.random_bytes
         )
@@ -269,6 +271,7 @@ class Daemon:
             session,
             self.node.update_peer,
             self.requests.receive,
+            emit=self.events.publish,
         )
         peer = self.peers[config.label] = Peer(config, session)
         nursery.start_soon(peer.task.run, receiver.run)
@@ -283,6 +286,7 @@ class Daemon:
             self.environment.dialer,
             self.environment.wall_clock,
             self.node.update_local,
+            emit=self.events.publish,
         )
         openvpn = self.openvpns[config.name] = OpenVPN(config, source)
         nursery.start_soon(openvpn.task.run, source.run)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 
 import trio
 
@@ -22,9 +19,10 @@ from cuberouted.api.server import ControlSocket, listening, serve
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
+from cuberouted.daemon.log import log_event, set_up_log
 from cuberouted.daemon.sd_notify import Notifier
 from cuberouted.daemon.snapshot import endpoints, status_line
-from cuberouted.events import Event, NodeStarted, NodeStopping, Reloaded, ReloadRefused
+from cuberouted.events import NodeStarted, NodeStopping, Reloaded, ReloadRefused
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
@@ -64,7 +62,10 @@ async def _serve(config: Config) -> None:
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
             open_transport(
-                config.cube_routed_port, config.hold_time, config.secret_key
+                config.cube_routed_port,
+                config.hold_time,
+                config.secret_key,
+                emit=lambda event: daemon.events.publish(event),
             ) as transport,
             trio.open_nursery() as nursery,
         ):
@@ -147,33 +148,6 @@ async def _notify_systemd(daemon: Daemon, notifier: Notifier) -> None:
             sent = line
         notifier.watchdog()
         await trio.sleep(STATUS_INTERVAL)
-
-
-def log_event(event: Event) -> None:
-    """Write an event to the log."""
-    log.log(logging.getLevelNamesMapping()[event.level.upper()], "%s", event)
-
-
-def set_up_log(level: str) -> None:
-    """Log to standard error; in the journal each line has a priority instead of a time."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JournalFormatter()
-        if os.environ.get("JOURNAL_STREAM")
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-
-
-class JournalFormatter(logging.Formatter):
-    """Puts the priority in front (sd-daemon(3)). The journal adds time and program name."""
-
-    PRIORITIES = MappingProxyType({"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2})
-
-    def format(self, record: logging.LogRecord) -> str:
-        """``<6>message``, and so in front of every line of a traceback."""
-        priority = f"<{self.PRIORITIES.get(record.levelname, 6)}>"
-        return "\n".join(priority + line for line in super().format(record).splitlines())
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:

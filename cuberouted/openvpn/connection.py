@@ -87,10 +87,10 @@ class ManagementActions:
     """What the task of a connection has to do.
 
     ``updates`` go to the node. ``outage``: True: OpenVPN serves no clients now; False: it has
-    been listed completely; None: neither. ``kills`` were requested (for the log). ``notes``:
-    warnings to log. ``listing``: the last complete one. ``disconnected``: disconnects that have
-    come to their end. ``refused``: close the connection, for this reason. ``send``: bytes for
-    OpenVPN.
+    been listed completely; None: neither. ``kills`` were requested (for the events). ``notes``:
+    what the administrator has to know. ``listing``: the last complete one. ``disconnected``:
+    disconnects that have come to their end. ``refused``: close the connection, for this reason.
+    ``send``: bytes for OpenVPN.
     """
 
     updates: list[SessionUpdate] = attrs.field(factory=list)

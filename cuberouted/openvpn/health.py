@@ -1,12 +1,13 @@
-"""The state of the connection to one OpenVPN process, for `status` and the log."""
+"""The state of the connection to one OpenVPN process, for `status` and the events. Pure."""
 
 from __future__ import annotations
 
 import enum
-import logging
 from typing import NamedTuple
 
 import attrs
+
+from cuberouted.events import Emit, OpenVPNStateChanged
 
 
 class OpenVPNState(enum.StrEnum):
@@ -51,15 +52,12 @@ class OpenVPNStatus:
     warnings: tuple[str, ...] = ()
 
 
-def log_transition(log: logging.Logger, label: str, old: Health, new: Health) -> Health:
-    """Log the change from *old* to *new*, if it is one. Return the health to show from now on.
+def emit_transition(emit: Emit, openvpn: str, old: Health, new: Health) -> Health:
+    """Emit the change from *old* to *new*, if it is one. Return the health to show from now on.
 
     A new attempt to connect is no change: the reason why the last one failed stays.
     """
     if new == old or new.state is OpenVPNState.CONNECTING:
         return old
-    well = new.state is OpenVPNState.CONNECTED and not new.detail
-    change = f"{old.state} -> {new.state}" if old.state is not new.state else f"still {new.state}"
-    why = new.detail or "all is well"
-    log.log(logging.INFO if well else logging.WARNING, "%s: %s, %s", label, change, why)
+    emit(OpenVPNStateChanged(openvpn=openvpn, old=old.state, new=new.state, why=new.detail))
     return new

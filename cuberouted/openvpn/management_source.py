@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -10,20 +9,19 @@ import attrs
 import trio
 
 from cuberouted.config import OpenVPNConfig
-from cuberouted.model import SupersededSession, printable_name
+from cuberouted.events import ClientKilled, Emit, OpenVPNWarning
+from cuberouted.model import Kind, SupersededSession, printable_name
 from cuberouted.openvpn.connection import ManagementActions, ManagementConnection
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
 from cuberouted.openvpn.disconnects import Disconnected
-from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
+from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, emit_transition
 from cuberouted.openvpn.life import LifeWatch
-from cuberouted.openvpn.omissions import OmissionLog, Omissions
+from cuberouted.openvpn.omissions import OmissionEvents, Omissions
 from cuberouted.openvpn.polling import Polling, PollIntervals
 from cuberouted.openvpn.protocol import ManagementError
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.updates import OnUpdate, UpdateTask
-
-log = logging.getLogger(__name__)
 
 MIN_BACKOFF = 0.1
 """Seconds until the next attempt to connect. They double with each failure."""
@@ -78,10 +76,11 @@ class ManagementSource:
         intervals: PollIntervals,
         dialer: Dialer,
         on_update: OnUpdate,
+        emit: Emit,
     ) -> None:
         self.sessions = sessions
         self._config = config
-        self._label = f"openvpn {config.name}".rstrip()
+        self._emit = emit
         self._dialer = dialer
         self._intervals = intervals
         self._polling = Polling(intervals.poll_interval, intervals.status_interval)
@@ -89,7 +88,7 @@ class ManagementSource:
         self._damping = KillDamping()
         self._life = LifeWatch()
         self._omissions = Omissions()
-        self._omission_log = OmissionLog(log, self._label)
+        self._omission_events = OmissionEvents(emit, config.name)
         self._superseded: frozenset[SupersededSession] = frozenset()
         self._woken = False  # there is something to do before more is received
         self._wait_scope = trio.CancelScope()
@@ -154,7 +153,7 @@ class ManagementSource:
         return status
 
     async def run(self) -> None:
-        """Connect, again and again, until cancelled. Failures are logged and shown."""
+        """Connect, again and again, until cancelled. Failures are events, and shown."""
         self._updates.hold()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._updates.run)
@@ -274,26 +273,29 @@ class ManagementSource:
             self._updates.release()
         if actions.listing is not None:
             self._omissions.update(actions.listing, trio.current_time())
-            self._omission_log.update(self._omissions.sentences, trio.current_time())
+            self._omission_events.update(self._omissions.sentences, trio.current_time())
         for kill in actions.kills:
-            self._log_kill(kill)
+            self._emit_kill(kill)
         self._finish_disconnects(actions.disconnected)
         for note in actions.notes:
-            log.warning("%s: %s", self._label, note)
+            self._emit(OpenVPNWarning(openvpn=self._config.name, why=note))
         if actions.refused:
             raise RefusedError(actions.refused)
         if actions.send:
             await stream.send_all(actions.send)
 
-    def _log_kill(self, kill: Kill) -> None:
-        log.info(
-            "%s: killing the session of %s, client id %d, %s: superseded by one on %s",
-            self._label,
-            printable_name(kill.client.name),
-            kill.client.session.cid,
-            kill.superseded.prefix,
-            kill.superseded.node,
+    def _emit_kill(self, kill: Kill) -> None:
+        client, prefix = kill.client, kill.superseded.prefix
+        self._emit(
+            ClientKilled(
+                address=prefix.short,
+                client=printable_name(client.name),
+                kind=Kind.CLIENT if prefix.is_host else Kind.NETWORK,
+                openvpn=self._config.name,
+                cid=client.session.cid,
+                why=f"superseded by one on {kill.superseded.node}",
+            )
         )
 
     def _set_health(self, health: Health) -> None:
-        self._health = log_transition(log, self._label, self._health, health)
+        self._health = emit_transition(self._emit, self._config.name, self._health, health)

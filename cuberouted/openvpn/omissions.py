@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import logging
 import re
 from collections.abc import Mapping
 
 import attrs
 
+from cuberouted.events import Emit, OpenVPNWarningBegan, OpenVPNWarningEnded
 from cuberouted.model import SessionId, printable_name
 from cuberouted.openvpn.status import Listing
 from cuberouted.util.ratelimit import LogRateLimit
@@ -99,24 +99,29 @@ class Omissions:
 
 
 @attrs.define
-class OmissionLog:
-    """Logs where an omission begins, and where it ends: one line each, and few a minute."""
+class OmissionEvents:
+    """Emits where an omission begins, and where it ends.
 
-    log: logging.Logger
-    label: str
-    _logged: set[Omission] = attrs.field(factory=set)
+    Once a minute for each omission: strangers who begin a handshake and give up are clients
+    without a common name, and could otherwise push other events out of the ring.
+    """
+
+    emit: Emit
+    openvpn: str
+    _begun: set[Omission] = attrs.field(factory=set)
     _limit: LogRateLimit = attrs.field(factory=LogRateLimit)
 
     def update(self, sentences: Mapping[Omission, str], now: float) -> None:
         """These are the omissions now."""
-        for omission in Omission:
-            if omission in sentences and omission not in self._logged:
-                if self._limit.allow(omission, now) is not None:  # else at a later listing
-                    self._logged.add(omission)
-                    self.log.warning("%s: %s", self.label, sentences[omission])
-            elif omission in self._logged and omission not in sentences:
-                self._logged.remove(omission)
-                self.log.info("%s: no longer: %s", self.label, omission)
+        for what in Omission:
+            if what in sentences and what not in self._begun:
+                if self._limit.allow(what, now) is not None:  # else at a later listing
+                    self._begun.add(what)
+                    why = sentences[what]
+                    self.emit(OpenVPNWarningBegan(openvpn=self.openvpn, what=what, why=why))
+            elif what in self._begun and what not in sentences:
+                self._begun.remove(what)
+                self.emit(OpenVPNWarningEnded(openvpn=self.openvpn, what=what))
 
 
 def _clients(number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cuberouted.config import OpenVPNConfig
+from cuberouted.events import Emit
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.disconnects import Disconnected
@@ -50,6 +51,8 @@ def open_source(
     dialer: Dialer,
     wall_clock: Callable[[], float],
     on_update: OnUpdate,
+    *,
+    emit: Emit,
 ) -> SessionSource:
     """The source that *config* asks for. *wall_clock* returns Unix seconds."""
     path = config.status_file
@@ -61,7 +64,8 @@ def open_source(
             intervals=intervals,
             wall_clock=wall_clock,
             on_update=on_update,
+            emit=emit,
         )
     return ManagementSource(
-        config, sessions, intervals=intervals, dialer=dialer, on_update=on_update
+        config, sessions, intervals=intervals, dialer=dialer, on_update=on_update, emit=emit
     )

@@ -4,7 +4,6 @@ interface belongs to another program.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +12,15 @@ import attrs
 import trio
 
 from cuberouted.config import OpenVPNConfig
+from cuberouted.events import Emit, OpenVPNWarning
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.disconnects import Disconnected
-from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, log_transition
-from cuberouted.openvpn.omissions import OmissionLog, Omissions
+from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, emit_transition
+from cuberouted.openvpn.omissions import OmissionEvents, Omissions
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Reconciliation, Sessions
 from cuberouted.openvpn.status import Listing, ListingReader, StatusError
 from cuberouted.openvpn.updates import OnUpdate, UpdateTask
-
-log = logging.getLogger(__name__)
 
 SETTLE_TIME = 0.1
 """Seconds for which the file must be unchanged: OpenVPN overwrites the old content row by row, so
@@ -65,22 +63,23 @@ class StatusFileSource:
         intervals: PollIntervals,
         wall_clock: Callable[[], float],
         on_update: OnUpdate,
+        emit: Emit,
     ) -> None:
         self.sessions = sessions
-        self._name = config.name or "openvpn"
-        self._label = f"openvpn {config.name}".rstrip()
+        self._name = config.name
+        self._emit = emit
         self._path = path
         self._intervals = intervals
         self._wall_clock = wall_clock
         self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
-        self._superseded_logged = False
+        self._superseded_emitted = False
         self._health = Health(OpenVPNState.CONNECTING)
         self._last_read: FileVersion | None = None
         self._problem = ""
         self._period = DEFAULT_PERIOD
         self._connected: int | None = None
         self._omissions = Omissions()
-        self._omission_log = OmissionLog(log, self._label)
+        self._omission_events = OmissionEvents(emit, config.name)
 
     def reconfigure(self, intervals: PollIntervals) -> None:
         """See `SessionSource`."""
@@ -88,15 +87,15 @@ class StatusFileSource:
         self._updates.set_hold_time(intervals.hold_time)
 
     def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
-        """See `SessionSource`. Log once that sessions cannot be killed this way."""
-        if sessions and not self._superseded_logged:
-            self._superseded_logged = True
-            log.warning(
-                "%s: clients that have moved to another server stay connected here until"
-                " OpenVPN's own timeout: only the management interface can kill sessions, a"
-                " status file cannot",
-                self._label,
+        """See `SessionSource`. Emit once that sessions cannot be killed this way."""
+        if sessions and not self._superseded_emitted:
+            self._superseded_emitted = True
+            why = (
+                "clients that have moved to another server stay connected here until OpenVPN's"
+                " own timeout: only the management interface can kill sessions, a status file"
+                " cannot"
             )
+            self._emit(OpenVPNWarning(openvpn=self._name, why=why))
 
     async def disconnect(self, name: bytes) -> Disconnected:
         """See `SessionSource`."""
@@ -109,7 +108,7 @@ class StatusFileSource:
     def status(self) -> OpenVPNStatus:
         """See `SessionSource`."""
         state, detail = self._health
-        status = OpenVPNStatus(self._name, state, "", self.sessions.count, detail)
+        status = OpenVPNStatus(self._name or "openvpn", state, "", self.sessions.count, detail)
         if state is OpenVPNState.CONNECTED and not detail:
             return attrs.evolve(
                 status,
@@ -120,13 +119,13 @@ class StatusFileSource:
         return status
 
     async def run(self) -> None:
-        """Read the file after each write, until cancelled. Failures are logged and shown."""
+        """Read the file after each write, until cancelled. Failures are events, and shown."""
         self._updates.hold()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._updates.run)
             while True:
                 health = await self._poll()
-                self._health = log_transition(log, self._label, self._health, health)
+                self._health = emit_transition(self._emit, self._name, self._health, health)
                 await trio.sleep(self._intervals.poll_interval)
 
     async def _poll(self) -> Health:
@@ -167,7 +166,7 @@ class StatusFileSource:
         update = reconciliation.finish()
         self._connected = listing.connected
         self._omissions.update(listing, trio.current_time())
-        self._omission_log.update(self._omissions.sentences, trio.current_time())
+        self._omission_events.update(self._omissions.sentences, trio.current_time())
         self._updates.release()
         if update is not None:
             await self._updates.send(update)

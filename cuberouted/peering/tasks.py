@@ -7,15 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
+from cuberouted.events import Emit, PeerStateChanged, PeerWarning
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
-from cuberouted.peering.events import (
-    PeerActions,
-    PeerState,
-    PeerUpdate,
-    StateChange,
-    not_received,
-)
+from cuberouted.peering.change_limit import ChangeLimit
+from cuberouted.peering.events import PeerActions, PeerUpdate, StateChange, not_received
 from cuberouted.peering.messages import (
     AnyReply,
     AnyRequest,
@@ -26,7 +22,7 @@ from cuberouted.peering.messages import (
 )
 from cuberouted.peering.session import PeerSession
 from cuberouted.peering.transport import ConnectionState, PeerEndpoint, PeerSocket, Transport
-from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +30,8 @@ TIME_SLICE = 0.01
 """Seconds of work after which other tasks run."""
 DRAIN_TIME = 0.02
 """Seconds that ZeroMQ's I/O thread gets to hand over messages before a timer is handled."""
-UNRECEIVED_LOG_INTERVAL = 3600.0
-"""Seconds between two log lines about a peer that does not receive our snapshots."""
+UNRECEIVED_INTERVAL = 3600.0
+"""Seconds between two events about a peer that does not receive our snapshots."""
 STALL = 0.1
 """A timer that is this many seconds late means that this process was not running."""
 
@@ -47,10 +43,11 @@ OnDirect = Callable[[str, Direct], None]
 class PublisherTask:
     """Runs *publisher* on *transport*'s publishing socket."""
 
-    def __init__(self, transport: Transport, publisher: Publisher) -> None:
+    def __init__(self, transport: Transport, publisher: Publisher, *, emit: Emit) -> None:
         self._transport = transport
         self._publisher = publisher
-        self._unreceived_limit = LogRateLimit(interval=UNRECEIVED_LOG_INTERVAL)
+        self._emit = emit
+        self._unreceived_limit = LogRateLimit(interval=UNRECEIVED_INTERVAL)
 
     async def run(self) -> None:
         """Answer subscribers and send heartbeats, until cancelled."""
@@ -85,13 +82,12 @@ class PublisherTask:
         ):
             self._publish(self._publisher.receive(received.frame, received.peer, now))
             if received.peer is not None:
-                self._log_unreceived(received.peer, now)
+                self._emit_unreceived(received.peer, now)
 
-    def _log_unreceived(self, peer: str, now: float) -> None:
+    def _emit_unreceived(self, peer: str, now: float) -> None:
         count = self._publisher.unreceived(peer, now)
-        if count and (suppressed := self._unreceived_limit.allow(peer, now)) is not None:
-            note = suppressed_note(suppressed)
-            log.warning("peer %s: %s%s", peer, not_received(count, None), note)
+        if count and self._unreceived_limit.allow(peer, now) is not None:
+            self._emit(PeerWarning(peer=peer, why=not_received(count, None)))
 
     def _publish(self, actions: PeerActions) -> None:
         for topic, payload in actions.publish:
@@ -112,14 +108,18 @@ class PeerReceiver:
         session: PeerSession,
         on_update: OnPeerUpdate,
         on_direct: OnDirect,
+        *,
+        emit: Emit,
     ) -> None:
         self.session = session
         self._transport = transport
         self._endpoint = endpoint
         self._on_update = on_update
         self._on_direct = on_direct
+        self._emit = emit
         self._dropped_limit = LogRateLimit()
-        self._state_limit = LogRateLimit(burst=30)
+        self._dropped_reported = 0
+        self._change_limit = ChangeLimit()
 
     async def run(self) -> None:
         """Run until cancelled. Cancelling emits no `PeerLost`."""
@@ -142,8 +142,9 @@ class PeerReceiver:
             socket.subscribe(topic)
         while True:
             deadline = self.session.deadline
-            await socket.readable(deadline)
+            await socket.readable(min(deadline, self._change_limit.deadline))
             await self._drain(socket)
+            self._emit_change(self._change_limit.timer(trio.current_time()))
             if trio.current_time() >= self.session.deadline:
                 await self._check_timeouts(socket, deadline)
 
@@ -172,15 +173,15 @@ class PeerReceiver:
             return self.session.incompatible(error, now)
         except MalformedMessageError as error:
             self.session.malformed(str(error))
-            self._log_dropped(str(error), now)
+            self._emit_dropped(str(error), now)
             return PeerActions()
         if self.session.dropped != dropped:
-            self._log_dropped(self.session.why, now)
+            self._emit_dropped(self.session.why, now)
         return actions
 
     async def _act(self, actions: PeerActions, socket: PeerSocket) -> None:
         if actions.state_change is not None:
-            self._log_change(actions.state_change)
+            self._state_changed(actions.state_change)
         for topic in actions.subscribe:
             socket.subscribe(topic)
         for topic in actions.unsubscribe:
@@ -190,21 +191,23 @@ class PeerReceiver:
         if actions.direct is not None:
             self._on_direct(self.session.peer, actions.direct)
 
-    def _log_dropped(self, why: str, now: float) -> None:
-        suppressed = self._dropped_limit.allow("", now)
-        if suppressed is not None:
-            note = suppressed_note(suppressed)
-            log.warning("peer %s: dropped a message: %s%s", self.session.known_as, why, note)
+    def _emit_dropped(self, why: str, now: float) -> None:
+        if self._dropped_limit.allow("", now) is not None:
+            count = self.session.dropped - self._dropped_reported
+            self._dropped_reported = self.session.dropped
+            why = f"dropped a message: {why}"
+            self._emit(PeerWarning(peer=self.session.known_as, why=why, count=count))
 
-    def _log_change(self, change: StateChange) -> None:
-        suppressed = self._state_limit.allow("", trio.current_time())
-        if suppressed is None:
-            return
-        level = logging.INFO if change.new in _EXPECTED_STATES else logging.WARNING
-        old, new = change.old.value, change.new.value
-        note = suppressed_note(suppressed)
-        log.log(level, "peer %s: %s -> %s, %s%s", self.session.known_as, old, new, change.why, note)
+    def _state_changed(self, change: StateChange) -> None:
+        event = PeerStateChanged(
+            peer=self._endpoint.label,
+            known_as=self.session.known_as,
+            old=change.old,
+            new=change.new,
+            why=change.why,
+        )
+        self._emit_change(self._change_limit.add(event, trio.current_time()))
 
-
-_EXPECTED_STATES = frozenset({PeerState.SYNCING, PeerState.UP, PeerState.RESTARTING})
-"""States of normal operation, logged as INFO; others as WARNING."""
+    def _emit_change(self, event: PeerStateChanged | None) -> None:
+        if event is not None:
+            self._emit(event)

@@ -111,7 +111,10 @@ async def impersonate(
     address: str, victim: str, seq: int, advertised: list[Advertisement], then: list[bytes]
 ) -> None:
     """Act as the peer; after the first snapshot publish *then*, in that order."""
-    async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
+    async with (
+        open_transport(PORT, 3.0, emit=lambda _event: None) as transport,
+        trio.open_nursery() as nursery,
+    ):
         transport.allow({socket.inet_aton(victim): "victim"})
         transport.listen([socket.inet_aton(address)])
         assert transport.bind_problems == ()
@@ -163,7 +166,10 @@ REQUESTS = 100_000
 
 async def flood_requests(address: str, victim: str) -> None:
     """Act as the peer, and send requests to end sessions as fast as the victim receives them."""
-    async with open_transport(PORT, 3.0) as transport, trio.open_nursery() as nursery:
+    async with (
+        open_transport(PORT, 3.0, emit=lambda _event: None) as transport,
+        trio.open_nursery() as nursery,
+    ):
         transport.allow({socket.inet_aton(victim): "victim"})
         transport.listen([socket.inet_aton(address)])
         peer = FakePeer(transport, 1, snapshot(1, []))

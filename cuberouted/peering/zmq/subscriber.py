@@ -11,7 +11,6 @@ whether the handshake succeeds.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import socket
 from collections import deque
@@ -20,11 +19,10 @@ import trio
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from cuberouted.events import Emit, PeerWarning
 from cuberouted.peering.messages import MAX_MESSAGE
 from cuberouted.peering.transport import ConnectionState, PeerEndpoint
 from cuberouted.peering.zmq.wait import ZmqReadable
-
-log = logging.getLogger(__name__)
 
 RECONNECT_DELAY = 1.0
 """Seconds until a connection that ZeroMQ has given up is made again."""
@@ -101,11 +99,15 @@ class Subscriber:
         endpoint: PeerEndpoint,
         hold_time: float,
         secret_key: bytes | None = None,
+        *,
+        emit: Emit,
     ) -> None:
         self._context = context
         self._endpoint = endpoint
         self._hold_time = hold_time
         self._secret_key = secret_key
+        self._emit = emit
+        self._socket_problem = ""
         self._server_keys = deque(endpoint.public_keys)
         self._topics: set[bytes] = set()
         self._tracker = ConnectionTracker(encrypted=bool(endpoint.public_keys))
@@ -186,12 +188,16 @@ class Subscriber:
             self._connect()
         except zmq.ZMQError as error:
             self._tracker.given_up = True  # no descriptors, say: try again
-            log.warning(
-                "peer %s: no socket to connect with: %s", self._endpoint.label, error.strerror
-            )
+            self._emit_socket_problem(f"no socket to connect with: {error.strerror}")
             return
+        self._socket_problem = ""
         self._tracker.given_up = False
         _close(*old)
+
+    def _emit_socket_problem(self, why: str) -> None:
+        if why != self._socket_problem:  # not at each attempt
+            self._socket_problem = why
+            self._emit(PeerWarning(peer=self._endpoint.label, why=why))
 
     def _connect(self) -> None:
         socket = self._context.socket(zmq.SUB)

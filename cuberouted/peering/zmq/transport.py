@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 import zmq
 
+from cuberouted.events import Emit, NodeProblem
 from cuberouted.peering.messages import MAX_SNAPSHOT_PARTS
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, SubscriberFrame
 from cuberouted.peering.zmq.subscriber import Subscriber, heartbeat_options, tcp_endpoint
@@ -21,8 +21,6 @@ from cuberouted.peering.zmq.zap import (
     SubscriptionLimit,
     ZapAuthenticator,
 )
-
-log = logging.getLogger(__name__)
 
 UPDATE_QUEUE = 1000
 """Messages other than a snapshot's that are queued for a subscriber."""
@@ -38,8 +36,8 @@ LINGER = 500
 MIN_REBIND_DELAY = 0.001
 """Seconds until a failed bind is retried; doubled after each failure up to `MAX_REBIND_DELAY`."""
 MAX_REBIND_DELAY = 5.0
-LOGGED_REBIND_DELAY = 0.1
-"""A bind problem is logged when the delay has reached this. After `unbind`, ZeroMQ's I/O thread
+REPORTED_REBIND_DELAY = 0.1
+"""A bind problem is an event when the delay has reached this. After `unbind`, ZeroMQ's I/O thread
 needs some milliseconds to close a listener, and until then the address is in use."""
 
 _BIND_ERRORS = {
@@ -51,7 +49,7 @@ _BIND_ERRORS = {
 
 @asynccontextmanager
 async def open_transport(
-    port: int, hold_time: float, secret_key: bytes | None = None
+    port: int, hold_time: float, secret_key: bytes | None = None, *, emit: Emit
 ) -> AsyncIterator[ZmqTransport]:
     """Open a transport, closed at the end of the context. It listens on *port* after `listen`.
 
@@ -59,8 +57,8 @@ async def open_transport(
     *secret_key* (Z85): if given, only encrypted connections are accepted and made.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    authenticator = ZapAuthenticator(context)
-    transport = ZmqTransport(context, authenticator, port, hold_time, secret_key)
+    authenticator = ZapAuthenticator(context, emit)
+    transport = ZmqTransport(context, authenticator, port, hold_time, secret_key, emit)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(authenticator.serve)
@@ -85,12 +83,14 @@ class ZmqTransport:
         port: int,
         hold_time: float,
         secret_key: bytes | None,
+        emit: Emit,
     ) -> None:
         self._context = context
         self._authenticator = authenticator
         self._port = port
         self._hold_time = hold_time
         self._secret_key = secret_key
+        self._emit = emit
         self._addresses: frozenset[bytes] = frozenset()
         self._bound: dict[bytes, bytes] = {}  # address: the endpoint to unbind
         self._problems: tuple[BindProblem, ...] = ()
@@ -130,8 +130,8 @@ class ZmqTransport:
         self._bind_again.set()
 
     async def keep_bound(self) -> None:
-        """Retry failed binds and log those that last, until cancelled."""
-        delay, logged = MIN_REBIND_DELAY, tuple[BindProblem, ...]()
+        """Retry failed binds, and emit those that last, until cancelled."""
+        delay, reported = MIN_REBIND_DELAY, tuple[BindProblem, ...]()
         while True:
             self._bind_again = trio.Event()
             with trio.move_on_after(delay if self._problems else math.inf):
@@ -141,11 +141,12 @@ class ZmqTransport:
                 continue
             self._bind_missing()
             delay = min(2 * delay, MAX_REBIND_DELAY)
-            lasting = delay >= LOGGED_REBIND_DELAY or not self._problems
-            if lasting and self._problems != logged:
-                logged = self._problems
-                for problem in logged:
-                    log.warning("%s; trying again", problem.why)
+            lasting = delay >= REPORTED_REBIND_DELAY or not self._problems
+            if lasting and self._problems != reported:
+                reported = self._problems
+                for problem in reported:
+                    why = f"{problem.why}; trying again"
+                    self._emit(NodeProblem(what="publishing socket", why=why))
 
     def reconfigure(self, hold_time: float) -> None:
         """Use another hold time for ZMTP's heartbeats, on both sides of our connections."""
@@ -192,7 +193,9 @@ class ZmqTransport:
         """
         if bool(endpoint.public_keys) != bool(self._secret_key):
             raise ValueError(f"peer {endpoint.label}: keys on one side only")
-        subscriber = Subscriber(self._context, endpoint, self._hold_time, self._secret_key)
+        subscriber = Subscriber(
+            self._context, endpoint, self._hold_time, self._secret_key, emit=self._emit
+        )
         self._subscribers.add(subscriber)
         try:
             yield subscriber

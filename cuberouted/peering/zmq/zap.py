@@ -10,7 +10,6 @@ that it guards. Source: https://rfc.zeromq.org/spec/27/.
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 from collections.abc import Mapping
@@ -19,16 +18,19 @@ import trio
 import zmq
 from zmq.utils import z85
 
+from cuberouted.events import ConnectionRejected, Emit, PeerWarning
 from cuberouted.model import format_address
 from cuberouted.peering.zmq.wait import ZmqReadable
-from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
-
-log = logging.getLogger(__name__)
+from cuberouted.util.ratelimit import LogRateLimit
 
 MAX_TOPICS = 100
 """Subscriptions of one peer. It needs three, and for a moment three more per lost connection."""
 BAN_TIME = 60
 """Seconds for which a peer that exceeded `MAX_TOPICS` is rejected."""
+
+MAX_REJECTION_EVENTS = 30
+"""`ConnectionRejected` events a minute, and one of a kind: strangers could push all others out of
+the ring. Each has the number of connections since the last."""
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"cuberouted"
@@ -75,11 +77,14 @@ class SubscriptionLimit:
 class ZapAuthenticator:
     """Accepts the peers in ``peers``: packed address or public key (Z85) -> the peer's key."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], emit: Emit) -> None:
         self.peers: Mapping[bytes, str] = {}
         self.rejected_connections = 0
         self._banned_until: dict[str, float] = {}
-        self._log_limit = LogRateLimit()
+        self._emit = emit
+        self._event_limit = LogRateLimit()
+        self._total_limit = LogRateLimit(burst=MAX_REJECTION_EVENTS)
+        self._unreported = 0
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(ZAP_ENDPOINT)
@@ -93,12 +98,8 @@ class ZapAuthenticator:
     def ban(self, key: str) -> None:
         """Reject the peer *key* for `BAN_TIME`, because it exceeded `MAX_TOPICS`."""
         self._banned_until[key] = trio.current_time() + BAN_TIME
-        log.warning(
-            "peer %s: subscribed to more than %d topics: rejected for %d s",
-            key,
-            MAX_TOPICS,
-            BAN_TIME,
-        )
+        why = f"subscribed to more than {MAX_TOPICS} topics: rejected for {BAN_TIME} s"
+        self._emit(PeerWarning(peer=key, why=why))
 
     def close(self) -> None:
         """Close the socket. From here on libzmq rejects every connection."""
@@ -143,9 +144,12 @@ class ZapAuthenticator:
 
     def _count_rejected(self, what: str) -> None:
         self.rejected_connections += 1
-        suppressed = self._log_limit.allow(what, trio.current_time())
-        if suppressed is not None:
-            log.warning("rejected %s%s", what, suppressed_note(suppressed))
+        self._unreported += 1
+        now = trio.current_time()
+        if self._event_limit.allow(what, now) is None or self._total_limit.allow("", now) is None:
+            return
+        self._emit(ConnectionRejected(why=what, count=self._unreported))
+        self._unreported = 0
 
 
 def _receive_one(monitor: zmq.Socket[bytes]) -> bool:

@@ -6,7 +6,15 @@ import pytest
 import trio
 
 from cuberouted.daemon.client_tracker import GRACE
-from cuberouted.events import ClientJoined, ClientMoved, Event, Level, RouteChanged, RouteTrace
+from cuberouted.events import (
+    ClientJoined,
+    ClientKilled,
+    ClientMoved,
+    Event,
+    Level,
+    RouteChanged,
+    RouteTrace,
+)
 from tests.fakes.mesh import Mesh
 from tests.unit.daemon.meshes import started
 
@@ -21,7 +29,12 @@ def events(server) -> list[Event]:
 
 
 def sentences(server) -> list[str]:
-    return [str(e) for e in events(server) if "10.100.100.14" in str(e) and e.level != Level.DEBUG]
+    """What the log has about the client, but for the sessions that were killed."""
+    return [
+        str(e)
+        for e in events(server)
+        if "10.100.100.14" in str(e) and e.level != Level.DEBUG and not isinstance(e, ClientKilled)
+    ]
 
 
 def traces(server) -> list[str]:
@@ -38,6 +51,8 @@ async def test_a_roam_is_one_event_on_every_node(mesh, autojump_clock):
         joined, moved = sentences(server)
         assert joined.startswith("host2 (10.100.100.14) joined at B")
         assert moved.startswith("host2 (10.100.100.14) moved B -> C")
+    killed = {s.name: [e.why for e in events(s) if isinstance(e, ClientKilled)] for s in (a, b, c)}
+    assert killed == {"A": [], "B": ["superseded by one on C"], "C": []}
     assert traces(a) == ["route 10.100.100.14 added to B", "route 10.100.100.14 moved to C"]
     assert traces(c) == ["route 10.100.100.14 added to B", "route 10.100.100.14 removed"]
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from cuberouted.daemon.snapshot import status_line
+from cuberouted.events import PeerStateChanged
 from cuberouted.model import format_address
 from cuberouted.peering.transport import BindProblem
 from cuberouted.routing.kernel_api import KernelError
@@ -223,17 +224,18 @@ async def test_own_prefixes_that_the_policy_refuses_are_told_with_the_cure(mesh,
     await mesh.until(lambda: status(a).well)
 
 
-async def test_a_peer_without_a_configured_name_has_one_name_in_log_and_status(
-    mesh, autojump_clock, caplog
+async def test_a_peer_without_a_configured_name_has_one_name_in_events_and_status(
+    mesh, autojump_clock
 ):
-    caplog.set_level("INFO")
     a, b = mesh.add("A"), mesh.add("B")
     for server, other in ((a, b), (b, a)):
         server.sections = two_server_form(other)
     await mesh.start()
     (row,) = status(a).peers
     assert row.known_as == f"B ({format_address(b.address)})"
-    assert f"peer {row.known_as}: down -> syncing, waiting for its snapshot" in caplog.messages
+    change = next(e for e in a.daemon.events.after(0) if isinstance(e, PeerStateChanged))
+    assert (change.peer, change.known_as) == (format_address(b.address), row.known_as)
+    assert str(change) == f"peer {row.known_as}: down -> syncing, waiting for its snapshot"
 
 
 async def test_an_address_on_which_it_cannot_listen_is_shown_until_it_can(mesh, autojump_clock):

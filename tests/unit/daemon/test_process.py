@@ -16,7 +16,7 @@ import pytest
 
 from cuberouted.api.client import get, is_served
 from cuberouted.api.report import Status
-from cuberouted.daemon.process import JournalFormatter
+from cuberouted.daemon.log import JournalFormatter
 from cuberouted.routing.linux.kernel import missing_capability
 
 needs_privilege = pytest.mark.skipif(

@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.config import OpenVPNConfig
+from cuberouted.events import Event
 from cuberouted.model import LocalRoute, Prefix, SupersededSession
 from cuberouted.openvpn.management_source import ManagementSource
 from cuberouted.openvpn.polling import CONFIRM_DELAY, PollIntervals
@@ -38,10 +39,14 @@ def config(
 
 @attrs.define
 class Recorder:
-    """The updates received, and the routes they add up to. ``at``: time of the last one."""
+    """The updates and events received, and the routes they add up to.
+
+    ``at``: time of the last update.
+    """
 
     routes: dict[Prefix, LocalRoute] = attrs.field(factory=dict)
     updates: list[SessionUpdate] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
     at: float = 0.0
     changed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -54,6 +59,11 @@ class Recorder:
         self.at = trio.current_time()
         self.changed.set()
         self.changed = trio.Event()
+
+    @property
+    def sentences(self) -> list[str]:
+        """The events for people."""
+        return [str(event) for event in self.events]
 
     @property
     def complete(self) -> bool:
@@ -102,6 +112,7 @@ async def watched(
         intervals=INTERVALS,
         dialer=openvpn,
         on_update=recorder.on_update,
+        emit=recorder.events.append,
     )
     async with trio.open_nursery() as nursery:
         if running:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from cuberouted.events import (
+    ClientKilled,
+    OpenVPNStateChanged,
+    OpenVPNWarning,
+    OpenVPNWarningBegan,
+    OpenVPNWarningEnded,
+)
 from cuberouted.model import Prefix, SessionId
 from cuberouted.openvpn.connection import _SESSION_ENDED
 from cuberouted.openvpn.health import OpenVPNState
@@ -251,7 +257,6 @@ async def test_the_password_is_sent(autojump_clock: MockClock, tmp_path: Path) -
 async def test_a_wrong_password_is_shown_and_tried_again_once_a_minute(
     autojump_clock: MockClock,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
     content: bytes | None,
     detail: str,
 ) -> None:
@@ -263,8 +268,8 @@ async def test_a_wrong_password_is_shown_and_tried_again_once_a_minute(
         assert detail in w.source.status().detail
         await trio.sleep(600)
         assert 10 <= w.openvpn.connections <= 11
-        assert len(caplog.records) == 1
-        assert "wrong" not in caplog.text
+        (sentence,) = w.recorder.sentences
+        assert "wrong" not in sentence
 
 
 async def test_a_corrected_password_is_tried_at_once(
@@ -315,7 +320,7 @@ async def test_a_busy_interface_is_waited_for(
 
 
 async def test_an_interface_with_client_auth_is_left_to_its_manager(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock,
 ) -> None:
     openvpn = FakeOpenVPN()
     openvpn.client_auth = True
@@ -387,16 +392,16 @@ async def test_a_hold_is_shown_and_never_released(autojump_clock: MockClock) -> 
         assert w.recorder.complete
 
 
-async def test_an_openvpn_that_is_not_running_is_waited_for_and_logged_once(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+async def test_an_openvpn_that_is_not_running_is_waited_for_and_is_one_event(
+    autojump_clock: MockClock,
 ) -> None:
     openvpn = FakeOpenVPN()
     async with watched(openvpn, running=False) as w:
         await trio.sleep(100)
         assert state(w) is OpenVPNState.WAITING
         assert "refused" in w.source.status().detail
-        assert len(caplog.records) == 1
-        assert caplog.records[0].message.startswith("openvpn: connecting -> waiting, 127.0.0.1")
+        (sentence,) = w.recorder.sentences
+        assert sentence.startswith("openvpn: connecting -> waiting, 127.0.0.1")
         assert w.recorder.updates == []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(openvpn.run)
@@ -535,9 +540,7 @@ async def test_malformed_data_ends_the_connection_not_the_task(autojump_clock: M
         assert state(w) is OpenVPNState.CONNECTED
 
 
-async def test_an_openvpn_that_always_closes_does_not_fill_the_log(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_openvpn_that_always_closes_brings_few_events(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         began = trio.current_time()
         while trio.current_time() < began + 600:
@@ -582,9 +585,7 @@ async def test_what_kill_refuses_is_killed_by_client_id(autojump_clock: MockCloc
         assert w.kills == [b'kill "host1"', b"client-kill 0"]
 
 
-async def test_a_kill_that_fails_is_logged(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_kill_that_fails_is_an_event(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN(version="2.3")) as w:
         w.openvpn.connect(b"host1", A, quiet=True)
         await trio.sleep(31)
@@ -592,7 +593,9 @@ async def test_a_kill_that_fails_is_logged(
         w.supersede("10.9.0.50")
         await settle()
         assert w.kills == [b'kill "host1"']
-        assert "cannot kill a superseded session" in caplog.text
+        assert w.recorder.events[-1] == OpenVPNWarning(
+            openvpn="", why="cannot kill a superseded session: common name 'host1' not found"
+        )
 
 
 async def test_duplicate_and_other_names_are_never_killed(autojump_clock: MockClock) -> None:
@@ -695,29 +698,27 @@ async def test_other_intervals_apply_from_the_next_query_on(autojump_clock: Mock
         assert not w.recorder.routes
 
 
-async def test_the_log_begins_with_the_name_of_the_openvpn(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+async def test_the_events_of_a_kill(autojump_clock: MockClock) -> None:
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A)
         await settle()
         w.supersede("10.9.0.50")
         await settle()
-    messages = [record.message for record in caplog.records]
-    assert messages == [
-        "openvpn: connecting -> connected, all is well",
-        (
-            "openvpn: killing the session of host1, client id 0, 10.9.0.50/32:"
-            " superseded by one on vpnsrvB"
+    assert w.recorder.events == [
+        OpenVPNStateChanged(openvpn="", old="connecting", new="connected", why=""),
+        ClientKilled(
+            address="10.9.0.50",
+            client="host1",
+            openvpn="",
+            cid=0,
+            why="superseded by one on vpnsrvB",
         ),
     ]
 
 
-async def test_clients_without_a_name_are_shown_and_logged_once(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+async def test_clients_without_a_name_are_shown_and_are_one_event(
+    autojump_clock: MockClock,
 ) -> None:
-    caplog.set_level(logging.INFO)
     async with watched(FakeOpenVPN()) as w:
         w.openvpn.connect(b"host1", A)
         cid = w.openvpn.connect(b"UNDEF", B)
@@ -730,6 +731,7 @@ async def test_clients_without_a_name_are_shown_and_logged_once(
         await trio.sleep(100)
         w.openvpn.disconnect(cid)
         await until(lambda: not w.source.status().omissions)
-    about = [line for line in caplog.messages if "common name" in line]
-    assert len(about) == 2
-    assert about[1] == "openvpn: no longer: clients without a common name"
+    began, ended = w.recorder.events[1:]
+    what = "clients without a common name"
+    assert isinstance(began, OpenVPNWarningBegan)
+    assert (began.what, ended) == (what, OpenVPNWarningEnded(openvpn="", what=what))

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import logging
-
 import attrs
 import pytest
 
+from cuberouted.events import Event, OpenVPNWarningBegan, OpenVPNWarningEnded
 from cuberouted.openvpn.omissions import (
     UNNAMED_DELAY,
     Omission,
-    OmissionLog,
+    OmissionEvents,
     Omissions,
     has_ghosts,
 )
@@ -98,19 +97,17 @@ def test_dco_and_the_version_are_read_from_the_listing(separator: bytes) -> None
     assert has_ghosts(reader.finish())
 
 
-def test_begin_and_end_are_logged_once_and_few_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    omission_log = OmissionLog(logging.getLogger("test"), "openvpn data")
-    told = {Omission.ETHERNET: "a sentence"}
+def test_begin_and_end_are_events_and_few_a_minute() -> None:
+    events: list[Event] = []
+    omissions = OmissionEvents(events.append, "data")
+    shown = {Omission.ETHERNET: "a sentence"}
+    began = OpenVPNWarningBegan(openvpn="data", what=Omission.ETHERNET, why="a sentence")
     for now in range(3):
-        omission_log.update(told, now)
-    omission_log.update({}, 3)
-    assert caplog.messages == [
-        "openvpn data: a sentence",
-        "openvpn data: no longer: clients of a tap device",
-    ]
+        omissions.update(shown, now)
+    omissions.update({}, 3)
+    assert events == [began, OpenVPNWarningEnded(openvpn="data", what=Omission.ETHERNET)]
     for now in range(4, 50):
-        omission_log.update(told if now % 2 else {}, now)
-    assert len(caplog.messages) == 2
-    omission_log.update(told, 70)
-    assert caplog.messages[2] == "openvpn data: a sentence"
+        omissions.update(shown if now % 2 else {}, now)
+    assert len(events) == 2
+    omissions.update(shown, 70)
+    assert events[2:] == [began]

@@ -35,6 +35,7 @@ def test_a_configured_status_file_is_the_source(key: str, kind: type) -> None:
         FakeOpenVPN(),
         lambda: 0.0,
         Recorder().on_update,
+        emit=Recorder().events.append,
     )
     assert isinstance(source, kind)
     status = source.status()

@@ -60,6 +60,7 @@ async def watched(path: Path) -> AsyncIterator[Watched]:
         intervals=INTERVALS,
         wall_clock=lambda: START + trio.current_time(),
         on_update=recorder.on_update,
+        emit=recorder.events.append,
     )
     assert began < 1
     async with trio.open_nursery() as nursery:
@@ -130,10 +131,9 @@ async def test_a_file_that_is_being_written_is_read_when_that_has_ended(
         ([b"\xff\xfe"], "not a status file"),
     ],
 )
-async def test_another_file_is_refused_and_logged_once(
+async def test_another_file_is_refused_and_is_one_event(
     autojump_clock: MockClock,
     path: Path,
-    caplog: pytest.LogCaptureFixture,
     lines: list[bytes],
     why: str,
 ) -> None:
@@ -142,17 +142,17 @@ async def test_another_file_is_refused_and_logged_once(
         await trio.sleep(100)
         assert why in w.source.status().detail
         assert not w.recorder.updates
-        assert len(caplog.records) == 1
+        assert len(w.recorder.events) == 1
 
 
 async def test_a_file_that_is_not_there_is_waited_for(
-    autojump_clock: MockClock, path: Path, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, path: Path
 ) -> None:
     async with watched(path) as w:
         await trio.sleep(100)
         assert w.state is OpenVPNState.WAITING
         assert w.source.status().detail == f"{path}: No such file or directory"
-        assert len(caplog.records) == 1
+        assert len(w.recorder.events) == 1
         w.write(rows("2.6", [HOST]))
         await trio.sleep(1.2)
         assert set(w.recorder.names) == {"10.9.0.50/32"}
@@ -207,21 +207,21 @@ async def test_a_long_period_is_learned_before_anything_is_withdrawn(
         assert len(w.recorder.updates) == 1
 
 
-async def test_it_logs_once_that_superseded_sessions_cannot_be_killed(
-    autojump_clock: MockClock, path: Path, caplog: pytest.LogCaptureFixture
+async def test_it_emits_once_that_superseded_sessions_cannot_be_killed(
+    autojump_clock: MockClock, path: Path
 ) -> None:
     write(path, rows("2.6", [HOST]))
     async with watched(path) as w:
-        caplog.clear()
+        w.recorder.events.clear()
         (route,) = w.recorder.routes.values()
         lost = SupersededSession(route.prefix, route.name, SessionId(1, 7), "vpnsrvB")
         w.source.set_superseded(frozenset())
-        assert not caplog.records
+        assert not w.recorder.events
         w.source.set_superseded(frozenset({lost}))
         w.source.set_superseded(frozenset({lost}))
         await settle()
-        assert len(caplog.records) == 1
-        assert "only the management interface can kill sessions" in caplog.text
+        (sentence,) = w.recorder.sentences
+        assert "only the management interface can kill sessions" in sentence
 
 
 async def test_it_tells_that_it_cannot_end_a_session(autojump_clock: MockClock, path: Path) -> None:
@@ -249,6 +249,7 @@ async def test_an_error_of_the_receiver_is_not_taken_for_one_of_the_file(
         intervals=INTERVALS,
         wall_clock=lambda: START + trio.current_time(),
         on_update=fail,
+        emit=lambda _event: None,
     )
     with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="the receiver's own")):
         await source.run()

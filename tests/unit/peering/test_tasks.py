@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,8 +9,10 @@ import pytest
 import trio
 import trio.testing
 
+from cuberouted.events import Event, Level, PeerStateChanged, PeerWarning
 from cuberouted.model import Advertisement, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.change_limit import INTERVAL, MAX_CHANGES
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.peering.messages import Direct, DisconnectRequest, Heartbeat, Update, encode
 from cuberouted.peering.session import PeerSession
@@ -35,7 +36,10 @@ class FakeNode:
         self.transport.allow({other: NAMES[other]})
         self.transport.listen([address])
         now = trio.current_time()
-        self.publisher = PublisherTask(self.transport, Publisher(NAMES[address], epoch, 1.0, now))
+        self.events: list[Event] = []
+        self.publisher = PublisherTask(
+            self.transport, Publisher(NAMES[address], epoch, 1.0, now), emit=self.events.append
+        )
         self.session = PeerSession(NAMES[other], NAMES[other], NAMES[address], LIMITS, now)
         self.updates: list[PeerUpdate] = []
         self.routes: dict[Prefix, Advertisement] = {}
@@ -47,7 +51,18 @@ class FakeNode:
             self.session,
             self.on_update,
             lambda peer, message: self.direct.append((peer, message)),
+            emit=self.events.append,
         )
+
+    @property
+    def warnings(self) -> list[PeerWarning]:
+        """The events of that kind."""
+        return [event for event in self.events if isinstance(event, PeerWarning)]
+
+    @property
+    def changes(self) -> list[PeerStateChanged]:
+        """The events of that kind."""
+        return [event for event in self.events if isinstance(event, PeerStateChanged)]
 
     def state(self) -> PeerState:
         return self.session.state
@@ -197,8 +212,8 @@ async def test_the_reason_is_shown_when_a_peer_rejects_us(
         assert b.session.state is PeerState.UP
 
 
-async def test_malformed_messages_are_logged_once_a_minute(
-    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+async def test_malformed_messages_are_an_event_once_a_minute(
+    network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
         for _ in range(1000):
@@ -206,32 +221,47 @@ async def test_malformed_messages_are_logged_once_a_minute(
         await trio.sleep(0.1)
         assert b.session.status().dropped == 1000
         assert b.session.state is PeerState.UP
-    warned = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert [r.getMessage().partition(":")[0] for r in warned] == ["peer A"]
+    (warning,) = b.warnings
+    assert (warning.peer, warning.count) == ("A", 1)
+    assert warning.why.startswith("dropped a message: ")
 
 
-async def test_state_changes_are_logged_once_each_and_a_flood_is_suppressed(
-    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    async with mesh(network) as (a, b):
-        lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
-        assert lines == [
+async def test_each_state_change_is_an_event(network: FakeNetwork, autojump_clock: Clock) -> None:
+    async with mesh(network) as (_, b):
+        assert [str(change) for change in b.changes] == [
             "peer A: down -> syncing, waiting for its snapshot",
             "peer A: syncing -> up, snapshot complete, prefixes: 1",
         ]
+        network.partition(A, B)
+        await trio.sleep(5)
+        last = b.changes[-1]
+        assert (last.new, last.level, last.count) == ("down", Level.WARNING, 1)
+
+
+async def test_of_a_peer_that_changes_its_name_without_end_the_events_are_few_and_right(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
         for number in range(200):
-            name = "A" if number % 2 else "X"
+            name = "X" if number % 2 else "A"
             a.transport.publish(b"u", encode(Heartbeat(node=name, epoch=9, seq=0, syncing=True)))
         await trio.sleep(0.1)
+        network.partition(A, B)
         assert b.session.status().dropped == 100
-    lines = [r.getMessage() for r in caplog.records if "peer A" in r.getMessage()]
-    assert len([line for line in lines if " -> " in line]) == 30
-    assert len([line for line in lines if "dropped a message" in line]) == 1
+        assert b.session.state is PeerState.DOWN
+        assert len(b.changes) == MAX_CHANGES
+        assert [warning.count for warning in b.warnings] == [1]
+        await trio.sleep(INTERVAL)
+        assert b.session.state is PeerState.DOWN
+        changes = b.changes
+    assert [change.old for change in changes[1:]] == [change.new for change in changes[:-1]]
+    assert changes[-1].new == "down"
+    assert sum(change.count for change in changes) == 2 + 200
+    assert len(changes) == MAX_CHANGES + 1
 
 
 async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
-    network: FakeNetwork, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+    network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
         known = dict(b.routes)
@@ -241,12 +271,12 @@ async def test_a_peer_over_its_limit_is_counted_and_named_once_a_minute(
             await trio.sleep(1)
         assert b.session.status().dropped == 120
         assert b.routes == known
-    lines = [r.getMessage() for r in caplog.records if "dropped a message" in r.getMessage()]
-    over = "over limit: 1499 prefixes, max_advertisements = 1000"
-    assert lines == [
-        f"peer A: dropped a message: {over}",
-        f"peer A: dropped a message: {over} (59 similar messages suppressed)",
+    why = "dropped a message: over limit: 1499 prefixes, max_advertisements = 1000"
+    assert b.warnings == [
+        PeerWarning(peer="A", why=why),
+        PeerWarning(peer="A", why=why, count=60),
     ]
+    assert str(b.warnings[1]) == f"peer A: {why} (and 59 more since the last such message)"
 
 
 async def test_a_flood_of_frames_does_not_keep_a_node_from_publishing(network: FakeNetwork) -> None:
