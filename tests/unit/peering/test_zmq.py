@@ -692,9 +692,9 @@ async def test_another_hold_time_applies_to_the_detection_of_lost_connections(
             assert await next_request(a) == ("b", b"\x01u")
             if side == "subscriber":
                 b.reconfigure(0.3)
-                # the old connection and the new one, in any order
-                requests = {await next_request(a), await next_request(a)}
-                assert requests == {(None, b"\x00u"), ("b", b"\x01u")}
+                # the end of the old connection comes before it, or, if the new one is faster, never
+                while await next_request(a) != ("b", b"\x01u"):
+                    pass
             elif side == "publisher":
                 a.reconfigure(0.3)
                 assert await next_request(a) == (None, b"\x00u")
