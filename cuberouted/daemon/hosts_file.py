@@ -38,6 +38,9 @@ from cuberouted.util.tasks import Signal
 WHAT = "hosts file"
 """`NodeProblem.what`."""
 
+SETTLE_DELAY = 0.1
+"""Seconds from an event to the look: the other addresses of the same client come meanwhile."""
+
 INTERVAL = 1.0
 """Seconds between two looks."""
 
@@ -82,7 +85,7 @@ class HostsFile:
         self._emit = emit
         self._wake = Signal()
         self._retry_delay = 0.0  # 0: the last look did not fail
-        # what the peers advertise arrives meanwhile; the file of an earlier run is better than half
+        # what the peers advertise arrives meanwhile: the file of an earlier run is better than half
         self._settling = config.hold_time
         self.reconfigure(config)
 
@@ -105,9 +108,11 @@ class HostsFile:
             else:
                 with trio.move_on_after(LOOK_INTERVAL):
                     await self._wake.wait()
+                    await trio.sleep(SETTLE_DELAY)
             began = trio.current_time()
             await self._update()
-            await trio.sleep(max(INTERVAL, SHARE * (trio.current_time() - began)))
+            took = trio.current_time() - began
+            await trio.sleep(max(INTERVAL - SETTLE_DELAY, SHARE * took))
 
     async def _update(self) -> None:
         """Write the file, if its content is to be another."""

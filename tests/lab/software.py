@@ -1,6 +1,7 @@
-"""Other routing software on a host of the lab: BIRD, FRR and systemd-networkd.
+"""Other software on a host of the lab: BIRD, FRR, systemd-networkd and dnsmasq.
 
-Their packages are frr, bird2 and systemd. /run is the host's own, so nothing outside is touched.
+Their packages are frr, bird2, systemd and dnsmasq-base. /run is the host's own, so nothing outside
+is touched.
 """
 
 from __future__ import annotations
@@ -157,3 +158,22 @@ class Networkd:
     def end(self) -> None:
         """Ends it."""
         self._process.end(signal.SIGTERM)
+
+
+class Dnsmasq:
+    """dnsmasq as docs/names.md sets it up, without other sources of names."""
+
+    DOMAIN = "vpn.example.org"
+    DIRECTORY = "/run/cuberouted-hosts"
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        host.run("install", "-d", self.DIRECTORY)
+        lines = f"hostsdir={self.DIRECTORY}", f"local=/{self.DOMAIN}/", "no-resolv", "no-hosts"
+        host.write("/run/dnsmasq.conf", "\n".join(lines) + "\n")
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        argv = "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--pid-file"
+        self._process = self._host.start("dnsmasq", *argv, "--conf-file=/run/dnsmasq.conf")
+        self._process.wait_log("started, version")

@@ -19,6 +19,7 @@ from cuberouted.daemon.hosts_file import (
     INTERVAL,
     LOOK_INTERVAL,
     MAX_RETRY_DELAY,
+    SETTLE_DELAY,
     HostsFile,
     replace_file,
 )
@@ -104,7 +105,7 @@ async def test_clients_come_and_go_within_a_second(path, disk, nursery, autojump
     scene = Scene(path, "vpn.example.org")
     scene.join("host2", "10.0.0.2")
     nursery.start_soon(scene.file.run)
-    await trio.sleep(HOLD_TIME + 0.1)
+    await trio.sleep(HOLD_TIME + 2 * SETTLE_DELAY)
     assert content(path) == ["10.0.0.2 host2.vpn.example.org host2"]
     scene.join("host1", "10.0.0.1")
     await trio.sleep(INTERVAL + 0.1)
@@ -140,6 +141,19 @@ async def test_a_storm_of_events_causes_one_write_a_second(path, disk, nursery, 
     assert 10 <= len(disk.writes) - before <= 12
     assert min(b - a for a, b in zip(disk.writes, disk.writes[1:], strict=False)) >= INTERVAL
     assert len(content(path)) == 200
+
+
+async def test_both_addresses_of_a_client_come_in_one_write(path, disk, nursery, autojump_clock):
+    scene = Scene(path)
+    nursery.start_soon(scene.file.run)
+    await trio.sleep(HOLD_TIME + 5)
+    before = len(disk.writes)
+    scene.join("host2", "10.0.0.2")
+    await trio.sleep(SETTLE_DELAY / 2)
+    scene.join("host2", "10.0.0.3")
+    await trio.sleep(SETTLE_DELAY)
+    assert len(disk.writes) == before + 1
+    assert len(content(path)) == 2
 
 
 async def test_a_roam_to_the_same_address_writes_nothing(path, disk, nursery, autojump_clock):
