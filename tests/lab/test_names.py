@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -49,6 +50,16 @@ def wait_all(watchers: list[Watcher], *wanted: str) -> None:
     )
 
 
+def wait_quiet(lab: Lab) -> None:
+    """Waits until no file was written for a second: the next change is written at once."""
+
+    def look() -> bool:
+        files = [server.host.path(f"{Dnsmasq.DIRECTORY}/clients") for server in lab.servers]
+        return all(time.time() - file.stat().st_mtime > LIMIT for file in files)
+
+    wait_for("a second without a change", look)
+
+
 def both(client: Client) -> tuple[str, str]:
     return client.data, client.data6
 
@@ -63,6 +74,7 @@ def test_every_server_resolves_every_client_and_server_within_a_second(named_lab
         wait_all(watch(named_lab, name), *wanted)
     watchers = watch(named_lab, "host4")
     wait_all(watchers)
+    wait_quiet(named_lab)
     new = named_lab.client("host4")
     new.connect(named_lab.servers[1])
     connected = new.openvpn.logged_at("Initialization Sequence Completed")
@@ -101,6 +113,7 @@ def test_a_client_with_another_address_on_each_server_is_resolved_within_a_secon
     third.allow("host2", elsewhere)
     watchers = watch(named_lab, "host2")
     wait_all(watchers, *both(two))
+    wait_quiet(named_lab)
     two.roam(third)
     connected = two.openvpn.logged_at("Initialization Sequence Completed")
     # until OpenVPN drops the dead session, both are listed
