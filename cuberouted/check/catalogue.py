@@ -105,6 +105,35 @@ CHECKS: Final = MappingProxyType(
                 "What a packet filter drops is lost while `cuberouted status` shows no problem.",
             ),
             Check(
+                "nat-between-servers",
+                "Translated addresses",
+                "A client on another server sees this server's address instead of the client's, and"
+                " cannot open a connection back.",
+            ),
+            Check(
+                "tunnel-mtu-small",
+                "The MTU of the tunnels",
+                "A client's largest packets to a client of another server do not fit through the"
+                " tunnel: each sender has to learn that first, and one that ignores ICMP gets"
+                " nothing through.",
+            ),
+            Check(
+                "nexthops-unsupported",
+                "Nexthop objects",
+                "Every route of cuberouted refers to a nexthop object.",
+            ),
+            Check(
+                "frr-nexthops",
+                "FRR",
+                "FRR makes a nexthop object under the same id when cuberouted deletes one, and"
+                " leaves it behind; their number grows.",
+            ),
+            Check(
+                "source-check",
+                "Amazon's source/destination check",
+                "With it, Amazon drops packets whose addresses are not the instance's own.",
+            ),
+            Check(
                 "networkd-removes-routes",
                 "systemd-networkd's settings",
                 "A restart of systemd-networkd, also by an update, removes the routes, rules and"
@@ -139,6 +168,75 @@ CHECKS: Final = MappingProxyType(
                 "Others at the management interface",
                 "Whoever connects to OpenVPN's management interface can end sessions and stop"
                 " OpenVPN, and keeps cuberouted out meanwhile.",
+            ),
+            Check(
+                "management-taken",
+                "The one place at the management interface",
+                "OpenVPN serves one program at a time there; cuberouted would wait.",
+            ),
+            Check(
+                "openvpn-config-unread",
+                "OpenVPN's configuration",
+                "What OpenVPN does with addresses and sessions is in its own configuration.",
+            ),
+            Check(
+                "dco-ghosts",
+                "Ghost clients with DCO",
+                "With DCO, OpenVPN 2.6 before 2.6.20 and 2.7 before 2.7.0 may list clients that"
+                " have gone; they stay shared.",
+            ),
+            Check(
+                "ipv6-from-pool",
+                "IPv6 addresses from a pool",
+                "Every server gives the same addresses of the pool to its own clients, so one"
+                " address belongs to several clients.",
+            ),
+            Check(
+                "pool-overlap",
+                "Address pools",
+                "An address that two servers give to different clients leads to one of them only.",
+            ),
+            Check(
+                "max-clients-low",
+                "The number of clients",
+                "When the other servers are down, all clients come here; a full server does not"
+                " send them on.",
+            ),
+            Check(
+                "token-unshared",
+                "Authentication tokens",
+                "Another server, and this one after a restart, does not accept the token: the"
+                " client's user has to log in again.",
+            ),
+            Check(
+                "verb-high",
+                "The verbosity of OpenVPN's log",
+                "With more than 4 OpenVPN would log every packet to cuberouted, which therefore"
+                " does not read the log, and notices later that a client has gone.",
+            ),
+            Check(
+                "client-auth-foreign",
+                "Who decides about clients",
+                "Without an answer no client can connect, and cuberouted gives none: it does not"
+                " use such an interface.",
+            ),
+            Check(
+                "management-signal",
+                "What OpenVPN does when cuberouted leaves",
+                "OpenVPN restarts whenever cuberouted is stopped or restarted, and all its clients"
+                " lose their connection.",
+            ),
+            Check(
+                "duplicate-names",
+                "One session for each client",
+                "A name that is connected twice may have two addresses, and cuberouted never ends a"
+                " session of such a name.",
+            ),
+            Check(
+                "client-to-client",
+                "Packets between clients of one server",
+                "OpenVPN sends packets to a client that has moved into its old session, until that"
+                " ends, whatever the kernel's routes are.",
             ),
             Check(
                 "daemon-unreachable",

@@ -14,7 +14,13 @@ from cuberouted.check.finding import Finding, Level
 EXPLAINS: Final = MappingProxyType(
     {
         "openvpn-absent": frozenset(
-            {"interface-missing", "networks-unknown", "openvpn-not-connected", "daemon-reports"}
+            {
+                "interface-missing",
+                "networks-unknown",
+                "openvpn-not-connected",
+                "openvpn-config-unread",
+                "daemon-reports",
+            }
         ),
         "interface-missing": frozenset(
             {
@@ -22,12 +28,17 @@ EXPLAINS: Final = MappingProxyType(
                 "peer-off-link",
                 "peer-not-up",
                 "peer-port",
+                "tunnel-mtu-small",
+                "networkd-manages-tunnel",
                 "daemon-reports",
                 "openvpn-not-connected",
             }
         ),
         "openvpn-unusable": frozenset({"openvpn-not-connected"}),
         "password-unreadable": frozenset({"openvpn-not-connected"}),
+        "management-taken": frozenset({"openvpn-not-connected"}),
+        "client-auth-foreign": frozenset({"openvpn-not-connected"}),
+        "dco-ghosts": frozenset({"daemon-reports"}),
         "tunnel-shared": frozenset({"peer-not-up", "daemon-reports", "peer-port"}),
         "peer-is-self": frozenset({"peer-not-up", "peer-port", "peer-keys"}),
         "peer-off-link": frozenset({"peer-not-up", "peer-port"}),

@@ -8,7 +8,9 @@ from pathlib import Path
 import attrs
 
 from cuberouted.api.report import Status
+from cuberouted.check.packet_filter import Ruleset
 from cuberouted.daemon.host import HostState
+from cuberouted.openvpn.config_file import OpenVPNOptions
 from cuberouted.routing.types import Link
 
 CREDENTIALS = Path("/run/credentials")
@@ -26,16 +28,60 @@ class User:
 
 
 @attrs.frozen
-class FilterChain:
-    """A chain of a packet filter that sees every forwarded packet and drops some.
+class Holder:
+    """A program that is connected to a management interface: unix(7) or TCP.
 
-    ``family``: ip, ip6 or inet. ``why``: what drops them.
+    ``listens``: the addresses on which it listens itself, as `cuberouted` would be configured.
     """
 
-    family: str
-    table: str
-    name: str
-    why: str
+    program: str
+    pid: int
+    listens: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.program} (process {self.pid})"
+
+
+@attrs.frozen
+class ClientFiles:
+    """The files of OpenVPN's ``client-config-dir``.
+
+    ``names``: of the clients. ``fixed``: those with ``ifconfig-push``. ``fixed6``: those with
+    ``ifconfig-ipv6-push``.
+    """
+
+    directory: Path
+    names: frozenset[str]
+    fixed: frozenset[str]
+    fixed6: frozenset[str]
+
+
+@attrs.frozen
+class ServerFacts:
+    """What was found of one OpenVPN process.
+
+    ``options``: its own configuration, or why that is not known. ``clients``: the files of its
+    clients, None if there are none or they are not known. ``version``: its first line of
+    ``--version``, empty if it is not known. ``holders``: other programs than cuberouted that are
+    connected to its management interface. ``held``: whether there is any connection, None if that
+    is not known.
+    """
+
+    options: OpenVPNOptions | str
+    clients: ClientFiles | None = None
+    version: str = ""
+    holders: tuple[Holder, ...] = ()
+    held: bool | None = False
+
+
+@attrs.frozen
+class Device:
+    """What kind of interface it is (``tun``, ``wireguard``, ``ovpn-dco``; empty: a real one), and
+    the size of the largest packet that it carries, in bytes.
+    """
+
+    kind: str
+    mtu: int
 
 
 @attrs.frozen
@@ -50,14 +96,18 @@ class HostFacts:
     ``own_ports``: listen addresses whose port cuberouted itself has taken.
     ``unreadable``: what is configured and cannot be used, and why. ``unjudged``: files that this
     user may not look at, and why. ``unit``: why the systemd unit cannot run cuberouted, or None.
-    ``filters``: chains that drop forwarded packets, None if this user may not see them.
+    ``filters``: the packet filters, None if this user may not see them.
     ``filters_unseen``: packet filters that nobody could look at, and why.
     ``elsewhere``: by the name of the OpenVPN process, where it is if not on this host.
     ``networkd``: keys that systemd-networkd's configuration lacks, None if it does not run.
     ``networkd_links``: interfaces on which it removes nexthop objects whatever its configuration.
     ``daemon``: whether cuberouted runs with this control socket. ``reported``: its status,
     or why it does not answer. ``daemon_hidden``: why this user may not ask it, or None.
-    ``public_key``: ours, if there is a secret key.
+    ``public_key``: ours, if there is a secret key. ``servers``: by the name of the OpenVPN process.
+    ``devices``: by the name of the interface. ``nexthops``: why the kernel has no nexthop objects,
+    or None. ``instance``: the id of the Amazon EC2 instance that this is, empty if only that is
+    known, None if it is none. ``zebra``: whether FRR's zebra makes nexthop objects, None if it does
+    not run or that is not known.
     """
 
     links: tuple[Link, ...]
@@ -75,9 +125,14 @@ class HostFacts:
     elsewhere: Mapping[str, str] = attrs.field(factory=dict)
     unjudged: Mapping[Path, str] = attrs.field(factory=dict)
     unit: str | None = None
-    filters: tuple[FilterChain, ...] | None = ()
+    filters: tuple[Ruleset, ...] | None = ()
     filters_unseen: tuple[str, ...] = ()
     networkd: tuple[str, ...] | None = None
     networkd_links: frozenset[str] = frozenset()
     reported: Status | str | None = None
     daemon_hidden: str | None = None
+    servers: Mapping[str, ServerFacts] = attrs.field(factory=dict)
+    devices: Mapping[str, Device] = attrs.field(factory=dict)
+    nexthops: str | None = None
+    instance: str | None = None
+    zebra: bool | None = None

@@ -1,4 +1,7 @@
-"""Rules of `check` on what keeps this host from forwarding, or removes its routes. Pure."""
+"""Rules of `check` on what keeps this host from forwarding, or removes its routes. Pure.
+
+Packet filters are in `filter_rules`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cuberouted.check.facts import FilterChain, HostFacts
+from cuberouted.check.facts import HostFacts
 from cuberouted.check.finding import Finding, Level, interface
 from cuberouted.config import Config
 from cuberouted.daemon.host import data_interfaces, interfaces, present_interfaces
@@ -16,9 +19,6 @@ IPV4_FORWARDING = "net/ipv4/ip_forward"
 IPV6_FORWARDING = "net/ipv6/conf/all/forwarding"
 
 NETWORKD_DROP_IN = Path("/etc/systemd/networkd.conf.d/cuberouted.conf")
-
-_FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
-"""Bytes of the addresses that the chains of a family see."""
 
 
 def forwarding_sysctls(config: Config, links: Iterable[Link]) -> Iterator[str]:
@@ -126,49 +126,6 @@ def check_reverse_path_filter(config: Config, facts: HostFacts) -> Iterator[Find
         )
 
 
-def check_filters(config: Config, facts: HostFacts) -> Iterator[Finding]:
-    """Packet filters that might drop what is forwarded. Whether they do is not known."""
-    if facts.filters is None:
-        yield Finding(
-            Level.UNSEEN,
-            "forward-filter",
-            "firewall",
-            "only root sees whether it drops what is forwarded",
-            advice="run `check` as root",
-        )
-        return
-    for why in facts.filters_unseen:
-        yield Finding(Level.UNSEEN, "forward-filter", "firewall", why)
-    families = _families(config, facts)
-    dropping = [c for c in facts.filters if families & _FAMILIES.get(c.family, set())]
-    for chain in dropping:
-        yield _may_drop(config, chain)
-    if not dropping and not facts.filters_unseen:
-        text = "no chain drops what is forwarded"
-        yield Finding(Level.OK, "forward-filter", "firewall", text)
-
-
-def _may_drop(config: Config, chain: FilterChain) -> Finding:
-    data = data_interfaces(config)
-    tunnels = [name for name in interfaces(config) if name not in data]
-    pairs = [f"{one} -> {one}" for one in data]
-    pairs += [f"{one} <-> {two}" for one, two in _pairs(data, tunnels)]
-    return Finding(
-        Level.UNSEEN,
-        "forward-filter",
-        "firewall",
-        f"chain {chain.name} of table {chain.family} {chain.table} drops what no rule accepts"
-        f" ({chain.why})",
-        advice=f"make sure that it accepts {', '.join(pairs)}",
-    )
-
-
-def _pairs(data: tuple[str, ...], tunnels: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for number, one in enumerate(data):
-        yield from ((one, two) for two in data[number + 1 :])
-        yield from ((one, two) for two in tunnels)
-
-
 def check_networkd(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether systemd-networkd removes our routes, rules and nexthop objects."""
     if facts.networkd:
@@ -197,3 +154,75 @@ def check_networkd(config: Config, facts: HostFacts) -> Iterator[Finding]:
                 advice="set `Unmanaged=yes` in the [Link] section of its .network file",
                 about=frozenset({interface(name)}),
             )
+
+
+def check_mtu(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the tunnels between servers carry the clients' largest packets."""
+    sizes = [facts.devices[name].mtu for name in data_interfaces(config) if name in facts.devices]
+    if not sizes:
+        return
+    largest = max(sizes)
+    for name in dict.fromkeys(peer.mgmt_interface for peer in config.peers):
+        device = facts.devices.get(name)
+        if device is None:
+            continue
+        about = frozenset({interface(name)})
+        if device.mtu >= largest:
+            text = f"carries packets of {device.mtu} bytes, and clients send at most {largest}"
+            yield Finding(Level.OK, "tunnel-mtu-small", name, text, about=about)
+            continue
+        # a tunnel of another kind may carry what is larger only in fragments, or not at all
+        can_grow = device.kind == "tun"
+        yield Finding(
+            Level.WARNING,
+            "tunnel-mtu-small",
+            name,
+            f"carries packets of at most {device.mtu} bytes, and clients send up to {largest}",
+            advice=f"set `tun-mtu {device.mtu}` in OpenVPN's configuration"
+            + (", or make the tunnel's MTU larger on both sides:" if can_grow else ""),
+            command=f"ip link set dev {shlex.quote(name)} mtu {largest}" if can_grow else "",
+            about=about,
+        )
+
+
+def check_nexthops(facts: HostFacts) -> Iterator[Finding]:
+    """Whether the kernel has nexthop objects."""
+    if facts.nexthops is None:
+        yield Finding(Level.OK, "nexthops-unsupported", "kernel", "has nexthop objects")
+        return
+    yield Finding(
+        Level.PROBLEM,
+        "nexthops-unsupported",
+        "kernel",
+        facts.nexthops,
+        advice="use Linux 5.3 or newer",
+    )
+
+
+def check_frr(facts: HostFacts) -> Iterator[Finding]:
+    """Whether FRR would make nexthop objects under our ids."""
+    if facts.zebra is False:
+        yield Finding(Level.OK, "frr-nexthops", "FRR", "makes no nexthop objects")
+    elif facts.zebra:
+        yield Finding(
+            Level.WARNING,
+            "frr-nexthops",
+            "FRR",
+            "zebra runs and makes nexthop objects",
+            advice="`write` keeps the line in FRR's configuration:",
+            command="vtysh -c 'configure terminal' -c 'no zebra nexthop kernel enable'",
+        )
+
+
+def check_cloud(facts: HostFacts) -> Iterator[Finding]:
+    """What Amazon's network would drop. It cannot be seen from the instance."""
+    if facts.instance is not None:
+        command = "aws ec2 modify-instance-attribute --no-source-dest-check --instance-id"
+        yield Finding(
+            Level.UNSEEN,
+            "source-check",
+            "Amazon EC2",
+            "whether the source/destination check of this instance is off is not seen from here",
+            advice="switch it off if the VPC's routes lead the clients' addresses to this instance",
+            command=f"{command} {facts.instance}" if facts.instance else "",
+        )

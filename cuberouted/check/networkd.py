@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cuberouted.check.commands import run
+from cuberouted.check.processes import is_running
 from cuberouted.routing.types import Link
 
 DIRECTORIES = tuple(
@@ -33,7 +34,7 @@ _YES = frozenset({"1", "yes", "y", "true", "t", "on"})
 
 def running_version(proc: Path = Path("/proc")) -> int | None:
     """Its version, or None if it does not run."""
-    return _version() if _is_running(proc) else None
+    return _version() if is_running(COMMAND, proc) else None
 
 
 def missing_keys(version: int, directories: Sequence[Path] = DIRECTORIES) -> tuple[str, ...]:
@@ -63,28 +64,6 @@ def _is_managed(state: Path) -> bool:
         return False
     found = re.search(r"^ADMIN_STATE=(.*)", text, re.MULTILINE)
     return found is not None and found[1] != "unmanaged"
-
-
-def _is_running(proc: Path) -> bool:
-    """Whether it runs in our network namespace; as far as we may see that."""
-    ours = _network_of(proc / "self")
-    for process in proc.iterdir():
-        try:
-            command = (
-                (process / "comm").read_text(errors="replace") if process.name.isdigit() else ""
-            )
-        except OSError:  # it has just ended
-            continue
-        if command.strip() == COMMAND and _network_of(process) in (ours, None):
-            return True
-    return False
-
-
-def _network_of(process: Path) -> str | None:
-    try:
-        return str((process / "ns/net").readlink())
-    except OSError:
-        return None
 
 
 def _version() -> int:

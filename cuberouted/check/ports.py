@@ -24,7 +24,9 @@ PROCESSES = Path("/proc")
 LISTEN = "0A"
 """The state in /proc/net/tcp (include/net/tcp_states.h)."""
 
-_LISTENING_UNIX = "00010000"
+_ESTABLISHED = "01"
+
+_LISTENING_UNIX = b"00010000"
 """The flags in /proc/net/unix (__SO_ACCEPTCON in include/linux/net.h)."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -51,15 +53,54 @@ class Listener:
         return len(self.address) >= len(address)
 
 
+@attrs.frozen
+class Connection:
+    """A connected socket: where it is connected to, and the number of its inode."""
+
+    address: bytes
+    port: int
+    inode: int
+
+
 def listeners() -> Iterator[Listener]:
     """The listening sockets of this network namespace."""
+    for local, _, state, uid, inode in _tcp_sockets():
+        if state == LISTEN:
+            yield Listener(*_endpoint(local), uid, inode)
+
+
+def connections() -> Iterator[Connection]:
+    """The connected TCP sockets of this network namespace."""
+    for _, remote, state, _, inode in _tcp_sockets():
+        if state == _ESTABLISHED:
+            yield Connection(*_endpoint(remote), inode)
+
+
+def _tcp_sockets() -> Iterator[tuple[str, str, str, int, int]]:
+    """Local and remote endpoint, state, owner and inode of each socket."""
     for table in ("tcp", "tcp6"):
         path = SOCKETS / table
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
-            if state == LISTEN:
-                address, _, port = local.rpartition(":")
-                yield Listener(_packed(address), int(port, 16), int(uid), int(inode))
+            _, local, remote, state, _, _, _, uid, _, inode, *_ = line.split()
+            yield local, remote, state, int(uid), int(inode)
+
+
+def _endpoint(text: str) -> tuple[bytes, int]:
+    address, _, port = text.rpartition(":")
+    return _packed(address), int(port, 16)
+
+
+def unix_listeners() -> Iterator[tuple[bytes, int]]:
+    """Paths and inodes of the listening Unix sockets of this network namespace."""
+    try:
+        lines = (SOCKETS / "unix").read_bytes().split(b"\n")[1:]
+    except OSError:
+        return
+    for line in lines:
+        # address, references, protocol, flags, type, state, inode, and path if it has one
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8 and fields[3] == _LISTENING_UNIX:
+            yield fields[7], int(fields[6])
 
 
 def is_listened_on(path: Path) -> bool | None:
@@ -68,17 +109,11 @@ def is_listened_on(path: Path) -> bool | None:
     None if that cannot be told: a path is listed as it was given to bind, maybe relative to a
     directory or a root that we do not know.
     """
-    try:
-        lines = os.fsdecode((SOCKETS / "unix").read_bytes()).split("\n")[1:]
-    except OSError:
+    if not (SOCKETS / "unix").exists():
         return None
     real, unclear = Path(os.path.realpath(path)), False
-    for line in lines:
-        # address, references, protocol, flags, type, state, inode, and path if it has one
-        fields = line.split(maxsplit=7)
-        if len(fields) < 8 or fields[3] != _LISTENING_UNIX:
-            continue
-        bound = Path(fields[7])
+    for name, _ in unix_listeners():
+        bound = Path(os.fsdecode(name))
         if bound.name != real.name:
             continue
         try:
@@ -98,17 +133,23 @@ def _packed(text: str) -> bytes:
     return address.removeprefix(_MAPPED)
 
 
-def process_of(listener: Listener) -> tuple[int, tuple[str, ...]] | None:
+def process_of(inode: int) -> tuple[int, tuple[str, ...]] | None:
     """Id and command line of the process that has this socket open, as far as we may see that."""
-    link = f"socket:[{listener.inode}]"
     for process in PROCESSES.iterdir():
-        if process.name.isdigit() and link in _open_files(process):
-            try:
-                command = (process / "cmdline").read_bytes().decode(errors="backslashreplace")
-            except OSError:
-                continue
-            return int(process.name), tuple(command.rstrip("\0").split("\0"))
+        if process.name.isdigit() and inode in sockets_of(int(process.name)):
+            command = command_of(int(process.name))
+            if command:
+                return int(process.name), command
     return None
+
+
+def command_of(pid: int) -> tuple[str, ...]:
+    """The command line of a process; empty if it has ended."""
+    try:
+        command = (PROCESSES / str(pid) / "cmdline").read_bytes().decode(errors="backslashreplace")
+    except OSError:
+        return ()
+    return tuple(command.rstrip("\0").split("\0")) if command else ()
 
 
 def is_cuberouted(command: Iterable[str]) -> bool:
@@ -116,14 +157,16 @@ def is_cuberouted(command: Iterable[str]) -> bool:
     return "cuberouted" in [Path(word).name for word in list(command)[:3]]
 
 
-def _open_files(process: Path) -> Iterator[str]:
-    try:
-        files = list((process / "fd").iterdir())
-    except OSError:  # it has just ended, or belongs to somebody else
-        return
-    for file in files:
-        with suppress(OSError):  # just closed
-            yield str(file.readlink())
+def sockets_of(pid: int) -> frozenset[int]:
+    """The inodes of the sockets that a process has open, as far as we may see them."""
+    found = set()
+    with suppress(OSError):  # it has just ended, or belongs to somebody else
+        for file in (PROCESSES / str(pid) / "fd").iterdir():
+            with suppress(OSError):  # just closed
+                name = str(file.readlink())
+                if name.startswith("socket:["):
+                    found.add(int(name[8:-1]))
+    return frozenset(found)
 
 
 @attrs.frozen
@@ -138,14 +181,10 @@ def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
     """Whether a socket listens where the daemon connects to for *openvpn*'s management."""
     port = openvpn.mgmt_port
     hosts = management_hosts(openvpn, host.data_addresses.get(openvpn.data_interface))
-    addresses: list[bytes] = []
-    for name in hosts:
-        try:
-            addresses += _resolved(name, port)
-        except OSError as error:
-            return Management(f"{name} cannot be resolved: {error.strerror}")
-        except UnicodeError:  # a label is empty, or has more than 63 characters
-            return Management(f"{name} cannot be resolved: it is no host name")
+    try:
+        addresses = management_addresses(openvpn, host)
+    except OSError as error:
+        return Management(f"{error.filename} cannot be resolved: {error.strerror}")
     there = [listener for listener in listeners() if listener.port == port]
     if any(listener.accepts(address) for listener in there for address in addresses):
         return Management()
@@ -161,6 +200,23 @@ def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
             f" {'mgmt_host' if openvpn.name else 'openvpn_mgmt_host'} = {other}"
         )
     return Management(f"{why}: is OpenVPN running, with `management {hosts[0]} {port}`?")
+
+
+def management_addresses(openvpn: OpenVPNConfig, host: HostState) -> list[bytes]:
+    """Packed addresses to which the daemon connects for *openvpn*'s management.
+
+    Raises:
+      OSError: a name cannot be resolved; the name is its filename.
+    """
+    addresses: list[bytes] = []
+    for name in management_hosts(openvpn, host.data_addresses.get(openvpn.data_interface)):
+        try:
+            addresses += _resolved(name, openvpn.mgmt_port)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from error
+        except UnicodeError:  # a label is empty, or has more than 63 characters
+            raise OSError(0, "it is no host name", name) from None
+    return addresses
 
 
 def _resolved(name: str, port: int) -> list[bytes]:
@@ -193,7 +249,7 @@ def taken(addresses: Iterable[bytes], port: int, own_uid: int | None) -> Taken:
             continue
         text = f"{format_address(address)} port {port}"
         found = next((x for x in listeners() if x.port == port and x.accepts(address)), None)
-        process = process_of(found) if found else None
+        process = process_of(found.inode) if found else None
         if process is not None and is_cuberouted(process[1]):
             ourselves[text] = f"process {process[0]}"
         elif found is not None and found.uid == own_uid:

@@ -19,13 +19,14 @@ import attrs
 from cuberouted.api.client import Credentials, get, is_served, server_credentials
 from cuberouted.api.protocol import ControlError
 from cuberouted.api.report import Status
-from cuberouted.check import firewall, networkd, ports, users
+from cuberouted.check import firewall, networkd, ports, servers, surroundings, users
 from cuberouted.check.facts import HostFacts, User
+from cuberouted.check.processes import is_running
 from cuberouted.check.rules import sysctls_to_read
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.daemon.host import HostState, read_host_state
-from cuberouted.routing.kernel_api import KernelApi
+from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.linux.kernel import missing_capability
 
 
@@ -66,11 +67,27 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         unjudged=view.unjudged,
         elsewhere=view.elsewhere,
         unit=_why_unit_fails(unit, view),
-        filters=filters.chains,
+        filters=filters.rulesets,
         filters_unseen=filters.unseen,
         networkd=None if version is None else networkd.missing_keys(version),
         networkd_links=networkd.unprotected_links(links, version),
+        servers=servers.read_servers(config, host, daemon.status),
+        devices=surroundings.read_devices(),
+        nexthops=await _why_no_nexthops(kernel),
+        instance=surroundings.read_instance(),
+        zebra=surroundings.zebra_makes_nexthops(is_running(surroundings.ZEBRA_COMMAND)),
     )
+
+
+async def _why_no_nexthops(kernel: KernelApi) -> str | None:
+    """Why the kernel has no nexthop objects, or None."""
+    try:
+        await kernel.dump()
+    except KernelError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        return f"Linux {os.uname().release} has no nexthop objects"
+    return None
 
 
 def _sysctl(name: str) -> str | None:

@@ -1,14 +1,14 @@
 """The rules of `check`: would this configuration work on this host?
 
 Pure: `HostFacts`, which `probe` collects, go in, and findings come out. The rules on interfaces
-and addresses are here, the others in `access` and `forwarding`.
+and addresses are here, the others in `access`, `forwarding`, `filter_rules` and `server_rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cuberouted.check import access, forwarding
+from cuberouted.check import access, filter_rules, forwarding, server_rules
 from cuberouted.check.causes import without_consequences
 from cuberouted.check.facts import HostFacts
 from cuberouted.check.finding import Finding, Level, interface, peer
@@ -33,9 +33,15 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *_allowed_networks(config, facts),
             *forwarding.check_forwarding(config, facts),
             *forwarding.check_reverse_path_filter(config, facts),
-            *forwarding.check_filters(config, facts),
+            *filter_rules.check_filters(config, facts),
+            *filter_rules.check_translation(config, facts),
+            *forwarding.check_mtu(config, facts),
+            *forwarding.check_nexthops(facts),
             *forwarding.check_networkd(config, facts),
+            *forwarding.check_frr(facts),
+            *forwarding.check_cloud(facts),
             *(f for openvpn in config.openvpns for f in access.check_openvpn(openvpn, facts)),
+            *(f for one in config.openvpns for f in server_rules.check_server(config, one, facts)),
             *access.check_daemon(config, facts),
             *access.check_listen_addresses(facts),
             *of_peers,

@@ -62,6 +62,9 @@ def is_behind(config: OpenVPNConfig, options: OpenVPNOptions) -> bool:
     if config.status_file is not None:
         status = options.get("status")
         return status is not None and options.path(status) == config.status_file
+    if config.mgmt_shared:  # another program's interface, which OpenVPN does not know
+        device = options.get("dev")
+        return device is not None and device.arguments[:1] == (config.data_interface,)
     management = options.get("management")
     if management is None or len(management.arguments) < 2:
         return False

@@ -36,13 +36,18 @@ WARNINGS = frozenset({Omission.GHOSTS})
 
 
 def has_ghosts(listing: Listing) -> bool:
-    """Whether reading this OpenVPN's list can leave clients in it that have gone.
+    """Whether reading this OpenVPN's list can leave clients in it that have gone."""
+    return listing.dco and dco_leaves_ghosts(listing.title)
 
-    With DCO, reading the counters discards the kernel's message that a client has gone (OpenVPN
-    commits 7791f535 in 2.7.0, e78a8af2 in 2.6.20).
+
+def dco_leaves_ghosts(title: bytes) -> bool:
+    """Whether OpenVPN's version in *title* (``OpenVPN 2.6.14 ...``) leaves ghosts with DCO.
+
+    Reading the counters discards the kernel's message that a client has gone (OpenVPN commits
+    7791f535 in 2.7.0, e78a8af2 in 2.6.20).
     """
-    version = _VERSION.match(listing.title)
-    if not listing.dco or version is None:
+    version = _VERSION.match(title)
+    if version is None:
         return False
     release = (int(version[1]), int(version[2]))
     # 2.7_beta1 has no third number, and comes before 2.7.0

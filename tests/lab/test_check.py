@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import stat
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from tests.lab.lab import Lab
 from tests.lab.mesh import assert_all_reach_all, share
 from tests.lab.openvpn import Options
 from tests.lab.server import Server
+from tests.lab.software import FRR, Frr
 from tests.lab.waiting import wait_for
 
 UNSEEN = "could not look"
@@ -132,11 +136,26 @@ def test_check_finds_forwarding_off_where_packets_do_not_pass(lab: Lab) -> None:
         assert lines(check(a), "problem") == []
 
 
+def test_a_healthy_server_has_no_finding_at_all(lab: Lab) -> None:
+    a, b = lab.servers
+    a.daemon.configure(mesh(a))
+    before = a.daemon.command("check", "--strict")
+    share(lab, {"host1": 0, "host2": 1})
+    for server in (a, b):
+        after = server.daemon.command("check", "--strict")
+        for done in (before, after):
+            passed, answer = done.stdout.splitlines()
+            assert passed.endswith(" checks passed"), done.stdout
+            assert answer == "cuberouted would work on this host"
+            assert done.returncode == 0
+
+
 def test_a_firewall_that_drops_is_told_and_the_daemon_s_report_is_repeated(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     one, two = where
     a, b = lab.servers
-    assert lines(check(a), UNSEEN) == []
+    chain = "chain FORWARD of table ip filter"
+    ways = "packets tun0 -> tun0, tun0 <-> tun1"
     a.host.run("nft", "add table ip filter")
     a.host.run(
         "nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
@@ -144,21 +163,26 @@ def test_a_firewall_that_drops_is_told_and_the_daemon_s_report_is_repeated(lab: 
     a.host.run("nft", "add chain ip filter OTHER { type filter hook input priority 0; }")
     assert not ping.reaches(one.host, two.data)
     done = check(a)
-    (text,) = lines(done, UNSEEN)
-    assert text.startswith("firewall: chain FORWARD of table ip filter")
-    assert "make sure that it accepts tun0 -> tun0, tun0 <-> tun1\n" in done.stdout
+    assert lines(done, "warning") == [f"firewall: {chain} drops {ways}"]
     assert done.returncode == 0
-    # as the README has it
+    # what depends on marks cannot be known
+    a.host.run("nft", "add rule ip filter FORWARD meta mark 7 accept")
+    assert lines(check(a), UNSEEN) == [f"firewall: {chain} may drop {ways}"]
+    (command,) = commands(check(a))
+    a.host.run("sh", "-c", command)
+    assert_all_reach_all(where)
+    assert "firewall: drops nothing between clients" in lines(check(a), "ok")
+    # the rule of the README
     both = '{ "tun0", "tun1" }'
     assert f"iifname {both} oifname {both} accept" in (PROJECT / "README.md").read_text()
-    a.host.run("nft", f"add rule ip filter FORWARD iifname {both} oifname {both} accept")
-    assert_all_reach_all(where)
+    assert f"iifname {both} oifname {both} accept" in command
+    # as firewalld has it
     a.host.run(
         "nft", "flush chain ip filter FORWARD; add chain ip filter FORWARD { policy accept; }"
     )
+    a.host.run("nft", "add rule ip filter FORWARD ct state established,related accept")
     a.host.run("nft", "add rule ip filter FORWARD counter reject")
-    (text,) = lines(check(a), UNSEEN)
-    assert "(its last rule)" in text
+    assert lines(check(a), "warning") == [f"firewall: {chain} drops {ways}"]
     a.host.run("nft", "flush ruleset")
     b.daemon.stop()
 
@@ -166,6 +190,146 @@ def test_a_firewall_that_drops_is_told_and_the_daemon_s_report_is_repeated(lab: 
         return any("reports: peer vpnsrvB is" in line for line in lines(check(a), "warning"))
 
     wait_for("check to repeat that B is down", says_that_b_is_down)
+
+
+def test_masquerading_between_servers_is_told(lab: Lab) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    a.host.run("nft", "add table ip nat")
+    a.host.run("nft", "add chain ip nat POST { type nat hook postrouting priority srcnat; }")
+    a.host.run("nft", "add rule ip nat POST ip saddr 10.100.100.0/24 counter masquerade")
+    done = check(a)
+    text = "rewrites the source address of packets tun0 <-> tun1"
+    assert lines(done, "warning") == [f"firewall: chain POST of table ip nat {text}"]
+    assert_all_reach_all(where)
+    assert "packets 0 bytes" not in a.host.run("nft", "list chain ip nat POST")
+    (command,) = commands(done)
+    a.host.run("sh", "-c", command)
+    assert lines(check(a), "warning") == []
+    # as it should be written
+    a.host.run("nft", "flush chain ip nat POST")
+    a.host.run("nft", 'add rule ip nat POST ip saddr 10.100.100.0/24 oifname "eth0" masquerade')
+    assert lines(check(a), "warning") == []
+
+
+def test_a_tunnel_that_is_too_small_for_the_clients_is_told(lab: Lab) -> None:
+    one, two = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+
+    def a_whole_packet_arrives() -> bool:
+        ping4 = "ping", "-c1", "-W1", "-Mdo", "-s1472", str(two.data)
+        return one.host.try_run(*ping4).returncode == 0
+
+    assert a_whole_packet_arrives()
+    a.host.ip("link set dev tun1 mtu 1400")
+    assert not a_whole_packet_arrives()
+    done = check(a)
+    text = "tun1: carries packets of at most 1400 bytes, and clients send up to 1500"
+    assert lines(done, "warning") == [text]
+    (command,) = commands(done)
+    a.host.run("sh", "-c", command)
+    one.host.run("ip", "route", "flush", "cache")
+    assert a_whole_packet_arrives()
+    assert lines(check(a), "warning") == []
+
+
+HOLD = "import socket, sys; s = socket.{}; s.connect({!r}); print(flush=True); sys.stdin.read()"
+
+
+@pytest.mark.parametrize(
+    ("management", "kind", "address"),
+    [
+        ("127.0.0.1 5656 /etc/openvpn/pass", "socket()", ("127.0.0.1", 5656)),
+        ("/run/openvpn-management/s unix", "socket(socket.AF_UNIX)", "/run/openvpn-management/s"),
+    ],
+)
+def test_who_has_the_management_interface_is_named(
+    management: str, kind: str, address: object
+) -> None:
+    with Lab(options=Options(management=management)) as lab:
+        a, _ = lab.servers
+        a.host.run("chmod", "700", "/run/openvpn-management")
+        a.daemon.configure(mesh(a))
+        assert "openvpn: nobody else is connected to its management interface" in lines(
+            check(a), "ok"
+        )
+        code = f"{HOLD.format(kind, address)}; import time; time.sleep(600)"
+        holder = a.host.start("holder", sys.executable, "-c", code)
+        wait_for("the other program to be connected", lambda: "\n" in holder.log)
+        done = check(a)
+        (line,) = lines(done, "problem")
+        assert re.fullmatch(
+            r"openvpn: python\S* \(process \d+\) is connected to its management interface", line
+        )
+        assert verdict(done) == "1 problem: openvpn"
+        a.daemon.start()  # it waits, and what it reports is the consequence
+
+        def is_busy() -> bool:
+            status = a.daemon.command("status", "--json").stdout
+            return '"busy"' in status or '"connecting"' in status
+
+        wait_for("the daemon to be kept out", is_busy)
+        assert lines(check(a), "problem") == [line]
+        holder.end(signal.SIGKILL)
+        a.daemon.ready()
+        wait_for("the daemon to be connected", lambda: lines(check(a), "problem") == [])
+
+
+OPTIONS = (
+    "duplicate-cn",
+    "verb 5",
+    "management-signal",
+    "max-clients 1",
+    "client-to-client",
+    "ifconfig-pool 10.100.100.2 10.100.100.200",
+    "ifconfig-ipv6-pool fd00:100::1000/64",
+)
+"""All of them a running OpenVPN accepts."""
+
+
+def test_options_of_openvpn_that_do_harm_are_told() -> None:
+    with Lab() as lab:
+        a, b = lab.servers
+        for name, last in (("host1", 11), ("host2", 12)):
+            a.host.write(
+                f"/etc/openvpn/ccd/{name}", f"ifconfig-push 10.100.100.{last} 255.255.255.0\n"
+            )
+        a.daemon.configure(mesh(a, "kill_superseded_sessions = no"))
+        assert lines(check(a), "warning") == []
+        for option in OPTIONS:
+            a.host.run("sh", "-c", f"echo '{option}' >> /etc/openvpn/server.conf")
+        a.openvpn.restart()
+        a.openvpn.ready()
+        report = json.loads(a.daemon.command("check", "--json").stdout)
+        found = {f["id"]: f["text"] for f in report["findings"] if f["level"] != "ok"}
+        assert found == {
+            "ipv6-from-pool": "2 of 2 clients in /etc/openvpn/ccd have ifconfig-push and no"
+            " ifconfig-ipv6-push (host1, host2), so they get an IPv6 address from"
+            " ifconfig-ipv6-pool",
+            "pool-overlap": "gives clients addresses from 10.100.100.2 to 10.100.100.200, where the"
+            f" servers {b.data} are",
+            "max-clients-low": "takes 1 clients, and 2 clients have a file in /etc/openvpn/ccd",
+            "verb-high": "logs with verb 5",
+            "management-signal": "has management-signal",
+            "duplicate-names": "has duplicate-cn",
+            "client-to-client": "has client-to-client, and cuberouted ends no superseded session"
+            " with kill_superseded_sessions = no",
+        }
+
+
+@pytest.mark.skipif(not FRR.exists(), reason="frr is not installed")
+def test_an_frr_that_makes_nexthop_objects_is_told(lab: Lab) -> None:
+    a, _ = lab.servers
+    a.daemon.configure(mesh(a))
+    frr = Frr(a.host)
+    frr.start()
+    done = check(a)
+    assert lines(done, "warning") == ["FRR: zebra runs and makes nexthop objects"]
+    (command,) = commands(done)
+    a.host.run("sh", "-c", command)
+    assert lines(check(a), "warning") == []
+    assert "FRR: makes no nexthop objects" in lines(check(a), "ok")
+    frr.end(signal.SIGTERM)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cuberouted.check import firewall
-from cuberouted.check.facts import FilterChain
+from cuberouted.check.packet_filter import Verdict
 
 
 def chain(family, table, name, hook="forward", policy="accept"):
@@ -22,10 +22,6 @@ def chain(family, table, name, hook="forward", policy="accept"):
             "policy": policy,
         }
     }
-
-
-def rule(*expr):
-    return {"rule": {"family": "inet", "table": "t", "chain": "c", "expr": list(expr)}}
 
 
 @pytest.fixture
@@ -48,50 +44,26 @@ def listed(*items):
     return json.dumps({"nftables": [{"metainfo": {"version": "1.0.6"}}, *items]})
 
 
-def test_base_chains_that_drop_are_found(answers):
-    answers["nft --json list chains"] = listed(
-        chain("ip", "filter", "FORWARD", policy="drop"),
-        chain("ip", "filter", "INPUT", hook="input", policy="drop"),
-        {"chain": {"family": "ip", "table": "filter", "name": "DOCKER", "handle": 2}},
-        chain("inet", "mine", "fwd"),
-    )
-    assert firewall.read_filters().chains == (
-        FilterChain("ip", "filter", "FORWARD", "policy drop"),
-    )
+NFT = "nft --json --terse list ruleset"
 
 
-@pytest.mark.parametrize(
-    ("rules", "found"),
-    [
-        ([], False),
-        ([rule({"accept": None})], False),
-        ([rule({"match": {}}, {"drop": None})], False),
-        ([rule({"drop": None}), rule({"match": {}}, {"accept": None})], False),
-        ([rule({"match": {}}, {"accept": None}), rule({"reject": {"type": "icmpx"}})], True),
-        ([rule({"counter": {"packets": 0, "bytes": 0}}, {"log": None}, {"drop": None})], True),
-    ],
-)
-def test_a_last_rule_that_drops_everything_is_found(answers, rules, found):
-    answers["nft --json list chains"] = listed(chain("inet", "firewalld", "filter_FORWARD"))
-    answers["nft --json list chain inet firewalld filter_FORWARD"] = listed(*rules)
-    expected = FilterChain("inet", "firewalld", "filter_FORWARD", "its last rule")
-    assert firewall.read_filters().chains == ((expected,) if found else ())
+def test_nftables_is_listed_at_once(answers):
+    answers[NFT] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
+    (ruleset,) = firewall.read_filters().rulesets or ()
+    assert ruleset.program == "nft"
+    assert [(c.name, c.policy) for c in ruleset.chains] == [("FORWARD", Verdict.DROP)]
 
 
-@pytest.mark.parametrize(
-    "output",
-    [None, "", "{}", "[]", "nonsense", '{"nftables": 1}', '{"nftables": [1, {"chain": 2}]}'],
-)
+@pytest.mark.parametrize("output", [None, "", "{}", "[]", "nonsense", '{"nftables": 1}'])
 def test_nft_that_is_missing_or_writes_something_else_is_told(answers, output):
-    answers["nft --json list chains"] = output
+    answers[NFT] = output
     unseen = "nftables cannot be looked at: install nft (Debian package nftables)"
-    is_list = "[1" in (output or "")
-    assert firewall.read_filters() == firewall.Filters((), () if is_list else (unseen,))
+    assert firewall.read_filters() == firewall.Filters((), (unseen,))
 
 
 def test_who_is_not_root_may_not_see_it(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert firewall.read_filters().chains is None
+    assert firewall.read_filters().rulesets is None
 
 
 @pytest.mark.parametrize(
@@ -109,48 +81,37 @@ def test_nft_is_not_asked_where_it_would_load_a_module(answers, tmp_path, module
         path = tmp_path / os.uname().release / "modules.builtin"
         path.parent.mkdir()
         path.write_text(builtin)
-    answers["nft --json list chains"] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
-    assert len(firewall.read_filters().chains or ()) == asked
+    answers[NFT] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
+    assert len(firewall.read_filters().rulesets or ()) == asked
     answers.clear()
     assert len(firewall.read_filters().unseen) == asked
 
 
 def test_modules_that_cannot_be_read_may_be_loaded(answers, tmp_path):
     (tmp_path / "modules").mkdir()
-    answers["nft --json list chains"] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
-    assert len(firewall.read_filters().chains or ()) == 1
-
-
-LAST = "its last rule"
+    answers[NFT] = listed(chain("ip", "filter", "FORWARD", policy="drop"))
+    assert len(firewall.read_filters().rulesets or ()) == 1
 
 
 @pytest.mark.parametrize(
-    ("tables", "rules", "found"),
-    [
-        ("filter\n", "-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n", "policy DROP"),
-        ("filter\n", "-P FORWARD ACCEPT\n", None),
-        ("filter\n", "-P FORWARD ACCEPT\n-A FORWARD -i a -j ACCEPT\n-A FORWARD -j DROP\n", LAST),
-        ("filter\n", "-P FORWARD ACCEPT\n-A FORWARD -j REJECT --reject-with x-y\n", LAST),
-        ("filter\n", '-P FORWARD ACCEPT\n-A FORWARD -m comment --comment "a b" -j DROP\n', LAST),
-        ("filter\n", "-P FORWARD ACCEPT\n-A FORWARD -i eth0 -j DROP\n", None),
-        ("filter\n", "-P FORWARD ACCEPT\n-A FORWARD -j DROPPING\n", None),
-        ("filter\n", "-P FORWARD ACCEPT\n-A FORWARD -j DROP\n-A FORWARD -i a -j ACCEPT\n", None),
-        ("nat\n", "-P FORWARD DROP\n", None),
-        (None, "-P FORWARD DROP\n", None),
-    ],
+    ("tables", "found"),
+    [("filter\nnat\n", ["filter", "nat"]), ("nat\n", ["nat"]), ("mangle\n", []), (None, [])],
 )
-def test_a_chain_of_iptables_legacy_is_found_where_its_table_is_in_use(
-    answers, tmp_path, tables, rules, found
+def test_tables_of_iptables_legacy_are_listed_where_they_are_in_use(
+    answers, tmp_path, tables, found
 ):
     if tables is not None:
         (tmp_path / "net/ip6_tables_names").write_text(tables)
-    answers["ip6tables-legacy -S FORWARD"] = rules
-    expected = FilterChain("ip6", "filter", "FORWARD", f"ip6tables-legacy, {found}")
-    assert firewall.read_filters().chains == ((expected,) if found else ())
+    answers[NFT] = listed()
+    answers["ip6tables-legacy -t filter -S"] = "-P FORWARD DROP\n"
+    answers["ip6tables-legacy -t nat -S"] = "-P POSTROUTING ACCEPT\n"
+    _, *rulesets = firewall.read_filters().rulesets or ()
+    assert [ruleset.program for ruleset in rulesets] == ["ip6tables-legacy"] * len(found)
+    assert [c.table for ruleset in rulesets for c in ruleset.chains] == found
 
 
 def test_a_table_that_iptables_legacy_does_not_list_is_told(answers, tmp_path):
-    answers["nft --json list chains"] = listed()
+    answers[NFT] = listed()
     (tmp_path / "net/ip_tables_names").write_text("filter\n")
     (unseen,) = firewall.read_filters().unseen
     assert unseen == (

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cuberouted.check.facts import FilterChain
-from tests.fakes.samples import LINKS, THREE_SERVERS, TUN0, TUN1, TUN2, config, link
+from cuberouted.check.facts import Device
+from tests.fakes.samples import THREE_SERVERS, TUN0, TUN1, TUN2, config, link
 from tests.unit.check.hosts import OK, PROBLEM, UNSEEN, WARNING, bad, cures, found, sysctls
 
 ALL = "net/ipv4/ip_forward"
@@ -82,9 +82,8 @@ def test_only_families_that_are_served_have_to_be_forwarded():
 
 def test_before_the_data_interface_is_there_the_families_of_the_peers_have_to_be_forwarded():
     off = with_sysctls(**{IPV4.format("default"): "0", IPV6: "0", FORCED.format("default"): "0"})
-    chain = FilterChain("ip", "filter", "FORWARD", "policy drop")
-    said = bad(links=(TUN1, TUN2), sysctls=off, filters=(chain,))
-    assert said.keys() == {"tun0", "IPv4 forwarding", "firewall"}
+    said = bad(links=(TUN1, TUN2), sysctls=off)
+    assert said.keys() == {"tun0", "IPv4 forwarding"}
     ipv6 = "[peer B]\nmgmt_interface = tun1\nmgmt_ip = 10.200.200.5\ndata_ip = fd00:1::102\n"
     said = bad(ipv6, links=(TUN1,), sysctls=off)
     assert said.keys() == {"tun0", "IPv4 forwarding", "IPv6 forwarding"}
@@ -113,47 +112,6 @@ def test_a_strict_reverse_path_filter_is_doubtful(everywhere, here, strict):
         assert cures(sysctls=with_sysctls(**values))["tun1"] == ("", command)
 
 
-@pytest.mark.parametrize(
-    ("links", "family", "told"),
-    [
-        (LINKS, "ip", True),
-        (LINKS, "ip6", True),
-        (LINKS, "inet", True),
-        (ONLY_IPV4, "ip", True),
-        (ONLY_IPV4, "ip6", False),
-        (ONLY_IPV4, "inet", True),
-        (LINKS, "bridge", False),
-    ],
-)
-def test_a_chain_that_drops_what_we_forward_is_told_for_its_families(links, family, told):
-    chain = FilterChain(family, "filter", "FORWARD", "policy drop")
-    said = bad(links=links, filters=(chain,))
-    text = f"chain FORWARD of table {family} filter drops what no rule accepts (policy drop)"
-    assert said == ({"firewall": (UNSEEN, text)} if told else {})
-    advice = "make sure that it accepts tun0 -> tun0, tun0 <-> tun1, tun0 <-> tun2"
-    assert cures(links=links, filters=(chain,)) == ({"firewall": (advice, "")} if told else {})
-
-
-def test_with_two_openvpns_each_pair_of_interfaces_is_named():
-    several = "[openvpn one]\n[openvpn two]\nmgmt_port = 1\ndata_interface = eth0\n"
-    chain = FilterChain("inet", "filter", "forward", "policy drop")
-    both = {"one": None, "two": None}
-    advice, _ = cures(several + THREE_SERVERS, openvpn=both, filters=(chain,))["firewall"]
-    assert advice.endswith(
-        "accepts tun0 -> tun0, eth0 -> eth0, tun0 <-> eth0, tun0 <-> tun1, tun0 <-> tun2,"
-        " eth0 <-> tun1, eth0 <-> tun2"
-    )
-
-
-def test_who_may_not_see_the_filters_is_told_so():
-    text = "only root sees whether it drops what is forwarded"
-    assert bad(filters=None) == {"firewall": (UNSEEN, text)}
-
-
-def test_a_filter_that_nobody_could_look_at_is_told():
-    assert bad(filters_unseen=("install nft",)) == {"firewall": (UNSEEN, "install nft")}
-
-
 def test_a_networkd_that_removes_foreign_routes_is_doubtful():
     level, text = bad(networkd=("ManageForeignRoutes", "ManageForeignNextHops"))["systemd-networkd"]
     assert level is WARNING
@@ -167,3 +125,52 @@ def test_a_tunnel_that_an_old_networkd_manages_is_doubtful():
     level, text = said["tun2"]
     assert level is WARNING
     assert "nexthop objects there" in text
+
+
+def devices(data=1500, **tunnels):
+    sizes = {"tun1": 1500, "tun2": 1500} | tunnels
+    return {"tun0": Device("tun", data)} | {n: Device("tun", mtu) for n, mtu in sizes.items()}
+
+
+def test_a_tunnel_has_to_carry_what_clients_send():
+    assert bad(devices=devices()) == {}
+    assert bad(devices=devices(data=1420, tun1=1420)) == {}
+    said = bad(devices=devices(tun1=1420))
+    text = "carries packets of at most 1420 bytes, and clients send up to 1500"
+    assert said == {"tun1": (WARNING, text)}
+    advice, command = cures(devices=devices(tun1=1420))["tun1"]
+    assert advice.startswith("set `tun-mtu 1420` in OpenVPN's configuration, or make the tunnel's")
+    assert command == "ip link set dev tun1 mtu 1500"
+
+
+def test_a_tunnel_that_would_lose_larger_packets_is_not_made_larger():
+    wireguard = devices() | {"tun1": Device("wireguard", 1420)}
+    advice = "set `tun-mtu 1420` in OpenVPN's configuration"
+    assert cures(devices=wireguard) == {"tun1": (advice, "")}
+
+
+def test_where_no_size_is_known_nothing_is_said_of_it():
+    assert "tunnel-mtu-small" not in [f.id for f in found(devices={})]
+    only = {"tun0": Device("tun", 1500)}
+    assert "tunnel-mtu-small" not in [f.id for f in found(devices=only)]
+
+
+def test_a_kernel_without_nexthop_objects_is_a_problem():
+    text = "Linux 5.2.0 has no nexthop objects"
+    assert bad(nexthops=text) == {"kernel": (PROBLEM, text)}
+
+
+def test_an_frr_that_makes_nexthop_objects_is_doubtful():
+    assert bad(zebra=True) == {"FRR": (WARNING, "zebra runs and makes nexthop objects")}
+    assert cures(zebra=True)["FRR"][1].endswith("-c 'no zebra nexthop kernel enable'")
+    assert bad(zebra=False) == bad(zebra=None) == {}
+    assert "frr-nexthops" in [f.id for f in found(zebra=False)]
+
+
+def test_on_amazon_the_source_check_cannot_be_seen():
+    level, text = bad(instance="i-0123456789abcdef0")["Amazon EC2"]
+    assert level is UNSEEN
+    assert "is not seen from here" in text
+    _, command = cures(instance="i-0123456789abcdef0")["Amazon EC2"]
+    assert command.endswith("--no-source-dest-check --instance-id i-0123456789abcdef0")
+    assert cures(instance="")["Amazon EC2"][1] == ""

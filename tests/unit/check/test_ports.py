@@ -86,7 +86,7 @@ def test_a_socket_of_this_host_is_found(address):
         port = server.getsockname()[1]
         (found,) = (x for x in ports.listeners() if x.port == port)
         assert (found.address, found.uid) == (packed(address), os.getuid())
-        pid, command = ports.process_of(found) or (0, ())
+        pid, command = ports.process_of(found.inode) or (0, ())
     assert (pid, bool(command)) == (os.getpid(), True)
 
 

@@ -22,6 +22,8 @@ def test_where_all_is_well_every_check_that_looked_has_passed():
         "forwarding-off",
         "rp-filter-strict",
         "forward-filter",
+        "nat-between-servers",
+        "nexthops-unsupported",
         "openvpn-absent",
     ]
 

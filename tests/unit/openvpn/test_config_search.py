@@ -43,6 +43,13 @@ def test_a_file_is_found_by_what_names_the_process(tmp_path: Path, etc: Path) ->
     assert [find(tmp_path, config) for config in (TCP, UNIX, STATUS)] == ["1", "2", "3"]
 
 
+def test_behind_a_pass_through_it_is_found_by_its_device(tmp_path: Path, etc: Path) -> None:
+    (etc / "server/a.conf").write_text("port 1\ndev tun5\nmanagement 127.0.0.1 5656\n")
+    (etc / "server/b.conf").write_text("port 2\ndev tun0\nmanagement /run/x.sock unix\n")
+    shared = OpenVPNConfig(mgmt_port=5656, mgmt_shared=True, data_interface="tun0")
+    assert find(tmp_path, shared) == "2"
+
+
 def test_a_running_process_goes_before_the_files(tmp_path: Path, etc: Path) -> None:
     (etc / "server/a.conf").write_text("port 1\nmanagement 127.0.0.1 5656\n")
     (etc / "server/live").write_text("port 2\nmanagement 127.0.0.1 5656\n")
