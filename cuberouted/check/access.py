@@ -135,13 +135,14 @@ def _key(config: OpenVPNConfig, key: str) -> str:
 
 def check_daemon(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the daemon runs, and what it reports."""
-    if facts.daemon_hidden:
-        yield Finding(Level.UNSEEN, "daemon-unreachable", "cuberouted", facts.daemon_hidden)
-    if not facts.daemon:
-        return
-    if not isinstance(facts.reported, Status):
-        if facts.reported:
-            yield Finding(Level.WARNING, "daemon-unreachable", "cuberouted", facts.reported)
+    about = frozenset(openvpn(one.name) for one in config.openvpns)
+    for level, why in (
+        (Level.UNSEEN, facts.daemon_hidden),
+        (Level.WARNING, facts.reported if facts.daemon else None),
+    ):
+        if isinstance(why, str):
+            yield Finding(level, "daemon-unreachable", "cuberouted", why, about=about)
+    if not facts.daemon or not isinstance(facts.reported, Status):
         return
     text = "is running with this control socket"
     yield Finding(Level.OK, "daemon-unreachable", "cuberouted", text)

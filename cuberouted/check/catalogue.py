@@ -107,8 +107,8 @@ CHECKS: Final = MappingProxyType(
             Check(
                 "nat-between-servers",
                 "Translated addresses",
-                "A client on another server sees this server's address instead of the client's, and"
-                " cannot open a connection back.",
+                "A client on another server gets packets from this server's address: it cannot"
+                " answer, or takes all clients here for one.",
             ),
             Check(
                 "tunnel-mtu-small",

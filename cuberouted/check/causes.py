@@ -36,6 +36,7 @@ EXPLAINS: Final = MappingProxyType(
         ),
         "openvpn-unusable": frozenset({"openvpn-not-connected"}),
         "password-unreadable": frozenset({"openvpn-not-connected"}),
+        "daemon-unreachable": frozenset({"management-taken"}),  # maybe by the daemon
         "management-taken": frozenset({"openvpn-not-connected"}),
         "client-auth-foreign": frozenset({"openvpn-not-connected"}),
         "dco-ghosts": frozenset({"daemon-reports"}),

@@ -251,6 +251,7 @@ def test_who_is_not_seen_is_told_as_such_and_our_own_daemon_is_nobody_else():
     assert level is OK
     assert held(held=None) == []
     assert held(Holder("telnet", 7), daemon=True, reported=status()) == []
+    assert held(daemon_hidden="permission denied") == []  # it may be the daemon
     assert held(Holder("telnet", 7), text=STATUS_FILE) == []
     busy = status(("busy", "another program is connected"))
     said = bad(
