@@ -40,6 +40,7 @@ EXPLAINS: Final = MappingProxyType(
         "management-taken": frozenset({"openvpn-not-connected"}),
         "client-auth-foreign": frozenset({"openvpn-not-connected"}),
         "dco-ghosts": frozenset({"daemon-reports"}),
+        "tunnel-mtu-small": frozenset({"peer-packets"}),
         "tunnel-shared": frozenset({"peer-not-up", "daemon-reports", "peer-port"}),
         "peer-is-self": frozenset({"peer-not-up", "peer-port", "peer-keys"}),
         "peer-off-link": frozenset({"peer-not-up", "peer-port"}),
