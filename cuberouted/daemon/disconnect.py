@@ -16,7 +16,7 @@ import trio
 from cuberouted.api.http import Endpoint, HttpError, Request
 from cuberouted.api.report_disconnect import DisconnectOrder, DisconnectReport, NodeDisconnected
 from cuberouted.events import ClientKilled, DisconnectRequested, PeerWarning
-from cuberouted.model import format_address, printable_name
+from cuberouted.model import printable_name
 from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.protocol import UNDEF
 from cuberouted.openvpn.status import ListedClient
@@ -228,9 +228,6 @@ def _requested(name: bytes, node: str, by: str) -> DisconnectRequested:
 
 
 def _killed(instance: str, client: ListedClient, why: str) -> ClientKilled:
-    address = ""
-    if client.prefixes:
-        prefix = client.prefixes[0]
-        address = format_address(prefix.address) if prefix.is_host else str(prefix)
+    address = client.prefixes[0].short if client.prefixes else ""
     name, cid = printable_name(client.name), client.session.cid
     return ClientKilled(address=address, client=name, openvpn=instance, cid=cid, why=why)

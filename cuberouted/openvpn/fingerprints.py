@@ -106,9 +106,9 @@ def _compare(own: OwnFingerprint, other: Fingerprint) -> Comparison | None:
 
 
 def _entries(own: OwnFingerprint, theirs: frozenset[bytes]) -> str:
-    missing = sorted(printable_name(n) for digest, n in own.names.items() if digest not in theirs)
+    missing = sorted(name for digest, name in own.names.items() if digest not in theirs)
     extra = len(theirs - own.names.keys())
-    named = ", ".join(missing[:MAX_NAMED])
+    named = ", ".join(map(printable_name, missing[:MAX_NAMED]))
     if len(missing) > MAX_NAMED:
         named += f" and {len(missing) - MAX_NAMED} more"
     clauses = []

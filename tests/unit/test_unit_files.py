@@ -148,6 +148,13 @@ def test_systemd_creates_the_status_file(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+def test_the_drop_in_for_keys_names_each_credential_as_its_file():
+    # shared_files looks for the name of the file that OpenVPN's configuration names
+    for credential in settings(DROP_INS / "openvpn-keys.conf")["LoadCredential"]:
+        name, path = credential.split(":")
+        assert Path(path).name == name
+
+
 def test_libzmq_may_believe_that_it_sets_its_threads_scheduling():
     filters = settings(UNIT)["SystemCallFilter"]
     assert filters == ["@system-service", "~@privileged @resources", "~sched_setscheduler:0"]
