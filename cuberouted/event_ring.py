@@ -9,11 +9,17 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from typing import TypeVar
 
 import msgspec
 import trio
 
 from cuberouted.events import Event, EventsLost
+
+EventT = TypeVar("EventT", bound=Event)
+
+MAX_SEARCHED = 20_000
+"""Events that one search goes through at most: some milliseconds of work."""
 
 BATCH = 500
 """Events that a reader gets at once: some milliseconds of work for it."""
@@ -73,6 +79,13 @@ class EventRing:
             gap = EventsLost(count=lost, number=first.number - 1, time=first.time, node=self._node)
             events.insert(0, gap)
         return events
+
+    def newest(self, kind: type[EventT], is_meant: Callable[[EventT], bool]) -> EventT | None:
+        """The newest event of this *kind* that *is_meant*, of the newest MAX_SEARCHED ones."""
+        for event in islice(reversed(self._events), MAX_SEARCHED):
+            if isinstance(event, kind) and is_meant(event):
+                return event
+        return None
 
     async def wait(self) -> None:
         """Wait until an event is published."""

@@ -80,9 +80,12 @@ def query_daemon(
     *,
     body: msgspec.Struct | None = None,
     timeout: float = TIMEOUT,
+    without: Callable[[NotRunningError], T] | None = None,
 ) -> T:
     """The daemon's reply to GET *target*, or to POST with a *body* (`client.get`, `client.post`).
     Without one, print why and exit.
+
+    If no daemon runs, *without* may reply in its place.
 
     A daemon that runs well does not depend on the file any more: if the file has mistakes, they
     are printed, and the default control socket is asked.
@@ -98,7 +101,9 @@ def query_daemon(
             return client.post(socket, target, body, kind, timeout)
         return client.get(socket, target, kind, timeout)
     except NotRunningError as error:
-        fail(str(error), not_running)
+        if without is None:
+            fail(str(error), not_running)
+        return without(error)
     except ControlError as error:
         fail(str(error), PROBLEM)
 
@@ -125,8 +130,7 @@ def run_in_kernel(
 def output(report: Report, *, as_json: bool, paged: bool = False) -> None:
     """Print *report*, for people or as JSON; *paged*: long ones go through a pager."""
     if as_json:
-        # bytes: JSON is UTF-8, whatever the terminal is (RFC 8259 section 8.1)
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        print_json(report)
         return
     from cuberouted.cli.pager import print_lines
     from cuberouted.cli.render_lists import lines
@@ -134,6 +138,12 @@ def output(report: Report, *, as_json: bool, paged: bool = False) -> None:
 
     terminal = Terminal.of(sys.stdout)
     print_lines(lines(report, terminal, time.time()), terminal, paged=paged)
+
+
+def print_json(report: msgspec.Struct) -> None:
+    """Print *report* as one JSON object."""
+    # bytes: JSON is UTF-8, whatever the terminal is (RFC 8259 section 8.1)
+    click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
 
 
 def fail(why: str, status: int) -> NoReturn:

@@ -18,6 +18,7 @@ from cuberouted.cli.disconnect import disconnect
 from cuberouted.cli.flush import flush
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.show import clients, dump_routes, status
+from cuberouted.cli.why import why
 from cuberouted.config import ConfigError
 
 OUTPUT_ERRORS = frozenset(
@@ -103,5 +104,5 @@ def run_program() -> None:
         fail(f"standard output: {error.strerror}", PROBLEM)
 
 
-for command in (check, status, clients, dump_routes, disconnect, flush, keygen):
+for command in (check, status, clients, dump_routes, why, disconnect, flush, keygen):
     main.add_command(command)

@@ -107,6 +107,10 @@ class ForeignRoutes:
         """Whether it is open which foreign routes the kernel takes."""
         return bool(self._lookup.uncertain)
 
+    def around(self, prefix: Prefix) -> Sequence[ForeignRoute]:
+        """Those to *prefix* and to networks around it, as the kernel would take them."""
+        return [*self._lookup.around(prefix)]
+
     def set_links(self, links: Iterable[Link], data_interfaces: Collection[str]) -> None:
         """These are the links now, and the interfaces of this host's OpenVPN processes."""
         by_name = links_by_name(links)

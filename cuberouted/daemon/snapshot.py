@@ -16,7 +16,7 @@ import trio
 
 from cuberouted.api import report
 from cuberouted.api.http import Endpoint, Parts, Request
-from cuberouted.daemon import disconnect, event_stream, peer_check
+from cuberouted.daemon import disconnect, event_stream, peer_check, why
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.model import Kind, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
@@ -76,6 +76,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         disconnect.endpoint(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
+        why.endpoint(daemon),
     )
 
 

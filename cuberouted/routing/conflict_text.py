@@ -8,6 +8,7 @@ from cuberouted.model import MAIN_TABLE, Kind, format_address, printable_name
 from cuberouted.routing.conflicts import Conflict
 from cuberouted.routing.rib import RibRoute
 from cuberouted.routing.types import (
+    LOCAL_TABLE,
     RTN_BLACKHOLE,
     RTN_LOCAL,
     RTN_PROHIBIT,
@@ -32,7 +33,7 @@ _VERDICTS = {
     RTN_PROHIBIT: "are rejected",
 }
 
-_TABLES = {MAIN_TABLE: "main", 253: "default"}
+_TABLES = {MAIN_TABLE: "main", LOCAL_TABLE: "local", 253: "default"}
 
 _KERNEL, _BOOT, _STATIC = 2, 3, 4
 
@@ -69,7 +70,7 @@ def describe_conflict(
     return (
         f"{describe_route(route, devices)}: packets to {_target(conflict.first)}"
         f"{_others(conflict)} {_verdict(route, devices)};"
-        f" {_cure(conflict, devices, data_devices, own_table)}"
+        f" {cure(conflict, devices, data_devices, own_table)}"
     )
 
 
@@ -79,6 +80,12 @@ def describe_route(route: ForeignRoute, devices: Mapping[int, str]) -> str:
     metric = f", metric {route.metric}" if route.metric else ""
     table = _table(route.table)
     return f"{_start(route, devices)} in table {table} (protocol {protocol}{metric})"
+
+
+def describe_shortly(route: ForeignRoute, devices: Mapping[int, str]) -> str:
+    """A route as `ip route` prints it, with its table if that is not the main one."""
+    aside = route.table in (MAIN_TABLE, LOCAL_TABLE)
+    return f"{_start(route, devices)}{'' if aside else f' in table {_table(route.table)}'}"
 
 
 def describe_intruders(
@@ -139,9 +146,10 @@ def _verdict(route: ForeignRoute, devices: Mapping[int, str]) -> str:
     return _VERDICTS.get(route.type, "go elsewhere")
 
 
-def _cure(
+def cure(
     conflict: Conflict, devices: Mapping[int, str], data_devices: Collection[int], own_table: int
 ) -> str:
+    """What to do about it, with the command where there is one."""
     route, claim = conflict.route, conflict.first
     if conflict.wider and route.table in (own_table, MAIN_TABLE):
         return (

@@ -125,6 +125,11 @@ class Nexthops:
 
     # -- output --
 
+    @property
+    def installed(self) -> Mapping[int, Nexthop]:
+        """The objects in the kernel, by id."""
+        return self._installed
+
     def reaches(self, target: Target) -> bool:
         """Whether a prefix should lead to *target*, and can."""
         return self._nexthop(target) is not None

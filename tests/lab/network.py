@@ -51,8 +51,13 @@ def drop_large_packets(host: Host, size: int, device: str) -> None:
     _drop(host, "losses", f"iifname {device} meta length > {size}")
 
 
+def drop_pings(host: Host, device: str) -> None:
+    """Drop every ping received on *device*, in silence."""
+    _drop(host, "losses", f"iifname {device} icmp type echo-request")
+
+
 def stop_dropping(host: Host) -> None:
-    """End `drop_packets` or `drop_large_packets`."""
+    """End `drop_packets`, `drop_large_packets` or `drop_pings`."""
     host.run("nft", "delete table inet losses")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.event_ring import EventRing
-from cuberouted.events import Event, EventsLost, Reloaded
+from cuberouted.events import Event, EventsLost, Reloaded, ReloadRefused
 
 
 def ring(kept: int = 10) -> EventRing:
@@ -76,3 +76,15 @@ async def test_a_reader_is_woken_by_the_next_event(nursery, autojump_clock):
     publish(events, 2)
     await wait_all_tasks_blocked()
     assert [numbers(found) for found in seen] == [[1, 2]]
+
+
+def test_the_newest_event_of_a_kind_is_found_among_those_that_are_kept():
+    events = ring(kept=3)
+    events.publish(ReloadRefused(why="first"))
+    publish(events, 2)
+    found = events.newest(Reloaded, lambda event: event.path == "/1")
+    assert found is not None
+    assert found.number == 2
+    publish(events, 1)
+    assert events.newest(Reloaded, lambda event: event.path == "/1") is not found
+    assert events.newest(ReloadRefused, lambda _: True) is None

@@ -33,6 +33,7 @@ from cuberouted.api.report_disconnect import (
     NodeDisconnected,
 )
 from cuberouted.api.report_peers import PeerCheck, PeersReport
+from cuberouted.api.report_why import Why
 from cuberouted.api.server import listening, serve
 from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
@@ -75,6 +76,12 @@ def replies(reply):
     return handler
 
 
+async def explain(request):
+    """The handler of `why`: only "odd/name" is reached."""
+    reached = request.argument == "odd/name"
+    return Why(request.argument, "A", reached, "all is well" if reached else "it is not reached")
+
+
 @attrs.frozen
 class Place:
     """A configuration in a directory of its own, and the socket that it names."""
@@ -96,6 +103,7 @@ class Place:
                 Endpoint("GET", "/v1/clients", replies(CLIENTS)),
                 Endpoint("GET", "/v1/routes", replies(RouteInfos("A", {}))),
                 *more,
+                Endpoint("GET", "/v1/why/{target}", explain),
             ),
             emit=lambda _event: None,
             what="control socket",
@@ -505,3 +513,30 @@ def test_without_a_daemon_peers_cannot_be_checked(place):
     done = place.run("check", "--peers")
     assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
     assert done.stderr == f"{place.socket}: cuberouted is not running\n"
+
+
+# -- why --
+
+
+@pytest.mark.parametrize(("target", "status"), [("odd/name", 0), ("10.9.0.1", PROBLEM)])
+def test_why_exits_with_0_only_if_packets_get_there(place, target, status):
+    with place.daemon():
+        done, as_json = place.run("why", target), place.run("why", "--json", target)
+    assert (done.exit_code, as_json.exit_code) == (status, status)
+    answer = json.loads(as_json.stdout)
+    assert (answer["target"], answer["reached"]) == (target, status == 0)
+    assert done.stdout.splitlines()[0] == answer["verdict"]
+
+
+def test_without_a_daemon_why_asks_the_kernel(place):
+    done, as_json = place.run("why", "127.0.0.1"), place.run("why", "--json", "127.0.0.1")
+    assert (done.exit_code, as_json.exit_code) == (NOT_RUNNING, NOT_RUNNING)
+    assert done.stdout.splitlines()[0] == (
+        "cuberouted is not running here, so only the kernel was asked: 127.0.0.1 is an address of"
+        " this host itself"
+    )
+    answer = json.loads(as_json.stdout)
+    assert (answer["node"], answer["reached"]) == (None, False)
+    named = place.run("why", "host1")
+    assert (named.exit_code, named.stdout) == (NOT_RUNNING, "")
+    assert named.stderr.endswith("without it only an address can be asked for\n")
