@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -115,6 +116,25 @@ def test_every_event_can_be_decoded_and_its_type_is_its_name_in_words():
         and name not in {"Event", "ClientEvent"}
     ]
     assert set(concrete) == set(classes)
+
+
+def test_the_document_has_each_event_with_its_level_and_keys():
+    document = Path(__file__).parents[2] / "docs" / "events.md"
+    rows = [line.strip("|\n ").split(" | ") for line in document.read_text("utf-8").splitlines()]
+    documented = {row[0].strip("`"): (row[1], row[3]) for row in rows if len(row) == 4}
+    del documented["type"], documented["---"]
+    common = events.Event.__struct_fields__
+    expected = {
+        cls.__struct_config__.tag: " ".join(
+            f"`{field}`" for field in cls.__struct_fields__ if field not in common
+        )
+        for cls in typing.get_args(AnyEvent)
+    }
+    assert {tag: keys for tag, (_, keys) in documented.items()} == expected
+    for cls in typing.get_args(AnyEvent):
+        levels = documented[cls.__struct_config__.tag][0].split(", ")
+        assert cls.LEVEL in levels
+        assert (len(levels) == 2) == ("level" in vars(cls))
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b'{"type":"client_gone"}', b"[]", b'{"type":1}'])
