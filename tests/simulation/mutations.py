@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from cuberouted.config import Config, PeerConfig
+from cuberouted.daemon.client_tracker import ClientTracker
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.node import Node
 from cuberouted.model import MAX_VERSION, LocalRoute, Prefix
@@ -27,6 +28,7 @@ from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver
 from cuberouted.peering.transport import PeerSocket
 from cuberouted.routing import rib
+from cuberouted.routing.fib import Fib
 from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.local_routes import LocalRoutes
 from cuberouted.routing.policy import Policy
@@ -282,3 +284,23 @@ def own_routes() -> None:
 
     before: dict[Any, Any] = {}
     original = _replace(Node, "target", remember)
+
+
+@mutation("kernels")
+def lost_traces() -> None:
+    """routes that a dump lacks are not traced."""
+    _replace(Fib, "_trace_differences", lambda *_: None)
+
+
+@mutation()
+def moved_traces() -> None:
+    """a client that moves is still where it was, in the events."""
+
+    def receive(self: ClientTracker, prefix: Prefix, best: Any, now: float, **more: Any) -> Any:
+        known = self._known.get(prefix)
+        events = list(original(self, prefix, best, now, **more))
+        if known is not None and best is not None and known.node != best.node:
+            self._known[prefix] = known
+        return events
+
+    original = _replace(ClientTracker, "receive", receive)
