@@ -6,7 +6,7 @@ only the first cause is found: where its port cannot be reached, nothing else is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -70,7 +70,7 @@ def _check(
     yield packets
     yield _way_back(report, one, one.answer)
     yield _clock(one, one.answer)
-    yield from (_file(one, file) for file in one.answer.files)
+    yield from _files(one, one.answer.files)
 
 
 def _connection(report: PeersReport, one: PeerCheck) -> Finding | None:
@@ -134,18 +134,29 @@ def _clock(one: PeerCheck, answer: PeerAnswer) -> Finding:
     return _finding(one, Level.WARNING, "peer-clock", f"its clock {where}", advice)
 
 
+def _files(one: PeerCheck, files: Iterable[SharedFile]) -> Iterator[Finding]:
+    unknown: dict[tuple[str, str], list[SharedFile]] = {}
+    for file in files:
+        if file.verdict == "unknown":
+            unknown.setdefault((file.openvpn, file.text), []).append(file)
+        else:
+            yield _file(one, file)
+    for (_, why), same in unknown.items():
+        names = ", ".join(_FILES.get(file.kind, file.kind) for file in same)
+        text = f"{names}{_of(same[0])} could not be compared: {why}"
+        yield _finding(one, Level.UNSEEN, "peer-files", text)
+
+
+def _of(file: SharedFile) -> str:
+    return f" of openvpn {file.openvpn}" if file.openvpn else ""
+
+
 def _file(one: PeerCheck, file: SharedFile) -> Finding:
-    name = _FILES.get(file.kind, file.kind)
-    process = f" of openvpn {file.openvpn}" if file.openvpn else ""
+    name = f"{_FILES.get(file.kind, file.kind)}{_of(file)}"
     if file.verdict == "same":
-        return _finding(one, Level.OK, "peer-files", f"{name}{process} is the same")
-    if file.verdict == "unknown":
-        text = f"{name}{process} could not be compared: {file.text}"
-        return _finding(one, Level.UNSEEN, "peer-files", text)
+        return _finding(one, Level.OK, "peer-files", f"{name} is the same")
     advice = "copy it from the server that is right"
-    return _finding(
-        one, Level.WARNING, "peer-files", f"{name}{process} differs: {file.text}", advice
-    )
+    return _finding(one, Level.WARNING, "peer-files", f"{name} differs: {file.text}", advice)
 
 
 def _state(one: PeerCheck) -> str:

@@ -60,8 +60,11 @@ class Requests:
 
     async def run(self) -> None:
         """Answer requests, until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None  # what is received from now on is not answered
 
     async def ask(
         self, peer: str, node: str, request: AnyRequest, kind: type[ReplyT]

@@ -142,6 +142,16 @@ def test_what_a_peer_answers_is_judged(
     assert text in only[2]
 
 
+def test_files_that_cannot_be_compared_for_one_reason_are_one_finding() -> None:
+    files = [SharedFile(kind, "", "unknown", "here: it is so") for kind in ("ccd", "crl")]
+    [only] = bad(found(files=[*files, SharedFile("tls_key", "", "same")]))
+    assert only == (
+        UNSEEN,
+        "peer-files",
+        "client-config-dir, crl-verify could not be compared: here: it is so",
+    )
+
+
 def test_an_offset_that_a_slow_answer_may_have_made_is_none() -> None:
     assert bad(found(clock_offset=9.0, clock_error=4.5)) == []
 

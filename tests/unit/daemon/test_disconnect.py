@@ -13,7 +13,7 @@ from cuberouted.events import ClientKilled, DisconnectRequested, PeerWarning
 from cuberouted.model import Prefix, printable_name
 from cuberouted.peering.messages import Direct, DisconnectRequest, direct_topic, encode
 from cuberouted.peering.requests import REPEAT_DELAYS
-from tests.unit.daemon.meshes import HOST1, HOST2, HOST3, started
+from tests.unit.daemon.meshes import HOST1, HOST2, HOST3, started, two_server_form
 
 ALLOWED = "allow_remote_disconnect = yes"
 
@@ -125,6 +125,17 @@ async def test_from_a_node_only_that_one_acts(mesh, autojump_clock):
     assert [len(kills(server)) for server in (a, b, c)] == [1, 1, 0]
     report = await order(a, "host2", "B")
     assert (report.is_done, report.sentences()) == (False, ["nobody at B has host2"])
+
+
+async def test_two_servers_without_sections_disconnect_for_each_other(mesh, autojump_clock):
+    a, b = mesh.add("A", ALLOWED), mesh.add("B", ALLOWED)
+    a.settings, b.settings = [*a.settings, *two_server_form(b)], [*b.settings, *two_server_form(a)]
+    a.sections = b.sections = []
+    await mesh.start()
+    b.connect("host2", HOST2)
+    await known(mesh, HOST2)
+    assert done(await order(a, "host2")) == {"A": ("not_found", []), "B": ("ended", [0])}
+    assert done(await order(a, "host2", "B")) == {"B": ("not_found", [])}
 
 
 async def test_a_name_that_nobody_has_is_told(mesh, autojump_clock):

@@ -154,6 +154,16 @@ async def test_a_failing_answer_ends_nothing(
         assert await wire.ask() == DONE
 
 
+async def test_at_the_end_requests_are_not_answered_and_harm_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with Wire(lambda *_: False).running() as wire:
+        pass
+    message = Direct(node="A", epoch=1, seq=1, id=bytes(8), body=REQUEST)
+    wire.nodes["B"].receive("A", message)
+    assert wire.answered == []
+
+
 def test_what_is_remembered_is_bounded_and_the_newest() -> None:
     requests = ReceivedRequests()
     ids = [number.to_bytes(8) for number in range(MAX_REMEMBERED + 1)]
