@@ -128,7 +128,7 @@ def run_in_kernel(
 
 
 def output(report: Report, *, as_json: bool, paged: bool = False) -> None:
-    """Print *report*, for people or as JSON; *paged*: long ones go through a pager."""
+    """Print *report*, for people or as JSON; *paged*: a long one goes through a pager."""
     if as_json:
         print_json(report)
         return

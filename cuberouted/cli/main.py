@@ -15,9 +15,10 @@ from cuberouted import __version__
 from cuberouted.cli.check import check
 from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
 from cuberouted.cli.disconnect import disconnect
+from cuberouted.cli.dump_routes import dump_routes
 from cuberouted.cli.flush import flush
 from cuberouted.cli.keygen import keygen
-from cuberouted.cli.show import clients, dump_routes, status
+from cuberouted.cli.show import clients, nodes, status
 from cuberouted.cli.why import why
 from cuberouted.config import ConfigError
 
@@ -104,5 +105,5 @@ def run_program() -> None:
         fail(f"standard output: {error.strerror}", PROBLEM)
 
 
-for command in (check, status, clients, dump_routes, why, disconnect, flush, keygen):
+for command in (check, status, nodes, clients, dump_routes, why, disconnect, flush, keygen):
     main.add_command(command)

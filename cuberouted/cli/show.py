@@ -1,31 +1,23 @@
-"""`cuberouted status`, `clients` and `dump-routes`."""
+"""`cuberouted status`, `clients` and `nodes`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import click
 
-from cuberouted.api import client, report
-from cuberouted.api.protocol import ControlError
+from cuberouted.api import report
+from cuberouted.api.selection import Selection
 from cuberouted.cli.context import (
     PROBLEM,
     Location,
     json_option,
-    load_config,
     location_options,
     output,
     pager_option,
     query_daemon,
-    run_in_kernel,
 )
-from cuberouted.model import format_address
-
-if TYPE_CHECKING:
-    from cuberouted.routing.kernel_api import KernelApi
-    from cuberouted.routing.types import KernelState, Link, Nexthop
+from cuberouted.cli.select import output_rows, select_node, selection_options
 
 
 @click.command()
@@ -44,68 +36,31 @@ def status(location: Location, *, as_json: bool) -> None:
 
 @click.command()
 @location_options
+@selection_options
 @json_option
 @pager_option
 @click.pass_obj
-def clients(location: Location, *, as_json: bool, no_pager: bool) -> None:
-    """Show every client in the mesh: where it is, since when."""
-    reply = query_daemon(location, "/v1/clients", report.Clients)
-    output(reply, as_json=as_json, paged=not no_pager)
+def clients(location: Location, selection: Selection, *, as_json: bool, no_pager: bool) -> None:
+    """Show every client in the mesh: where it is, since when.
+
+    TARGET is a client's name, an address, or a network: what lies in it is shown. In names, * is
+    any characters and ? is one. Exits with 1 if no client matches.
+    """
+    reply = query_daemon(location, f"/v1/clients{selection.query}", report.Clients)
+    output_rows(reply, reply.clients, "client", selection, as_json=as_json, paged=not no_pager)
 
 
-@click.command("dump-routes", short_help="Show the host routes that cuberouted has installed.")
+@click.command()
 @location_options
+@select_node
 @json_option
 @pager_option
 @click.pass_obj
-def dump_routes(location: Location, *, as_json: bool, no_pager: bool) -> None:
-    """Show the host routes that cuberouted has installed, read from the kernel."""
-    config = load_config(location.config)
-    try:
-        socket = location.socket or config.control_socket
-        infos = client.get(socket, "/v1/routes", report.RouteInfos)
-    except ControlError as error:
-        click.echo(f"{error}; node, kind, name and age are left empty", err=True)
-        infos = None
-    routes = run_in_kernel(config, _read_routes, infos)
-    output(routes, as_json=as_json, paged=not no_pager)
+def nodes(location: Location, selection: Selection, *, as_json: bool, no_pager: bool) -> None:
+    """Show every node of the mesh as this one sees it, or those that match NODE.
 
-
-async def _read_routes(kernel: KernelApi, infos: report.RouteInfos | None) -> report.Routes:
-    return route_rows(await kernel.dump(), await kernel.links(), infos)
-
-
-def route_rows(
-    state: KernelState, links: Iterable[Link], infos: report.RouteInfos | None
-) -> report.Routes:
-    """The routes in *state*, sorted by destination. *infos*: what the daemon knows of them."""
-    names = {link.index: link.name for link in links}
-    known = infos.routes if infos else {}
-    rows = [
-        _route_row(
-            str(route.prefix),
-            state.nexthops.get(route.nexthop),
-            names,
-            known.get(str(route.prefix)),
-        )
-        for route in sorted(state.routes.values())
-    ]
-    return report.Routes(infos.node if infos else None, rows)
-
-
-def _route_row(
-    destination: str,
-    nexthop: Nexthop | None,
-    names: Mapping[int, str],
-    info: report.RouteInfo | None,
-) -> report.RouteRow:
-    gateway = nexthop.gateway if nexthop else None
-    return report.RouteRow(
-        destination=destination,
-        node=info.node if info else None,
-        interface=names.get(nexthop.device) if nexthop else None,
-        gateway=format_address(gateway) if gateway else None,
-        kind=info.kind if info else None,
-        name=info.name if info else None,
-        age=round(info.age, 1) if info else None,
-    )
+    In NODE, * is any characters and ? is one. Exits with 1 if one is not up, or none matches.
+    """
+    reply = query_daemon(location, f"/v1/nodes{selection.query}", report.Nodes)
+    output_rows(reply, reply.nodes, "node", selection, as_json=as_json, paged=not no_pager)
+    sys.exit(0 if reply.well else PROBLEM)

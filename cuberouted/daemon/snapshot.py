@@ -1,38 +1,29 @@
 """The endpoints of the API, and those that reply with the state of the daemon at that moment.
 
-Long replies are built and encoded in parts, between which other tasks run. A route that changes
-meanwhile is reported as it was or as it is, once.
+Long lists are in `listings`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TypeVar
 
 import msgspec
 import trio
 
 from cuberouted.api import report
-from cuberouted.api.http import Endpoint, Parts, Request
+from cuberouted.api.http import Endpoint, HttpError, Parts, Request
+from cuberouted.api.selection import NodeQuery, Query, Selection, SelectionError
 from cuberouted.daemon import disconnect, event_stream, peer_check, why
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
-from cuberouted.model import Kind, Prefix, format_address, printable_name
+from cuberouted.daemon.listings import clients, count_clients, route_infos
+from cuberouted.model import Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
 from cuberouted.routing.policy import OUTSIDE
-from cuberouted.routing.rib import ADOPTED_VERSION, Origin, RibRoute, Source
-
-T = TypeVar("T")
+from cuberouted.routing.rib import Origin, RibRoute, Source
 
 MAX_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
-
-CHUNK_ROWS = 500
-"""Rows that are encoded before other tasks run: some five milliseconds of work."""
-
-CHUNK_SORTED = 5000
-"""Prefixes that are sorted before other tasks run: some five milliseconds of work."""
 
 
 def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
@@ -45,11 +36,14 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     async def get_status(_request: Request) -> report.Status:
         return status(daemon)
 
-    async def get_clients(_request: Request) -> Parts:
-        return clients(daemon)
+    async def get_clients(request: Request) -> Parts:
+        return clients(daemon.node.rib, _selection(request, Query))
 
-    async def get_routes(_request: Request) -> Parts:
-        return route_infos(daemon)
+    async def get_routes(request: Request) -> Parts:
+        return route_infos(daemon, _selection(request, Query))
+
+    async def get_nodes(request: Request) -> report.Nodes:
+        return await nodes(daemon, _selection(request, NodeQuery))
 
     return (
         Endpoint(
@@ -63,6 +57,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
             "GET",
             "/v1/clients",
             get_clients,
+            parameters=Query,
             reply=report.Clients,
             summary="Every client in the mesh and every network behind one, sorted by address.",
         ),
@@ -70,14 +65,30 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
             "GET",
             "/v1/routes",
             get_routes,
+            parameters=Query,
             reply=report.RouteInfos,
             summary="What the daemon knows of the routes that it has installed.",
+        ),
+        Endpoint(
+            "GET",
+            "/v1/nodes",
+            get_nodes,
+            parameters=NodeQuery,
+            reply=report.Nodes,
+            summary="Every node of the mesh as this one sees it.",
         ),
         disconnect.endpoint(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
         why.endpoint(daemon),
     )
+
+
+def _selection(request: Request, kind: type[NodeQuery]) -> Selection:
+    try:
+        return Selection.of(**msgspec.structs.asdict(request.parameters(kind)))
+    except SelectionError as error:
+        raise HttpError(400, str(error)) from None
 
 
 def status(daemon: Daemon) -> report.Status:
@@ -99,63 +110,32 @@ def status(daemon: Daemon) -> report.Status:
     )
 
 
-async def clients(daemon: Daemon) -> Parts:
-    """`report.Clients` in parts: clients and networks, sorted by address."""
-    rib = daemon.node.rib
-    rows = (
-        client_row(prefix, best)
-        for prefix in await _sorted(rib.prefixes())
-        if (best := rib.best(prefix)) is not None
-        and best.advertisement.kind is not Kind.SERVER
-        and best.advertisement.version != ADOPTED_VERSION
+async def nodes(daemon: Daemon, selection: Selection) -> report.Nodes:
+    """This node, and then its peers, as it sees them."""
+    clients = await count_clients(daemon.node.rib)
+    now, name = trio.current_time(), daemon.config.node
+    openvpns = [_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()]
+    here = report.NodeRow(
+        name, True, "running", clients.get(name, 0), None, None, None, None, openvpns
     )
-    yield b'{"clients":['
-    separator = b""
-    for chunk in _chunks(rows):
-        yield separator + b",".join(map(msgspec.json.encode, chunk))
-        separator = b","
-        await trio.lowlevel.checkpoint()
-    yield b"]}"
+    peers = sorted(daemon.peers.values(), key=_peer_name)
+    rows = [here, *(_node_row(peer, clients, now) for peer in peers)]
+    return report.Nodes(name, [row for row in rows if selection.matches(row.name, "")])
 
 
-async def route_infos(daemon: Daemon) -> Parts:
-    """`report.RouteInfos` in parts."""
-    now, rib = trio.current_time(), daemon.node.rib
-    since = daemon.node.kernel_sync.fib.installed_since()
-    entries = (
-        msgspec.json.encode(str(prefix))
-        + b":"
-        + msgspec.json.encode(route_info(best, now - since.get(prefix, now)))
-        for prefix in tuple(since)
-        if (best := rib.best(prefix)) is not None
+def _node_row(peer: Peer, clients: Mapping[str, int], now: float) -> report.NodeRow:
+    session, name = peer.session.status(), _peer_name(peer)
+    received = session.last_received
+    return report.NodeRow(
+        name=name,
+        local=False,
+        state=session.state.value,
+        clients=clients.get(name, 0),
+        last_heard=None if received is None else round(now - received, 3),
+        address=format_address(peer.config.mgmt_ip),
+        interface=peer.config.mgmt_interface,
+        encrypted=bool(peer.config.public_keys),
     )
-    yield b'{"node":' + msgspec.json.encode(daemon.config.node) + b',"routes":{'
-    separator = b""
-    for chunk in _chunks(entries):
-        yield separator + b",".join(chunk)
-        separator = b","
-        await trio.lowlevel.checkpoint()
-    yield b"}}"
-
-
-def client_row(prefix: Prefix, route: RibRoute) -> report.ClientRow:
-    """The row of a client or network with its best route."""
-    advertisement = route.advertisement
-    return report.ClientRow(
-        address=_short(prefix),
-        node=route.node,
-        name=printable_name(advertisement.name),
-        kind=advertisement.kind.value,
-        since=report.iso_time(advertisement.since),
-        local=route.is_local,
-    )
-
-
-def route_info(route: RibRoute, age: float) -> report.RouteInfo:
-    """What the daemon knows of an installed route that follows *route*, *age* seconds old."""
-    advertisement = route.advertisement
-    name = printable_name(advertisement.name)
-    return report.RouteInfo(route.node, advertisement.kind.value, name, age)
 
 
 def status_line(daemon: Daemon) -> str:
@@ -260,7 +240,7 @@ def _is_policy_known(daemon: Daemon) -> bool:
 
 def _refused(refused: dict[Prefix, str]) -> str:
     prefix = next(reversed(refused))
-    return f"{_prefixes(len(refused))} refused, last {_short(prefix)}: {refused[prefix]}"
+    return f"{_prefixes(len(refused))} refused, last {prefix.short}: {refused[prefix]}"
 
 
 def _prefixes(number: int) -> str:
@@ -279,26 +259,7 @@ def _peer_problems(daemon: Daemon, peer: Peer) -> Iterator[str]:
 
 def _address_conflict(best: RibRoute, other: RibRoute) -> str:
     return (
-        f"{_short(best.advertisement.prefix)} has two clients:"
+        f"{best.advertisement.prefix.short} has two clients:"
         f" {printable_name(best.advertisement.name)} at {best.node} and"
         f" {printable_name(other.advertisement.name)} at {other.node}: their address pools overlap"
     )
-
-
-def _short(prefix: Prefix) -> str:
-    """A host without its length, a network with it."""
-    return format_address(prefix.address) if prefix.is_host else str(prefix)
-
-
-async def _sorted(prefixes: Sequence[Prefix]) -> Iterator[Prefix]:
-    runs = []
-    for start in range(0, len(prefixes), CHUNK_SORTED):
-        runs.append(sorted(prefixes[start : start + CHUNK_SORTED]))
-        await trio.lowlevel.checkpoint()
-    return heapq.merge(*runs)
-
-
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, CHUNK_ROWS)):
-        yield chunk

@@ -21,8 +21,8 @@ from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.daemon.disconnect import node_result
+from cuberouted.daemon.listings import client_row
 from cuberouted.daemon.peer_check import clock_offset
-from cuberouted.daemon.snapshot import client_row
 from cuberouted.events import Event
 from cuberouted.model import FileKind, Prefix, SessionId, SupersededSession
 from cuberouted.openvpn.connection import ManagementConnection

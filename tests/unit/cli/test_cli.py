@@ -21,6 +21,8 @@ from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report import (
     ClientRow,
     Clients,
+    NodeRow,
+    Nodes,
     OpenVPNRow,
     PeerRow,
     RouteCounts,
@@ -34,6 +36,7 @@ from cuberouted.api.report_disconnect import (
 )
 from cuberouted.api.report_peers import PeerCheck, PeersReport
 from cuberouted.api.report_why import Why
+from cuberouted.api.selection import NodeQuery, Query
 from cuberouted.api.server import listening, serve
 from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
@@ -65,6 +68,9 @@ ILL = Status(
 CLIENTS = Clients(
     [ClientRow("10.9.0.1", "B", "host1", "client", "2026-11-21T12:00:00Z", local=False)]
 )
+HERE = NodeRow("A", True, "running", 1, None, None, None, None)
+THERE = NodeRow("B", False, "up", 1, 0.1, "10.200.200.5", "tun1", False)
+NODES = Nodes("A", [HERE, THERE])
 
 
 def replies(reply):
@@ -82,6 +88,11 @@ async def explain(request):
     return Why(request.argument, "A", reached, "all is well" if reached else "it is not reached")
 
 
+async def find_clients(request):
+    """The handler of /v1/clients: all clients are called host1."""
+    return CLIENTS if request.query.get("name", "host1") == "host1" else Clients([])
+
+
 @attrs.frozen
 class Place:
     """A configuration in a directory of its own, and the socket that it names."""
@@ -93,15 +104,16 @@ class Place:
         return CliRunner().invoke(main, ["-c", str(self.config), *arguments])
 
     @contextmanager
-    def daemon(self, status=WELL, more=()):
+    def daemon(self, status=WELL, nodes=NODES, more=()):
         """A server on the control socket, with *more* endpoints."""
         ready = threading.Event()
         found: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
         server = HttpServer(
             (
                 Endpoint("GET", "/v1/status", replies(status)),
-                Endpoint("GET", "/v1/clients", replies(CLIENTS)),
-                Endpoint("GET", "/v1/routes", replies(RouteInfos("A", {}))),
+                Endpoint("GET", "/v1/clients", find_clients, parameters=Query),
+                Endpoint("GET", "/v1/routes", replies(RouteInfos("A", {})), parameters=Query),
+                Endpoint("GET", "/v1/nodes", replies(nodes), parameters=NodeQuery),
                 *more,
                 Endpoint("GET", "/v1/why/{target}", explain),
             ),
@@ -140,7 +152,7 @@ def test_without_a_command_help_is_shown():
     done = CliRunner().invoke(main, [])
     assert done.exit_code == 0
     assert "Exit status: 0 fine;" in done.stdout
-    for command in ("check", "status", "clients", "dump-routes", "flush", "keygen"):
+    for command in ("check", "status", "nodes", "clients", "dump-routes", "flush", "keygen"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -272,6 +284,67 @@ def test_clients_are_printed(place):
     }
 
 
+@pytest.mark.parametrize("arguments", [["host1"], ["--name", "host1", "--node", "*"]])
+def test_a_selection_is_made_by_the_daemon(place, arguments):
+    with place.daemon():
+        done = place.run("clients", *arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "10.9.0.1" in done.stdout
+
+
+def test_a_selection_that_finds_nothing_has_exit_status_1(place):
+    with place.daemon():
+        done = place.run("clients", "host9", "--node", "B")
+        assert (done.exit_code, done.stdout) == (PROBLEM, "")
+        assert done.stderr == "no client matches node B and name host9\n"
+        done = place.run("clients", "host9", "--json")
+        assert (done.exit_code, json.loads(done.stdout)) == (PROBLEM, {"clients": []})
+        done = place.run("dump-routes", "10.9.0.0/24")
+        assert (done.exit_code, done.stdout) == (PROBLEM, "")
+        assert done.stderr == "no route matches prefix 10.9.0.0/24\n"
+
+
+def test_where_there_is_nothing_all_is_well(place, monkeypatch):
+    monkeypatch.setattr(CLIENTS, "clients", [])
+    with place.daemon():
+        for command, noun in (("clients", "client"), ("dump-routes", "route")):
+            done = place.run(command)
+            assert (done.exit_code, done.stdout) == (0, "")
+            assert done.stderr == f"there is no {noun}\n"
+
+
+@pytest.mark.parametrize("command", ["clients", "dump-routes"])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["10.9.0.1/24"], "has host bits set; the network is 10.9.0.0/24"),
+        (["--prefix", "host1"], "'host1' is not an IP address (examples: 10.100.100.14"),
+        (["host1", "--name", "host2"], "cannot be given together"),
+    ],
+)
+def test_a_wrong_selection_is_wrong_usage(place, command, arguments, text):
+    done = place.run(command, *arguments)
+    assert done.exit_code == WRONG_USAGE
+    assert text in done.stderr
+
+
+def test_the_exit_status_of_nodes_says_whether_all_are_up(place):
+    down = msgspec.structs.replace(THERE, state="down")
+    for there, code in ((THERE, 0), (down, PROBLEM)):
+        with place.daemon(nodes=Nodes("A", [HERE, there])):
+            done = place.run("nodes")
+            assert done.exit_code == code
+            assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [
+                ["A", "running"],
+                ["B", there.state],
+            ]
+            found = json.loads(place.run("nodes", "--json").stdout)
+            assert [node["name"] for node in found["nodes"]] == ["A", "B"]
+    with place.daemon(nodes=Nodes("A", [])):
+        done = place.run("nodes", "C*")
+    assert (done.exit_code, done.stderr) == (PROBLEM, "no node matches node C*\n")
+
+
 @pytest.mark.parametrize("behind", [False, True])
 def test_the_socket_may_be_given_without_any_configuration(place, behind):
     options = ["-c", "/nosuch.conf", "--socket", str(place.socket)]
@@ -323,7 +396,17 @@ def test_routes_are_dumped_with_and_without_a_daemon(place):
     assert done.stderr == (
         f"{place.socket}: cuberouted is not running; node, kind, name and age are left empty\n"
     )
-    assert place.run("dump-routes").stdout.split()[0] == "DESTINATION"
+    assert place.run("dump-routes").stderr.splitlines()[-1] == "there is no route"
+
+
+def test_only_the_daemon_knows_nodes_and_names(place):
+    for arguments in (["host1"], ["--node", "B"]):
+        done = place.run("dump-routes", *arguments)
+        assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")
+        assert "cuberouted is not running; only the daemon knows" in done.stderr
+    done = place.run("dump-routes", "--prefix", "10.9.0.0/24")
+    assert done.exit_code == PROBLEM
+    assert done.stderr.splitlines()[-1] == "no route matches prefix 10.9.0.0/24"
 
 
 def test_flush_beside_a_running_daemon_is_refused(place):

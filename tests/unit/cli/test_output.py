@@ -52,7 +52,15 @@ def test_json_is_utf_8_on_every_terminal(named):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["status"], ["status", "--json"], ["clients"], ["dump-routes"], ["check"], ["--help"], ["-V"]],
+    [
+        ["status"],
+        ["status", "--json"],
+        ["clients"],
+        ["dump-routes", "--json"],
+        ["check"],
+        ["--help"],
+        ["-V"],
+    ],
 )
 def test_a_full_disk_is_told_in_a_sentence(place, arguments):
     with place.daemon(WELL), Path("/dev/full").open("wb") as full:

@@ -6,7 +6,8 @@ import socket
 import msgspec
 
 from cuberouted.api.report import RouteInfo, RouteInfos
-from cuberouted.cli.show import route_rows
+from cuberouted.api.selection import Selection
+from cuberouted.cli.dump_routes import route_rows
 from cuberouted.model import Prefix
 from cuberouted.routing.types import KernelState, Link, Nexthop, Route
 
@@ -27,11 +28,12 @@ INSTALLED = KernelState(
         HOST13: Route(HOST13, 4, None),
     },
 )
+EVERYTHING = Selection()
 EMPTY = {"node": None, "interface": None, "gateway": None, "kind": None, "name": None, "age": None}
 
 
-def rows(infos):
-    return json.loads(msgspec.json.encode(route_rows(INSTALLED, LINKS, infos)))
+def rows(infos, selection=EVERYTHING):
+    return json.loads(msgspec.json.encode(route_rows(INSTALLED, LINKS, infos, selection)))
 
 
 def test_routes_are_shown_with_what_the_daemon_knows():
@@ -58,3 +60,19 @@ def test_without_the_daemon_only_what_the_kernel_knows_is_shown():
     found = rows(None)
     assert found["node"] is None
     assert found["routes"][1] == EMPTY | {"destination": "10.9.0.12/32", "interface": "tun1"}
+
+
+def destinations(infos, selection):
+    return [row["destination"] for row in rows(infos, selection)["routes"]]
+
+
+def test_a_prefix_selects_also_what_the_daemon_does_not_know():
+    infos = RouteInfos("A", {"10.9.0.12/32": RouteInfo("vpnsrvB", "client", "host2", 12.345)})
+    for known in (infos, None):
+        found = destinations(known, Selection.of(prefix="10.9.0.8/29"))
+        assert found == ["10.9.0.12/32", "10.9.0.13/32"]
+
+
+def test_a_name_selects_what_the_daemon_has_found():
+    infos = RouteInfos("A", {"10.9.0.12/32": RouteInfo("vpnsrvB", "client", "host2", 12.345)})
+    assert destinations(infos, Selection.of(name="host2")) == ["10.9.0.12/32"]
