@@ -18,7 +18,7 @@ from cuberouted.events import Event, EventsLost
 
 EventT = TypeVar("EventT", bound=Event)
 
-MAX_SEARCHED = 20_000
+MAX_SEARCHED = 10_000
 """Events that one search goes through at most: some milliseconds of work."""
 
 BATCH = 500

@@ -85,7 +85,7 @@ def query_daemon(
     """The daemon's reply to GET *target*, or to POST with a *body* (`client.get`, `client.post`).
     Without one, print why and exit.
 
-    If no daemon runs, *without* may reply in its place.
+    If no daemon runs, and the configuration is right, *without* replies in its place.
 
     A daemon that runs well does not depend on the file any more: if the file has mistakes, they
     are printed, and the default control socket is asked.
@@ -101,7 +101,7 @@ def query_daemon(
             return client.post(socket, target, body, kind, timeout)
         return client.get(socket, target, kind, timeout)
     except NotRunningError as error:
-        if without is None:
+        if without is None or not_running == WRONG_USAGE:
             fail(str(error), not_running)
         return without(error)
     except ControlError as error:

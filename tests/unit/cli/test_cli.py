@@ -623,3 +623,10 @@ def test_without_a_daemon_why_asks_the_kernel(place):
     named = place.run("why", "host1")
     assert (named.exit_code, named.stdout) == (NOT_RUNNING, "")
     assert named.stderr.endswith("without it only an address can be asked for\n")
+
+
+def test_without_a_daemon_why_needs_a_configuration_without_mistakes(place):
+    place.config.write_text("nodes = A\n")
+    done = place.run("why", "127.0.0.1")
+    assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
+    assert done.stderr.count(f"{place.config}:1: nodes: ") == 1
