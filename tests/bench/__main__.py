@@ -15,7 +15,16 @@ import sys
 from tests.bench.figures import Table, machine, write
 from tests.lab.lab import missing
 
-NAMES = ("one_client", "roaming", "many_clients", "churn", "idle", "many_servers", "loop_hold")
+NAMES = (
+    "one_client",
+    "roaming",
+    "many_clients",
+    "churn",
+    "idle",
+    "many_servers",
+    "events",
+    "loop_hold",
+)
 ON_FAKES = {"loop_hold"}
 
 

@@ -33,18 +33,19 @@ Times = dict[str, list[tuple[float, float]]]
 def measure(size: Size) -> list[Table]:
     """The tables."""
     with side_by_side(size.clients) as sides:
-        times = _rounds(sides, size.rounds)
+        times = rounds(sides, size.rounds)
         [ours] = [side for side in sides if side.name == "cuberouted"]
         trace(ours)
-        [traced] = _rounds([ours], size.traced_rounds).values()
+        [traced] = rounds([ours], size.traced_rounds).values()
         stages = _stages(traced, marks(ours.a.host), marks(ours.b.host))
     return [_compared(times), stages]
 
 
-def _rounds(sides: list[Side], count: int) -> dict[str, Times]:
+def rounds(sides: list[Side], count: int) -> dict[str, Times]:
+    """Every client connects and leaves *count* times on each side, in turns."""
     times: dict[str, Times] = {side.name: {CONNECT: [], LEAVE: []} for side in sides}
-    for _ in range(count):
-        _round(sides, times)
+    for number in range(count):  # who comes first has no advantage
+        _round(sides[::-1] if number % 2 else sides, times)
     return times
 
 

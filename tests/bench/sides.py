@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -63,15 +63,20 @@ def side_by_side(clients: int) -> Iterator[list[Side]]:
             start_daemons(labs["cuberouted"].servers)
             if bird.installed():
                 labs["BIRD"] = stack.enter_context(bird.bird_lab())
-        sides = []
-        for name, lab in labs.items():
-            stays, *others = [lab.client(f"host{number}") for number in range(clients + 1)]
-            stays.connect(lab.servers[0])
-            monitors = stack.enter_context(
-                RouteMonitors(*(server.host for server in lab.servers), realtime=True)
-            )
-            sides.append(Side(name, lab, monitors, others, stays))
-        yield sides
+        yield with_clients(labs, clients, stack)
+
+
+def with_clients(labs: Mapping[str, Lab], clients: int, stack: contextlib.ExitStack) -> list[Side]:
+    """The sides of *labs*, by name, with that many clients each."""
+    sides = []
+    for name, lab in labs.items():
+        stays, *others = [lab.client(f"host{number}") for number in range(clients + 1)]
+        stays.connect(lab.servers[0])
+        monitors = stack.enter_context(
+            RouteMonitors(*(server.host for server in lab.servers), realtime=True)
+        )
+        sides.append(Side(name, lab, monitors, others, stays))
+    return sides
 
 
 def trace(side: Side) -> None:
