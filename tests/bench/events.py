@@ -44,7 +44,7 @@ class Size:
     seconds: float
 
 
-FULL = Size(clients=10, rounds=20, readers=10, rate=10_000, seconds=30.0)
+FULL = Size(clients=10, rounds=10, readers=10, rate=10_000, seconds=30.0)
 SMALL = Size(clients=1, rounds=1, readers=2, rate=500, seconds=2.0)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from cuberouted.api.client import get, is_served
 from cuberouted.api.report import Status
+from cuberouted.daemon.hosts_text import HEADER
 from cuberouted.daemon.log import JournalFormatter
 from cuberouted.routing.linux.kernel import missing_capability
 
@@ -41,9 +42,11 @@ mgmt_ip = 10.200.200.5
 class Process:
     """A daemon, and the systemd that started it."""
 
-    def __init__(self, directory: Path, *prefix: str, **environment: str) -> None:
+    def __init__(
+        self, directory: Path, *prefix: str, lines: tuple[str, ...] = (), **environment: str
+    ) -> None:
         self.config = directory / "c.conf"
-        self.config.write_text(SAMPLE.format(directory=directory))
+        self.config.write_text("\n".join((*lines, SAMPLE.format(directory=directory))))
         self.control = directory / "control.sock"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.settimeout(PATIENCE)
@@ -107,6 +110,29 @@ def test_a_daemon_notifies_systemd_and_stops_in_an_orderly_way(process):
     assert "node A: running" in log
     assert "SIGTERM: stopping" in log
     assert not process.control.exists()
+
+
+@needs_privilege
+def test_the_hook_is_run_from_the_start_to_the_end_and_the_hosts_file_stays(tmp_path):
+    hook, told, hosts = tmp_path / "hook", tmp_path / "told", tmp_path / "hosts"
+    hook.write_text(f"#!/bin/sh\necho $CUBEROUTED_TYPE >>{told}\n")
+    hook.chmod(0o755)
+    types = "node_started node_stopping"
+    lines = f"hook = {hook}", f"hook_events = {types}", f"hosts_file = {hosts}", "hold_time = 1.5s"
+    process = Process(tmp_path, lines=lines)
+    try:
+        process.wait_for("READY=1")
+        began = time.monotonic()
+        while not hosts.exists():
+            assert time.monotonic() - began < PATIENCE
+            time.sleep(0.05)
+        process.signal(signal.SIGTERM)
+        status, log = process.ended()
+        assert status == 0, log
+    finally:
+        process.close()
+    assert told.read_text().split() == types.split()
+    assert hosts.read_bytes() == HEADER
 
 
 @needs_privilege
