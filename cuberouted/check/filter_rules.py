@@ -63,9 +63,9 @@ def _dropped(config: Config, facts: HostFacts, ruleset: Ruleset, chain: Chain) -
     maybe: list[Packet] = []
     for packet in _packets(config, facts, chain):
         found = outcomes(ruleset, chain, packet)
-        if found.keys() == {Verdict.DROP}:
+        if found == {Verdict.DROP}:
             surely.append(packet)
-        elif not found.keys().isdisjoint({Verdict.DROP, Verdict.OTHER}):
+        elif found & {Verdict.DROP, Verdict.OTHER}:
             maybe.append(packet)
     if not surely and not maybe:
         return
@@ -86,7 +86,7 @@ def _rewritten(
     packets = [
         packet
         for packet in _packets(config, facts, chain)
-        if packet.into != packet.out and outcomes(ruleset, chain, packet).keys() == {Verdict.NAT}
+        if packet.into != packet.out and outcomes(ruleset, chain, packet) == {Verdict.NAT}
     ]
     if packets:
         networks = dict.fromkeys(packet.source for packet in packets)

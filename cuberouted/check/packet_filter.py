@@ -105,56 +105,67 @@ class Packet:
     target: Prefix
 
 
-def outcomes(ruleset: Ruleset, chain: Chain, packet: Packet) -> Mapping[Verdict, Rule | None]:
-    """What may become of *packet* in *chain*, and by which rule; None: by the chain's policy.
+def outcomes(ruleset: Ruleset, chain: Chain, packet: Packet) -> frozenset[Verdict]:
+    """What may become of *packet* in *chain*: ACCEPT, DROP, NAT or OTHER.
 
-    One outcome is certain, several are possible: ACCEPT, DROP, NAT or OTHER.
+    One outcome is certain, several are possible.
     """
-    siblings = {c.name: c for c in ruleset.chains if (c.family, c.table) == _place(chain)}
-    found, through = _walk(chain, packet, siblings, 0)
-    if through:
-        found.setdefault(chain.policy, None)
-    return found
+    place = chain.family, chain.table
+    chains = {c.name: c for c in ruleset.chains if (c.family, c.table) == place}
+    end = _Walk(packet, chains).through(chain, 0)
+    return end.outcomes | {chain.policy} if end.goes_on else end.outcomes
 
 
-def _place(chain: Chain) -> tuple[str, str]:
-    return chain.family, chain.table
+@attrs.frozen
+class _End:
+    """What may have become of a packet at the end of a chain, and whether it may go on."""
+
+    outcomes: frozenset[Verdict]
+    goes_on: bool
 
 
-def _walk(
-    chain: Chain, packet: Packet, siblings: Mapping[str, Chain], depth: int
-) -> tuple[dict[Verdict, Rule | None], bool]:
-    """The outcomes, and whether the packet may reach the end of the chain."""
-    found: dict[Verdict, Rule | None] = {}
-    through = False
-    for rule in chain.rules:
-        applies = _applies(rule, packet)
-        if applies is False or rule.verdict is Verdict.NONE:
-            continue
-        ends = True
-        if rule.verdict in (Verdict.JUMP, Verdict.GOTO):
-            inside, back = _jump(rule, packet, siblings, depth)
-            for verdict, by in inside.items():
-                found.setdefault(verdict, by)
-            ends = not back or rule.verdict is Verdict.GOTO
-            through |= back and rule.verdict is Verdict.GOTO
-        elif rule.verdict is Verdict.RETURN:
-            through = True
-        else:
-            found.setdefault(rule.verdict, rule)
-            ends = rule.verdict is not Verdict.OTHER
-        if applies and ends:
-            return found, through
-    return found, True
+_LOST = _End(frozenset({Verdict.OTHER}), goes_on=True)
+"""In a chain that is missing, or that leads to itself: the kernel refuses such chains."""
 
 
-def _jump(
-    rule: Rule, packet: Packet, siblings: Mapping[str, Chain], depth: int
-) -> tuple[dict[Verdict, Rule | None], bool]:
-    chain = siblings.get(rule.target)
-    if chain is None or depth >= MAX_DEPTH:
-        return {Verdict.OTHER: rule}, True
-    return _walk(chain, packet, siblings, depth + 1)
+@attrs.define
+class _Walk:
+    """The way of one packet. ``ends``: those of chains that it has been through, by name."""
+
+    packet: Packet
+    chains: Mapping[str, Chain]
+    ends: dict[str, _End] = attrs.field(factory=dict)
+
+    def through(self, chain: Chain, depth: int) -> _End:
+        found: set[Verdict] = set()
+        goes_on = False
+        for rule in chain.rules:
+            applies = _applies(rule, self.packet)
+            if applies is False or rule.verdict is Verdict.NONE:
+                continue
+            ends = True
+            if rule.verdict in (Verdict.JUMP, Verdict.GOTO):
+                inside = self._jump(rule.target, depth)
+                found |= inside.outcomes
+                ends = not inside.goes_on or rule.verdict is Verdict.GOTO
+                goes_on |= inside.goes_on and rule.verdict is Verdict.GOTO
+            elif rule.verdict is Verdict.RETURN:
+                goes_on = True
+            else:
+                found.add(rule.verdict)
+                ends = rule.verdict is not Verdict.OTHER
+            if applies and ends:
+                return _End(frozenset(found), goes_on)
+        return _End(frozenset(found), goes_on=True)
+
+    def _jump(self, name: str, depth: int) -> _End:
+        chain = self.chains.get(name)
+        if chain is None or depth >= MAX_DEPTH:
+            return _LOST
+        if name not in self.ends:
+            self.ends[name] = _LOST  # until its end is known
+            self.ends[name] = self.through(chain, depth + 1)
+        return self.ends[name]
 
 
 def _applies(rule: Rule, packet: Packet) -> bool | None:

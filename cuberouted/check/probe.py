@@ -274,7 +274,7 @@ def _exposure(openvpn: OpenVPNConfig, view: _View) -> str | None:
     if path is None:
         return None if openvpn.mgmt_pass_file else "has no password: every local user can connect"
     if openvpn.mgmt_pass_file is None and _is_open_to_all(path):
-        return f"every local user can connect to {path}"
+        return f"every local user can connect to {path} ({users.mode_and_owner(path)})"
     return None
 
 

@@ -227,12 +227,18 @@ def _leads_through(path: Path, tops: Iterable[Path]) -> bool:
 
 
 def _described(path: Path) -> str:
+    what = mode_and_owner(path)
+    return f"{path} has {what}" if what else str(path)
+
+
+def mode_and_owner(path: Path) -> str | None:
+    """``mode 0640, root:openvpn``, or None if that cannot be told."""
     try:
         status = path.stat()
     except OSError:
-        return str(path)
+        return None
     owner = f"{_name(status.st_uid)}:{_group(status.st_gid)}"
-    return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, {owner}"
+    return f"mode {stat.S_IMODE(status.st_mode):04o}, {owner}"
 
 
 def _group(gid: int) -> str:

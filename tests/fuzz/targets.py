@@ -17,14 +17,20 @@ from cuberouted.api import report
 from cuberouted.api.http import Endpoint, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report_disconnect import DisconnectReport
+from cuberouted.check.facts import ClientFiles, HostFacts, ServerFacts
+from cuberouted.check.filter_lists import parse_iptables, parse_nft
+from cuberouted.check.packet_filter import Packet, outcomes
+from cuberouted.check.server_rules import check_server
 from cuberouted.config import Config, ConfigError, parse
 from cuberouted.config.converters import is_curve_key
 from cuberouted.config.text import MAX_PROBLEMS
 from cuberouted.daemon.disconnect import node_result
+from cuberouted.daemon.host import HostState
 from cuberouted.daemon.listings import client_row
 from cuberouted.daemon.peer_check import clock_offset
 from cuberouted.events import Event
 from cuberouted.model import FileKind, Prefix, SessionId, SupersededSession
+from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file
 from cuberouted.openvpn.connection import ManagementConnection
 from cuberouted.openvpn.damping import KillDamping
 from cuberouted.openvpn.fingerprints import OwnFingerprint, compare
@@ -58,6 +64,8 @@ LIMIT = 50
 CORPUS = Path(__file__).parent / "corpus"
 OWN_FILES = [OwnFingerprint.of(kind, "", bytes(16), [(b"a", b"1")]) for kind in FileKind]
 SUPERSEDED = SupersededSession(Prefix.parse("10.9.0.5"), b"one", SessionId(0, 1), "b")
+
+CHECKED = "data_interface = tun0\nmgmt_interface = tun1\nremote_mgmt_ip = 10.200.200.5\n"
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
@@ -235,9 +243,40 @@ def _parsed(text: str) -> Config | None:
     return None
 
 
+def openvpn_options(data: bytes) -> None:
+    """OpenVPN's own configuration, and the rules of `check` on it."""
+    found = OpenVPNOptions(tuple(parse_file(data)), Path("/etc/openvpn"))
+    assert len(found.options) <= data.count(b"\n") + 1
+    server = ServerFacts(found, ClientFiles(Path("ccd"), *[frozenset({"a"})] * 3))
+    config = parse(CHECKED, Path("c.conf"), "a")
+    facts = HostFacts((), HostState(), None, {}, {}, {}, {}, daemon=False, servers={"": server})
+    assert len(list(check_server(config, config.openvpns[0], facts))) < 20
+
+
+def packet_filters(data: bytes) -> None:
+    """What nft and iptables list, and what becomes of a packet there."""
+    text = data.decode(errors="replace")
+    packet = Packet("tun0", "tun1", Prefix.parse("10.9.0.0/24"), Prefix.parse("10.9.0.0/24"))
+    for ruleset in (parse_nft(text), parse_iptables("iptables-legacy", "ip", "filter", text)):
+        if ruleset is not None:
+            for chain in ruleset.chains:
+                assert outcomes(ruleset, chain, packet)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (management, listing, wire, direct, requests, control, kernel, configuration)
+    for target in (
+        management,
+        listing,
+        wire,
+        direct,
+        requests,
+        control,
+        kernel,
+        configuration,
+        openvpn_options,
+        packet_filters,
+    )
 }
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from cuberouted.check.packet_filter import (
@@ -38,7 +40,7 @@ def decided(*rules, policy=ACCEPT, **others):
     chain = Chain("ip", "filter", "FORWARD", rules, "forward", "filter", policy)
     more = tuple(Chain("ip", "filter", name, found) for name, found in others.items())
     elsewhere = Chain("ip", "nat", "one", (rule(DROP),))
-    return set(outcomes(Ruleset("nft", (elsewhere, chain, *more)), chain, PACKET))
+    return outcomes(Ruleset("nft", (elsewhere, chain, *more)), chain, PACKET)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +106,14 @@ def test_chains_that_are_missing_or_go_in_circles_are_not_known():
     assert decided(rule(JUMP, to="one"), policy=DROP) == {OTHER, DROP}  # of another table
 
 
-def test_the_rule_that_decides_is_told():
+def test_chains_are_found_by_their_hook():
     chain = Chain("ip", "nat", "POSTROUTING", (rule(NAT),), "postrouting", "nat")
-    assert outcomes(Ruleset("nft", (chain,)), chain, PACKET) == {NAT: rule(NAT)}
     assert Ruleset("nft", (chain,)).entered_at("postrouting", "nat") == [chain]
     assert Ruleset("nft", (chain,)).entered_at("forward", "filter") == []
+    assert outcomes(Ruleset("nft", (chain,)), chain, PACKET) == {NAT}
+
+
+def test_many_jumps_take_no_time():
+    names = [f"c{number}" for number in range(30)]
+    jumps = {name: (rule(JUMP, UNKNOWN, to=to),) * 30 for name, to in pairwise([*names, "end"])}
+    assert decided(rule(JUMP, to="c0"), end=(), **jumps) == {OTHER, ACCEPT}

@@ -272,7 +272,9 @@ async def test_root_looks_at_a_socket_as_the_user_of_the_daemon(public, monkeypa
         path.chmod(0o777)
         found = await probed(configuration)
         assert found.unreadable == {}
-        assert found.exposed == {"": f"every local user can connect to {path}"}
+        assert found.exposed == {
+            "": f"every local user can connect to {path} (mode 0777, root:root)"
+        }
         public.chmod(0o750)
         assert (await probed(configuration)).exposed == {}
 
