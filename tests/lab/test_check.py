@@ -233,6 +233,18 @@ def test_a_tunnel_that_is_too_small_for_the_clients_is_told(lab: Lab) -> None:
     assert lines(check(a), "warning") == []
 
 
+def test_clients_send_what_a_small_tunnel_carries_where_openvpn_has_its_mtu() -> None:
+    with Lab(options=Options(lines=("tun-mtu 1400",))) as lab:
+        one, two = share(lab, {"host1": 0, "host2": 1})
+        for server in lab.servers:
+            server.host.ip("link set dev tun1 mtu 1400")
+            assert lines(check(server), "warning") == []
+        for client, other in ((one, two), (two, one)):  # OpenVPN 2.6 pushes it
+            assert " mtu 1400 " in client.host.run("ip", "link", "show", "tun0")
+            whole = "ping", "-c1", "-W1", "-Mdo", "-s1372", str(other.data)
+            assert client.host.try_run(*whole).returncode == 0
+
+
 HOLD = "import socket, sys; s = socket.{}; s.connect({!r}); print(flush=True); sys.stdin.read()"
 
 
