@@ -59,6 +59,23 @@ def check_files(config: Config, facts: HostFacts) -> Iterator[Finding]:
         yield Finding(Level.OK, "key-unusable", "encryption", text)
 
 
+def check_programs(config: Config, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the hook can be run, and the hosts file be written: routing works without them."""
+    if config.hook:
+        program = config.hook[0]
+        yield from _file(
+            "hook-unusable", f"hook {program}", Path(program), facts, level=Level.WARNING
+        )
+    if config.hosts_file is not None:
+        yield from _file(
+            "hosts-file-unwritable",
+            f"hosts_file, directory {config.hosts_file.parent}",
+            config.hosts_file.parent,
+            facts,
+            level=Level.WARNING,
+        )
+
+
 def check_openvpn(config: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
     """Whether OpenVPN's management interface or status file is there, for us and nobody else."""
     subject = openvpn(config.name)
@@ -99,6 +116,7 @@ def _file(
     facts: HostFacts,
     advice: str = "",
     about: frozenset[str] = frozenset(),
+    level: Level = Level.PROBLEM,
 ) -> Iterator[Finding]:
     """What is wrong with a file, if anything. *advice*: for one that the daemon may not use."""
     why, unseen = facts.unreadable.get(path), facts.unjudged.get(path)
@@ -107,7 +125,7 @@ def _file(
         yield Finding(Level.UNSEEN, id_, subject, text, about=about)
     elif why:
         advice = advice if DENIED in why else ""
-        yield Finding(Level.PROBLEM, id_, subject, why, advice=advice, about=about)
+        yield Finding(level, id_, subject, why, advice=advice, about=about)
     elif unseen:
         yield Finding(Level.UNSEEN, id_, subject, unseen, advice=AS_ROOT, about=about)
 

@@ -54,6 +54,16 @@ CHECKS: Final = MappingProxyType(
                 "With `secret_key_file`, the daemon does not start without the key.",
             ),
             Check(
+                "hook-unusable",
+                "The hook",
+                "The daemon's user cannot run the command, so that no event reaches it.",
+            ),
+            Check(
+                "hosts-file-unwritable",
+                "The directory of the hosts file",
+                "The daemon's user cannot write there, so that DNS servers learn no names.",
+            ),
+            Check(
                 "interface-missing",
                 "The interfaces",
                 "Without the interface nothing goes to the clients or servers behind it.",

@@ -183,6 +183,17 @@ class _View:
             return False
         return True
 
+    def test(self, path: Path, what: str, mode: int) -> None:
+        """Keep why the daemon's user has not the right *mode* (`os.access`) on *path*, if so."""
+        try:
+            with users.acting_as(self.user):
+                path.stat()
+                allowed = os.access(path, mode, effective_ids=True)
+            if not allowed:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            self.refuse(path, what, error, mode)
+
 
 def _open_and_close(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -199,13 +210,19 @@ def _look_at_files(config: Config, view: _View, unit: users.Unit | None) -> None
     for openvpn in config.openvpns:
         if openvpn.mgmt_pass_file is not None:
             view.can_read(openvpn.mgmt_pass_file)
+    if config.hook:
+        view.test(Path(config.hook[0]), "executed", os.X_OK)
+    if config.hosts_file is not None:
+        view.test(config.hosts_file.parent, "written to", os.W_OK | os.X_OK)
 
 
 def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None) -> None:
     """Keep what the unit hides from the daemon, whatever its user may do."""
     if unit is None or not _is_used_by(unit, config.path):
         return
-    paths = [config.path, config.secret_key_file]
+    paths = [config.path, config.secret_key_file, *map(Path, config.hook[:1])]
+    if config.hosts_file is not None:
+        paths.append(config.hosts_file.parent)
     for openvpn in config.openvpns:
         paths += [openvpn.mgmt_pass_file, openvpn.mgmt_socket, openvpn.status_file]
     for path in filter(None, paths):

@@ -29,6 +29,7 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *_interfaces(config, facts),
             *_tunnels(config, facts),
             *access.check_files(config, facts),
+            *access.check_programs(config, facts),
             *_peer_addresses(config, facts),
             *_allowed_networks(config, facts),
             *forwarding.check_forwarding(config, facts),

@@ -119,6 +119,16 @@ def test_a_key_is_told_and_one_that_cannot_be_used_is_a_problem():
     assert (finding.level, finding.text) == (PROBLEM, "is no key")
 
 
+def test_a_hook_or_hosts_file_that_cannot_be_used_is_a_warning():
+    text = "hook = /usr/bin/x -v\nhosts_file = /run/h/clients\n" + THREE_SERVERS
+    assert bad(text) == {}
+    why = {Path("/usr/bin/x"): "cannot be executed", Path("/run/h"): "cannot be written to"}
+    assert bad(text, unreadable=why) == {
+        "hook /usr/bin/x": (WARNING, "cannot be executed"),
+        "hosts_file, directory /run/h": (WARNING, "cannot be written to"),
+    }
+
+
 def test_a_port_that_is_taken_is_a_problem_unless_cuberouted_has_it():
     said = bad(busy={"10.200.200.1 port 5657": "Address already in use"})
     text = "cannot listen: Address already in use"

@@ -181,6 +181,34 @@ async def test_a_password_file_that_cannot_be_read_is_told(tmp_path):
     assert found.unreadable == {path: "cannot be read: No such file or directory"}
 
 
+async def test_a_hook_and_a_hosts_file_that_cannot_be_used_are_told(tmp_path):
+    hook, directory = tmp_path / "hook", tmp_path / "hosts"
+    lines = f"hook = {hook} -v", f"hosts_file = {directory}/clients"
+    found = await probed(configured(tmp_path, *lines))
+    assert found.unreadable == {
+        hook: "cannot be executed: No such file or directory",
+        directory: "cannot be written to: No such file or directory",
+    }
+    hook.touch(mode=0o644)
+    directory.mkdir()
+    found = await probed(configured(tmp_path, *lines))
+    assert found.unreadable.keys() == {hook}
+    assert found.unreadable[hook].startswith("cannot be executed: Permission denied")
+    hook.chmod(0o755)
+    assert (await probed(configured(tmp_path, *lines))).unreadable == {}
+
+
+@as_root
+async def test_a_hosts_file_is_looked_at_with_the_rights_of_the_daemon_s_user(public, monkeypatch):
+    monkeypatch.setattr(users, "DEFAULT_USER", "daemon")
+    directory = public / "hosts"
+    directory.mkdir(mode=0o755)
+    found = await probed(configured(public, f"hosts_file = {directory}/clients"))
+    assert found.unreadable[directory].startswith(
+        "cannot be written to by the user daemon: Permission denied"
+    )
+
+
 async def test_our_public_key_is_told_or_why_the_secret_one_cannot_be_used(tmp_path):
     (public, secret), (theirs, _) = keypair.generate(), keypair.generate()
     path = tmp_path / "key"
