@@ -39,11 +39,27 @@ class EventRing:
         self._events: deque[Event] = deque(maxlen=kept)
         self._last = 0
         self._readers = trio.lowlevel.ParkingLot()
+        self._closed = False
 
     @property
     def last(self) -> int:
         """The number of the newest event, or 0."""
         return self._last
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest event that is kept; without one, of the next."""
+        return self._last - len(self._events) + 1
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more events come, because the daemon stops."""
+        return self._closed
+
+    def close(self) -> None:
+        """No more events come. Readers end once they have received those that are kept."""
+        self._closed = True
+        self._readers.unpark_all()
 
     def publish(self, event: Event) -> None:
         """Number *event*, keep it, and pass it to everybody."""
@@ -88,5 +104,6 @@ class EventRing:
         return None
 
     async def wait(self) -> None:
-        """Wait until an event is published."""
-        await self._readers.park()
+        """Wait until an event is published, or the ring closed."""
+        if not self._closed:
+            await self._readers.park()

@@ -319,7 +319,7 @@ class _Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, nursery.cancel_scope)
             self._timeout = STREAM_TIMEOUT
-            # outside of the nursery, which would wrap it
+            # here, because the nursery would wrap it in an exception group
             with suppress(_EndOfConnectionError):
                 await self._answer(endpoint, request)
             self._timeout = TIMEOUT

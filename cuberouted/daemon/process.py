@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 STATUS_INTERVAL = 1.0
 """Seconds between two updates of the line in `systemctl status`."""
 
+FINISH_TIME = 1.0
+"""Seconds for the clients of the control socket to receive the end of their replies."""
+
 FAILED = 1
 """Exit status."""
 
@@ -82,7 +85,7 @@ async def _serve(config: Config) -> None:
             nursery.start_soon(daemon.hooks.run)
             nursery.start_soon(daemon.hosts_file.run)
             nursery.start_soon(heap.keep_collections_short)
-            await nursery.start(_run, daemon, nursery.cancel_scope)
+            await nursery.start(_run, daemon, api, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
             daemon.events.publish(NodeStarted(version=__version__, control_socket=str(where)))
             notifier.ready()
@@ -102,10 +105,17 @@ def _control_socket(path: Path) -> Iterator[ControlSocket | None]:
 
 
 async def _run(
-    daemon: Daemon, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+    daemon: Daemon,
+    api: HttpServer,
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     await daemon.run(task_status=task_status)
     await daemon.hooks.finish()
+    daemon.events.close()
+    with trio.move_on_after(FINISH_TIME):  # streams and replies that are under way
+        await api.wait_idle()
     scope.cancel()
 
 

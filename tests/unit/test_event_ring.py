@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from cuberouted.event_ring import EventRing
@@ -88,3 +89,25 @@ def test_the_newest_event_of_a_kind_is_found_among_those_that_are_kept():
     publish(events, 1)
     assert events.newest(Reloaded, lambda event: event.path == "/1") is not found
     assert events.newest(ReloadRefused, lambda _: True) is None
+
+
+async def test_a_closed_ring_is_not_waited_for(nursery, autojump_clock):
+    events = ring()
+    nursery.start_soon(events.wait)
+    await wait_all_tasks_blocked()
+    assert len(nursery.child_tasks) == 1
+    events.close()
+    assert events.is_closed
+    with trio.fail_after(1):
+        await events.wait()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+def test_the_oldest_event_that_is_kept():
+    events = ring(kept=3)
+    assert events.oldest == 1
+    publish(events, 3)
+    assert events.oldest == 1
+    publish(events, 3)
+    assert (events.oldest, events.last) == (4, 6)

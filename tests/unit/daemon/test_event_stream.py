@@ -10,7 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from cuberouted import events
 from cuberouted.api.http import HttpError, Request
-from cuberouted.daemon.event_stream import ENCODED, HEARTBEAT, EventParameters, EventStream
+from cuberouted.daemon.event_filter import EventParameters
+from cuberouted.daemon.event_stream import ENCODED, HEARTBEAT, EventStream
 from cuberouted.event_ring import EventRing
 from cuberouted.events import ClientJoined, EventsLost, NodeProblem, RouteChanged, RouteTrace
 

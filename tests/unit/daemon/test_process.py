@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cuberouted.api.client import get, is_served
+from cuberouted.api.client import get, is_served, lines
 from cuberouted.api.report import Status
 from cuberouted.daemon.hosts_text import HEADER
 from cuberouted.daemon.log import JournalFormatter
+from cuberouted.events import NodeStarted, NodeStopping, decode
 from cuberouted.routing.linux.kernel import missing_capability
 
 needs_privilege = pytest.mark.skipif(
@@ -94,6 +95,18 @@ def process(tmp_path):
     process = Process(tmp_path)
     yield process
     process.close()
+
+
+@needs_privilege
+def test_a_stream_of_events_ends_in_an_orderly_way_when_the_daemon_stops(process):
+    process.wait_for("READY=1")
+    stream = lines(process.control, "/v1/events?after=0&type=node_started,node_stopping")
+    started = decode(next(stream))
+    assert isinstance(started, NodeStarted)
+    assert started.control_socket == str(process.control)
+    process.signal(signal.SIGTERM)
+    assert [type(decode(line)) for line in stream] == [NodeStopping]
+    assert process.ended()[0] == 0
 
 
 @needs_privilege
