@@ -5,6 +5,7 @@ from cuberouted.config.load import load
 from cuberouted.config.schema import (
     DEFAULT_CONTROL_SOCKET,
     Config,
+    LogFormat,
     OnExit,
     OpenVPNConfig,
     PeerConfig,
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConfigProblem",
+    "LogFormat",
     "OnExit",
     "OpenVPNConfig",
     "PeerConfig",

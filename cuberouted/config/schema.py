@@ -35,6 +35,14 @@ class OnExit(enum.Enum):
     KEEP = "keep"
 
 
+class LogFormat(enum.StrEnum):
+    """The format of the log."""
+
+    TEXT = "text"
+    JSON = "json"
+    JOURNAL = "journal"
+
+
 class Reload(enum.Enum):
     """Whether a reload applies a changed key, or is refused because the daemon must restart."""
 
@@ -256,7 +264,11 @@ class Config:
         "info",
         "lowest severity of the messages that are logged",
     )
-    log_format: str = key(converters.choice({"text": "text"}), "text", "format of the log lines")
+    log_format: LogFormat = key(
+        converters.choice({word.value: word for word in LogFormat}),
+        LogFormat.TEXT,
+        "format of the log: lines of text or JSON, or entries of systemd's journal",
+    )
     hook: tuple[str, ...] = key(converters.command, (), "command that is run for each event")
     hook_events: tuple[str, ...] = key(
         converters.listed(converters.event_type),

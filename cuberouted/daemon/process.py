@@ -19,7 +19,7 @@ from cuberouted.api.server import ControlSocket, listening, serve
 from cuberouted.config import Config, ConfigError, load
 from cuberouted.config.keypair import with_secret_key
 from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
-from cuberouted.daemon.log import log_event, set_up_log
+from cuberouted.daemon.log import Log
 from cuberouted.daemon.sd_notify import Notifier
 from cuberouted.daemon.snapshot import endpoints, status_line
 from cuberouted.events import NodeStarted, NodeStopping, Reloaded, ReloadRefused
@@ -43,7 +43,7 @@ FAILED = 1
 
 def run_daemon(config: Config) -> int:
     """Run until a signal. Return the exit status."""
-    set_up_log(config.log_level)
+    the_log = Log(config.log_level, config.log_format)
     missing = missing_capability()
     if missing:
         log.error("%s is missing: run as root, or by the systemd unit", missing)
@@ -51,7 +51,7 @@ def run_daemon(config: Config) -> int:
     heap.configure()
     failed = False
     try:
-        trio.run(_serve, config)
+        trio.run(_serve, config, the_log)
     except* (ControlError, KernelError) as errors:
         failed = True
         for error in _leaves(errors):
@@ -59,7 +59,7 @@ def run_daemon(config: Config) -> int:
     return FAILED if failed else 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, the_log: Log) -> None:
     notifier = Notifier.from_environment()
     with _control_socket(config.control_socket) as control:
         async with (
@@ -76,12 +76,13 @@ async def _serve(config: Config) -> None:
             daemon = Daemon(
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
-            daemon.events.listeners.append(log_event)
+            daemon.events.listeners.append(the_log.write)
             api = HttpServer(endpoints(daemon), daemon.events.publish, "control socket")
-            await nursery.start(_handle_signals, daemon, notifier)
+            await nursery.start(_handle_signals, daemon, notifier, the_log)
             if control is not None:
                 nursery.start_soon(serve, control, api)
             nursery.start_soon(_notify_systemd, daemon, notifier)
+            nursery.start_soon(the_log.run)
             nursery.start_soon(daemon.hooks.run)
             nursery.start_soon(daemon.hosts_file.run)
             nursery.start_soon(heap.keep_collections_short)
@@ -120,20 +121,20 @@ async def _run(
 
 
 async def _handle_signals(
-    daemon: Daemon, notifier: Notifier, *, task_status: trio.TaskStatus[None]
+    daemon: Daemon, notifier: Notifier, the_log: Log, *, task_status: trio.TaskStatus[None]
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                await _reload(daemon, notifier)
+                await _reload(daemon, notifier, the_log)
             else:
                 daemon.events.publish(NodeStopping(why=signal.Signals(number).name))
                 notifier.stopping()
                 daemon.stop()
 
 
-async def _reload(daemon: Daemon, notifier: Notifier) -> None:
+async def _reload(daemon: Daemon, notifier: Notifier, the_log: Log) -> None:
     path = daemon.config.path
     notifier.reloading(time.monotonic_ns() // 1000)
     try:
@@ -144,7 +145,7 @@ async def _reload(daemon: Daemon, notifier: Notifier) -> None:
             daemon.events.publish(ReloadRefused(why=line))
     else:
         daemon.refused_reload = ""
-        logging.getLogger().setLevel(daemon.config.log_level.upper())
+        the_log.configure(daemon.config.log_level, daemon.config.log_format)
         daemon.events.publish(Reloaded(path=str(path)))
     notifier.ready()
 

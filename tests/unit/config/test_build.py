@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.config import Config, ConfigError, OnExit, OpenVPNConfig, PeerConfig, parse
+from cuberouted.config import (
+    Config,
+    ConfigError,
+    LogFormat,
+    OnExit,
+    OpenVPNConfig,
+    PeerConfig,
+    parse,
+)
 from cuberouted.config.schema import SECTIONS, UNAVAILABLE
 from cuberouted.config.section import key_names
 from cuberouted.model import Prefix
@@ -86,7 +94,7 @@ def test_two_server_form_configures_an_unnamed_peer_and_openvpn_process():
         max_advertisements=65536,
         events_kept=10_000,
         log_level="info",
-        log_format="text",
+        log_format=LogFormat.TEXT,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -17,7 +16,6 @@ import pytest
 from cuberouted.api.client import get, is_served, lines
 from cuberouted.api.report import Status
 from cuberouted.daemon.hosts_text import HEADER
-from cuberouted.daemon.log import JournalFormatter
 from cuberouted.events import NodeStarted, NodeStopping, decode
 from cuberouted.routing.linux.kernel import missing_capability
 
@@ -225,25 +223,3 @@ def test_without_the_privilege_it_ends_with_the_reason(tmp_path):
     assert status == 1
     assert log == "<3>CAP_NET_ADMIN is missing: run as root, or by the systemd unit\n"
     assert not process.control.exists()
-
-
-@pytest.mark.parametrize(
-    ("level", "mark"),
-    [
-        (logging.DEBUG, "<7>"),
-        (logging.INFO, "<6>"),
-        (logging.WARNING, "<4>"),
-        (logging.ERROR, "<3>"),
-        (logging.CRITICAL, "<2>"),
-        (35, "<6>"),
-    ],
-)
-def test_every_line_in_the_journal_has_its_priority(level, mark):
-    try:
-        int("two\nlines")
-    except ValueError:
-        record = logging.LogRecord("x", level, "x.py", 1, "it %s", ("fails",), sys.exc_info())
-    lines = JournalFormatter().format(record).splitlines()
-    assert lines[0] == f"{mark}it fails"
-    assert len(lines) > 3
-    assert all(line.startswith(mark) for line in lines)
