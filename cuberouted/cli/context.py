@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
@@ -73,6 +74,27 @@ def load_config(path: Path) -> Config:
         fail(str(error), WRONG_USAGE)
 
 
+@contextmanager
+def daemon_socket(location: Location) -> Iterator[Path]:
+    """The daemon's control socket. If it cannot be used, print why and exit.
+
+    A daemon that runs well does not depend on the file any more: if the file has mistakes, they
+    are printed, and the default control socket is asked.
+    """
+    not_running = NOT_RUNNING
+    try:
+        socket = location.socket or load(location.config).control_socket
+    except ConfigError as error:
+        socket, not_running = DEFAULT_CONTROL_SOCKET, WRONG_USAGE
+        click.echo(f"{error}\nasking the daemon on the default control socket {socket}", err=True)
+    try:
+        yield socket
+    except NotRunningError as error:
+        fail(str(error), not_running)
+    except ControlError as error:
+        fail(str(error), PROBLEM)
+
+
 def query_daemon(
     location: Location,
     target: str,
@@ -86,26 +108,24 @@ def query_daemon(
     Without one, print why and exit.
 
     If no daemon runs, and the configuration is right, *without* replies in its place.
-
-    A daemon that runs well does not depend on the file any more: if the file has mistakes, they
-    are printed, and the default control socket is asked.
     """
-    not_running = NOT_RUNNING
+    with daemon_socket(location) as socket:
+        try:
+            if body is not None:
+                return client.post(socket, target, body, kind, timeout)
+            return client.get(socket, target, kind, timeout)
+        except NotRunningError as error:
+            if without is None or not (location.socket or _is_valid(location.config)):
+                raise
+            return without(error)
+
+
+def _is_valid(path: Path) -> bool:
     try:
-        socket = location.socket or load(location.config).control_socket
-    except ConfigError as error:
-        socket, not_running = DEFAULT_CONTROL_SOCKET, WRONG_USAGE
-        click.echo(f"{error}\nasking the daemon on the default control socket {socket}", err=True)
-    try:
-        if body is not None:
-            return client.post(socket, target, body, kind, timeout)
-        return client.get(socket, target, kind, timeout)
-    except NotRunningError as error:
-        if without is None or not_running == WRONG_USAGE:
-            fail(str(error), not_running)
-        return without(error)
-    except ControlError as error:
-        fail(str(error), PROBLEM)
+        load(path)
+    except ConfigError:
+        return False
+    return True
 
 
 def run_in_kernel(

@@ -17,8 +17,11 @@ from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config
 from cuberouted.cli.disconnect import disconnect
 from cuberouted.cli.dump_routes import dump_routes
 from cuberouted.cli.flush import flush
+from cuberouted.cli.history import history
 from cuberouted.cli.keygen import keygen
+from cuberouted.cli.monitor import monitor
 from cuberouted.cli.show import clients, nodes, status
+from cuberouted.cli.watch.command import watch
 from cuberouted.cli.why import why
 from cuberouted.config import ConfigError
 
@@ -105,5 +108,18 @@ def run_program() -> None:
         fail(f"standard output: {error.strerror}", PROBLEM)
 
 
-for command in (check, status, nodes, clients, dump_routes, why, disconnect, flush, keygen):
+for command in (
+    check,
+    status,
+    nodes,
+    clients,
+    dump_routes,
+    why,
+    monitor,
+    history,
+    watch,
+    disconnect,
+    flush,
+    keygen,
+):
     main.add_command(command)

@@ -152,7 +152,7 @@ def test_without_a_command_help_is_shown():
     done = CliRunner().invoke(main, [])
     assert done.exit_code == 0
     assert "Exit status: 0 fine;" in done.stdout
-    for command in ("check", "status", "nodes", "clients", "dump-routes", "flush", "keygen"):
+    for command in main.commands.keys() - {"run"}:
         assert f"\n  {command} " in done.stdout
 
 
@@ -368,7 +368,10 @@ def test_the_configuration_may_be_given_before_and_behind_the_command(place, com
         )
 
 
-@pytest.mark.parametrize("command", [["status"], ["clients"], ["disconnect", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["clients"], ["monitor"], ["history"], ["watch"], ["disconnect", "x"]],
+)
 def test_without_a_daemon_the_exit_status_is_3(place, command):
     done = place.run(*command)
     assert (done.exit_code, done.stdout) == (NOT_RUNNING, "")

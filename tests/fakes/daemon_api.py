@@ -1,0 +1,113 @@
+"""A daemon as its API shows it: a control socket of the real server, and events on demand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import msgspec
+import trio
+import trio.testing
+
+from cuberouted.api.http import Endpoint, HttpError, Parts, Request
+from cuberouted.api.http_server import HttpServer
+from cuberouted.api.report import ClientRow, Clients, Status
+from cuberouted.api.server import listening, serve
+from cuberouted.daemon import event_stream
+from cuberouted.event_ring import EventRing
+from cuberouted.events import Event
+
+
+@attrs.define
+class FakeDaemon:
+    """A daemon in another thread. ``status``, ``clients`` and ``why`` may change at any time."""
+
+    socket: Path
+    status: Status
+    clients: list[ClientRow] = attrs.field(factory=list)
+    why: dict[str, object] = attrs.field(factory=dict)
+    kept: int = 10000
+    readers: int = 0
+    _token: trio.lowlevel.TrioToken | None = None
+    _ring: EventRing | None = None
+    _end: trio.Event = attrs.field(factory=trio.Event)
+
+    @contextmanager
+    def running(self) -> Iterator[FakeDaemon]:
+        """It runs, in another thread."""
+        ready = threading.Event()
+        self.readers = 0
+        self._end = trio.Event()
+
+        async def run() -> None:
+            self._token = trio.lowlevel.current_trio_token()
+            self._ring = EventRing(self.status.node, self.kept, time.time)
+            server = HttpServer(self._endpoints(), emit=self._ring.publish, what="control socket")
+            with listening(self.socket) as listener:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(serve, listener, server)
+                    ready.set()
+                    await self._end.wait()
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.cancel_scope.cancel()
+
+        thread = threading.Thread(target=trio.run, args=(run,))
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield self
+        finally:
+            if thread.is_alive():
+                self.stop()
+            thread.join()
+
+    def stop(self) -> None:
+        """End, after everything that was emitted has been sent."""
+        self._call(self._end.set)
+
+    def emit(self, *happened: Event) -> None:
+        """Publish what has happened."""
+        for event in happened:
+            self._call(lambda event=event: self._published.publish(event))  # type: ignore[misc]
+
+    @property
+    def _published(self) -> EventRing:
+        assert self._ring is not None
+        return self._ring
+
+    def _call(self, function: Callable[[], None]) -> None:
+        assert self._token is not None
+        self._token.run_sync_soon(function)
+
+    def _endpoints(self) -> list[Endpoint]:
+        async def get_status(_request: Request) -> Status:
+            return self.status
+
+        async def get_clients(_request: Request) -> Clients:
+            return Clients(list(self.clients))
+
+        stream = event_stream.endpoint(self._published)
+
+        async def get_events(request: Request) -> msgspec.Struct | Parts:
+            self.readers += request.query.get("follow") != "0"
+            return await stream.handler(request)
+
+        async def get_why(request: Request) -> Parts:
+            if request.argument not in self.why:
+                raise HttpError(404, f"nothing is known of {request.argument}")
+            return _one(msgspec.json.encode(self.why[request.argument]))
+
+        return [
+            Endpoint("GET", "/v1/status", get_status),
+            Endpoint("GET", "/v1/clients", get_clients),
+            Endpoint("GET", "/v1/why/{target}", get_why),
+            attrs.evolve(stream, handler=get_events),
+        ]
+
+
+async def _one(part: bytes) -> Parts:
+    yield part
