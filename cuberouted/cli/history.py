@@ -111,15 +111,12 @@ def select(
     since: dt.datetime | None,
 ) -> Kept:
     """See `read`."""
-    from cuberouted.events import EventsLost
-
-    forgotten = 0
+    forgotten = number = 0
     found: deque[tuple[Event, bytes]] = deque(maxlen=lines)
-    number = 0
-    for event, line in events:
-        if isinstance(event, EventsLost) and not number:
-            forgotten = 0 if since is not None and event.time <= since else event.count
-        elif selection.shows(event) and (since is None or event.time >= since):
+    for count, (event, line) in enumerate(events):
+        if count == 0 and (since is None or event.time > since):
+            forgotten = event.number - 1  # numbers begin at 1 with the daemon
+        if selection.shows(event) and (since is None or event.time >= since):
             found.append((event, line))
             number += 1
     return Kept(list(found), forgotten if len(found) == number else 0)

@@ -24,7 +24,6 @@ from cuberouted.daemon import event_stream
 from cuberouted.events import (
     ClientJoined,
     ClientMoved,
-    EventsLost,
     PeerWarning,
     ReloadRefused,
     RouteChanged,
@@ -213,9 +212,8 @@ def test_events_that_are_not_kept_are_of_no_interest_before_the_asked_for_time()
         return events.EPOCH.replace(minute=minute)
 
     kept = [
-        (EventsLost(count=7, time=at(10)), b""),
-        (msgspec.structs.replace(MOVED, time=at(10)), b"1"),
-        (msgspec.structs.replace(MOVED, time=at(20)), b"2"),
+        (msgspec.structs.replace(MOVED, number=8, time=at(10)), b"1"),
+        (msgspec.structs.replace(MOVED, number=9, time=at(20)), b"2"),
     ]
     found = select(kept, Selection(), None, at(15))
     assert ([line for _, line in found.events], found.forgotten) == ([b"2"], 0)
