@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -65,7 +65,7 @@ def post(
     return _query(path, "POST", target, body, kind, timeout)
 
 
-def lines(path: Path, target: str) -> Iterator[bytes]:
+def lines(path: Path, target: str) -> Generator[bytes]:
     """The lines of a stream, without their newline, as they come. It ends as the stream does.
 
     Raises:

@@ -6,6 +6,7 @@ import datetime as dt
 import sys
 from collections import deque
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,8 @@ def read(socket: Path, selection: Selection, lines: int | None, since: dt.dateti
     """
     from cuberouted.api import client
 
-    return select(map(_decoded, client.lines(socket, KEPT)), selection, lines, since)
+    with closing(client.lines(socket, KEPT)) as received:
+        return select(map(_decoded, received), selection, lines, since)
 
 
 def select(

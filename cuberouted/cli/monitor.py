@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -62,9 +63,10 @@ def follow(socket: Path, selection: Selection, as_json: bool) -> NoReturn:
 
     show = json_printer(selection) if as_json else line_printer(selection)
     try:
-        for line in client.lines(socket, FOLLOW):
-            show(line)
-            sys.stdout.flush()
+        with closing(client.lines(socket, FOLLOW)) as received:
+            for line in received:
+                show(line)
+                sys.stdout.flush()
     except NotRunningError:
         raise
     except ControlError:

@@ -123,7 +123,10 @@ def parse_file(data: bytes) -> Iterator[Option]:
         if not name:
             continue
         if not arguments and len(name) > 2 and name[0] == "<" and name[-1] == ">":
-            yield Option(name[1:-1], inline=_inline(lines, f"</{name[1:-1]}>".encode()))
+            yield Option(
+                name[1:-1],
+                inline=_inline(lines, f"</{name[1:-1]}>".encode("utf-8", "surrogateescape")),
+            )
         else:
             yield Option(name.removeprefix("--"), tuple(arguments))
 
