@@ -151,6 +151,10 @@ fuzz: $(INSTALLED) ## every parser with random bytes, SECONDS=60 each (Python 3.
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --no-build-isolation --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGET)
 
+.PHONY: schemas
+schemas: $(INSTALLED) ## docs/openapi.json and docs/schemas/, from the endpoints and their structs
+	@$(BIN)/python -m tests.openapi
+
 .PHONY: lock
 lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs the network)
 	@$(BIN)/python -m pip install -qq uv

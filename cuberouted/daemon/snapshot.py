@@ -30,7 +30,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     """What the API serves. One more: an `Endpoint` here, with all that describes it.
 
     `make schemas` then writes docs/openapi.json and docs/schemas/ anew, and
-    tests/unit/daemon/test_api.py holds its replies against them.
+    tests/unit/test_openapi.py holds its replies against them.
     """
 
     async def get_status(_request: Request) -> report.Status:
