@@ -58,10 +58,10 @@ def _summary(status: Status) -> str:
     up = sum(peer.state == "up" for peer in status.peers)
     clients = sum(openvpn.clients for openvpn in status.openvpn)
     return (
-        f"{status.node}: running for {format_duration(status.uptime)},"
+        f"{status.node}: running {format_duration(status.uptime)},"
         f" {pluralize(clients, 'client')} here,"
         f" {up} of {pluralize(len(status.peers), 'peer')} up,"
-        f" {status.routes.installed} of {pluralize(status.routes.desired, 'route')} installed"
+        f" {status.routes.installed} of {pluralize(status.routes.desired, 'route')}"
     )
 
 
@@ -131,7 +131,7 @@ def _advice(openvpn: OpenVPNRow) -> str:
 def _peer_advice(peer: PeerRow) -> str:
     silent = peer.last_heard is None or peer.last_heard > SILENT
     if peer.state == "down" and silent:
-        return "is the tunnel up, cuberouted running there, and its port open on the tunnel?"
+        return "is the tunnel up, and cuberouted running there? `cuberouted check --peers` looks"
     if peer.state == "incompatible":
         return "install the same version of cuberouted on both"
     return ""
