@@ -1,4 +1,4 @@
-"""What the daemon and the commands report, as values. Their JSON form is documented in the README.
+"""What the daemon and the commands report, as values. docs/schemas/ has their JSON form.
 
 Pure. Times are in seconds; absolute times are ISO 8601 UTC.
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cuberouted.cli.main import main
 from cuberouted.config import load
 
 PROJECT = Path(__file__).parents[2]
@@ -69,7 +70,24 @@ def test_what_the_readme_has_written_to_the_host_is_removed_as_well():
     assert written <= set(block("rm -f ").split())
 
 
-def test_links_into_the_readme_itself_lead_somewhere():
-    titles = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(path):
+    text = path.read_text("utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        other = path.parent / target if target else path
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other.read_text("utf-8")), f"{target}#{anchor}"
+
+
+def test_every_command_is_described():
+    commands = {name for name, command in main.commands.items() if not command.hidden}
+    titles = re.findall(
+        r"^## (.*)$", (PROJECT / "docs/commands.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert commands <= {name for title in titles for name in title.split(", ")}
+    assert all(f"`{name}" in README or f"cuberouted {name}`" in README for name in commands)
