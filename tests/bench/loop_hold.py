@@ -45,7 +45,15 @@ SETTINGS = (
     "hold_time = 60s",  # the fakes hold the loop, too
 )
 
-QUESTIONS = {"status": "/v1/status", "clients": "/v1/clients", "dump-routes": "/v1/routes"}
+QUESTIONS = {
+    "status": "/v1/status",
+    "clients": "/v1/clients",
+    "clients --name": "/v1/clients?name=client1*",
+    "dump-routes": "/v1/routes",
+    "nodes": "/v1/nodes",
+    "why": "/v1/why/client5",
+    "history": "/v1/events?after=0&follow=0",
+}
 """What the commands ask the daemon for."""
 
 QUIET_TIME = 0.05

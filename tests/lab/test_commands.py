@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
@@ -13,28 +11,6 @@ from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
 CLIENTS = {"host1": 0, "host2": 1}
-
-
-def test_the_readme_s_requests_by_curl(lab: Lab) -> None:
-    share(lab, CLIENTS)
-    a = lab.servers[0]
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    commands = re.findall(r"^curl --unix-socket /run/.*$", readme, re.MULTILINE)
-    assert len(commands) == 4
-    status, clients, why = (
-        json.loads(a.host.run("sh", "-c", f"{command} --silent --fail"))
-        for command in commands[:-1]
-    )
-    assert status["node"] == "vpnsrvA"
-    assert {client["name"] for client in clients["clients"]} == {"host2"}
-    assert why["reached"] is True
-    stream = a.host.start("curl", "sh", "-c", f"exec {commands[-1]} --silent --fail")
-
-    def streamed() -> bool:  # what happened before it was connected is not sent
-        a.daemon.reload(mesh(a))
-        return '"type":"reloaded"' in stream.log
-
-    wait_for("the stream to have a reload", streamed)
 
 
 def test_status_is_fine_while_all_is_well(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cuberouted.api.protocol import GROUP, GROUP_ADMIN
 from cuberouted.check.access import PRIVATE_SOCKETS
 from cuberouted.cli.context import WRONG_USAGE
 from cuberouted.cli.keygen import DEFAULT_KEY
@@ -48,7 +49,9 @@ def test_the_daemon_runs_as_its_own_user_with_one_capability():
     unit = settings(UNIT)
     assert unit["User"] == unit["Group"] == ["cuberouted"]
     assert unit["AmbientCapabilities"] == unit["CapabilityBoundingSet"] == ["CAP_NET_ADMIN"]
-    assert "u cuberouted " in (SYSTEMD / "cuberouted.sysusers").read_text("utf-8")
+    users = (SYSTEMD / "cuberouted.sysusers").read_text("utf-8")
+    assert f"u {GROUP} " in users
+    assert f"g {GROUP_ADMIN} " in users
 
 
 def test_openvpn_comes_first_and_its_restart_does_not_touch_us():
