@@ -16,6 +16,7 @@ import trio.testing
 from cuberouted.api.http import Endpoint, HttpError, Parts, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report import ClientRow, Clients, Status
+from cuberouted.api.report_why import Why
 from cuberouted.api.server import listening, serve
 from cuberouted.daemon import event_stream
 from cuberouted.event_ring import EventRing
@@ -29,7 +30,7 @@ class FakeDaemon:
     socket: Path
     status: Status
     clients: list[ClientRow] = attrs.field(factory=list)
-    why: dict[str, object] = attrs.field(factory=dict)
+    why: dict[str, Why] = attrs.field(factory=dict)
     kept: int = 10000
     readers: int = 0
     _token: trio.lowlevel.TrioToken | None = None
@@ -96,10 +97,10 @@ class FakeDaemon:
             self.readers += request.query.get("follow") != "0"
             return await stream.handler(request)
 
-        async def get_why(request: Request) -> Parts:
+        async def get_why(request: Request) -> Why:
             if request.argument not in self.why:
                 raise HttpError(404, f"nothing is known of {request.argument}")
-            return _one(msgspec.json.encode(self.why[request.argument]))
+            return self.why[request.argument]
 
         return [
             Endpoint("GET", "/v1/status", get_status),
@@ -107,7 +108,3 @@ class FakeDaemon:
             Endpoint("GET", "/v1/why/{target}", get_why),
             attrs.evolve(stream, handler=get_events),
         ]
-
-
-async def _one(part: bytes) -> Parts:
-    yield part

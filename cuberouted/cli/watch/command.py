@@ -152,17 +152,20 @@ class App:
                 nursery.start_soon(self._explain, target)
 
     async def _explain(self, target: str) -> None:
-        import msgspec
-
         from cuberouted.api import client
         from cuberouted.api.protocol import ControlError
+        from cuberouted.api.report_why import Why
+        from cuberouted.cli.render_why import why_lines
+        from cuberouted.cli.terminal import Terminal
 
         path = f"/v1/why/{quote(target, safe='')}"
+        width, height = self._view.size
         try:
-            reply = await trio.to_thread.run_sync(
-                client.get, self._socket, path, dict, abandon_on_cancel=True
+            why = await trio.to_thread.run_sync(
+                client.get, self._socket, path, Why, abandon_on_cancel=True
             )
-            text = msgspec.json.format(msgspec.json.encode(reply), indent=2).decode()
+            terminal = Terminal(max(width - 4, 20), height, encoding=self._terminal.encoding)
+            text = "\n".join(why_lines(why, terminal))
         except ControlError as error:
             text = str(error)
         self._view.explained(target, text.splitlines())

@@ -159,6 +159,11 @@ class Watch:
         self._size = width, height
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal."""
+        return self._size
+
+    @property
     def shown(self) -> Mesh:
         """The state that is shown: now, or when the display was frozen."""
         return self._frozen or self.mesh

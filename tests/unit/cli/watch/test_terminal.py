@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cuberouted.api.report_why import Why
 from cuberouted.events import ClientMoved, EventsLost
 from tests.fakes.daemon_api import FakeDaemon
 from tests.unit.cli.watch.samples import ILL, STATUS, client_row
@@ -80,7 +81,9 @@ def screen_width(terminal):
 
 
 def test_keys(daemon, small):
-    daemon.why = {"10.100.100.14": {"verdict": "is reached through tun1"}}
+    daemon.why = {
+        "10.100.100.14": Why("10.100.100.14", "vpnsrvA", True, "it is reached through tun1")
+    }
     with daemon.running():
         small.watch(daemon.socket)
         small.wait("412 clients")
@@ -89,7 +92,7 @@ def test_keys(daemon, small):
         small.type("Down", "Up", "Enter")
         small.wait("q quit", "host13 ")
         small.type("Enter")
-        small.wait("why 10.100.100.14", "is reached through tun1")
+        small.wait("why 10.100.100.14", "  it is reached through tun1")
         small.type("Escape")
         small.wait("11 of 412")
         small.type("j", "Enter")
