@@ -147,8 +147,8 @@ $(INSTALLED): pyproject.toml $(LOCK)
 	touch $@
 
 .PHONY: fuzz
-fuzz: $(INSTALLED) ## every parser with random bytes, SECONDS=60 each (Python 3.11 to 3.13)
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --no-build-isolation --editable '.[fuzz]'
+fuzz: $(INSTALLED) ## every parser with random bytes, and the API, SECONDS=60 each (Python 3.11 to 3.13)
+	@$(BIN)/python -c 'import atheris, schemathesis' 2>/dev/null || $(BIN)/python -m pip install -qq --no-build-isolation --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(TARGET)
 
 .PHONY: schemas

@@ -112,7 +112,8 @@ class Endpoint:
     ``reply``: the type of the reply, or of each line of a stream. ``summary``: a line on what it
     does. ``argument``: what stands for the ``{...}``. ``parameters``: a struct with a field for
     each parameter of the query, all with defaults; others are refused. ``body``: the type of the
-    request's body. ``errors``: further statuses that the handler replies with, and when.
+    request's body; without it, none is accepted. ``errors``: further statuses that the handler
+    replies with, and when.
     """
 
     method: str
@@ -156,8 +157,8 @@ class Endpoints:
         """The endpoint for *method* and *target*, a request target (RFC 9112 section 3.2).
 
         Raises:
-          HttpError: there is none (404, 405), *client* may not use it (403), or the query is
-            wrong (400).
+          HttpError: there is none (404, 405), *client* may not use it (403), or the query or
+            the body is wrong (400).
         """
         if not client.reads:
             raise HttpError(403, f"permission denied; {client.denied}")
@@ -173,6 +174,8 @@ class Endpoints:
         endpoint, argument = found[method]
         if endpoint.changes and not client.changes:
             raise HttpError(403, f"permission denied; {client.denied}")
+        if body and endpoint.body is None:
+            raise HttpError(400, "a body is not expected here")
         request = Request(method, argument, _parse_query(query, endpoint), body, client.user)
         request.parameters(endpoint.parameters)
         return endpoint, request

@@ -32,7 +32,7 @@ RECEIVE = 4096
 """Bytes that are received at once."""
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body; only POST may have one."""
+"""Bytes of a request's body."""
 
 MAX_REQUESTS = 100
 """Requests on one connection."""
@@ -246,7 +246,7 @@ class _Connection:
                 head = await self._receive_head()
                 if head is None:
                     return None
-                body = await self._receive_body(head.method)
+                body = await self._receive_body()
                 return head.method.decode(), head.target.decode(), body
             if scope.cancelled_caught and (head or self._http.trailing_data[0]):
                 raise HttpError(408, f"the request was not complete after {TIMEOUT:g} s")
@@ -267,12 +267,10 @@ class _Connection:
             raise HttpError(400, "Content-Length and Transfer-Encoding exclude each other")
         return event
 
-    async def _receive_body(self, method: bytes) -> bytes:
+    async def _receive_body(self) -> bytes:
         body = bytearray()
         while isinstance(event := await self._receive(), h11.Data):
             body += event.data
-            if method != b"POST":
-                raise HttpError(400, "only POST may have a body")
             if len(body) > MAX_BODY:
                 raise HttpError(413, f"the body is longer than {MAX_BODY} bytes")
         return bytes(body)

@@ -1,7 +1,8 @@
 """Fuzz with atheris: python -m tests.fuzz [--seconds N] [TARGET...]; `make fuzz` for people.
 
 Each target runs in a process of its own. An input that fails is written to a file named crash-,
-timeout- or oom-; once it is fixed, that file is added to the target's corpus.
+timeout- or oom-; once it is fixed, that file is added to the target's corpus. The target `api` is
+another thing: schemathesis sends requests to a running API (`tests.fuzz.api`).
 
 cuberouted is imported late, because atheris instruments modules when they are imported.
 """
@@ -16,6 +17,8 @@ import time
 
 MAX_TIME = 5
 """Seconds for one input; valid ones take at most a hundredth of that."""
+API = "api"
+"""The target that schemathesis runs."""
 MAX_MEMORY = 1024
 """MB for one process."""
 
@@ -45,6 +48,14 @@ def run(name: str, seconds: int) -> bool:
     return done.returncode == 0
 
 
+def run_api(seconds: int) -> bool:
+    """Fuzz the API over HTTP. Returns whether it found nothing."""
+    from tests.fuzz import api
+
+    print(f"== {API}: {seconds} s", flush=True)
+    return api.run(seconds)
+
+
 def main() -> int:
     """Returns the exit status: 0 if nothing was found."""
     if sys.argv[1:2] == ["--one"]:
@@ -53,9 +64,12 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="tests.fuzz")
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[])
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, API, []], default=[])
     options = parser.parse_args()
-    results = [run(name, options.seconds) for name in options.targets or TARGETS]
+    results = [
+        run_api(options.seconds) if name == API else run(name, options.seconds)
+        for name in options.targets or [*TARGETS, API]
+    ]
     return 0 if all(results) else 1
 
 

@@ -191,7 +191,7 @@ async def _exchange(data: list[bytes]) -> bytes:
     endpoints = (
         Endpoint("GET", "/v1/clients", handler),
         Endpoint("GET", "/v1/why/{target}", handler),
-        Endpoint("POST", "/v1/disconnect", handler, changes=True),
+        Endpoint("POST", "/v1/disconnect", handler, changes=True, body=report.Clients),
     )
     failures: list[Event] = []
     server = HttpServer(endpoints, failures.append, "control socket")

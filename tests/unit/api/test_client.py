@@ -55,7 +55,7 @@ class Limit(msgspec.Struct):
 ENDPOINTS = (
     Endpoint("GET", "/hello", greet),
     Endpoint("GET", "/hello/{name}", greet),
-    Endpoint("POST", "/hello", echo),
+    Endpoint("POST", "/hello", echo, body=Greeting),
     Endpoint("GET", "/count", count, content_type=LINES, stream=True, parameters=Limit),
     Endpoint("GET", "/refuse", refuse),
 )
