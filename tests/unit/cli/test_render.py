@@ -16,6 +16,7 @@ def printed(function, what, *, terminal=False, width=PIPED_WIDTH):
         force_terminal=terminal,
         color_system="standard" if terminal else None,
         highlight=False,
+        _environ={"TERM": "xterm"},  # not that of whoever runs the tests
     )
     function(what, console)
     return out.getvalue()
