@@ -11,7 +11,6 @@ from pathlib import Path
 import attrs
 import msgspec
 import trio
-import trio.testing
 
 from cuberouted.api.http import Endpoint, HttpError, Parts, Request
 from cuberouted.api.http_server import HttpServer
@@ -19,6 +18,7 @@ from cuberouted.api.report import ClientRow, Clients, Status
 from cuberouted.api.report_why import Why
 from cuberouted.api.server import listening, serve
 from cuberouted.daemon import event_stream
+from cuberouted.daemon.process import FINISH_TIME
 from cuberouted.event_ring import EventRing
 from cuberouted.events import Event
 
@@ -53,7 +53,9 @@ class FakeDaemon:
                     nursery.start_soon(serve, listener, server)
                     ready.set()
                     await self._end.wait()
-                    await trio.testing.wait_all_tasks_blocked()
+                    self._ring.close()  # as the process does: streams end after their last event
+                    with trio.move_on_after(FINISH_TIME):
+                        await server.wait_idle()
                     nursery.cancel_scope.cancel()
 
         thread = threading.Thread(target=trio.run, args=(run,))
