@@ -53,7 +53,7 @@ def _check_peers(location: Location) -> list[Finding]:
         return check_peers(found, {}, str(error))
 
 
-@click.command()
+@click.command(short_help="Check the configuration and this host.")
 @location_options
 @click.argument("file", type=FILE, required=False)
 @click.option("--syntax", is_flag=True, help="Check the file only, and not this host.")

@@ -16,7 +16,7 @@ TIMEOUT = 30.0
 """Seconds for the reply: a peer that does not answer is asked again for 16."""
 
 
-@click.command()
+@click.command(short_help="End the sessions of a client, wherever it is connected.")
 @location_options
 @click.argument("name")
 @click.option("--from", "from_node", metavar="NODE", help="Only at this node.")

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 def dump_routes(location: Location, selection: Selection, *, as_json: bool, no_pager: bool) -> None:
     """Show the host routes that cuberouted has installed, read from the kernel.
 
-    TARGET is a client's name, an address, or a network: what lies in it is shown. In names, * is
-    any characters and ? is one. Exits with 1 if no route matches.
+    ADDRESS|NETWORK|NAME: only this address, what lies in this network, or clients of this name. In
+    names, * is any characters and ? is one. Exits with 1 if no route matches.
     """
     config = load_config(location.config)
     try:

@@ -18,13 +18,13 @@ Command = Callable[..., Any]
 
 
 def selection_options(command: Command) -> Command:
-    """Add ``[TARGET]``, ``--node``, ``--name`` and ``--prefix``; *command* gets a ``selection``."""
+    """Add ``[ADDRESS|NETWORK|NAME]`` and three options; *command* gets a ``selection``."""
     command = _made(command)
     for option in (
         click.option("--prefix", metavar="PREFIX", help="Only this address, or in this network."),
         click.option("--name", metavar="NAME", help="Only clients of this name."),
         click.option("--node", metavar="NODE", help="Only what is at this node."),
-        click.argument("target", required=False),
+        click.argument("target", metavar="[ADDRESS|NETWORK|NAME]", required=False),
     ):
         command = option(command)
     return command

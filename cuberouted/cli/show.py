@@ -43,14 +43,14 @@ def status(location: Location, *, as_json: bool) -> None:
 def clients(location: Location, selection: Selection, *, as_json: bool, no_pager: bool) -> None:
     """Show every client in the mesh: where it is, since when.
 
-    TARGET is a client's name, an address, or a network: what lies in it is shown. In names, * is
-    any characters and ? is one. Exits with 1 if no client matches.
+    ADDRESS|NETWORK|NAME: only this address, what lies in this network, or clients of this name. In
+    names, * is any characters and ? is one. Exits with 1 if no client matches.
     """
     reply = query_daemon(location, f"/v1/clients{selection.query}", report.Clients)
     output_rows(reply, reply.clients, "client", selection, as_json=as_json, paged=not no_pager)
 
 
-@click.command()
+@click.command(short_help="Show every node of the mesh: up or down, its clients.")
 @location_options
 @select_node
 @json_option
