@@ -14,7 +14,7 @@ import trio
 from cuberouted.api import report_why as report
 from cuberouted.api.http import Endpoint, HttpError, Request
 from cuberouted.daemon.daemon import Daemon, Peer
-from cuberouted.daemon.why_facts import MeshFacts, OwnRoute, PeerFacts, short
+from cuberouted.daemon.why_facts import MeshFacts, OwnRoute, PeerFacts
 from cuberouted.daemon.why_kernel import Place, addresses_in, around, collect, own_routes
 from cuberouted.daemon.why_names import name_of, routes_of, similar
 from cuberouted.daemon.why_report import explain
@@ -142,7 +142,7 @@ def _with_way(daemon: Daemon, best: RibRoute, mesh: MeshFacts) -> MeshFacts:
 
 
 def _own_route(daemon: Daemon, route: ForeignRoute) -> OwnRoute:
-    address = short(route.prefix)
+    address = route.prefix.short
     since = daemon.node.kernel_sync.fib.installed_since().get(route.prefix)
     event = daemon.events.newest(RouteChanged, lambda e: e.address == address)
     return OwnRoute(
@@ -258,4 +258,4 @@ async def _unknown(daemon: Daemon, target: str) -> report.Why:
 
 
 def _match(route: RibRoute) -> report.WhyMatch:
-    return report.WhyMatch(short(route.advertisement.prefix), name_of(route), route.node)
+    return report.WhyMatch(route.advertisement.prefix.short, name_of(route), route.node)

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 import attrs
 
 from cuberouted.events import RouteTrace
-from cuberouted.model import Prefix, format_address
+from cuberouted.model import Prefix
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.rib import Claim
 from cuberouted.routing.types import ForeignRoute, RouteLookup, Rule
@@ -111,11 +111,6 @@ class MeshFacts:
     def best(self) -> Claim | None:
         """The claim that the kernel's route should follow: the longest, and the best of those."""
         return next((claim for claim in self.claims if not claim.refused), None)
-
-
-def short(prefix: Prefix) -> str:
-    """A host without its length, a network with it."""
-    return format_address(prefix.address) if prefix.is_host else str(prefix)
 
 
 def destination(prefix: Prefix) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cuberouted.api import report_why as report
 from cuberouted.api.report import iso_time
-from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe, short
+from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe
 from cuberouted.daemon.why_verdict import (
     ERRORS,
     Case,
@@ -48,7 +48,7 @@ def _kernel_part(judgement: Judgement, kernel: KernelFacts, case: Case | None) -
         if route.used and route.owner == "openvpn" and case is not None and not case.is_right(here):
             route.owner = "foreign"
     return report.WhyAddress(
-        address=short(kernel.prefix),
+        address=kernel.prefix.short,
         reached=judgement.reached,
         verdict=judgement.verdict,
         advice=judgement.advice,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, PeerFacts, Probe, short
+from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, PeerFacts, Probe
 from cuberouted.model import Kind, format_address, printable_name
 from cuberouted.routing.conflict_text import cure, describe_route
 from cuberouted.routing.conflicts import Conflict
@@ -73,7 +73,7 @@ class Case:
     @property
     def address(self) -> str:
         """The address or network that was asked for."""
-        return short(self.kernel.prefix)
+        return self.kernel.prefix.short
 
     @property
     def best(self) -> RibRoute:
@@ -287,7 +287,7 @@ def judge_kernel(
     kernel: KernelFacts, neighbours: Mapping[tuple[int, bytes | None], str]
 ) -> Judgement:
     """The judgement without a daemon. *neighbours*: who is behind an interface and gateway."""
-    address = short(kernel.prefix)
+    address = kernel.prefix.short
     route = kernel.probes[0].result.route
     start = "cuberouted is not running here, so only the kernel was asked"
     if route is not None and route.type == RTN_LOCAL:
@@ -318,7 +318,7 @@ def overlapping(mesh: MeshFacts) -> str:
         if first is not None and other.advertisement.name != first.advertisement.name:
             one, two = (printable_name(r.advertisement.name) for r in (first, other))
             return (
-                f"{short(best.route.advertisement.prefix)} has two clients: {one} at {first.node}"
+                f"{best.route.advertisement.prefix.short} has two clients: {one} at {first.node}"
                 f" and {two} at {other.node}: their address pools overlap"
             )
     return ""

@@ -123,7 +123,7 @@ def _table(number: int) -> str:
 def _target(claim: RibRoute) -> str:
     prefix, kind = claim.advertisement.prefix, claim.advertisement.kind
     name = printable_name(claim.advertisement.name)
-    address = format_address(prefix.address) if prefix.is_host else str(prefix)
+    address = prefix.short
     if kind is Kind.SERVER:
         return f"{address}, the data address of {claim.node},"
     where = "here" if claim.leads_here else f"at {claim.node}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -206,7 +205,7 @@ class Server:
         found = {}
         for prefix, route in sorted(installed.routes.items()):
             device = names[installed.nexthops[route.nexthop].device]
-            found[_short(prefix)] = device.removeprefix("to-")
+            found[prefix.short] = device.removeprefix("to-")
         return found
 
     @property
@@ -229,7 +228,3 @@ def section_of(peer: Server) -> str:
     """The section for *peer* in the configuration of another server."""
     where = f"mgmt_interface = to-{peer.name}\nmgmt_ip = {format_address(peer.address)}"
     return f"[peer {peer.name}]\n{where}"
-
-
-def _short(prefix: Prefix) -> str:
-    return re.sub(r"/(32|128)$", "", str(prefix))
