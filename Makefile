@@ -118,6 +118,9 @@ software:
 	command -v bird >/dev/null || { apt_install bird2; systemctl --quiet disable bird; }
 	command -v dnsmasq >/dev/null || apt_install dnsmasq-base
 	[ -x /usr/lib/frr/zebra ] || { apt_install frr; systemctl --quiet disable frr; }
+	command -v prometheus >/dev/null || { apt_install prometheus; systemctl --quiet disable prometheus; }
+	command -v chromium >/dev/null || apt_install chromium fonts-dejavu-core
+	command -v haproxy >/dev/null || { apt_install haproxy; systemctl --quiet disable haproxy; }
 
 .PHONY: tun
 tun:

@@ -42,13 +42,15 @@ class Client:
     """Who has sent a request, and what the client may do.
 
     ``user``: as in "root" or "uid 1000 (anna)". ``denied``: who may do what this client may not,
-    for the text of the error.
+    for the text of the error. ``local_address``: the address of this host to which the client is
+    connected, empty on a Unix socket.
     """
 
     user: str
     reads: bool
     changes: bool
     denied: str = "this listener only reads"
+    local_address: str = ""
 
 
 @attrs.frozen
@@ -92,7 +94,21 @@ Parts = AsyncGenerator[bytes]
 """Pieces of a body, sent one by one in chunks. The head of the reply is sent with the first one,
 which may be empty. Between two pieces other tasks run."""
 
-Handler = Callable[[Request], Awaitable[msgspec.Struct | Parts]]
+Headers = tuple[tuple[str, str], ...]
+"""Header fields, by name and value."""
+
+
+@attrs.frozen
+class Reply:
+    """A whole reply that is not just a value in JSON."""
+
+    body: bytes
+    content_type: str = JSON
+    status: int = 200
+    headers: Headers = ()
+
+
+Handler = Callable[[Request], Awaitable[msgspec.Struct | Reply | Parts]]
 """Returns what is sent. Raises `HttpError`; any other exception is a bug: status 500 and a log
 line."""
 
@@ -107,13 +123,14 @@ class Endpoint:
 
     ``path``: as "/v1/why/{target}", with one ``{...}`` at most, which is one segment. GET includes
     HEAD. ``changes``: changes something, so that the client needs the right to. ``stream``: goes
-    on for as long as the client likes, and counts as a stream.
+    on for as long as the client likes, and counts as a stream. ``local_only``: has the peers do
+    something, so that it is not served to other hosts.
 
     ``reply``: the type of the reply, or of each line of a stream. ``summary``: a line on what it
     does. ``argument``: what stands for the ``{...}``. ``parameters``: a struct with a field for
     each parameter of the query, all with defaults; others are refused. ``body``: the type of the
     request's body; without it, none is accepted. ``errors``: further statuses that the handler
-    replies with, and when.
+    replies with, and when. ``headers``: header fields of a reply in parts.
     """
 
     method: str
@@ -122,6 +139,8 @@ class Endpoint:
     changes: bool = False
     content_type: str = JSON
     stream: bool = attrs.field(default=False, kw_only=True)
+    local_only: bool = attrs.field(default=False, kw_only=True)
+    headers: Headers = attrs.field(default=(), kw_only=True)
     reply: Any = attrs.field(default=None, kw_only=True)
     summary: str = attrs.field(default="", kw_only=True)
     argument: str = attrs.field(default="", kw_only=True)

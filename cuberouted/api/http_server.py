@@ -12,13 +12,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import h11
 import msgspec
 import trio
 
-from cuberouted.api.http import JSON, Client, Endpoint, Endpoints, HttpError, Request
+from cuberouted.api.http import (
+    JSON,
+    Client,
+    Endpoint,
+    Endpoints,
+    Headers,
+    HttpError,
+    Reply,
+    Request,
+)
 from cuberouted.api.protocol import TIMEOUT, ErrorReply
 from cuberouted.events import Emit, NodeProblem
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
@@ -74,15 +83,38 @@ class _EndOfConnectionError(Exception):
     """The connection has to be closed: the client has left, does not read, or has half a reply."""
 
 
+class Door(Protocol):
+    """Which requests a listener accepts at all, and the header fields of all of its replies."""
+
+    @property
+    def headers(self) -> Headers:
+        """Header fields that every reply has."""
+
+    def check(self, head: h11.Request, client: Client) -> None:
+        """Raise HttpError if a request is not accepted. Its connection is then closed."""
+
+
+class OpenDoor:
+    """Accepts every request."""
+
+    headers: Headers = ()
+
+    def check(self, head: h11.Request, client: Client) -> None:
+        """See `Door`."""
+
+
 class HttpServer:
     """Answers the requests of all connections that it is given.
 
     *what* names the listener in the log and in events. *emit* publishes a `NodeProblem` for an
-    exception in a handler.
+    exception in a handler. *door*: what is accepted.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], emit: Emit, what: str) -> None:
+    def __init__(
+        self, endpoints: Iterable[Endpoint], emit: Emit, what: str, door: Door | None = None
+    ) -> None:
         self.endpoints = Endpoints(endpoints)
+        self.door = door or OpenDoor()
         self._emit = emit
         self._what = what
         self._log_limit = LogRateLimit()
@@ -265,6 +297,11 @@ class _Connection:
             # h11 would follow Transfer-Encoding; a proxy in front of us may follow the other
             self._last = True
             raise HttpError(400, "Content-Length and Transfer-Encoding exclude each other")
+        try:
+            self._server.door.check(event, self._client)
+        except HttpError:
+            self._last = True
+            raise
         return event
 
     async def _receive_body(self) -> bytes:
@@ -341,9 +378,11 @@ class _Connection:
     async def _send_answer(self, endpoint: Endpoint, request: Request) -> None:
         reply = await endpoint.handler(request)
         if isinstance(reply, msgspec.Struct):
-            await self._send_whole(200, endpoint.content_type, reply)
+            reply = Reply(msgspec.json.encode(reply), endpoint.content_type)
+        if isinstance(reply, Reply):
+            await self._send_whole(reply)
             return
-        head = self._head(200, endpoint.content_type)
+        head = self._head(200, endpoint.content_type, endpoint.headers)
         async with aclosing(reply):
             if self._method != b"HEAD":
                 # the head waits for the first part: an error before it has a status of its own
@@ -359,22 +398,22 @@ class _Connection:
         """Reply with *error*, or close the connection if a part of a reply has been sent."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise _EndOfConnectionError
-        allow = [("Allow", error.allowed)] if error.allowed else []
-        await self._send_whole(error.status, JSON, ErrorReply(error.text), *allow)
+        allow = (("Allow", error.allowed),) if error.allowed else ()
+        body = msgspec.json.encode(ErrorReply(error.text))
+        await self._send_whole(Reply(body, JSON, error.status, allow))
 
-    async def _send_whole(
-        self, status: int, content_type: str, reply: msgspec.Struct, *headers: tuple[str, str]
-    ) -> None:
-        body = msgspec.json.encode(reply)
-        head = self._head(status, content_type, ("Content-Length", str(len(body))), *headers)
-        data = h11.Data(data=b"" if self._method == b"HEAD" else body)
+    async def _send_whole(self, reply: Reply) -> None:
+        length = ("Content-Length", str(len(reply.body)))
+        head = self._head(reply.status, reply.content_type, (length, *reply.headers))
+        data = h11.Data(data=b"" if self._method == b"HEAD" else reply.body)
         await self._send(head, data, h11.EndOfMessage())
 
-    def _head(self, status: int, content_type: str, *headers: tuple[str, str]) -> h11.Response:
+    def _head(self, status: int, content_type: str, headers: Headers) -> h11.Response:
         all_headers = [
             ("Date", formatdate(usegmt=True)),
             ("Content-Type", content_type),
             ("Cache-Control", "no-store"),
+            *self._server.door.headers,
             *headers,
         ]
         if self._last or self._http.their_state is not h11.DONE:

@@ -1,6 +1,7 @@
 """The configuration file: ``key = value``, ``[peer NAME]`` and ``[openvpn NAME]`` sections."""
 
 from cuberouted.config.build import parse
+from cuberouted.config.converters import ListenAddress
 from cuberouted.config.load import load
 from cuberouted.config.schema import (
     DEFAULT_CONTROL_SOCKET,
@@ -18,6 +19,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConfigProblem",
+    "ListenAddress",
     "LogFormat",
     "OnExit",
     "OpenVPNConfig",

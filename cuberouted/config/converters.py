@@ -16,7 +16,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar, get_args
+from typing import Final, NamedTuple, TypeVar, get_args
 
 from cuberouted.config.text import quote
 from cuberouted.model import NOT_UNICAST, Prefix
@@ -337,6 +337,34 @@ def domain(text: str) -> str:
     if not _HOST.fullmatch(name) or len(name) > _MAX_DOMAIN:
         raise ValueError(f"{quote(text)} is not a valid domain (example: vpn.example.org)")
     return name.lower()
+
+
+class ListenAddress(NamedTuple):
+    """An IP address of this host, as text, and a TCP port. 0.0.0.0 and :: are all addresses."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else ":".join(map(str, self))
+
+
+def web_listen(text: str) -> ListenAddress:
+    """An address of this host and a port, as ``127.0.0.1:9657``, ``[::1]:9657``."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    address = _parsed_address("127.0.0.1" if bare == "localhost" and not bracketed else bare)
+    if not colon or address is None or bracketed is not isinstance(address, IPv6Address):
+        raise ValueError(
+            f"{quote(text)} is not an address and a port (examples: 127.0.0.1:9657, [::1]:9657)"
+        )
+    return ListenAddress(str(address), number(1, 65535)(port))
+
+
+def web_host(text: str) -> str:
+    """A host name or address as it stands in a Host header, in lower case and without a port."""
+    return host(text.removesuffix(".")).lower()
 
 
 def route_table(text: str) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from cuberouted.config import converters
-from cuberouted.config.converters import MAX_UINT32, duration, number
+from cuberouted.config.converters import MAX_UINT32, ListenAddress, duration, number
 from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix, format_address
 
 DEFAULT_CONTROL_SOCKET = Path("/run/cuberouted/control.sock")
@@ -282,6 +282,19 @@ class Config:
         "file in which names and addresses of all clients are kept, in the form of hosts(5)",
     )
     hosts_domain: str = key(converters.domain, "", "DNS domain of the names in that file")
+    web_listen: ListenAddress | None = key(
+        converters.web_listen,
+        None,
+        "address and port where metrics, health and the page are served over HTTP",
+    )
+    web_hosts: tuple[str, ...] = key(
+        converters.listed(converters.web_host),
+        (),
+        "host names by which browsers and monitoring may address web_listen",
+    )
+    web_names: bool = key(
+        converters.yes_no, True, "whether names and addresses of clients are served there"
+    )
     # in Z85; `keypair.with_secret_key` reads it from secret_key_file
     secret_key: bytes | None = attrs.field(default=None, repr=False)
 
@@ -298,10 +311,6 @@ SECTIONS: Final = MappingProxyType[str, type[SectionConfig]](
     {"": Config, "peer": PeerConfig, "openvpn": OpenVPNConfig}
 )
 """The class for each kind of section; "" is what precedes the first header."""
-
-UNAVAILABLE: Final = MappingProxyType({"metrics_listen": "metrics for Prometheus"})
-"""Keys before the first section that later versions will have, and their meaning. They are
-reported as mistakes, not ignored."""
 
 
 def key_fields(section: type[SectionConfig]) -> dict[str, attrs.Attribute[Any]]:

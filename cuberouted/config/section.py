@@ -11,7 +11,6 @@ import attrs
 from cuberouted.config.schema import (
     SECTIONS,
     SHORTHANDS,
-    UNAVAILABLE,
     Config,
     OpenVPNConfig,
     PeerConfig,
@@ -117,10 +116,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _unknown_key(key: str, kind: str) -> str:
-    if key in UNAVAILABLE and not kind:
-        return f"is not available yet ({UNAVAILABLE[key]}): remove the line"
     for other in SECTIONS:
-        if key in key_names(other) or (key in UNAVAILABLE and not other):
+        if key in key_names(other):
             place = f"in a [{other} NAME] section" if other else "before the first section"
             close = difflib.get_close_matches(key, key_names(kind), n=1)
             return f"belongs {place}" + (f"; the nearest key here is {close[0]}" if close else "")

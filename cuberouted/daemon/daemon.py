@@ -90,6 +90,8 @@ class Daemon:
         self.started_at = trio.current_time()
         self.refused_reload = ""
         """Why the last reload was refused, or empty; one line for each mistake."""
+        self.web_problem = ""
+        """Why the web listener does not work, or empty."""
         self.environment = environment
         self._publisher = Publisher(
             config.node,

@@ -27,6 +27,7 @@ def endpoint(daemon: Daemon) -> Endpoint:
         "GET",
         "/v1/peers/check",
         get_check,
+        local_only=True,
         reply=PeersReport,
         summary="Ask every peer for what it sees and has. Takes 16 s if one does not answer.",
     )

@@ -22,6 +22,7 @@ from cuberouted.daemon.daemon import Daemon, Environment, ReloadError
 from cuberouted.daemon.log import Log
 from cuberouted.daemon.sd_notify import Notifier
 from cuberouted.daemon.snapshot import endpoints, status_line
+from cuberouted.daemon.web import Web
 from cuberouted.events import NodeStarted, NodeStopping, Reloaded, ReloadRefused
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
@@ -78,7 +79,8 @@ async def _serve(config: Config, the_log: Log) -> None:
             )
             daemon.events.listeners.append(the_log.write)
             api = HttpServer(endpoints(daemon), daemon.events.publish, "control socket")
-            await nursery.start(_handle_signals, daemon, notifier, the_log)
+            web = Web(daemon)
+            await nursery.start(_handle_signals, daemon, web, notifier, the_log)
             if control is not None:
                 nursery.start_soon(serve, control, api)
             nursery.start_soon(_notify_systemd, daemon, notifier)
@@ -86,7 +88,8 @@ async def _serve(config: Config, the_log: Log) -> None:
             nursery.start_soon(daemon.hooks.run)
             nursery.start_soon(daemon.hosts_file.run)
             nursery.start_soon(heap.keep_collections_short)
-            await nursery.start(_run, daemon, api, nursery.cancel_scope)
+            nursery.start_soon(web.run)
+            await nursery.start(_run, daemon, api, web, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
             daemon.events.publish(NodeStarted(version=__version__, control_socket=str(where)))
             notifier.ready()
@@ -108,6 +111,7 @@ def _control_socket(path: Path) -> Iterator[ControlSocket | None]:
 async def _run(
     daemon: Daemon,
     api: HttpServer,
+    web: Web,
     scope: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[None],
@@ -117,24 +121,30 @@ async def _run(
     daemon.events.close()
     with trio.move_on_after(FINISH_TIME):  # streams and replies that are under way
         await api.wait_idle()
+        await web.wait_idle()
     scope.cancel()
 
 
 async def _handle_signals(
-    daemon: Daemon, notifier: Notifier, the_log: Log, *, task_status: trio.TaskStatus[None]
+    daemon: Daemon,
+    web: Web,
+    notifier: Notifier,
+    the_log: Log,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                await _reload(daemon, notifier, the_log)
+                await _reload(daemon, web, notifier, the_log)
             else:
                 daemon.events.publish(NodeStopping(why=signal.Signals(number).name))
                 notifier.stopping()
                 daemon.stop()
 
 
-async def _reload(daemon: Daemon, notifier: Notifier, the_log: Log) -> None:
+async def _reload(daemon: Daemon, web: Web, notifier: Notifier, the_log: Log) -> None:
     path = daemon.config.path
     notifier.reloading(time.monotonic_ns() // 1000)
     try:
@@ -145,6 +155,7 @@ async def _reload(daemon: Daemon, notifier: Notifier, the_log: Log) -> None:
             daemon.events.publish(ReloadRefused(why=line))
     else:
         daemon.refused_reload = ""
+        web.reconfigure()
         the_log.configure(daemon.config.log_level, daemon.config.log_format)
         daemon.events.publish(Reloaded(path=str(path)))
     notifier.ready()

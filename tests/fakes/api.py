@@ -10,7 +10,7 @@ import msgspec
 import trio
 import trio.testing
 
-from cuberouted.api.http import Client, Endpoint, Endpoints
+from cuberouted.api.http import Client, Endpoint, Endpoints, Reply
 from cuberouted.api.http_server import HttpServer
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ async def call(
     reply = await endpoint.handler(request)
     if isinstance(reply, msgspec.Struct):
         return msgspec.json.encode(reply)
+    if isinstance(reply, Reply):
+        return reply.body
     async with aclosing(reply):
         return b"".join([part async for part in reply])
 

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import trio
 
-from cuberouted.api.http import Endpoint, HttpError, Parts, Request
+from cuberouted.api.http import Endpoint, HttpError, Parts, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report import ClientRow, Clients, Status
 from cuberouted.api.report_why import Why
@@ -95,7 +95,7 @@ class FakeDaemon:
 
         stream = event_stream.endpoint(self._published)
 
-        async def get_events(request: Request) -> msgspec.Struct | Parts:
+        async def get_events(request: Request) -> msgspec.Struct | Reply | Parts:
             self.readers += request.query.get("follow") != "0"
             return await stream.handler(request)
 

@@ -11,7 +11,7 @@ import pytest
 
 from cuberouted.config import parse
 from cuberouted.config.build import KERNEL_TABLES
-from cuberouted.config.schema import SECTIONS, SHORTHANDS, UNAVAILABLE, Reload, key_fields
+from cuberouted.config.schema import SECTIONS, SHORTHANDS, Reload, key_fields
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted(path for path in CONF.rglob("*") if path.is_file())
@@ -68,14 +68,12 @@ def test_three_servers_are_each_other_s_peers():
 
 def test_reference_has_every_key_once():
     known = [(kind, key) for kind, section in SECTIONS.items() for key in key_fields(section)]
-    known += [("", key) for key in (*SHORTHANDS, *UNAVAILABLE)]
+    known += [("", key) for key in SHORTHANDS]
     assert sorted((kind, key) for kind, key, _ in documented()) == sorted(known)
 
 
 def test_reference_shows_valid_values_and_the_defaults():
     for kind, key, value in documented():
-        if key in UNAVAILABLE:
-            continue
         section, name = SHORTHANDS.get(key, (kind, key))
         field = key_fields(SECTIONS[section])[name]
         shown = KERNEL_TABLES.get(value) or field.metadata["convert"](value)
@@ -93,10 +91,3 @@ def test_reference_lists_the_keys_that_need_a_restart():
         if field.metadata["reload"] is Reload.RESTART
     ]
     assert re.split(r", | and ", listed) == restart
-
-
-def test_reference_says_which_keys_are_not_available_yet():
-    paragraphs = REFERENCE.read_text("utf-8").split("\n\n")
-    for key in UNAVAILABLE:
-        (paragraph,) = (p for p in paragraphs if f"\n#{key} = " in p)
-        assert "Not available yet" in paragraph

@@ -1,0 +1,86 @@
+"""The web listener of a daemon: what it serves, and where. A reload moves it."""
+
+from __future__ import annotations
+
+import trio
+
+from cuberouted.api.http import Endpoint, Reply, Request
+from cuberouted.api.http_server import HttpServer
+from cuberouted.config import Config
+from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.snapshot import endpoints
+from cuberouted.events import NodeProblem, NodeProblemEnded
+from cuberouted.util.tasks import Signal
+from cuberouted.web.door import WebDoor
+from cuberouted.web.listener import serve
+
+WHAT = "web_listen"
+"""`NodeProblem.what`, and the key of the configuration."""
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
+    """What the web listener serves: what the API has for reading, and what only HTTP needs."""
+    api = (e for e in endpoints(daemon) if e.method == "GET" and not e.local_only)
+    return (*api, Endpoint("GET", "/healthz", _healthz, content_type=PLAIN))
+
+
+async def _healthz(_request: Request) -> Reply:
+    return Reply(b"ok\n", PLAIN)
+
+
+class Web:
+    """The web listener of *daemon*, if its configuration has one."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._reconfigured = Signal()
+        self._server: HttpServer | None = None
+
+    def reconfigure(self) -> None:
+        """The daemon's configuration is another one."""
+        self._reconfigured.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            settings = _settings(self._daemon.config)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, self._daemon.config)
+                while _settings(self._daemon.config) == settings:
+                    await self._reconfigured.wait()
+                nursery.cancel_scope.cancel()
+
+    async def wait_idle(self) -> None:
+        """Wait until no request is being answered."""
+        if self._server is not None:
+            await self._server.wait_idle()
+
+    async def _serve(self, config: Config) -> None:
+        listen = config.web_listen
+        if listen is None:
+            self._report("")
+            return
+
+        def report(why: str) -> None:
+            self._report(f"{listen}: {why}" if why else "")
+
+        door = WebDoor(frozenset(config.web_hosts))
+        events = self._daemon.events
+        self._server = HttpServer(web_endpoints(self._daemon), events.publish, WHAT, door)
+        try:
+            await serve(listen, self._server, report)
+        finally:
+            self._server = None
+
+    def _report(self, problem: str) -> None:
+        before, self._daemon.web_problem = self._daemon.web_problem, problem
+        if problem and problem != before:
+            self._daemon.events.publish(NodeProblem(what=WHAT, why=problem))
+        elif before and not problem:
+            self._daemon.events.publish(NodeProblemEnded(what=WHAT))
+
+
+def _settings(config: Config) -> tuple[object, ...]:
+    return config.web_listen, config.web_hosts, config.web_names

@@ -1,0 +1,1 @@
+"""The API over TCP, for reading: the door, the listener, health and the page."""
