@@ -1,4 +1,5 @@
 """GET /v1/events: the events that are kept, and those to come, one JSON object a line.
+GET /events of the web listener: the same as server-sent events, for browsers.
 
 A reader takes from the ring at its own speed, so that a slow one delays nobody; what the ring no
 longer keeps by then is lost to it, and it is told how many.
@@ -9,7 +10,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import Final
 
+import attrs
 import trio
 
 from cuberouted.api.http import LINES, Endpoint, Parts, Request
@@ -18,7 +21,7 @@ from cuberouted.event_ring import BATCH, EventRing
 from cuberouted.events import AnyEvent, Event, EventsLost, encode
 
 HEARTBEAT = 15.0
-"""Seconds after which a stream on which nothing happens gets an empty line."""
+"""Seconds after which a stream on which nothing happens gets an empty line or a comment."""
 
 PAUSE = 0.02
 """Seconds between two parts for a reader that keeps up. Events that come meanwhile are one part:
@@ -26,6 +29,28 @@ else ten readers would be woken for each of 10,000 events a second."""
 
 ENCODED = 2 * BATCH
 """Encoded events that readers share: two batches of `EventRing.after`."""
+
+
+@attrs.frozen
+class Framing:
+    """How a stream is written: what it begins with, each event, and what shows that it lives.
+
+    ``before``: what precedes the JSON and its newline, with ``%d`` for the event's number.
+    """
+
+    head: bytes = b""
+    before: bytes = b""
+    after: bytes = b""
+    heartbeat: bytes = b"\n"
+
+
+LINE_BY_LINE: Final = Framing()
+
+SERVER_SENT: Final = Framing(
+    b": the events to come\nretry: 2000\n\n", b"id: %d\ndata: ", b"\n", b":\n\n"
+)
+"""As the HTML standard has it, in "Server-sent events". The number after "retry" is milliseconds
+until a browser connects again."""
 
 
 def endpoint(events: EventRing) -> Endpoint:
@@ -44,15 +69,33 @@ def endpoint(events: EventRing) -> Endpoint:
     )
 
 
+def server_sent_endpoint(events: EventRing) -> Endpoint:
+    """GET /events: to come only, unless `EventParameters.after` says otherwise.
+
+    The header Last-Event-ID is ignored: a page that has lost its connection needs a new snapshot
+    anyway.
+    """
+    return Endpoint(
+        "GET",
+        "/events",
+        EventStream(events, SERVER_SENT).handle,
+        content_type="text/event-stream",
+        stream=True,
+        headers=(("X-Accel-Buffering", "no"),),  # or nginx would hold events back
+        parameters=EventParameters,
+    )
+
+
 class EventStream:
     """Streams *events* to any number of readers. Each event is encoded once for all of them."""
 
-    def __init__(self, events: EventRing) -> None:
+    def __init__(self, events: EventRing, framing: Framing = LINE_BY_LINE) -> None:
         self._events = events
+        self._framing = framing
         self._encoded: OrderedDict[int, bytes] = OrderedDict()  # by number
 
     async def handle(self, request: Request) -> Parts:
-        """The handler of GET /v1/events."""
+        """The handler of the endpoint."""
         wanted = request.parameters(EventParameters)
         wanted.check()
         return self._parts(wanted)
@@ -61,15 +104,15 @@ class EventStream:
         ring = self._events
         number = self._begin(wanted)
         end = math.inf if wanted.follow else ring.last
-        yield b""  # the head of the reply: the stream has begun
+        yield self._framing.head  # and with it the head of the reply: the stream has begun
         sent_at = trio.current_time()
         while number < end:
             batch = ring.after(number)
-            lines = b"".join(
+            encoded = b"".join(
                 self._encode(e for e in batch if e.number <= end and wanted.matches(e))
             )
-            if lines or trio.current_time() >= sent_at + HEARTBEAT:
-                yield lines or b"\n"
+            if encoded or trio.current_time() >= sent_at + HEARTBEAT:
+                yield encoded or self._framing.heartbeat
                 sent_at = trio.current_time()
             if len(batch) >= BATCH:
                 number = batch[-1].number
@@ -95,11 +138,17 @@ class EventStream:
     def _encode(self, events: Iterable[Event]) -> Iterator[bytes]:
         for event in events:
             # what a reader has lost differs from reader to reader
-            line = None if isinstance(event, EventsLost) else self._encoded.get(event.number)
-            if line is None:
-                line = encode(event)
+            encoded = None if isinstance(event, EventsLost) else self._encoded.get(event.number)
+            if encoded is None:
+                encoded = self._framed(event)
                 if not isinstance(event, EventsLost):
-                    self._encoded[event.number] = line
-            yield line
+                    self._encoded[event.number] = encoded
+            yield encoded
         while len(self._encoded) > ENCODED:
             self._encoded.popitem(last=False)
+
+    def _framed(self, event: Event) -> bytes:
+        framing = self._framing
+        before = framing.before % event.number if framing.before else b""
+        # JSON has no raw newline, which would end a server-sent event
+        return before + encode(event) + framing.after

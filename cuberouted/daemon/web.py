@@ -8,6 +8,7 @@ from cuberouted.api.http import Endpoint, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import Config
 from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.event_stream import server_sent_endpoint
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from cuberouted.util.tasks import Signal
@@ -23,7 +24,11 @@ PLAIN = "text/plain; charset=utf-8"
 def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     """What the web listener serves: what the API has for reading, and what only HTTP needs."""
     api = (e for e in endpoints(daemon) if e.method == "GET" and not e.local_only)
-    return (*api, Endpoint("GET", "/healthz", _healthz, content_type=PLAIN))
+    return (
+        *api,
+        server_sent_endpoint(daemon.events),
+        Endpoint("GET", "/healthz", _healthz, content_type=PLAIN),
+    )
 
 
 async def _healthz(_request: Request) -> Reply:
