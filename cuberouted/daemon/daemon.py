@@ -88,6 +88,8 @@ class Daemon:
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
+        self.initial_sync_ends = self.started_at + config.hold_time
+        """When a peer that was not up yet is no longer waited for."""
         self.refused_reload = ""
         """Why the last reload was refused, or empty; one line for each mistake."""
         self.web_problem = ""
@@ -157,6 +159,11 @@ class Daemon:
         if not keep:
             with trio.CancelScope(shield=True):
                 await flush(self.environment.kernel)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop_requested.is_set()
 
     @property
     def rejected_connections(self) -> int:

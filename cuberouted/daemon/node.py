@@ -99,6 +99,10 @@ class Node:
             return None  # OpenVPN's or the kernel's own route leads there, and none of ours away
         return Target(local_neighbour(best.source.name), prefix.family, to_server=False)
 
+    def is_listed(self, instance: str) -> bool:
+        """Whether OpenVPN process *instance* has been listed completely."""
+        return instance in self._listed
+
     def superseded(self, instance: str) -> frozenset[SupersededSession]:
         """The sessions of OpenVPN process *instance* whose client has connected elsewhere."""
         return frozenset(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from cuberouted.api.http import Endpoint, Reply, Request
+from cuberouted.api.http import Endpoint
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import Config
+from cuberouted.daemon import readiness
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.event_stream import server_sent_endpoint
 from cuberouted.daemon.snapshot import endpoints
@@ -18,21 +19,11 @@ from cuberouted.web.listener import serve
 WHAT = "web_listen"
 """`NodeProblem.what`, and the key of the configuration."""
 
-PLAIN = "text/plain; charset=utf-8"
-
 
 def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     """What the web listener serves: what the API has for reading, and what only HTTP needs."""
     api = (e for e in endpoints(daemon) if e.method == "GET" and not e.local_only)
-    return (
-        *api,
-        server_sent_endpoint(daemon.events),
-        Endpoint("GET", "/healthz", _healthz, content_type=PLAIN),
-    )
-
-
-async def _healthz(_request: Request) -> Reply:
-    return Reply(b"ok\n", PLAIN)
+    return (*api, server_sent_endpoint(daemon.events), *readiness.endpoints(daemon))
 
 
 class Web:

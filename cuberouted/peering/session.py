@@ -96,6 +96,8 @@ class PeerSession:
         self.node: str | None = None
         """The name that the peer announces; None before its first message."""
         self.state = DOWN
+        self.has_been_up = False
+        """Whether ``state`` was UP at any time."""
         self.topics = (UPDATES, direct_topic(own_name))
         """What to subscribe to at the peer from the start."""
         self._name = name
@@ -299,6 +301,7 @@ class PeerSession:
     def _change_state(self, event: PeerEvent, why: str) -> StateChange | None:
         """Apply *event*. The only place where ``state`` changes."""
         old, self.state = self.state, NEXT[self.state, event]
+        self.has_been_up |= self.state is UP
         self._detail = why
         return None if self.state is old else StateChange(self.peer, old, self.state, why)
 
