@@ -5,6 +5,7 @@ Pure: `http_server` has the connections. Nothing here depends on how a client is
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -22,6 +23,8 @@ LINES = "application/x-ndjson"
 
 MAX_PARAMETERS = 16
 """Parameters in a query; ours have below ten."""
+
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 
 
 class HttpError(Exception):
@@ -181,7 +184,7 @@ class Endpoints:
         """
         if not client.reads:
             raise HttpError(403, f"permission denied; {client.denied}")
-        path, _, query = _origin_form(target).partition("?")
+        path, _, query = split_target(target)[1].partition("?")
         found = self._of_path(path)
         if not found:
             known = ", ".join(sorted({endpoint.path for endpoint in self._endpoints}))
@@ -212,12 +215,17 @@ class Endpoints:
         return found
 
 
-def _origin_form(target: str) -> str:
-    """*target* without scheme and authority: a server has to accept the absolute form."""
-    scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in {"http", "https"}:
-        return "/" + rest.partition("/")[2]
-    return target
+def split_target(target: str) -> tuple[str | None, str]:
+    """The authority of *target* and its origin form (RFC 9112 section 3.2).
+
+    A server has to accept the absolute form, as in ``http://host:80/path``; other targets have no
+    authority, and are returned as they are.
+    """
+    found = _ABSOLUTE.match(target)
+    if found is None:
+        return None, target
+    rest = target[found.end() :]
+    return found[1], rest if rest.startswith("/") else "/" + rest
 
 
 def _parse_query(query: str, endpoint: Endpoint) -> dict[str, str]:

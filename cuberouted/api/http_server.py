@@ -28,8 +28,10 @@ from cuberouted.api.http import (
     Reply,
     Request,
 )
+from cuberouted.api.http_head import check_head
 from cuberouted.api.protocol import TIMEOUT, ErrorReply
 from cuberouted.events import Emit, NodeProblem
+from cuberouted.model import printable_name
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,9 @@ are busy, more wait in the backlog."""
 
 MIN_IDLE = 0.1
 """Seconds for which a connection is idle at least before it is closed for that."""
+
+ACCEPT_RETRY = 0.1
+"""Seconds until connections are accepted again after the process had no file descriptor left."""
 
 MAX_ANSWERS = 16
 """Requests that are answered at once, without streams. More wait."""
@@ -135,6 +140,10 @@ class HttpServer:
             try:
                 async with stream:
                     await self.handle(stream, await client_of(stream))
+            except (trio.BrokenResourceError, OSError) as error:
+                log.debug("%s: a client left at once: %s", self._what, error)
+            except Exception as error:  # noqa: BLE001 - a bug ends one connection only
+                self.failed("a connection", error)
             finally:
                 self._open -= 1
                 self._changed.unpark_all()
@@ -152,15 +161,31 @@ class HttpServer:
 
     async def _accept(self, accept: Callable[[], Awaitable[S]]) -> S:
         while self._open >= MAX_CONNECTIONS:
-            longest, since = next(iter(self._idle.items()), (None, 0.0))
-            if longest is not None and trio.current_time() - since >= MIN_IDLE:
-                del self._idle[longest]
-                longest.cancel()
+            self._close_longest_idle()
             with trio.move_on_after(MIN_IDLE):
                 await self._changed.park()
-        stream = await accept()
-        self._open += 1
-        return stream
+        while True:
+            try:
+                stream = await accept()
+            except OSError as error:  # no file descriptors or memory are left
+                self._report_accept(error)
+                self._close_longest_idle()
+                await trio.sleep(ACCEPT_RETRY)
+            else:
+                self._open += 1
+                return stream
+
+    def _close_longest_idle(self) -> None:
+        longest, since = next(iter(self._idle.items()), (None, 0.0))
+        if longest is not None and trio.current_time() - since >= MIN_IDLE:
+            del self._idle[longest]
+            longest.cancel()
+
+    def _report_accept(self, error: OSError) -> None:
+        suppressed = self._log_limit.allow("accept", trio.current_time())
+        if suppressed is not None:
+            note = suppressed_note(suppressed)
+            log.warning("%s: cannot accept connections: %s%s", self._what, error.strerror, note)
 
     def failed(self, request: str, error: Exception) -> None:
         """Report a bug: *request* raised *error*."""
@@ -258,7 +283,7 @@ class _Connection:
                 return
             endpoint, request = self._server.endpoints.find(*received, self._client)
         except h11.RemoteProtocolError as error:
-            text = f"malformed request: {error}"
+            text = f"malformed request: {str(error)[:200]}"
             await self._send_error(HttpError(error.error_status_hint, text))
         except HttpError as error:
             await self._send_error(error)
@@ -314,7 +339,7 @@ class _Connection:
 
     async def _receive(self) -> object:
         """The next event of h11."""
-        while (event := self._http.next_event()) is h11.NEED_DATA:
+        while (event := self._next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 await self._send(h11.InformationalResponse(status_code=100, headers=[]))
             try:
@@ -322,6 +347,11 @@ class _Connection:
             except trio.BrokenResourceError:
                 raise _EndOfConnectionError from None
         return event
+
+    def _next_event(self) -> object:
+        if self._http.their_state is h11.IDLE:
+            check_head(self._http.trailing_data[0])
+        return self._http.next_event()
 
     async def _discard_the_rest(self) -> None:
         """End our side, and receive until the client has ended its own, within limits.
@@ -399,7 +429,9 @@ class _Connection:
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise _EndOfConnectionError
         allow = (("Allow", error.allowed),) if error.allowed else ()
-        body = msgspec.json.encode(ErrorReply(error.text))
+        # what it repeats of the request may not change the terminal of whoever reads it
+        text = printable_name(error.text.encode())
+        body = msgspec.json.encode(ErrorReply(text))
         await self._send_whole(Reply(body, JSON, error.status, allow))
 
     async def _send_whole(self, reply: Reply) -> None:

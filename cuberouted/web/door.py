@@ -8,12 +8,13 @@ browser then sends that name.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 import attrs
 import h11
 
-from cuberouted.api.http import Client, Headers, HttpError
+from cuberouted.api.http import Client, Headers, HttpError, split_target
 
 METHODS: Final = (b"GET", b"HEAD")
 
@@ -26,6 +27,10 @@ SECURITY_HEADERS: Final[Headers] = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("X-Frame-Options", "DENY"),
 )
+
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([0-9a-z_.-]{1,255}))(?::[0-9]{0,5})?")
+"""A host and perhaps a port (RFC 3986 section 3.2) in lower case, without what browsers never send:
+a user, percent-encoding, a zone."""
 
 
 @attrs.frozen
@@ -40,28 +45,44 @@ class WebDoor:
         if head.method not in METHODS:
             raise HttpError(405, "only GET and HEAD are possible here", allowed="GET, HEAD")
         fields = dict(head.headers)
-        if b"transfer-encoding" in fields or fields.get(b"content-length", b"0").strip(b"0"):
+        if b"transfer-encoding" in fields or fields.get(b"content-length", b"").strip(b"0"):
             raise HttpError(400, "a body is not expected here")
-        # without a Host header (HTTP/1.0) it is no browser
+        authority, _ = split_target(head.target.decode("ascii"))
+        if authority is not None:
+            self._check_host(authority, client.local_address)
+        # without a Host header (HTTP/1.0) it is a health check, and no browser
         if b"host" in fields:
             self._check_host(fields[b"host"].decode("latin-1"), client.local_address)
 
-    def _check_host(self, text: str, local_address: str) -> None:
-        host = host_of(text)
+    def _check_host(self, authority: str, local_address: str) -> None:
+        host = host_of(authority)
+        if host is None:
+            raise HttpError(400, "the Host header is no host name or address, with or without port")
         if host not in LOOPBACK_NAMES and host not in self.hosts and host != local_address:
             raise HttpError(
-                421, f"unknown host {text[:100]}: add it to web_hosts if it stands for this server"
+                421, f"unknown host {host[:100]}: add it to web_hosts if it stands for this server"
             )
 
 
-def host_of(text: str) -> str:
-    """The name or address in a Host header (RFC 9112 section 3.2), in lower case, without port."""
-    name = text.strip().lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    else:
-        name = name.partition(":")[0].removesuffix(".")
+def host_of(authority: str) -> str | None:
+    """The name or address in *authority*, in one form for each; None if it is malformed."""
+    found = _AUTHORITY.fullmatch(authority.lower())
+    if found is None:
+        return None
+    ipv6, name = found.groups()
+    name = name and name.removesuffix(".")
     try:
-        return str(ipaddress.ip_address(name))
+        return plain_address(str(ipaddress.IPv6Address(ipv6)) if ipv6 else name)
     except ValueError:
-        return name
+        return name or None
+
+
+def plain_address(text: str) -> str:
+    """An IP address without its zone; an IPv4-mapped one as IPv4.
+
+    Raises:
+      ValueError: it is none.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-import os
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +12,7 @@ import trio
 from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import ListenAddress
+from cuberouted.web.door import plain_address
 
 BACKLOG: Final = 128
 """Connections that wait until they are accepted."""
@@ -65,6 +64,7 @@ def _bind(listen: ListenAddress) -> trio.socket.SocketType:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if ipv6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # :: is IPv4, too
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         sock.bind((listen.address, listen.port))
@@ -76,15 +76,7 @@ def _bind(listen: ListenAddress) -> trio.socket.SocketType:
 
 
 async def _client_of(stream: trio.SocketStream) -> Client:
-    try:
-        local, remote = stream.socket.getsockname()[0], stream.socket.getpeername()[0]
-    except OSError as error:
-        raise trio.BrokenResourceError(os.strerror(error.errno or 0)) from error
-    return Client(plain(remote), reads=True, changes=False, local_address=plain(local))
-
-
-def plain(address: str) -> str:
-    """*address* without a scope; an IPv4-mapped one as IPv4."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return str(mapped or parsed)
+    local, remote = stream.socket.getsockname()[0], stream.socket.getpeername()[0]
+    return Client(
+        plain_address(remote), reads=True, changes=False, local_address=plain_address(local)
+    )

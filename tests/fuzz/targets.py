@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h11
 import trio
 
 from cuberouted.api import report
-from cuberouted.api.http import Endpoint, Request
+from cuberouted.api.http import Client, Endpoint, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report_disconnect import DisconnectReport
 from cuberouted.check.facts import ClientFiles, HostFacts, ServerFacts
@@ -57,6 +59,7 @@ from cuberouted.routing.linux.monitor import EventBuffer
 from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.web.door import WebDoor
 from tests.fakes.api import ROOT, exchange
 
 MAX_INPUT = 16384
@@ -183,6 +186,53 @@ def control(data: bytes) -> None:
     assert not received or received.startswith(b"HTTP/1.1 ")
 
 
+KNOWN_HOST = re.compile(
+    r"(localhost|127\.0\.0\.1|10\.0\.0\.1|vpn\.example)\.?(:\d{0,5})?|\[[0-9a-f:.]*\](:\d{0,5})?"
+)
+"""A Host header that the web listener may accept. IPv6 has many forms; its unit test has them."""
+
+
+class CheckedDoor(WebDoor):
+    """The web's door; what it accepts is checked again, in another way."""
+
+    def check(self, head: h11.Request, client: Client) -> None:
+        """See `Door`."""
+        super().check(head, client)
+        assert head.method in (b"GET", b"HEAD")
+        assert b"transfer-encoding" not in dict(head.headers)
+        assert all(not int(value) for name, value in head.headers if name == b"content-length")
+        hosts = [value.decode().lower() for name, value in head.headers if name == b"host"]
+        assert hosts or head.http_version == b"1.0"
+        if head.target.lower().startswith((b"http://", b"https://")):
+            hosts.append(re.split("[/?#]", head.target.decode().lower())[2])
+        assert all(KNOWN_HOST.fullmatch(host) for host in hosts), hosts
+
+
+def web(data: bytes) -> None:
+    """A connection to the web listener."""
+    received = trio.run(_exchange_web, list(pieces(data)))
+    assert not received or received.startswith(b"HTTP/1.1 ")
+
+
+async def _exchange_web(data: list[bytes]) -> bytes:
+    async def handler(request: Request) -> Reply:
+        assert request.method in ("GET", "HEAD")
+        assert not request.body
+        return Reply(b"ok\n")
+
+    endpoints = (
+        Endpoint("GET", "/healthz", handler),
+        Endpoint("GET", "/v1/why/{target}", handler),
+        Endpoint("POST", "/v1/disconnect", handler, changes=True, body=report.Clients),
+    )
+    failures: list[Event] = []
+    client = Client("10.0.0.2", reads=True, changes=False, local_address="10.0.0.1")
+    door = CheckedDoor(frozenset({"vpn.example"}))
+    received = await exchange(HttpServer(endpoints, failures.append, "web", door), data, client)
+    assert not failures
+    return received
+
+
 async def _exchange(data: list[bytes]) -> bytes:
     async def handler(request: Request) -> report.Clients:
         request.json(report.Clients) if request.body else None
@@ -272,6 +322,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         direct,
         requests,
         control,
+        web,
         kernel,
         configuration,
         openvpn_options,
