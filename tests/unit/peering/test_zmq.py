@@ -55,11 +55,29 @@ SOON = 10
 TOPIC = b"s/" + b"0" * 16
 
 
+_reserved: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def _release_ports() -> Iterator[None]:
+    yield
+    while _reserved:
+        _reserved.pop().close()
+
+
 def free_port() -> int:
-    """A port that is free at every address of either family."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that is free at every address of either family, and that no other program is given.
+
+    A socket stays bound to it until the test ends. It does not listen, so with SO_REUSEADDR, which
+    ZeroMQ sets, others can listen there; the kernel assigns the port to nobody who asks for any.
+    """
+    reserved = socket.socket(socket.AF_INET6)
+    _reserved.append(reserved)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    reserved.bind(("::", 0))
+    port: int = reserved.getsockname()[1]
+    return port
 
 
 def ignore(_event: Event) -> None:
