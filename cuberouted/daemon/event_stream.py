@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -53,12 +53,21 @@ SERVER_SENT: Final = Framing(
 until a browser connects again."""
 
 
-def endpoint(events: EventRing) -> Endpoint:
-    """GET /v1/events."""
+Shown = Callable[[Event], Event | None]
+"""Returns an event as readers get it, or None if they do not."""
+
+
+def as_it_is(event: Event) -> Event:
+    """*event* itself."""
+    return event
+
+
+def endpoint(events: EventRing, shown: Shown = as_it_is) -> Endpoint:
+    """GET /v1/events, of the events as *shown*."""
     return Endpoint(
         "GET",
         "/v1/events",
-        EventStream(events).handle,
+        EventStream(events, shown=shown).handle,
         content_type=LINES,
         stream=True,
         reply=AnyEvent,
@@ -69,8 +78,9 @@ def endpoint(events: EventRing) -> Endpoint:
     )
 
 
-def server_sent_endpoint(events: EventRing) -> Endpoint:
-    """GET /events: to come only, unless `EventParameters.after` says otherwise.
+def server_sent_endpoint(events: EventRing, shown: Shown = as_it_is) -> Endpoint:
+    """GET /events, of the events as *shown*: to come only, unless `EventParameters.after` says
+    otherwise.
 
     The header Last-Event-ID is ignored: a page that has lost its connection needs a new snapshot
     anyway.
@@ -78,7 +88,7 @@ def server_sent_endpoint(events: EventRing) -> Endpoint:
     return Endpoint(
         "GET",
         "/events",
-        EventStream(events, SERVER_SENT).handle,
+        EventStream(events, SERVER_SENT, shown).handle,
         content_type="text/event-stream",
         stream=True,
         headers=(("X-Accel-Buffering", "no"),),  # or nginx would hold events back
@@ -89,8 +99,11 @@ def server_sent_endpoint(events: EventRing) -> Endpoint:
 class EventStream:
     """Streams *events* to any number of readers. Each event is encoded once for all of them."""
 
-    def __init__(self, events: EventRing, framing: Framing = LINE_BY_LINE) -> None:
+    def __init__(
+        self, events: EventRing, framing: Framing = LINE_BY_LINE, shown: Shown = as_it_is
+    ) -> None:
         self._events = events
+        self._shown = shown
         self._framing = framing
         self._encoded: OrderedDict[int, bytes] = OrderedDict()  # by number
 
@@ -140,7 +153,10 @@ class EventStream:
             # what a reader has lost differs from reader to reader
             encoded = None if isinstance(event, EventsLost) else self._encoded.get(event.number)
             if encoded is None:
-                encoded = self._framed(event)
+                shown = self._shown(event)
+                if shown is None:
+                    continue
+                encoded = self._framed(shown)
                 if not isinstance(event, EventsLost):
                     self._encoded[event.number] = encoded
             yield encoded

@@ -7,14 +7,14 @@ import trio
 from cuberouted.api.http import Endpoint
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import Config
-from cuberouted.daemon import readiness
+from cuberouted.daemon import event_stream, readiness
 from cuberouted.daemon.daemon import Daemon
-from cuberouted.daemon.event_stream import server_sent_endpoint
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from cuberouted.util.tasks import Signal
 from cuberouted.web.door import WebDoor
 from cuberouted.web.listener import serve
+from cuberouted.web.names import visible, without_names
 
 WHAT = "web_listen"
 """`NodeProblem.what`, and the key of the configuration."""
@@ -23,7 +23,21 @@ WHAT = "web_listen"
 def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     """What the web listener serves: what the API has for reading, and what only HTTP needs."""
     api = (e for e in endpoints(daemon) if e.method == "GET" and not e.local_only)
-    return (*api, server_sent_endpoint(daemon.events), *readiness.endpoints(daemon))
+    served = (
+        *api,
+        event_stream.server_sent_endpoint(daemon.events),
+        *readiness.endpoints(daemon),
+    )
+    return served if daemon.config.web_names else without_names(served, _nameless(daemon))
+
+
+def _nameless(daemon: Daemon) -> tuple[Endpoint, ...]:
+    """What is made in another way with ``web_names = no``."""
+    return (
+        event_stream.endpoint(daemon.events, visible),
+        event_stream.server_sent_endpoint(daemon.events, visible),
+        *readiness.endpoints(daemon, details=False),
+    )
 
 
 class Web:
