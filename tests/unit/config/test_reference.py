@@ -14,7 +14,7 @@ from cuberouted.config.build import KERNEL_TABLES
 from cuberouted.config.schema import SECTIONS, SHORTHANDS, Reload, key_fields
 
 CONF = Path(__file__).parents[3] / "conf"
-FILES = sorted(path for path in CONF.rglob("*") if path.is_file())
+FILES = sorted(CONF.rglob("*.conf*"))  # the others are for Prometheus and the like
 REFERENCE = CONF / "cuberouted.conf.reference"
 LINE = re.compile(r"#?(?:\[(?P<kind>[a-z]+) \S+\]|(?P<key>[a-z_]+) = (?P<value>.+))")
 
