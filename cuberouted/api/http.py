@@ -46,7 +46,8 @@ class Client:
 
     ``user``: as in "root" or "uid 1000 (anna)". ``denied``: who may do what this client may not,
     for the text of the error. ``local_address``: the address of this host to which the client is
-    connected, empty on a Unix socket.
+    connected, empty on a Unix socket. ``origin``: the host or network that it is in, which may use
+    half of what a listener has; empty on a Unix socket, where there are no such shares.
     """
 
     user: str
@@ -54,6 +55,7 @@ class Client:
     changes: bool
     denied: str = "this listener only reads"
     local_address: str = ""
+    origin: str = ""
 
 
 @attrs.frozen

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol, TypeVar
@@ -29,6 +29,7 @@ from cuberouted.api.http import (
     Request,
 )
 from cuberouted.api.http_head import check_head
+from cuberouted.api.limits import LimitedListener, Limits, TooManyConnectionsError
 from cuberouted.api.protocol import TIMEOUT, ErrorReply
 from cuberouted.events import Emit, NodeProblem
 from cuberouted.model import printable_name
@@ -48,27 +49,8 @@ MAX_BODY = 64 * 1024
 MAX_REQUESTS = 100
 """Requests on one connection."""
 
-MAX_CONNECTIONS = 128
-"""Open connections. When there are so many, the one that has been idle longest is closed; if all
-are busy, more wait in the backlog."""
-
-MIN_IDLE = 0.1
-"""Seconds for which a connection is idle at least before it is closed for that."""
-
-ACCEPT_RETRY = 0.1
-"""Seconds until connections are accepted again after the process had no file descriptor left."""
-
-MAX_ANSWERS = 16
-"""Requests that are answered at once, without streams. More wait."""
-
-MAX_STREAMS = 64
-"""Streams at once."""
-
 ANSWER_TIME = 60.0
 """Seconds for the whole answer to a request, if it is not a stream."""
-
-QUEUE_TIME = 3.0
-"""Seconds that a request waits while too many are being answered."""
 
 STREAM_TIMEOUT = 30.0
 """Seconds without progress after which a stream is ended."""
@@ -123,13 +105,7 @@ class HttpServer:
         self._emit = emit
         self._what = what
         self._log_limit = LogRateLimit()
-        self._answers = trio.Semaphore(MAX_ANSWERS)
-        self._streams = 0
-        self._busy = 0
-        self._changed = trio.lowlevel.ParkingLot()
-        # the connections that wait for a request, and since when; the longest idle first
-        self._idle: dict[trio.CancelScope, float] = {}
-        self._open = 0
+        self.limits = Limits()
 
     async def serve(
         self, listener: trio.abc.Listener[S], client_of: Callable[[S], Awaitable[Client]]
@@ -145,41 +121,22 @@ class HttpServer:
             except Exception as error:  # noqa: BLE001 - a bug ends one connection only
                 self.failed("a connection", error)
             finally:
-                self._open -= 1
-                self._changed.unpark_all()
+                self.limits.closed()
 
-        await trio.serve_listeners(handle, [_LimitedListener(listener, self._accept)])
+        limited = LimitedListener(listener, self.limits, self._report_accept)
+        await trio.serve_listeners(handle, [limited])
 
     async def handle(self, stream: trio.abc.Stream, client: Client) -> None:
         """Answer the requests on *stream* until either side ends the connection."""
-        await _Connection(self, stream, client).run()
+        try:
+            with self.limits.connection(client):
+                await _Connection(self, stream, client).run()
+        except TooManyConnectionsError:
+            log.debug("%s: too many connections from %s", self._what, client.origin)
 
     async def wait_idle(self) -> None:
         """Wait until no request is being answered."""
-        while self._busy:
-            await self._changed.park()
-
-    async def _accept(self, accept: Callable[[], Awaitable[S]]) -> S:
-        while self._open >= MAX_CONNECTIONS:
-            self._close_longest_idle()
-            with trio.move_on_after(MIN_IDLE):
-                await self._changed.park()
-        while True:
-            try:
-                stream = await accept()
-            except OSError as error:  # no file descriptors or memory are left
-                self._report_accept(error)
-                self._close_longest_idle()
-                await trio.sleep(ACCEPT_RETRY)
-            else:
-                self._open += 1
-                return stream
-
-    def _close_longest_idle(self) -> None:
-        longest, since = next(iter(self._idle.items()), (None, 0.0))
-        if longest is not None and trio.current_time() - since >= MIN_IDLE:
-            del self._idle[longest]
-            longest.cancel()
+        await self.limits.wait_idle()
 
     def _report_accept(self, error: OSError) -> None:
         suppressed = self._log_limit.allow("accept", trio.current_time())
@@ -195,57 +152,6 @@ class HttpServer:
             log.error("%s: %s failed%s", self._what, request, note, exc_info=error)
             why = f"{request} failed: {type(error).__name__}: {error}"
             self._emit(NodeProblem(what=self._what, why=why[:500]))
-
-    @asynccontextmanager
-    async def idle(self) -> AsyncIterator[trio.CancelScope]:
-        """While inside, the connection may be closed in favour of another."""
-        with trio.CancelScope() as scope:
-            self._idle[scope] = trio.current_time()
-            try:
-                yield scope
-            finally:
-                self._idle.pop(scope, None)
-
-    @asynccontextmanager
-    async def answering(self, endpoint: Endpoint) -> AsyncIterator[None]:
-        """Count an answer. Waits while too many are under way, and raises HttpError."""
-        if endpoint.stream:
-            if self._streams >= MAX_STREAMS:
-                raise HttpError(503, f"{MAX_STREAMS} streams are open, which is the limit")
-            self._streams += 1
-        else:
-            with trio.move_on_after(QUEUE_TIME) as scope:
-                await self._answers.acquire()
-            if scope.cancelled_caught:
-                raise HttpError(503, f"{MAX_ANSWERS} requests are being answered; try again")
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            if endpoint.stream:
-                self._streams -= 1
-            else:
-                self._answers.release()
-            self._changed.unpark_all()
-
-
-class _LimitedListener(trio.abc.Listener[S]):
-    """Accepts a connection only when there is room."""
-
-    def __init__(
-        self,
-        listener: trio.abc.Listener[S],
-        accept: Callable[[Callable[[], Awaitable[S]]], Awaitable[S]],
-    ) -> None:
-        self._listener = listener
-        self._accept = accept
-
-    async def accept(self) -> S:
-        return await self._accept(self._listener.accept)
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
 
 
 class _Connection:
@@ -298,7 +204,7 @@ class _Connection:
     async def _receive_request(self) -> tuple[str, str, bytes] | None:
         """Method, target and body; None at the end of the connection."""
         head = None
-        async with self._server.idle():
+        async with self._server.limits.idle(self._client):
             with trio.move_on_after(TIMEOUT) as scope:
                 head = await self._receive_head()
                 if head is None:
@@ -359,7 +265,7 @@ class _Connection:
         Closing with something unread would reset a TCP connection, and lose the reply.
         """
         with suppress(trio.BrokenResourceError):
-            async with self._server.idle():
+            async with self._server.limits.idle(self._client):
                 with trio.move_on_after(TIMEOUT):
                     if isinstance(self._stream, trio.abc.HalfCloseableStream):
                         await self._stream.send_eof()
@@ -393,7 +299,9 @@ class _Connection:
     async def _answer(self, endpoint: Endpoint, request: Request) -> None:
         with trio.move_on_after(math.inf if endpoint.stream else ANSWER_TIME) as scope:
             try:
-                async with self._server.answering(endpoint):
+                limits = self._server.limits
+                limit = limits.streaming if endpoint.stream else limits.answering
+                async with limit(self._client):
                     await self._send_answer(endpoint, request)
             except HttpError as error:
                 await self._send_error(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +17,13 @@ from cuberouted.web.door import plain_address
 
 BACKLOG: Final = 128
 """Connections that wait until they are accepted."""
+
+SEND_BUFFER: Final = 256 * 1024
+"""Bytes that the kernel holds for a client that does not read. It would take several MB."""
+
+UNACKNOWLEDGED: Final = 30_000
+"""Milliseconds after which the kernel ends a connection on which nothing that was sent is
+acknowledged: the client is gone, or it does not read (tcp(7), TCP_USER_TIMEOUT)."""
 
 MIN_RETRY_DELAY: Final = 0.25
 """Seconds until an address that cannot be bound is tried again; doubled up to `MAX_RETRY_DELAY`."""
@@ -67,6 +75,9 @@ def _bind(listen: ListenAddress) -> trio.socket.SocketType:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # :: is IPv4, too
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        # connections inherit these
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         sock.bind((listen.address, listen.port))
         sock.listen(BACKLOG)
     except BaseException:
@@ -76,7 +87,13 @@ def _bind(listen: ListenAddress) -> trio.socket.SocketType:
 
 
 async def _client_of(stream: trio.SocketStream) -> Client:
-    local, remote = stream.socket.getsockname()[0], stream.socket.getpeername()[0]
-    return Client(
-        plain_address(remote), reads=True, changes=False, local_address=plain_address(local)
-    )
+    local = plain_address(stream.socket.getsockname()[0])
+    remote = plain_address(stream.socket.getpeername()[0])
+    return Client(remote, reads=True, changes=False, local_address=local, origin=network_of(remote))
+
+
+def network_of(address: str) -> str:
+    """What belongs to one host: an IPv4 address, or the /64 of an IPv6 one."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, 64), strict=False))

@@ -13,16 +13,13 @@ import trio.testing
 from cuberouted.api.http import LINES, Endpoint, HttpError
 from cuberouted.api.http_server import (
     ANSWER_TIME,
-    MAX_ANSWERS,
     MAX_BODY,
-    MAX_CONNECTIONS,
     MAX_HEADER,
     MAX_REQUESTS,
-    MAX_STREAMS,
-    QUEUE_TIME,
     STREAM_TIMEOUT,
     HttpServer,
 )
+from cuberouted.api.limits import MAX_ANSWERS, MAX_CONNECTIONS, MAX_STREAMS, QUEUE_TIME
 from cuberouted.api.protocol import TIMEOUT
 from cuberouted.events import NodeProblem
 from tests.fakes.api import ROOT, exchange

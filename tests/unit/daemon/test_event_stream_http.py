@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 from cuberouted.api.http import HttpError
-from cuberouted.api.http_server import MAX_STREAMS, STREAM_TIMEOUT, HttpServer
+from cuberouted.api.http_server import STREAM_TIMEOUT, HttpServer
+from cuberouted.api.limits import MAX_STREAMS
 from cuberouted.daemon.event_stream import HEARTBEAT, endpoint
 from cuberouted.event_ring import BATCH, EventRing
 from cuberouted.events import (
@@ -228,9 +229,9 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_is_cut_off(
         count += 100
         await trio.sleep(0.1)
     assert await reader.numbers(count) == list(range(1, count + 1))
-    assert http._streams == 2
+    assert http.limits.streams == 2
     await trio.sleep(2)
-    assert http._streams == 1
+    assert http.limits.streams == 1
 
 
 async def test_a_slow_reader_is_told_how_many_events_it_has_lost(ring, http, nursery, mock_clock):

@@ -183,6 +183,6 @@ async def test_a_reader_that_does_not_read_is_cut_off(ring, http, nursery, autoj
     for _ in range(9):
         ring.publish(problem())
         await trio.sleep(STREAM_TIMEOUT / 10)
-    assert http._streams == 1
+    assert http.limits.streams == 1
     await trio.sleep(STREAM_TIMEOUT / 10 + 1)
-    assert http._streams == 0
+    assert http.limits.streams == 0

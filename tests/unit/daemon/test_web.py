@@ -1,0 +1,149 @@
+"""The web listener of a daemon: reloads move it, and what is wrong with it is known."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+
+from cuberouted.daemon.web import Web
+from cuberouted.events import NodeProblem, NodeProblemEnded
+from tests.unit.daemon.meshes import status
+from tests.unit.web.test_listener import REQUEST, unused_port
+
+
+class Node:
+    """A daemon with a web listener, in real time."""
+
+    def __init__(self, server, web):
+        self.server = server
+        self.web = web
+        self.port = unused_port()
+
+    async def reload(self, *settings):
+        self.server.settings = list(settings)
+        await self.server.reload()
+        self.web.reconfigure()
+
+    async def listen(self, *settings):
+        await self.reload(f"web_listen = 127.0.0.1:{self.port}", *settings)
+
+    def events(self):
+        ring = self.server.daemon.events
+        kinds = NodeProblem, NodeProblemEnded
+        return [e for e in ring.after(0) if isinstance(e, kinds) and e.what == "web_listen"]
+
+    async def reply(self, port, host=b"localhost"):
+        """The first line of the reply; empty if nothing listens there."""
+        try:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(REQUEST % host)
+                return b"".join([data async for data in stream]).partition(b"\r\n")[0]
+        except OSError:
+            return b""
+
+    async def until(self, condition):
+        with trio.fail_after(5):
+            while not await condition():  # noqa: ASYNC110 - a socket has no event
+                await trio.sleep(0.01)
+
+    async def until_served(self):
+        async def served():
+            return await self.reply(self.port)
+
+        await self.until(served)
+
+
+@pytest.fixture
+async def node(mesh, nursery):
+    server = mesh.add("A")
+    mesh.add("B")
+    await mesh.start()
+    web = Web(server.daemon)
+    nursery.start_soon(web.run)
+    return Node(server, web)
+
+
+NOT_FOUND = b"HTTP/1.1 404 Not Found"
+
+
+async def test_a_reload_opens_moves_and_closes_it(node):
+    assert await node.reply(node.port) == b""
+    await node.listen()
+    await node.until_served()
+    assert await node.reply(node.port) == NOT_FOUND
+    before, node.port = node.port, unused_port()
+    await node.listen()
+    await node.until_served()
+    assert await node.reply(before) == b""
+    await node.reload()
+
+    async def closed():
+        return not await node.reply(node.port)
+
+    await node.until(closed)
+    assert node.events() == []
+
+
+async def test_a_reload_changes_the_hosts_it_is_known_by(node):
+    await node.listen()
+    await node.until_served()
+    assert b" 421 " in await node.reply(node.port, b"vpn-a.example.org")
+    await node.listen("web_hosts = other.example, VPN-A.example.org.")
+
+    async def known():
+        return await node.reply(node.port, b"vpn-a.example.org:80") == NOT_FOUND
+
+    await node.until(known)
+    assert b" 421 " in await node.reply(node.port, b"example.org")
+
+
+async def test_another_reload_leaves_its_connections_alone(node):
+    await node.listen()
+    await node.until_served()
+    async with await trio.open_tcp_stream("127.0.0.1", node.port) as stream:
+        request = (REQUEST % b"localhost").replace(b"Connection: close\r\n", b"")
+        await stream.send_all(request)
+        assert await stream.receive_some()
+        await node.listen("poll_interval = 2s")
+        await trio.sleep(0.05)
+        await stream.send_all(request)
+        assert (await stream.receive_some()).startswith(NOT_FOUND)
+
+
+async def test_a_port_in_use_is_one_problem_that_ends(node):
+    problem = f"127.0.0.1:{node.port}: the port is in use by another program"
+
+    async def is_known():
+        return f"web_listen: {problem}" in status(node.server).problems
+
+    with socket.create_server(("127.0.0.1", node.port)):
+        await node.listen()
+        await node.until(is_known)
+        await trio.sleep(1)  # it has been tried again
+        (event,) = node.events()
+        assert isinstance(event, NodeProblem)
+        assert event.why == problem
+    await node.until_served()
+    assert not await is_known()
+    _, ended = node.events()
+    assert isinstance(ended, NodeProblemEnded)
+
+
+async def test_a_problem_ends_when_it_is_not_to_listen_any_more(node):
+    with socket.create_server(("127.0.0.1", node.port)):
+        await node.listen()
+
+        async def reported():
+            return len(node.events()) == 1
+
+        await node.until(reported)
+        await node.reload()
+
+        async def ended():
+            return len(node.events()) == 2
+
+        await node.until(ended)
+    assert isinstance(node.events()[1], NodeProblemEnded)
+    assert not [one for one in status(node.server).problems if "web_listen" in one]
