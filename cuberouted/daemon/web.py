@@ -12,6 +12,7 @@ from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from cuberouted.util.tasks import Signal
+from cuberouted.web import page
 from cuberouted.web.door import WebDoor
 from cuberouted.web.listener import serve
 from cuberouted.web.names import visible, without_names
@@ -27,6 +28,7 @@ def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         *api,
         event_stream.server_sent_endpoint(daemon.events),
         *readiness.endpoints(daemon),
+        page.endpoint(),
     )
     return served if daemon.config.web_names else without_names(served, _nameless(daemon))
 

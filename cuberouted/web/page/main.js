@@ -1,0 +1,96 @@
+// Puts the parts together: one state, one connection, and a picture of it at most four times a
+// second.
+"use strict";
+
+const DRAW_PAUSE = 250; // milliseconds between two drawings, however many events there are
+
+const mesh = new Mesh();
+const why = new WhyDialog(getJson);
+const clients = new ClientTable(mesh, (target) => why.show(target));
+const picture = new Picture(/** @type {any} */ (byId("picture")), selectNode);
+const nodes = new Nodes(selectNode);
+const events = new EventList(mesh);
+const feed = new Feed(mesh, drawSoon, (text) => (byId("announcer").textContent = text));
+let drawnAt = 0;
+let drawing = false;
+
+/** Show only the clients of a node; of all if it was that one already. */
+function selectNode(node) {
+  clients.showNode(clients.node === node ? "" : node);
+  drawMesh();
+}
+
+function drawSoon() {
+  if (drawing) return;
+  drawing = true;
+  setTimeout(() => requestAnimationFrame(draw), Math.max(0, drawnAt + DRAW_PAUSE - Date.now()));
+  drawConnection();
+}
+
+function draw() {
+  drawing = false;
+  drawnAt = Date.now();
+  drawMesh();
+  clients.draw();
+  events.draw();
+  drawConnection();
+}
+
+function drawMesh() {
+  nodes.draw(mesh, clients.node);
+  picture.draw(mesh, clients.node);
+}
+
+const CONNECTIONS = {
+  connecting: ["wait", "connecting"],
+  live: ["ok", "live"],
+  lost: ["bad", "not live"],
+  hidden: ["wait", "not live"],
+};
+
+function drawConnection() {
+  const [look, word] = CONNECTIONS[feed.state];
+  const connection = byId("connection");
+  if (connection.textContent !== word) {
+    connection.className = `state ${look}`;
+    connection.replaceChildren(icon(look), word);
+  }
+  const trouble = Boolean(feed.why) && feed.state !== "live";
+  byId("trouble").hidden = !trouble;
+  document.body.classList.toggle("stale", trouble && Boolean(mesh.status));
+  setText(byId("trouble-what"), `Connection lost, trying again: ${feed.why}.`);
+  setText(byId("trouble-age"), shownAge());
+  document.title = titleText(word);
+}
+
+/** How old what is shown is. */
+function shownAge() {
+  if (!feed.asOf) return "Nothing was received yet.";
+  const clock = localTime(feed.asOf, Date.now()).filter(Boolean).join(" ");
+  return `What you see is from ${clock}, ${age((Date.now() - feed.asOf) / 1000)} old.`;
+}
+
+/** @param {string} word the state of the connection */
+function titleText(word) {
+  if (!mesh.status) return `cuberouted: ${word}`;
+  return `${mesh.status.node}: ${word === "live" ? verdictOf(findings(mesh.status)) : word}`;
+}
+
+byId("every-node").addEventListener("click", () => {
+  selectNode("");
+  clients.search.focus();
+});
+byId("retry").addEventListener("click", () => feed.open());
+document.addEventListener("keydown", (event) => {
+  const typing = /** @type {Element} */ (event.target).closest("input, select, dialog");
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  clients.search.focus();
+});
+new ResizeObserver(drawMesh).observe(byId("picture").parentElement);
+setInterval(() => {
+  if (feed.state === "lost" || feed.state === "connecting") drawConnection();
+  if (clients.fresh) drawSoon();
+}, 1000);
+draw();
+if (!document.hidden) feed.open();
