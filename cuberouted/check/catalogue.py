@@ -274,6 +274,22 @@ CHECKS: Final = MappingProxyType(
                 "Peers cannot connect to an address on which the daemon cannot listen.",
             ),
             Check(
+                "web-unusable",
+                "The address of the web listener",
+                "Monitoring and load balancers that get no answer there take this server for dead.",
+            ),
+            Check(
+                "web-exposed",
+                "Who reads the web listener",
+                "It asks for no password, and serves names, addresses and whereabouts of clients,"
+                " which are personal data.",
+            ),
+            Check(
+                "metrics-missing",
+                "Metrics for Prometheus",
+                "Prometheus sees neither this server nor that something is wrong with it.",
+            ),
+            Check(
                 "peer-port",
                 "The way to a peer",
                 "Without a connection to a peer its clients are not reached from here.",

@@ -107,7 +107,8 @@ class HostFacts:
     ``devices``: by the name of the interface. ``nexthops``: why the kernel has no nexthop objects,
     or None. ``instance``: the id of the Amazon EC2 instance that this is, empty if only that is
     known, None if it is none. ``zebra``: whether FRR's zebra makes nexthop objects, None if it does
-    not run or that is not known.
+    not run or that is not known. ``web_busy``: why the daemon, if it does not run, cannot listen on
+    ``web_listen``, or None. ``metrics``: whether prometheus_client is installed.
     """
 
     links: tuple[Link, ...]
@@ -136,3 +137,5 @@ class HostFacts:
     nexthops: str | None = None
     instance: str | None = None
     zebra: bool | None = None
+    web_busy: str | None = None
+    metrics: bool = True

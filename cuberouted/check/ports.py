@@ -188,7 +188,7 @@ def find_management(openvpn: OpenVPNConfig, host: HostState) -> Management:
     there = [listener for listener in listeners() if listener.port == port]
     if any(listener.accepts(address) for listener in there for address in addresses):
         return Management()
-    if not any(_is_ours(address, host) for address in addresses):
+    if not any(is_ours(address, host) for address in addresses):
         return Management(
             elsewhere=f"its management interface at {hosts[0]} port {port} is not on this host"
         )
@@ -224,7 +224,8 @@ def _resolved(name: str, port: int) -> list[bytes]:
     return [Prefix.parse(str(address[0]).partition("%")[0]).address for *_, address in found]
 
 
-def _is_ours(address: bytes, host: HostState) -> bool:
+def is_ours(address: bytes, host: HostState) -> bool:
+    """Whether a program on this host can listen on *address*; 0.0.0.0 and :: included."""
     loopback = address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
     return loopback or not any(address) or address in host.policy.own_addresses
 

@@ -10,6 +10,8 @@ may be kept from files that the daemon can read: those are reported as not judge
 from __future__ import annotations
 
 import errno
+import importlib.util
+import ipaddress
 import os
 import stat
 from pathlib import Path
@@ -47,6 +49,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     # one that runs has taken them itself, or reports that it cannot
     listen = () if daemon.runs else host.listen
     taken = ports.taken(listen, config.cube_routed_port, view.own_uid)
+    web_busy = None if daemon.runs else _why_web_is_busy(config, host, view)
     version = networkd.running_version()
     filters = firewall.read_filters()
     return HostFacts(
@@ -76,7 +79,22 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         nexthops=await _why_no_nexthops(kernel),
         instance=surroundings.read_instance(),
         zebra=surroundings.zebra_makes_nexthops(is_running(surroundings.ZEBRA_COMMAND)),
+        web_busy=web_busy,
+        metrics=importlib.util.find_spec("prometheus_client") is not None,
     )
+
+
+def _why_web_is_busy(config: Config, host: HostState, view: _View) -> str | None:
+    """Why the web listener cannot be had, or None, also if this user cannot know."""
+    listen = config.web_listen
+    if listen is None:
+        return None
+    address = ipaddress.ip_address(listen.address).packed
+    if not ports.is_ours(address, host):
+        return None
+    taken = ports.taken((address,), listen.port, view.own_uid)
+    reasons = [*taken.by_others.values(), *(() if view.is_weaker else taken.by_somebody.values())]
+    return next(iter(reasons), None)
 
 
 async def _why_no_nexthops(kernel: KernelApi) -> str | None:

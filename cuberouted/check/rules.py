@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cuberouted.check import access, filter_rules, forwarding, server_rules
+from cuberouted.check import access, filter_rules, forwarding, server_rules, web_rules
 from cuberouted.check.causes import without_consequences
 from cuberouted.check.facts import HostFacts
 from cuberouted.check.finding import Finding, Level, interface, peer
@@ -45,6 +45,7 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *(f for one in config.openvpns for f in server_rules.check_server(config, one, facts)),
             *access.check_daemon(config, facts),
             *access.check_listen_addresses(facts),
+            *web_rules.check_web(config, facts),
             *of_peers,
         ]
     )

@@ -46,6 +46,7 @@ def parse(
     checks.check_node(node)
     checks.check_peers(node, peers, config)
     checks.check_openvpns(node, openvpns, config)
+    checks.check_web(node, openvpns)
     diagnostics.raise_any()
     return config
 

@@ -7,6 +7,7 @@ no other. A key with an invalid value has been reported already and is not check
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import NamedTuple, Protocol, TypeVar
 
 from cuberouted.config import converters
@@ -25,7 +26,13 @@ _ACCESS = (
 """Keys with one way of access to OpenVPN, and those of other ways."""
 
 
-_NEEDED = {"hook_events": "hook", "hook_timeout": "hook", "hosts_domain": "hosts_file"}
+_NEEDED = {
+    "hook_events": "hook",
+    "hook_timeout": "hook",
+    "hosts_domain": "hosts_file",
+    "web_hosts": "web_listen",
+    "web_names": "web_listen",
+}
 """Keys that say more on another one."""
 
 
@@ -182,6 +189,30 @@ def check_openvpns(node: Node, openvpns: Sequence[OpenVPN], config: Config) -> N
             f"uses the same management interface or status file as {first.title}:"
             " set mgmt_port, mgmt_socket or status_file in each of them"
         )
+
+
+def check_web(node: Node, openvpns: Sequence[OpenVPN]) -> None:
+    """Report a web_listen whose port something else on this host has."""
+    web = node.values.web_listen
+    if web is None:
+        return
+    address = ip_address(web.address)
+    listen = node.values.listen or ()
+    if web.port == node.values.cube_routed_port and (
+        address.is_unspecified or address.packed in listen
+    ):
+        what = f"{web} takes the peers' port (cube_routed_port): use another one"
+        node.report("web_listen", what)
+    for openvpn in openvpns:
+        values = openvpn.values
+        host = values.mgmt_host or "127.0.0.1"
+        if (
+            web.port == values.mgmt_port
+            and (web.address == host or (address.is_unspecified and host == "127.0.0.1"))
+            and not (values.mgmt_socket or values.status_file)
+        ):
+            what = f"{web} is OpenVPN's management interface{openvpn.place}: use another port"
+            node.report("web_listen", what)
 
 
 def _access(openvpn: OpenVPNConfig) -> Hashable:

@@ -118,6 +118,20 @@ async def test_a_port_that_is_taken_is_found_unless_it_is_taken_by_ourselves(tmp
     assert (await probed(configuration)).busy == {}
 
 
+async def test_a_port_of_the_web_listener_that_is_taken_is_found(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        configuration = configured(tmp_path, f"web_listen = 127.0.0.1:{port}")
+        why = (await probed(configuration)).web_busy
+        assert why is not None
+        assert why.startswith("Address already in use by ")
+        with serving(configuration.control_socket):  # the daemon has it, or reports that itself
+            assert (await probed(configuration)).web_busy is None
+    assert (await probed(configuration)).web_busy is None
+    elsewhere = configured(tmp_path, f"web_listen = 192.0.2.99:{port}")
+    assert (await probed(elsewhere)).web_busy is None
+
+
 async def test_an_openvpn_on_tcp_is_there_when_its_port_is_listened_on(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as openvpn:
         port = openvpn.getsockname()[1]

@@ -208,6 +208,13 @@ def test_mistake_is_reported_once(base, text, messages):
     assert problems(base + text) == [f"c.conf:{message}" for message in messages]
 
 
+def test_the_port_of_a_management_interface_in_a_section_is_not_free():
+    text = f"web_listen = 127.0.0.1:5657\n{MESH}{OPENVPN_B}"
+    where = "OpenVPN's management interface in [openvpn b]"
+    what = f"c.conf:1: web_listen: 127.0.0.1:5657 is {where}: use another port"
+    assert problems(text) == [what]
+
+
 @pytest.mark.parametrize("key", ["mgmt_interface", "data_interface", "remote_mgmt_ip"])
 def test_key_required_by_the_two_server_form_is_reported_as_missing(key):
     without = "\n".join(line for line in ARTICLE.split("\n") if not line.startswith(key))

@@ -23,7 +23,7 @@ SECRETS = (*NAMES, *ADDRESSES)
 @pytest.fixture
 async def node(mesh):
     """A node with everything that has a client's name or address in it."""
-    a, b = mesh.add("A", "web_names = no"), mesh.add("B")
+    a, b = mesh.add("A", "web_listen = 127.0.0.1:9657", "web_names = no"), mesh.add("B")
     await mesh.start()
     a.connect("anna-phone", "10.100.100.66")
     a.connect("dora-far", "172.16.88.88")  # refused here
