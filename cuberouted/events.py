@@ -422,15 +422,17 @@ class OpenVPNWarning(Event, frozen=True, kw_only=True):
 
 
 class NodeStarted(Event, frozen=True, kw_only=True):
-    """The daemon runs."""
+    """The daemon runs. ``web_listen``: the address and port of the web listener, or empty."""
 
     version: str
     control_socket: str
+    web_listen: str = ""
 
     def __str__(self) -> str:
+        web = f", web listener {self.web_listen}" if self.web_listen else ""
         return (
             f"node {self.node}: running; cuberouted {self.version},"
-            f" control socket {self.control_socket}"
+            f" control socket {self.control_socket}{web}"
         )
 
 

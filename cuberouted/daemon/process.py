@@ -91,7 +91,13 @@ async def _serve(config: Config, the_log: Log) -> None:
             nursery.start_soon(web.run)
             await nursery.start(_run, daemon, api, web, nursery.cancel_scope)
             where = config.control_socket if control is not None else "missing"
-            daemon.events.publish(NodeStarted(version=__version__, control_socket=str(where)))
+            daemon.events.publish(
+                NodeStarted(
+                    version=__version__,
+                    control_socket=str(where),
+                    web_listen=str(config.web_listen or ""),
+                )
+            )
             notifier.ready()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # see `__main__`
 

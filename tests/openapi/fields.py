@@ -47,6 +47,7 @@ EVENTS = {
     "shown": "Those that were restored, for people.",
     "version": "The version of cuberouted.",
     "control_socket": 'The path of the control socket, or "missing".',
+    "web_listen": "The address and port of the web listener; empty without one.",
     "path": "The configuration file.",
     "missing": "The names of interfaces that are missing.",
     "networks": "The networks in which clients are accepted.",

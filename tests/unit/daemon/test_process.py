@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,31 @@ def test_a_stream_of_events_ends_in_an_orderly_way_when_the_daemon_stops(process
     process.signal(signal.SIGTERM)
     assert [type(decode(line)) for line in stream] == [NodeStopping]
     assert process.ended()[0] == 0
+
+
+@needs_privilege
+def test_the_web_listener_is_told_at_the_start_and_answers(tmp_path):
+    with closing(socket.socket()) as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))  # without listening: nobody else is given this port
+        where = f"127.0.0.1:{reserved.getsockname()[1]}"
+        with closing(Process(tmp_path, lines=(f"web_listen = {where}",))) as process:
+            process.wait_for("READY=1")
+            with closing(HTTPConnection(where, timeout=PATIENCE)) as web:
+                assert replied(web, "/healthz") == (200, "ok\n")
+                status, why = replied(web, "/readyz")
+                assert status == 503
+                assert "interface nosuch0 is missing or down\n" in why
+            process.signal(signal.SIGTERM)
+            status, log = process.ended()
+    assert status == 0
+    assert f"web listener {where}" in log
+
+
+def replied(connection, path):
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    return reply.status, reply.read().decode()
 
 
 @needs_privilege
