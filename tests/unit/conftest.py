@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from tests.fakes.mesh import Mesh
@@ -9,3 +11,15 @@ from tests.fakes.mesh import Mesh
 def mesh(nursery):
     """A mesh without servers yet; such a test has to ask for `autojump_clock` itself."""
     return Mesh(nursery)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests that have the mock clock through a fixture only: pytest-trio ignores it there.
+
+    Such a test would run by the real clock, and fail when the machine is busy.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and "autojump_clock" in (
+            set(item.fixturenames) - inspect.signature(item.function).parameters.keys()
+        ):
+            raise pytest.UsageError(f"{item.nodeid}: it has to ask for autojump_clock itself")

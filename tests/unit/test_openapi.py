@@ -49,13 +49,13 @@ async def daemon(mesh, autojump_clock):
     return a
 
 
-async def test_the_files_are_of_this_code(daemon):
+async def test_the_files_are_of_this_code(daemon, autojump_clock):
     wanted = files(daemon.endpoints)
     found = {path.relative_to(DOCS): path.read_text() for path in DOCS.glob("**/*.json")}
     assert found == wanted, "run `make schemas`"
 
 
-async def test_every_endpoint_and_field_is_described(daemon):
+async def test_every_endpoint_and_field_is_described(daemon, autojump_clock):
     assert undocumented(daemon.endpoints) == []
 
 
@@ -70,14 +70,14 @@ def test_what_is_not_described_is_found():
     ]
 
 
-async def test_every_schema_is_one(daemon):
+async def test_every_schema_is_one(daemon, autojump_clock):
     for schema in schemas(daemon.endpoints).values():
         Draft202012Validator.check_schema(schema)
     for schema in openapi(daemon.endpoints)["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
 
 
-async def test_what_a_daemon_replies_is_as_its_schema_has_it(daemon):
+async def test_what_a_daemon_replies_is_as_its_schema_has_it(daemon, autojump_clock):
     documents = schemas(daemon.endpoints)
     for endpoint in daemon.endpoints:
         what = f"{endpoint.method} {endpoint.path}"
@@ -102,7 +102,7 @@ def _strict(schema: Any) -> Any:
     return [_strict(value) for value in schema] if isinstance(schema, list) else schema
 
 
-async def test_a_reply_that_lacks_a_field_or_has_another_is_found(daemon):
+async def test_a_reply_that_lacks_a_field_or_has_another_is_found(daemon, autojump_clock):
     schema = _strict(schemas(daemon.endpoints)["status.json"])
     status = json.loads(await call(daemon.endpoints, "GET", "/v1/status"))
     jsonschema.validate(status, schema)
@@ -121,7 +121,7 @@ def test_files_are_named_after_their_endpoint():
     assert Path(DOCS, "schemas").is_dir()
 
 
-async def test_no_text_is_of_a_field_that_is_gone(daemon):
+async def test_no_text_is_of_a_field_that_is_gone(daemon, autojump_clock):
     found = schemas_by_name(daemon)
     assert {f"{name}.{field}" for name, texts in REPORTS.items() for field in texts} <= {
         f"{name}.{field}" for name, schema in found.items() for field in schema["properties"]

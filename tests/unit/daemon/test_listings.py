@@ -115,7 +115,7 @@ async def meeting(mesh, autojump_clock):
         ({"prefix": "fd00::/64", "node": "B", "name": "*4"}, []),
     ],
 )
-async def test_clients_are_selected_by_all_that_is_given(meeting, query, addresses):
+async def test_clients_are_selected_by_all_that_is_given(meeting, autojump_clock, query, addresses):
     target = "/v1/clients?" + urlencode(query)
     rows = (await get(meeting.endpoints, target, Clients)).clients
     assert [row.address for row in rows] == addresses
@@ -130,14 +130,14 @@ async def test_clients_are_selected_by_all_that_is_given(meeting, query, address
         ("who=x", "unknown parameter who"),
     ],
 )
-async def test_a_wrong_query_is_told(meeting, query, text):
+async def test_a_wrong_query_is_told(meeting, autojump_clock, query, text):
     for path in ("/v1/clients", "/v1/routes"):
         with pytest.raises(HttpError, match=re.escape(text)) as caught:
             await get(meeting.endpoints, f"{path}?{query}", Clients)
         assert caught.value.status == 400
 
 
-async def test_nodes_have_the_clients_of_the_rib(meeting):
+async def test_nodes_have_the_clients_of_the_rib(meeting, autojump_clock):
     reply = await get(meeting.endpoints, "/v1/nodes", Nodes)
     assert reply.node == "A"
     assert [(n.name, n.local, n.state, n.clients) for n in reply.nodes] == [

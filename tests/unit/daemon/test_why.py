@@ -33,7 +33,7 @@ async def two(mesh, autojump_clock):
     return a, b
 
 
-async def test_a_client_elsewhere_by_address_and_by_name(mesh, two):
+async def test_a_client_elsewhere_by_address_and_by_name(mesh, two, autojump_clock):
     a, _ = two
     answer = await why(a.daemon, HOST2)
     assert (answer.reached, answer.node, answer.target) == (True, "A", HOST2)
@@ -56,7 +56,7 @@ async def test_a_client_elsewhere_by_address_and_by_name(mesh, two):
     assert [one.address for one in by_name.addresses] == [HOST2, NETWORK]
 
 
-async def test_a_client_here_is_looked_up_from_its_peers_too(mesh, two):
+async def test_a_client_here_is_looked_up_from_its_peers_too(mesh, two, autojump_clock):
     a, b = two
     [one] = (await why(a.daemon, HOST1)).addresses
     assert one.verdict.startswith(f"{HOST1} is reached through tun0: host1 connected here")
@@ -67,7 +67,7 @@ async def test_a_client_here_is_looked_up_from_its_peers_too(mesh, two):
     ]
 
 
-async def test_an_address_in_a_network_and_the_servers(mesh, two):
+async def test_an_address_in_a_network_and_the_servers(mesh, two, autojump_clock):
     a, b = two
     inside = await why(a.daemon, "192.168.50.7")
     assert "it is in 192.168.50.0/24 behind host2" in inside.verdict
@@ -83,7 +83,9 @@ async def test_an_address_in_a_network_and_the_servers(mesh, two):
     assert management.verdict == "10.200.200.2 is reached through to-B: the management address of B"
 
 
-async def test_the_first_line_of_a_name_is_of_the_address_that_is_not_reached(mesh, two):
+async def test_the_first_line_of_a_name_is_of_the_address_that_is_not_reached(
+    mesh, two, autojump_clock
+):
     a, _ = two
     a.kernel.add_blackhole(NETWORK, 20)
     answer = await why(a.daemon, "host2")
@@ -92,7 +94,7 @@ async def test_the_first_line_of_a_name_is_of_the_address_that_is_not_reached(me
     assert [one.reached for one in answer.addresses] == [False, True]
 
 
-async def test_a_client_that_roamed_shows_where_it_was(mesh, two):
+async def test_a_client_that_roamed_shows_where_it_was(mesh, two, autojump_clock):
     a, b = two
     b.connect("host1", HOST1)
     await mesh.until(lambda: a.clients.get(HOST1) == "B")
@@ -105,7 +107,7 @@ async def test_a_client_that_roamed_shows_where_it_was(mesh, two):
     assert one.notes[0].startswith("the session of host1 here is")
 
 
-async def test_a_foreign_route_is_named_with_its_cure(mesh, two):
+async def test_a_foreign_route_is_named_with_its_cure(mesh, two, autojump_clock):
     a, _ = two
     a.kernel.add_route(f"{HOST2}/32", "tun0", 20)
     await mesh.until(lambda: a.daemon.foreign_routes.conflicts)
@@ -120,7 +122,7 @@ async def test_a_foreign_route_is_named_with_its_cure(mesh, two):
     ]
 
 
-async def test_a_missing_tunnel_and_a_peer_that_is_down(mesh, two):
+async def test_a_missing_tunnel_and_a_peer_that_is_down(mesh, two, autojump_clock):
     a, b = two
     a.kernel.set_up("to-B", False)
     await mesh.until(lambda: not a.routes)
@@ -139,7 +141,7 @@ async def test_a_missing_tunnel_and_a_peer_that_is_down(mesh, two):
     assert "the management address of B" in by_name.verdict
 
 
-async def test_overlapping_pools_and_the_name_of_the_one_that_lost(mesh, two):
+async def test_overlapping_pools_and_the_name_of_the_one_that_lost(mesh, two, autojump_clock):
     a, b = two
     b.connect("host3", HOST1)
     await mesh.until(lambda: a.clients.get(HOST1) == "B")
@@ -171,7 +173,7 @@ async def test_a_refused_prefix_tells_who_has_it_and_why(mesh, autojump_clock):
 @pytest.mark.parametrize(
     ("asked", "near"), [("hos", ["host1", "host2"]), ("hots2", ["host2"]), ("nobody", [])]
 )
-async def test_an_unknown_name_shows_those_that_are_like_it(mesh, two, asked, near):
+async def test_an_unknown_name_shows_those_that_are_like_it(mesh, two, autojump_clock, asked, near):
     a, _ = two
     answer = await why(a.daemon, asked)
     assert (answer.reached, answer.addresses) == (False, [])
@@ -182,14 +184,14 @@ async def test_an_unknown_name_shows_those_that_are_like_it(mesh, two, asked, ne
     assert bool(names) == bool(near)
 
 
-async def test_a_name_may_have_escapes_as_the_listings_print_them(mesh, two):
+async def test_a_name_may_have_escapes_as_the_listings_print_them(mesh, two, autojump_clock):
     a, b = two
     b.connect("odd\u00a0na\\me", HOST3)
     await mesh.until(lambda: HOST3 in a.clients)
     assert (await why(a.daemon, "odd\\xa0na\\me")).reached
 
 
-async def test_of_many_addresses_only_a_list_comes(mesh, two):
+async def test_of_many_addresses_only_a_list_comes(mesh, two, autojump_clock):
     a, _ = two
     rib, source = a.daemon.node.rib, Source(Origin.PEER, "B")
     prefixes = [Prefix.parse(f"192.168.7.{n}") for n in range(1, MAX_MATCHES + 10)]
@@ -206,7 +208,7 @@ async def test_of_many_addresses_only_a_list_comes(mesh, two):
         assert answer.matches[0].address == "192.168.7.1"
 
 
-async def test_a_foreign_table_s_routes_are_shown_with_the_rule(mesh, two):
+async def test_a_foreign_table_s_routes_are_shown_with_the_rule(mesh, two, autojump_clock):
     a, _ = two
     a.kernel.add_route("10.100.100.0/24", "tun0", 0, table=77)
     a.kernel.add_rule(100, 77)
@@ -217,7 +219,9 @@ async def test_a_foreign_table_s_routes_are_shown_with_the_rule(mesh, two):
     assert MAIN_TABLE != 77
 
 
-async def test_a_search_by_name_among_20_000_clients_holds_the_loop_shortly(mesh, two):
+async def test_a_search_by_name_among_20_000_clients_holds_the_loop_shortly(
+    mesh, two, autojump_clock
+):
     a, _ = two
     rib, source = a.daemon.node.rib, Source(Origin.PEER, "B")
     prefixes = [Prefix((0xC0A80000 + n).to_bytes(4), 32) for n in range(20_000)]
