@@ -92,8 +92,8 @@ class Daemon:
         """When a peer that was not up yet is no longer waited for."""
         self.refused_reload = ""
         """Why the last reload was refused, or empty; one line for each mistake."""
-        self.web_problem = ""
-        """Why the web listener does not work, or empty."""
+        self.api_problems: dict[str, str] = {}
+        """Why the control socket or the web listener does not work, by `NodeProblem.what`."""
         self.environment = environment
         self._publisher = Publisher(
             config.node,
@@ -105,7 +105,10 @@ class Daemon:
             environment.transport, self._publisher, emit=self.events.publish
         )
         self.requests = Requests(
-            self._publisher_task.direct, Answers(self).answer, environment.random_bytes
+            self._publisher_task.direct,
+            Answers(self).answer,
+            environment.random_bytes,
+            emit=self.events.publish,
         )
         scan_requested = Signal()
         self.node = Node(

@@ -23,7 +23,7 @@ from cuberouted.daemon.log import Log
 from cuberouted.daemon.sd_notify import Notifier
 from cuberouted.daemon.snapshot import endpoints, status_line
 from cuberouted.daemon.web import Web
-from cuberouted.events import NodeStarted, NodeStopping, Reloaded, ReloadRefused
+from cuberouted.events import NodeProblem, NodeStarted, NodeStopping, Reloaded, ReloadRefused
 from cuberouted.openvpn.dial import ManagementDialer
 from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
@@ -37,6 +37,9 @@ STATUS_INTERVAL = 1.0
 
 FINISH_TIME = 1.0
 """Seconds for the clients of the control socket to receive the end of their replies."""
+
+CONTROL_SOCKET = "control socket"
+"""`NodeProblem.what`."""
 
 FAILED = 1
 """Exit status."""
@@ -62,7 +65,7 @@ def run_daemon(config: Config) -> int:
 
 async def _serve(config: Config, the_log: Log) -> None:
     notifier = Notifier.from_environment()
-    with _control_socket(config.control_socket) as control:
+    with _control_socket(config.control_socket) as (control, problem):
         async with (
             open_kernel(config.route_table, config.route_metric, config.route_protocol) as kernel,
             open_transport(
@@ -78,7 +81,10 @@ async def _serve(config: Config, the_log: Log) -> None:
                 config, Environment(kernel, transport, dialer, time.time, secrets.token_bytes)
             )
             daemon.events.listeners.append(the_log.write)
-            api = HttpServer(endpoints(daemon), daemon.events.publish, "control socket")
+            if problem:
+                daemon.api_problems[CONTROL_SOCKET] = problem
+                daemon.events.publish(NodeProblem(what=CONTROL_SOCKET, why=problem))
+            api = HttpServer(endpoints(daemon), daemon.events.publish, CONTROL_SOCKET)
             web = Web(daemon)
             await nursery.start(_handle_signals, daemon, web, notifier, the_log)
             if control is not None:
@@ -103,15 +109,18 @@ async def _serve(config: Config, the_log: Log) -> None:
 
 
 @contextmanager
-def _control_socket(path: Path) -> Iterator[ControlSocket | None]:
-    """The control socket. None if the file system is full or read-only: routing needs no disk."""
+def _control_socket(path: Path) -> Iterator[tuple[ControlSocket | None, str]]:
+    """The control socket, or None and why the file system does not let us create it.
+
+    It may be full or read-only: routing needs no disk.
+    """
     with ExitStack() as stack:
+        control, problem = None, ""
         try:
             control = stack.enter_context(listening(path))
         except UnwritableError as error:
-            log.warning("%s; the commands do not work until cuberouted is restarted", error)
-            control = None
-        yield control
+            problem = f"{error}; the commands do not work until cuberouted is restarted"
+        yield control, problem
 
 
 async def _run(

@@ -197,8 +197,7 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield f"waiting for interface {', '.join(missing)}"
     yield from daemon.node.host.errors
     yield from (problem.why for problem in daemon.bind_problems)
-    if daemon.web_problem:
-        yield f"web_listen: {daemon.web_problem}"
+    yield from (f"{what}: {why}" for what, why in daemon.api_problems.items())
     for openvpn in daemon.openvpns.values():
         yield from _openvpn_problems(daemon, openvpn)
     for peer in daemon.peers.values():

@@ -87,7 +87,9 @@ class Web:
             self._server = None
 
     def _report(self, problem: str) -> None:
-        before, self._daemon.web_problem = self._daemon.web_problem, problem
+        before = self._daemon.api_problems.pop(WHAT, "")
+        if problem:
+            self._daemon.api_problems[WHAT] = problem
         if problem and problem != before:
             self._daemon.events.publish(NodeProblem(what=WHAT, why=problem))
         elif before and not problem:

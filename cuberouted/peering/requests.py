@@ -13,6 +13,7 @@ from typing import TypeVar
 import attrs
 import trio
 
+from cuberouted.events import Emit, PeerWarning
 from cuberouted.peering.messages import (
     ID_BYTES,
     AnyReply,
@@ -20,7 +21,7 @@ from cuberouted.peering.messages import (
     Direct,
 )
 from cuberouted.peering.received_requests import ReceivedRequests, Verdict
-from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+from cuberouted.util.ratelimit import LogRateLimit
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +50,17 @@ class Requests:
     *random_bytes* returns as many random bytes as it is asked for.
     """
 
-    def __init__(self, send: Send, answer: Answer, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, send: Send, answer: Answer, random_bytes: Callable[[int], bytes], emit: Emit
+    ) -> None:
         self._send = send
         self._answer = answer
         self._random_bytes = random_bytes
         self._pending: dict[tuple[str, bytes], _Pending] = {}
         self._received: dict[str, ReceivedRequests] = {}
         self._nursery: trio.Nursery | None = None
-        self._log_limit = LogRateLimit()
+        self._emit = emit
+        self._dropped_limit = LogRateLimit()
 
     async def run(self) -> None:
         """Answer requests, until cancelled."""
@@ -106,7 +110,7 @@ class Requests:
         if result is Verdict.ANSWER:
             self._nursery.start_soon(self._reply, peer, node, id_, request)
         elif result is Verdict.DROP:
-            self._log_dropped(peer, now)
+            self._emit_dropped(peer, now)
         elif not isinstance(result, Verdict):
             self._send(node, id_, result)
 
@@ -120,8 +124,8 @@ class Requests:
         if reply is not None:
             self._send(node, id_, reply)
 
-    def _log_dropped(self, peer: str, now: float) -> None:
-        suppressed = self._log_limit.allow(peer, now)
+    def _emit_dropped(self, peer: str, now: float) -> None:
+        suppressed = self._dropped_limit.allow(peer, now)
         if suppressed is not None:
-            note = suppressed_note(suppressed)
-            log.warning("peer %s: dropped a request: too many%s", peer, note)
+            why = "dropped a request: too many"
+            self._emit(PeerWarning(peer=peer, why=why, count=suppressed + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,8 @@ done
 lab's logs are written to the same."""
 
 OWN_MOUNTS = ("unshare", "--mount")
+
+WEB = "127.0.0.1:9657"
 
 
 @pytest.fixture
@@ -81,8 +84,13 @@ def test_a_daemon_starts_where_every_file_system_is_read_only(lab: Lab, left: st
         a.daemon.crash()
     script = READ_ONLY + 'exec "$@"'
     a.daemon.argv = (*OWN_MOUNTS, "sh", "-ec", script, "sh", *Daemon.argv)
-    start_daemons(lab.servers)
-    assert "Read-only file system; the commands do not work" in a.daemon.process.log
+    start_daemons(lab.servers, lambda server: mesh(server, f"web_listen = {WEB}"))
+    problem = "Read-only file system; the commands do not work until cuberouted is restarted"
+    status = json.loads(a.host.run("curl", "-sSf", f"http://{WEB}/v1/status"))
+    assert [text for text in status["problems"] if text.endswith(problem)]
+    history = a.host.run("curl", "-sSf", f"http://{WEB}/v1/events?after=0&follow=0")
+    assert f'{problem}"' in history
+    assert problem in a.daemon.process.log
     wait_routes(lab, where)
     roam_and_return(lab, where)
     assert a.daemon.stop() == 0

@@ -235,6 +235,41 @@ def test_a_second_daemon_on_one_control_socket_is_refused(process):
     assert is_served(process.control)
 
 
+def may_mount() -> bool:
+    """Whether a process of ours can have mounts of its own."""
+    command = ["unshare", "--mount", "true"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(command, check=False).returncode == 0
+    )
+
+
+@needs_privilege
+@pytest.mark.skipif(not may_mount(), reason="it needs CAP_SYS_ADMIN")
+def test_without_a_control_socket_it_runs_and_that_is_an_event(tmp_path):
+    told = tmp_path / "told"
+    told.mkdir()
+    hook = tmp_path / "hook"
+    hook.write_text(f'#!/bin/sh\necho "$CUBEROUTED_TEXT" >>{told}/problems\n')
+    hook.chmod(0o755)
+    read_only = f"mount --bind {tmp_path} {tmp_path}; mount --bind {told} {told}"
+    script = f'{read_only}; mount -o remount,bind,ro {tmp_path}; exec "$@"'
+    lines = f"hook = {hook}", "hook_events = node_problem"
+    process = Process(tmp_path, "unshare", "--mount", "sh", "-ec", script, "sh", lines=lines)
+    try:
+        process.wait_for("READY=1")
+        process.signal(signal.SIGTERM)
+        status, log = process.ended()
+    finally:
+        process.close()
+    problem = (
+        f"control socket: {process.control}: cannot create the control socket: Read-only file"
+        " system; the commands do not work until cuberouted is restarted"
+    )
+    assert status == 0, log
+    assert problem in log
+    assert problem in (told / "problems").read_text()
+
+
 UNPRIVILEGED = ("setpriv", "--bounding-set=-net_admin") if os.geteuid() == 0 else ()
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from cuberouted.events import Event, PeerWarning
 from cuberouted.peering.messages import (
     AnyReply,
     AnyRequest,
@@ -41,9 +42,11 @@ class Wire:
         self.sent = {"A": 0, "B": 0}
         self.takes = takes
         self._lost = lost
+        self.emitted: list[Event] = []
         rng = random.Random(1)
         self.nodes = {
-            name: Requests(self._sender(name), self._answer, rng.randbytes) for name in "AB"
+            name: Requests(self._sender(name), self._answer, rng.randbytes, self.emitted.append)
+            for name in "AB"
         }
 
     def _sender(self, name: str) -> Callable[[str, bytes, AnyRequest | AnyReply], None]:
@@ -121,9 +124,7 @@ async def test_a_reply_counts_only_from_the_peer_that_was_asked(autojump_clock: 
         assert results == [None]
 
 
-async def test_a_flood_of_requests_is_bounded(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_flood_of_requests_is_bounded_and_few_events(autojump_clock: MockClock) -> None:
     async with Wire(lambda *_: False, takes=1.0).running() as wire:
         rng = random.Random(2)
         for _ in range(50):
@@ -133,10 +134,15 @@ async def test_a_flood_of_requests_is_bounded(
             await trio.sleep(0.2)
         assert len(wire.answered) <= MAX_TOKENS + 10 * TOKENS_PER_SECOND
         assert len(wire.answered) <= 10 * MAX_PENDING
-        assert len(caplog.records) == 1
-        assert caplog.messages[0] == "peer A: dropped a request: too many"
-        await trio.sleep(30)
+        why = "dropped a request: too many"
+        assert wire.emitted == [PeerWarning(peer="A", why=why)]
+        await trio.sleep(60)
+        dropped = 50 * 1000 - len(wire.answered)
         assert await wire.ask() == DONE
+        for _ in range(MAX_PENDING + 1):
+            message = Direct(node="A", epoch=1, seq=1, id=rng.randbytes(8), body=REQUEST)
+            wire.nodes["B"].receive("A", message)
+        assert wire.emitted[1:] == [PeerWarning(peer="A", why=why, count=dropped)]
 
 
 async def test_a_failing_answer_ends_nothing(
