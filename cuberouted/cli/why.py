@@ -73,7 +73,7 @@ def _ask_kernel(location: Location, target: str, error: NotRunningError) -> Why:
 
 
 async def _explain(kernel: KernelApi, config: Config, prefix: Prefix, target: str) -> Why:
-    from cuberouted.daemon.why_kernel import explain_without_daemon
+    from cuberouted.daemon.why.kernel import explain_without_daemon
 
     found = await explain_without_daemon(kernel, config, prefix)
     return Why(target, None, False, found.verdict, found.advice, addresses=[found])

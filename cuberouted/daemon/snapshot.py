@@ -14,9 +14,10 @@ import trio
 from cuberouted.api import report
 from cuberouted.api.http import Endpoint, HttpError, Parts, Request
 from cuberouted.api.selection import NodeQuery, Query, Selection, SelectionError
-from cuberouted.daemon import disconnect, event_stream, peer_check, why
+from cuberouted.daemon import disconnect, event_stream, peer_check
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.listings import clients, count_clients, route_infos
+from cuberouted.daemon.why import answer
 from cuberouted.model import Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
 from cuberouted.routing.policy import OUTSIDE
@@ -80,7 +81,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         disconnect.endpoint(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
-        why.endpoint(daemon),
+        answer.endpoint(daemon),
     )
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import trio
 
-from cuberouted.daemon.why import MAX_EXPLAINED, MAX_MATCHES, why
+from cuberouted.daemon.why.answer import MAX_EXPLAINED, MAX_MATCHES, why
 from cuberouted.model import MAIN_TABLE, Advertisement, Kind, Prefix
 from cuberouted.routing.rib import Origin, Source
 from tests.fakes.mesh import section_of

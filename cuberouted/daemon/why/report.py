@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from cuberouted.api import report_why as report
 from cuberouted.api.report import iso_time
-from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe
-from cuberouted.daemon.why_verdict import (
-    ERRORS,
-    Case,
-    Judgement,
-    is_regular,
-    judge,
-    overlapping,
-)
+from cuberouted.daemon.why.case import Case
+from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe
+from cuberouted.daemon.why.packets import failure, is_regular
+from cuberouted.daemon.why.verdict import Judgement, judge, overlapping
 from cuberouted.model import MAIN_TABLE, Kind, format_address, printable_name
 from cuberouted.routing.conflict_text import describe_route, describe_shortly
 from cuberouted.routing.rib import ADOPTED_VERSION, Claim
@@ -151,7 +146,7 @@ def _lookup(probe: Probe, kernel: KernelFacts, case: Case | None) -> report.WhyL
     text = (
         describe_shortly(route, kernel.devices)
         if route is not None
-        else f"packets {ERRORS.get(probe.result.errno, f'get error {probe.result.errno}')}"
+        else f"packets {failure(probe.result.errno)}"
     )
     return report.WhyLookup(
         origin=(kernel.name(probe.device) or "") if probe.device else "",

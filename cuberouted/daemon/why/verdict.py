@@ -6,53 +6,18 @@ what the kernel's lookups answered, compared with where the RIB has the address.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import attrs
-
-from cuberouted.daemon.why_facts import KernelFacts, MeshFacts, PeerFacts, Probe
+from cuberouted.daemon.why.case import Case
+from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, PeerFacts
+from cuberouted.daemon.why.packets import explain_wrong, outcome
 from cuberouted.model import Kind, format_address, printable_name
-from cuberouted.routing.conflict_text import cure, describe_route
-from cuberouted.routing.conflicts import Conflict
-from cuberouted.routing.lookup import leads_to
 from cuberouted.routing.policy import OUTSIDE
-from cuberouted.routing.rib import ADOPTED_VERSION, RibRoute
-from cuberouted.routing.types import (
-    RTN_BLACKHOLE,
-    RTN_LOCAL,
-    RTN_PROHIBIT,
-    RTN_UNREACHABLE,
-    ForeignRoute,
-    Rule,
-)
+from cuberouted.routing.rib import ADOPTED_VERSION
+from cuberouted.routing.types import RTN_LOCAL
 
 UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
-ERRORS = {
-    errno.ENETUNREACH: "have no route",
-    errno.EHOSTUNREACH: "are rejected as unreachable",
-    errno.EACCES: "are rejected as prohibited",
-    errno.EINVAL: "are dropped",
-    errno.EXDEV: "are dropped by reverse path filtering (rp_filter)",
-}
-"""What happens to packets when a lookup fails with this error."""
-
-_TYPES = {
-    errno.EINVAL: RTN_BLACKHOLE,
-    errno.EHOSTUNREACH: RTN_UNREACHABLE,
-    errno.EACCES: RTN_PROHIBIT,
-}
-_ACTIONS = {
-    errno.EINVAL: "blackhole",
-    errno.ENETUNREACH: "unreachable",
-    errno.EACCES: "prohibit",
-}
-"""Of a rule. One that says unreachable is not told apart from no route at all."""
-
-REGULAR_PRIORITIES = frozenset({0, 32766, 32767})
-"""Rules that every Linux host has."""
 
 
 class Judgement(NamedTuple):
@@ -61,63 +26,6 @@ class Judgement(NamedTuple):
     reached: bool
     verdict: str
     advice: str = ""
-
-
-@attrs.frozen
-class Case:
-    """What was collected of one address, and what several rules need of it."""
-
-    mesh: MeshFacts
-    kernel: KernelFacts
-
-    @property
-    def address(self) -> str:
-        """The address or network that was asked for."""
-        return self.kernel.prefix.short
-
-    @property
-    def best(self) -> RibRoute:
-        """The best claim. Raises ValueError: there is none."""
-        claim = self.mesh.best
-        if claim is None:
-            raise ValueError(f"nobody claims {self.address}")
-        return claim.route
-
-    @property
-    def here(self) -> Probe:
-        """The lookup for a packet of this host."""
-        return self.kernel.probes[0]
-
-    @property
-    def where(self) -> str:
-        """Who has the address, as in ``host2 at vpnsrvB``."""
-        advertisement = self.best.advertisement
-        place = "here" if self.best.leads_here else f"at {self.best.node}"
-        if advertisement.kind is Kind.SERVER:
-            return f"the data address of {self.best.node}"
-        name = printable_name(advertisement.name) or "a client"
-        if advertisement.kind is Kind.NETWORK:
-            return f"{advertisement.prefix} behind {name} {place}"
-        return f"{name} {place}"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is an address of this host."""
-        route = self.here.result.route
-        return route is not None and route.type == RTN_LOCAL
-
-    def is_right(self, probe: Probe) -> bool:
-        """Whether a packet goes to where the RIB has the address, or ends here if that is ours."""
-        route, nexthop = probe.result.route, self.mesh.nexthop
-        if self.is_own or route is None:
-            return self.is_own and route is not None and route.type == RTN_LOCAL
-        if nexthop is None or self.mesh.best is None:
-            return False
-        return leads_to(route, nexthop.device, nexthop.gateway)
-
-    def is_ours(self, route: ForeignRoute) -> bool:
-        """Whether we have installed it."""
-        return route.protocol == self.kernel.protocol
 
 
 def judge(mesh: MeshFacts, kernel: KernelFacts) -> Judgement:
@@ -145,7 +53,7 @@ def _management_address(case: Case) -> Judgement | None:
     device = peer.interface
     what = f"the management address of {peer.known_as}"
     if not right:
-        happens = _outcome(case.here, case.kernel)
+        happens = outcome(case.here, case.kernel)
         verdict = f"{case.address} is not reached: packets to it, {what}, {happens}"
         return Judgement(False, verdict, _up(peer.interface, case.kernel))
     if peer.state in ("down", "incompatible"):
@@ -168,7 +76,7 @@ def _nobody(case: Case) -> Judgement | None:
         return Judgement(False, verdict, _allow() if why == OUTSIDE else "give it another address")
     networks = ", ".join(map(str, mesh.allowed[:3])) + (", ..." if len(mesh.allowed) > 3 else "")
     if not any(network.contains(case.kernel.prefix) for network in mesh.allowed):
-        happens = _outcome(case.here, case.kernel)
+        happens = outcome(case.here, case.kernel)
         verdict = (
             f"{case.address} is outside allowed_networks ({networks or 'none'}):"
             f" cuberouted does not route it; packets to it {happens}"
@@ -229,7 +137,7 @@ def _pending(case: Case) -> Judgement | None:
 def _wrong_from_here(case: Case) -> Judgement | None:
     if case.is_right(case.here):
         return None
-    happens, advice = _wrong(case, case.here)
+    happens, advice = explain_wrong(case, case.here)
     return Judgement(False, f"{case.address} is not reached: {_packets(case)} {happens}", advice)
 
 
@@ -237,7 +145,7 @@ def _wrong_when_forwarded(case: Case) -> Judgement | None:
     wrong = next((probe for probe in case.kernel.probes if not case.is_right(probe)), None)
     if wrong is None:
         return None
-    happens, advice = _wrong(case, wrong)
+    happens, advice = explain_wrong(case, wrong)
     source = case.kernel.name(wrong.device)
     verdict = (
         f"{case.address} is reached from this host, but not from {source}:"
@@ -292,7 +200,7 @@ def judge_kernel(
     start = "cuberouted is not running here, so only the kernel was asked"
     if route is not None and route.type == RTN_LOCAL:
         return Judgement(False, f"{start}: {address} is an address of this host itself")
-    happens = _outcome(kernel.probes[0], kernel)
+    happens = outcome(kernel.probes[0], kernel)
     device = None if route is None else route.device
     gateway = None if route is None else route.gateway
     to = "" if device is None else neighbours.get((device, gateway), "")
@@ -363,75 +271,6 @@ def _by(case: Case) -> str:
     return f"{by}: {name} {connected}"
 
 
-def _outcome(probe: Probe, kernel: KernelFacts) -> str:
-    route = probe.result.route
-    if route is None:
-        return ERRORS.get(probe.result.errno, f"get error {probe.result.errno}")
-    return f"follow {describe_route(route, kernel.devices)}"
-
-
-def _wrong(case: Case, probe: Probe) -> tuple[str, str]:
-    """What happens to packets that do not go where they should, and what to do."""
-    route = probe.result.route or _rejecting(case, probe)
-    rule = _rule_of(case, probe, route)
-    happens = _outcome(probe, case.kernel)
-    if rule is not None:
-        what = f"rule {rule.priority} ({rule.text or f'table {rule.table}'})"
-        advice = (
-            f"remove rule {rule.priority} where it was configured, or by"
-            f" `ip{' -6' if len(case.kernel.prefix.address) == 16 else ''} rule del priority"
-            f" {rule.priority}`"
-        )
-        return f"{happens}, because of {what}", advice
-    if route is None:
-        return happens, _repair(case, probe)
-    if case.is_ours(route):
-        return f"{happens}, an older route of ours", "`cuberouted status` shows what is wrong"
-    if probe.result.route is None:
-        happens = f"{happens} by {describe_route(route, case.kernel.devices)}"
-    claimed = case.best.advertisement.prefix
-    wider = (
-        case.best.leads_here
-        and route.prefix != claimed
-        and not any(
-            other.device in case.kernel.data_devices and other.prefix.contains(claimed)
-            for other in case.kernel.foreign
-        )
-    )
-    kernel = case.kernel
-    advice = cure(
-        Conflict(route, case.best, 1, wider), kernel.devices, kernel.data_devices, kernel.table
-    )
-    return happens, advice
-
-
-def _rejecting(case: Case, probe: Probe) -> ForeignRoute | None:
-    """The foreign route that rejects or drops, which a failed lookup does not name."""
-    wanted = _TYPES.get(probe.result.errno)
-    return next((route for route in case.kernel.foreign if route.type == wanted), None)
-
-
-def _rule_of(case: Case, probe: Probe, route: ForeignRoute | None) -> Rule | None:
-    """The rule for some packets only that led there instead of on to our table."""
-    rules = case.kernel.rules
-    if route is None:
-        action = _ACTIONS.get(probe.result.errno)
-        return next((r for r in rules if action and r.text.endswith(action)), None)
-    for rule in rules:
-        if rule.table == route.table and not case.is_ours(route):
-            return rule if rule.conditional else None
-    return None
-
-
-def _repair(case: Case, probe: Probe) -> str:
-    device = case.kernel.name(probe.device) if probe.device else None
-    if probe.result.errno == errno.EXDEV:
-        return f"`sysctl -w net.ipv4.conf.{device}.rp_filter=2`"
-    if probe.result.errno == errno.EHOSTUNREACH and device:
-        return "turn forwarding on: `sysctl -w net.ipv4.ip_forward=1`; `cuberouted check` has more"
-    return "`cuberouted status` shows what is wrong"
-
-
 def _up(interface: str, kernel: KernelFacts) -> str:
     index = kernel.indexes.get(interface)
     if index is None:
@@ -458,8 +297,3 @@ def _allow() -> str:
         "if clients use it, add its network to allowed_networks on every server, then"
         " `systemctl reload cuberouted`"
     )
-
-
-def is_regular(rule: Rule) -> bool:
-    """Whether every Linux host has this rule."""
-    return rule.priority in REGULAR_PRIORITIES and not rule.conditional

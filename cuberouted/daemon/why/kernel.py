@@ -11,9 +11,9 @@ from cuberouted.api import report_why as report
 from cuberouted.config import Config
 from cuberouted.daemon.host import data_interfaces
 from cuberouted.daemon.host import neighbours as host_neighbours
-from cuberouted.daemon.why_facts import KernelFacts, OwnRoute, Probe, destination
-from cuberouted.daemon.why_report import explain_kernel
-from cuberouted.daemon.why_verdict import judge_kernel
+from cuberouted.daemon.why.facts import KernelFacts, OwnRoute, Probe, destination
+from cuberouted.daemon.why.report import explain_kernel
+from cuberouted.daemon.why.verdict import judge_kernel
 from cuberouted.model import Prefix
 from cuberouted.routing.kernel_api import KernelApi
 from cuberouted.routing.lookup import Lookup, shortened

@@ -1,6 +1,6 @@
 """Collects what `cuberouted why` reports: of the RIB, the FIB, the peers and the kernel.
 
-A shell around `why_verdict` and `why_report`.
+A shell around `verdict` and `report`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import trio
 from cuberouted.api import report_why as report
 from cuberouted.api.http import Endpoint, HttpError, Request
 from cuberouted.daemon.daemon import Daemon, Peer
-from cuberouted.daemon.why_facts import MeshFacts, OwnRoute, PeerFacts
-from cuberouted.daemon.why_kernel import Place, addresses_in, around, collect, own_routes
-from cuberouted.daemon.why_names import name_of, routes_of, similar
-from cuberouted.daemon.why_report import explain
+from cuberouted.daemon.why.facts import MeshFacts, OwnRoute, PeerFacts
+from cuberouted.daemon.why.kernel import Place, addresses_in, around, collect, own_routes
+from cuberouted.daemon.why.names import name_of, routes_of, similar
+from cuberouted.daemon.why.report import explain
 from cuberouted.events import RouteChanged
 from cuberouted.model import Prefix
 from cuberouted.peering.events import PeerState

@@ -1,0 +1,1 @@
+"""What `cuberouted why` reports: facts of the mesh and the kernel, judged and put into words."""
