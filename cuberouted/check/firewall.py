@@ -12,9 +12,9 @@ from pathlib import Path
 
 import attrs
 
-from cuberouted.check.commands import run
 from cuberouted.check.filter_lists import parse_iptables, parse_nft
 from cuberouted.check.packet_filter import Ruleset
+from cuberouted.check.programs import run
 
 PROC = Path("/proc")
 MODULES = Path("/lib/modules")

@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 
 from cuberouted.check import ports
-from cuberouted.check.commands import run
 from cuberouted.check.facts import Holder
+from cuberouted.check.programs import run
 from cuberouted.model import format_address
 
 _USERS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+),fd=\d+\)')

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cuberouted.check.commands import run
-from cuberouted.check.processes import is_running
+from cuberouted.check.programs import is_running, run
 from cuberouted.routing.types import Link
 
 DIRECTORIES = tuple(

@@ -23,7 +23,7 @@ from cuberouted.api.protocol import ControlError
 from cuberouted.api.report import Status
 from cuberouted.check import firewall, networkd, ports, servers, surroundings, users
 from cuberouted.check.facts import HostFacts, User
-from cuberouted.check.processes import is_running
+from cuberouted.check.programs import is_running
 from cuberouted.check.rules import sysctls_to_read
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key

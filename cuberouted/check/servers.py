@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cuberouted.api.report import Status
 from cuberouted.check import holders, ports
-from cuberouted.check.commands import run
 from cuberouted.check.facts import ClientFiles, ServerFacts
 from cuberouted.check.finding import openvpn
+from cuberouted.check.programs import run
 from cuberouted.config import Config, OpenVPNConfig
 from cuberouted.daemon.host import HostState
 from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from cuberouted.check.commands import run
 from cuberouted.check.facts import Device
+from cuberouted.check.programs import run
 
 DMI = Path("/sys/class/dmi/id")
 

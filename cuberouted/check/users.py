@@ -18,8 +18,8 @@ from pathlib import Path
 import attrs
 
 from cuberouted.api.client import Credentials
-from cuberouted.check.commands import run
 from cuberouted.check.facts import User
+from cuberouted.check.programs import run
 
 UNIT = "cuberouted.service"
 

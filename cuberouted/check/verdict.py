@@ -1,11 +1,12 @@
-"""From findings to the report and its verdict. Pure."""
+"""From findings to the report, which has a JSON form (docs/checks.md), and its verdict. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from cuberouted.api.report import pluralize
-from cuberouted.api.report_check import CheckReport, FindingRow
 from cuberouted.check.finding import Finding, Level
 
 VERSION = 1
@@ -13,6 +14,40 @@ VERSION = 1
 
 MAX_NAMED = 5
 """Subjects that a verdict names."""
+
+
+class FindingRow(msgspec.Struct):
+    """One finding.
+
+    ``level``: ``ok``, ``could not look``, ``warning`` or ``problem``. ``id``: which check, with
+    ``title``. ``subject`` and ``text``: of what, and what is. ``why``: why it matters.
+    ``advice``: what to do, in words. ``command``: a line for a shell that mends it. Both are empty
+    where there is none. ``anchor``: where it is explained.
+    """
+
+    level: str
+    id: str
+    title: str
+    subject: str
+    text: str
+    why: str
+    advice: str
+    command: str
+    anchor: str
+
+
+class CheckReport(msgspec.Struct):
+    """`cuberouted check --json`.
+
+    ``version``: of this form. ``level``: the worst of all findings. ``verdict``: a sentence.
+    ``counts``: findings by level.
+    """
+
+    version: int
+    level: str
+    verdict: str
+    counts: dict[str, int]
+    findings: list[FindingRow]
 
 
 def select(

@@ -97,8 +97,8 @@ def check(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
     else:
-        from cuberouted.cli import render, render_check
+        from cuberouted.cli.render_check import console, render_check
 
-        render_check.render_check(made, verbose, render.console())
+        render_check(made, verbose, console())
     failing = Level.WARNING if strict else Level.PROBLEM
     sys.exit(PROBLEM if worst(findings).severity >= failing.severity else 0)

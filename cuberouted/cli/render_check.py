@@ -8,12 +8,21 @@ from rich.console import Console
 from rich.text import Text
 
 from cuberouted.api.report import pluralize
-from cuberouted.api.report_check import CheckReport, FindingRow
+from cuberouted.check.verdict import CheckReport, FindingRow
 
 COLOURS = {"ok": "green", "could not look": "cyan", "warning": "yellow", "problem": "red"}
 
 COLUMN = 16
 """Where the text of a finding begins, behind its level."""
+
+PIPED_WIDTH = 500
+"""Columns if the output is not a terminal: no line is cut or wrapped."""
+
+
+def console() -> Console:
+    """Standard output. NO_COLOR is respected."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
 
 
 def render_check(report: CheckReport, verbose: bool, out: Console) -> None:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from cuberouted.check.finding import Finding, Level
 from cuberouted.check.verdict import report
-from cuberouted.cli.render import PIPED_WIDTH
-from cuberouted.cli.render_check import render_check
-from tests.unit.cli.test_render import printed
+from cuberouted.cli.render_check import PIPED_WIDTH, console, render_check
 
 COMMAND = "sysctl -w net/ipv4/conf/tun0/forwarding=1 net/ipv4/conf/default/forwarding=1"
 WELL = Finding(Level.OK, "interface-missing", "tun0", "is up")
@@ -18,10 +19,21 @@ WRONG = Finding(
 
 
 def shown(*findings, verbose=False, terminal=False, width=PIPED_WIDTH):
-    made = report(findings, complete=True)
-    return printed(
-        lambda what, out: render_check(what, verbose, out), made, terminal=terminal, width=width
+    out = io.StringIO()
+    page = Console(
+        file=out,
+        width=width,
+        force_terminal=terminal,
+        color_system="standard" if terminal else None,
+        highlight=False,
+        _environ={"TERM": "xterm"},  # not that of whoever runs the tests
     )
+    render_check(report(findings, complete=True), verbose, page)
+    return out.getvalue()
+
+
+def test_what_is_no_terminal_gets_whole_lines():
+    assert console().width == PIPED_WIDTH  # pytest captures
 
 
 def test_where_all_is_well_two_lines_are_enough():
