@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import time
-
 import attrs
 import pytest
 import trio
@@ -16,6 +13,7 @@ from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.rib import Rib
 from cuberouted.routing.types import ForeignRoute
 from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
+from tests.unit.longest_step import longest_step
 
 HERE = Prefix.parse("10.100.100.10")
 NETWORK = Prefix.parse("10.100.100.64/27")
@@ -345,19 +343,6 @@ async def test_where_a_new_route_is_among_equals_is_found_by_a_dump(main_scene, 
     assert (scene.sentences, scene.events.warnings()) == ([], [])
 
 
-class LongestStep(trio.abc.Instrument):
-    """The longest step of the task that searches."""
-
-    seconds = began = 0.0
-
-    def before_task_step(self, _task):
-        self.began = time.perf_counter()
-
-    def after_task_step(self, task):
-        if task.name.endswith("ForeignRoutes.run"):
-            self.seconds = max(self.seconds, time.perf_counter() - self.began)
-
-
 @pytest.mark.parametrize("length", [24, 32])
 async def test_thousands_of_conflicts_are_no_long_step(main_scene, autojump_clock, length):
     scene, network = main_scene, Prefix.parse("10.0.0.0/10")
@@ -371,16 +356,10 @@ async def test_thousands_of_conflicts_are_no_long_step(main_scene, autojump_cloc
         address = first + (number << 32 - length)
         scene.kernel.add_route(str(Prefix(address.to_bytes(4), length)), "tun2", metric=0)
     scene.kernel.add_route(str(network), "tun0", metric=0)
-    longest = LongestStep()
-    gc.disable()  # the heap of all tests is not the daemon's
-    try:
-        trio.lowlevel.add_instrument(longest)
+    with longest_step() as longest:
         await scene.settled()
-        trio.lowlevel.remove_instrument(longest)
-    finally:
-        gc.enable()
     assert len(scene.monitor.foreign_routes.conflicts) == MANY
-    assert longest.seconds < 0.2  # some 15 milliseconds; the machine may be busy
+    assert longest.seconds < 0.02
 
 
 async def test_routes_of_others_in_our_own_table_are_told(scene, autojump_clock):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 import threading
@@ -28,6 +27,7 @@ from cuberouted.event_ring import EventRing
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
+from tests.unit.longest_step import longest_step
 
 LINES = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200.200.5\n"
 HOLD_TIME = 3.0
@@ -315,17 +315,6 @@ def test_a_link_in_place_of_the_new_file_is_not_followed(path):
 # -- many clients --
 
 
-class LongestStep(trio.abc.Instrument):
-    def __init__(self) -> None:
-        self.longest, self._began = 0.0, math.inf
-
-    def before_task_step(self, _task):
-        self._began = time.thread_time()
-
-    def after_task_step(self, _task):
-        self.longest = max(self.longest, time.thread_time() - self._began)
-
-
 async def test_20000_clients_hold_the_loop_for_no_more_than_20_ms(path, monkeypatch):
     monkeypatch.setattr(hosts_file, "INTERVAL", 0.0)
     rib = Rib(Policy(allowed=(Prefix.parse("10.0.0.0/8"),)))
@@ -341,14 +330,11 @@ async def test_20000_clients_hold_the_loop_for_no_more_than_20_ms(path, monkeypa
     )
     file = HostsFile(config(path), rib, lambda _event: None)
     file._settling = 0.0
-    meter = LongestStep()
     async with trio.open_nursery() as nursery:
-        trio.lowlevel.add_instrument(meter)
-        nursery.start_soon(file.run)
-        with trio.fail_after(20):
+        with longest_step() as longest, trio.fail_after(20):
+            nursery.start_soon(file.run)
             while not path.exists():  # noqa: ASYNC110 - a file
                 await trio.sleep(0.01)
-        trio.lowlevel.remove_instrument(meter)
         nursery.cancel_scope.cancel()
     assert len(content(path)) == 20_000
-    assert meter.longest < 0.02
+    assert longest.seconds < 0.02
