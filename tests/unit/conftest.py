@@ -3,8 +3,16 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.fakes.mesh import Mesh
+
+# its limits are of time by the clock, which says nothing while the machine is busy
+hypothesis_settings.register_profile(
+    "without limits of time", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("without limits of time")
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ async def play(tables, own_routes, steps, seed):
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from(CLAIMED)), max_size=25),
     st.integers(0, 1000),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_packet_arrives_where_the_longest_claim_is(tables, own_routes, steps, seed):
     trio.run(play, tables, own_routes, steps, seed)
 

@@ -134,5 +134,5 @@ class Mesh(RuleBasedStateMachine):
         assert self.rib == self.advertised
 
 
-Mesh.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Mesh.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestMesh = Mesh.TestCase
