@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import NamedTuple
 
 import attrs
 
@@ -29,45 +30,71 @@ DCO_KINDS = frozenset({"ovpn-dco", "ovpn-dco-v2", "ovpn"})
 """Kinds of interfaces whose packets the kernel encrypts: the module of OpenVPN 2.6, and Linux."""
 
 
+class Judgement(NamedTuple):
+    """What a rule finds; see `Finding`."""
+
+    level: Level
+    text: str
+    advice: str = ""
+
+
+@attrs.frozen
+class Case:
+    """An OpenVPN process of *config* whose own configuration is known; see `ServerFacts`."""
+
+    config: Config
+    one: OpenVPNConfig
+    options: OpenVPNOptions
+    clients: ClientFiles | None
+
+    def has(self, name: str) -> bool:
+        """Whether it has the option *name*."""
+        return self.options.get(name) is not None
+
+    def number(self, name: str, default: int) -> int:
+        """The number that the option *name* sets."""
+        text = next(iter(_arguments(self.options, name)), "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
 def check_server(config: Config, one: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
     """All on one OpenVPN process."""
     server = facts.servers.get(one.name)
     if server is None:
         return
-    found = [*_holders(one, server, facts), *_ghosts(one, server, facts)]
+    found: dict[str, Iterable[Judgement | None]] = {
+        "management-taken": _holders(one, server, facts),
+        "dco-ghosts": _ghosts(one, server, facts),
+    }
     if isinstance(server.options, str):
-        found.append(
-            Finding(Level.UNSEEN, "openvpn-config-unread", openvpn(one.name), server.options)
-        )
+        found["openvpn-config-unread"] = [Judgement(Level.UNSEEN, server.options)]
     else:
-        found += _options(config, one, server.options, server.clients)
-    for finding in found:
-        yield _about(finding, one)
-
-
-def _about(finding: Finding, one: OpenVPNConfig) -> Finding:
-    things = frozenset({openvpn(one.name), interface(one.data_interface)})
-    return attrs.evolve(finding, about=things)
-
-
-def _holders(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Finding]:
+        case = Case(config, one, server.options, server.clients)
+        found |= {id_: [rule(case)] for id_, rule in RULES.items()}
     subject = openvpn(one.name)
+    about = frozenset({subject, interface(one.data_interface)})
+    for id_, judgements in found.items():
+        for level, text, advice in filter(None, judgements):
+            yield Finding(level, id_, subject, text, advice, about=about)
+
+
+def _holders(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Judgement]:
     if one.status_file is not None or facts.openvpn.get(one.name) or _is_connected(one, facts):
         return
     for holder in server.holders:
-        yield Finding(
+        yield Judgement(
             Level.PROBLEM,
-            "management-taken",
-            subject,
             f"{holder} is connected to its management interface",
-            advice=_instead(holder.program, holder.listens, one),
+            _instead(holder.program, holder.listens, one),
         )
     if not server.holders and server.held:
-        text = "a program that `check` cannot see is connected to its management interface"
-        yield Finding(Level.UNSEEN, "management-taken", subject, text, advice="run it as root")
+        yield Judgement(
+            Level.UNSEEN,
+            "a program that `check` cannot see is connected to its management interface",
+            "run it as root",
+        )
     elif server.held is False:
-        text = "nobody else is connected to its management interface"
-        yield Finding(Level.OK, "management-taken", subject, text)
+        yield Judgement(Level.OK, "nobody else is connected to its management interface")
 
 
 def _is_connected(one: OpenVPNConfig, facts: HostFacts) -> bool:
@@ -95,43 +122,23 @@ def _instead(program: str, listens: Iterable[str], one: OpenVPNConfig) -> str:
     )
 
 
-def _ghosts(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Finding]:
+def _ghosts(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Judgement]:
     device = facts.devices.get(one.data_interface)
     if device is None or device.kind not in DCO_KINDS:
         return
-    subject = openvpn(one.name)
     if not server.version:
-        text = "uses DCO, and its version is not known"
-        yield Finding(Level.UNSEEN, "dco-ghosts", subject, text)
+        yield Judgement(Level.UNSEEN, "uses DCO, and its version is not known")
     elif dco_leaves_ghosts(server.version.encode()):
-        yield Finding(
+        yield Judgement(
             Level.WARNING,
-            "dco-ghosts",
-            subject,
             f"uses DCO, and is {' '.join(server.version.split()[:2])}",
-            advice="update it to 2.6.20, 2.7.0 or newer, or add `disable-dco` to its configuration",
+            "update it to 2.6.20, 2.7.0 or newer, or add `disable-dco` to its configuration",
         )
     else:
-        text = "uses DCO of a version that lists no ghosts"
-        yield Finding(Level.OK, "dco-ghosts", subject, text)
+        yield Judgement(Level.OK, "uses DCO of a version that lists no ghosts")
 
 
-def _options(
-    config: Config, one: OpenVPNConfig, options: OpenVPNOptions, clients: ClientFiles | None
-) -> Iterator[Finding]:
-    yield from _ipv6_pool(one, options, clients)
-    yield from _pool(config, one, options)
-    yield from _max_clients(one, options, clients)
-    yield from _token(one, options)
-    yield from _verb(one, options)
-    yield from _asks_for_each_client(one, options)
-    yield from _signal(one, options)
-    yield from _duplicates(one, options)
-    yield from _client_to_client(config, one, options)
-
-
-def _has(options: OpenVPNOptions, name: str) -> bool:
-    return options.get(name) is not None
+# -- its own configuration --
 
 
 def _arguments(options: OpenVPNOptions, name: str) -> tuple[str, ...]:
@@ -139,61 +146,43 @@ def _arguments(options: OpenVPNOptions, name: str) -> tuple[str, ...]:
     return option.arguments if option else ()
 
 
-def _number(options: OpenVPNOptions, name: str, default: int) -> int:
-    text = next(iter(_arguments(options, name)), "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
-
-
-def _ipv6_pool(
-    one: OpenVPNConfig, options: OpenVPNOptions, clients: ClientFiles | None
-) -> Iterator[Finding]:
-    pool = next((x for x in ("server-ipv6", "ifconfig-ipv6-pool") if _has(options, x)), None)
+def _ipv6_pool(case: Case) -> Judgement | None:
+    clients = case.clients
+    pool = next((x for x in ("server-ipv6", "ifconfig-ipv6-pool") if case.has(x)), None)
     if pool is None or clients is None:
-        return
-    subject = openvpn(one.name)
+        return None
     without = sorted(clients.fixed - clients.fixed6)
     if not without:
-        text = "every client with a fixed IPv4 address has a fixed IPv6 address"
-        yield Finding(Level.OK, "ipv6-from-pool", subject, text)
-        return
+        return Judgement(
+            Level.OK, "every client with a fixed IPv4 address has a fixed IPv6 address"
+        )
     named = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
-    yield Finding(
+    return Judgement(
         Level.WARNING,
-        "ipv6-from-pool",
-        subject,
         f"{len(without)} of {len(clients.names)} clients in {clients.directory} have ifconfig-push"
         f" and no ifconfig-ipv6-push ({named}), so they get an IPv6 address from {pool}",
-        advice="add ifconfig-ipv6-push to their files, the same on every server",
+        "add ifconfig-ipv6-push to their files, the same on every server",
     )
 
 
-def _pool(config: Config, one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    pool = pool_of(options)
+def _pool(case: Case) -> Judgement | None:
+    pool = pool_of(case.options)
     if pool is None:
-        return
+        return None
     first, last, network = pool
-    subject, text = openvpn(one.name), f"gives clients addresses from {first} to {last}"
-    peers = [peer for peer in config.peers if _is_inside(peer, first, last)]
+    text = f"gives clients addresses from {first} to {last}"
+    peers = [peer for peer in case.config.peers if _is_inside(peer, first, last)]
     if peers:
         addresses = ", ".join(_data_address(peer) for peer in peers)
-        yield Finding(
-            Level.WARNING,
-            "pool-overlap",
-            subject,
-            f"{text}, where the servers {addresses} are",
-            advice=_OTHER_POOL,
-        )
-    elif network is not None and 2 * (int(last) - int(first)) > network.num_addresses:
-        yield Finding(
+        return Judgement(Level.WARNING, f"{text}, where the servers {addresses} are", _OTHER_POOL)
+    if network is not None and 2 * (int(last) - int(first)) > network.num_addresses:
+        return Judgement(
             Level.UNSEEN,
-            "pool-overlap",
-            subject,
             f"{text}, which is most of {network}; whether another server does so, too, is not"
             " known here",
-            advice=_OTHER_POOL,
+            _OTHER_POOL,
         )
-    else:
-        yield Finding(Level.OK, "pool-overlap", subject, text)
+    return Judgement(Level.OK, text)
 
 
 _OTHER_POOL = (
@@ -239,123 +228,100 @@ def _own_network(options: OpenVPNOptions) -> IPv4Network | None:
         return None
 
 
-def _max_clients(
-    one: OpenVPNConfig, options: OpenVPNOptions, clients: ClientFiles | None
-) -> Iterator[Finding]:
-    limit, subject = _number(options, "max-clients", MAX_CLIENTS), openvpn(one.name)
+def _max_clients(case: Case) -> Judgement | None:
+    clients = case.clients
+    limit = case.number("max-clients", MAX_CLIENTS)
     if clients is not None and clients.names:
         known, whose = len(clients.names), f"clients have a file in {clients.directory}"
     else:
-        network, pool = _own_network(options), pool_of(options)
+        network, pool = _own_network(case.options), pool_of(case.options)
         network = network or (pool[2] if pool else None)
-        if network is None or not _has(options, "max-clients"):
-            return
+        if network is None or not case.has("max-clients"):
+            return None
         known, whose = network.num_addresses - 3, f"clients may be in {network}"
     text = f"takes {limit} clients, and {known} {whose}"
     if known <= limit:
-        yield Finding(Level.OK, "max-clients-low", subject, text)
-        return
-    yield Finding(
-        Level.WARNING,
-        "max-clients-low",
-        subject,
-        text,
-        advice=f"set `max-clients {known}`",
-    )
+        return Judgement(Level.OK, text)
+    return Judgement(Level.WARNING, text, f"set `max-clients {known}`")
 
 
-def _token(one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    if not _has(options, "auth-gen-token"):
-        return
-    if _has(options, "auth-gen-token-secret"):
-        text = "has a secret for its tokens"
-        yield Finding(Level.OK, "token-unshared", openvpn(one.name), text)
-        return
-    yield Finding(
+def _token(case: Case) -> Judgement | None:
+    if not case.has("auth-gen-token"):
+        return None
+    if case.has("auth-gen-token-secret"):
+        return Judgement(Level.OK, "has a secret for its tokens")
+    return Judgement(
         Level.WARNING,
-        "token-unshared",
-        openvpn(one.name),
         "has auth-gen-token without auth-gen-token-secret",
-        advice="make a secret (`openvpn --genkey auth-token FILE`), copy it to every server, and"
+        "make a secret (`openvpn --genkey auth-token FILE`), copy it to every server, and"
         " set `auth-gen-token-secret FILE`",
     )
 
 
-def _verb(one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    verb = _number(options, "verb", 1)
-    if one.status_file is not None:
-        return
+def _verb(case: Case) -> Judgement | None:
+    if case.one.status_file is not None:
+        return None
+    verb = case.number("verb", 1)
     if verb <= MAX_LOG_VERB:
-        yield Finding(Level.OK, "verb-high", openvpn(one.name), f"logs with verb {verb}")
-        return
-    yield Finding(
-        Level.WARNING,
-        "verb-high",
-        openvpn(one.name),
-        f"logs with verb {verb}",
-        advice=f"set `verb {MAX_LOG_VERB}` or less",
+        return Judgement(Level.OK, f"logs with verb {verb}")
+    return Judgement(Level.WARNING, f"logs with verb {verb}", f"set `verb {MAX_LOG_VERB}` or less")
+
+
+def _asks_for_each_client(case: Case) -> Judgement | None:
+    if case.one.status_file is not None:
+        return None
+    if not case.has("management-client-auth"):
+        return Judgement(Level.OK, "decides itself who may connect")
+    if case.one.mgmt_shared:
+        return Judgement(
+            Level.OK, "another program decides who may connect, and passes the interface through"
+        )
+    return Judgement(
+        Level.PROBLEM,
+        "has management-client-auth: it asks its management client about each client",
+        "use the pass-through of the program that answers, with mgmt_shared = yes, or a"
+        " status file (README.md, Beside another manager of OpenVPN)",
     )
 
 
-def _asks_for_each_client(one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    if one.status_file is not None:
-        return
-    if not _has(options, "management-client-auth"):
-        text = "decides itself who may connect"
-        yield Finding(Level.OK, "client-auth-foreign", openvpn(one.name), text)
-    elif one.mgmt_shared:
-        text = "another program decides who may connect, and passes the interface through"
-        yield Finding(Level.OK, "client-auth-foreign", openvpn(one.name), text)
-    else:
-        yield Finding(
-            Level.PROBLEM,
-            "client-auth-foreign",
-            openvpn(one.name),
-            "has management-client-auth: it asks its management client about each client",
-            advice="use the pass-through of the program that answers, with mgmt_shared = yes, or a"
-            " status file (README.md, Beside another manager of OpenVPN)",
-        )
+def _signal(case: Case) -> Judgement | None:
+    if case.one.status_file is not None or not case.has("management-signal"):
+        return None
+    return Judgement(Level.WARNING, "has management-signal", "remove it")
 
 
-def _signal(one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    if one.status_file is None and _has(options, "management-signal"):
-        yield Finding(
-            Level.WARNING,
-            "management-signal",
-            openvpn(one.name),
-            "has management-signal",
-            advice="remove it",
-        )
-
-
-def _duplicates(one: OpenVPNConfig, options: OpenVPNOptions) -> Iterator[Finding]:
-    if not _has(options, "duplicate-cn"):
-        text = "has one session for each client"
-        yield Finding(Level.OK, "duplicate-names", openvpn(one.name), text)
-        return
-    yield Finding(
+def _duplicates(case: Case) -> Judgement | None:
+    if not case.has("duplicate-cn"):
+        return Judgement(Level.OK, "has one session for each client")
+    return Judgement(
         Level.WARNING,
-        "duplicate-names",
-        openvpn(one.name),
         "has duplicate-cn",
-        advice="give each device a certificate of its own, and remove it",
+        "give each device a certificate of its own, and remove it",
     )
 
 
-def _client_to_client(
-    config: Config, one: OpenVPNConfig, options: OpenVPNOptions
-) -> Iterator[Finding]:
-    if not _has(options, "client-to-client"):
-        return
-    if one.status_file is None and config.kill_superseded_sessions:
-        text = "has client-to-client, and cuberouted ends superseded sessions"
-        yield Finding(Level.OK, "client-to-client", openvpn(one.name), text)
-        return
-    why = "from its status file" if one.status_file else "with kill_superseded_sessions = no"
-    yield Finding(
+def _client_to_client(case: Case) -> Judgement | None:
+    if not case.has("client-to-client"):
+        return None
+    if case.one.status_file is None and case.config.kill_superseded_sessions:
+        return Judgement(Level.OK, "has client-to-client, and cuberouted ends superseded sessions")
+    why = "from its status file" if case.one.status_file else "with kill_superseded_sessions = no"
+    return Judgement(
         Level.WARNING,
-        "client-to-client",
-        openvpn(one.name),
         f"has client-to-client, and cuberouted ends no superseded session {why}",
-        advice="remove client-to-client: the kernel forwards between clients, too",
+        "remove client-to-client: the kernel forwards between clients, too",
     )
+
+
+RULES: Mapping[str, Callable[[Case], Judgement | None]] = {
+    "ipv6-from-pool": _ipv6_pool,
+    "pool-overlap": _pool,
+    "max-clients-low": _max_clients,
+    "token-unshared": _token,
+    "verb-high": _verb,
+    "client-auth-foreign": _asks_for_each_client,
+    "management-signal": _signal,
+    "duplicate-names": _duplicates,
+    "client-to-client": _client_to_client,
+}
+"""The rules on its configuration, by the id of what they find."""
