@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import click
-import msgspec
 
 from cuberouted.check.catalogue import CHECKS
 from cuberouted.cli.context import (
@@ -19,6 +18,7 @@ from cuberouted.cli.context import (
     json_option,
     load_config,
     location_options,
+    print_json,
     query_daemon,
     run_in_kernel,
 )
@@ -95,7 +95,7 @@ def check(
     findings = select(run_checks(config, facts, of_peers), only, skip)
     made = report(findings, complete=not (only or skip))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
+        print_json(made)
     else:
         from cuberouted.cli.render_check import console, render_check
 

@@ -6,10 +6,16 @@ import os
 import sys
 
 import click
-import msgspec
 
 from cuberouted.api.report_disconnect import DisconnectOrder, DisconnectReport
-from cuberouted.cli.context import PROBLEM, Location, json_option, location_options, query_daemon
+from cuberouted.cli.context import (
+    PROBLEM,
+    Location,
+    json_option,
+    location_options,
+    print_json,
+    query_daemon,
+)
 from cuberouted.model import printable_name
 
 TIMEOUT = 30.0
@@ -37,7 +43,7 @@ def disconnect(location: Location, name: str, from_node: str | None, as_json: bo
     order = DisconnectOrder(_printable(name), _printable(from_node) if from_node else None)
     report = query_daemon(location, "/v1/disconnect", DisconnectReport, body=order, timeout=TIMEOUT)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        print_json(report)
     else:
         for line in report.sentences():
             click.echo(line)

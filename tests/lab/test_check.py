@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import stat
@@ -24,6 +23,7 @@ from tests.lab.openvpn import Options
 from tests.lab.server import Server
 from tests.lab.software import FRR, Frr
 from tests.lab.waiting import wait_for
+from tests.openapi.validation import validate
 
 UNSEEN = "could not look"
 
@@ -312,7 +312,7 @@ def test_options_of_openvpn_that_do_harm_are_told() -> None:
             a.host.run("sh", "-c", f"echo '{option}' >> /etc/openvpn/server.conf")
         a.openvpn.restart()
         a.openvpn.ready()
-        report = json.loads(a.daemon.command("check", "--json").stdout)
+        report = validate("check", a.daemon.command("check", "--json").stdout)
         found = {f["id"]: f["text"] for f in report["findings"] if f["level"] != "ok"}
         assert found == {
             "ipv6-from-pool": "2 of 2 clients in /etc/openvpn/ccd have ifconfig-push and no"

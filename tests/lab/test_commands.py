@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
 from tests.lab.mesh import share, wait_routes
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
+from tests.openapi.validation import validate
 
 CLIENTS = {"host1": 0, "host2": 1}
 
@@ -68,7 +67,7 @@ def test_dump_routes_shows_the_kernel_s_routes_even_without_the_daemon(lab: Lab)
     }
     a.daemon.crash()
     done = a.daemon.command("dump-routes", "--json")
-    rows = json.loads(done.stdout)["routes"]
+    rows = validate("dump-routes", done.stdout)["routes"]
     assert {r["destination"] for r in rows} == {r["destination"] for r in dump["routes"]}
     assert {r["node"] for r in rows} == {None}
     assert len(done.stderr.splitlines()) == 1

@@ -1,4 +1,6 @@
-"""Makes the OpenAPI document and the schemas of the replies from the endpoints and their structs.
+"""Makes the OpenAPI document, and the schemas of the replies and of what commands print as JSON.
+
+From the endpoints, and the structs of both.
 
 Pure. A field is described by `msgspec.Meta` where it is defined, or else in `fields`.
 """
@@ -6,7 +8,7 @@ Pure. A field is described by `msgspec.Meta` where it is defined, or else in `fi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
@@ -14,6 +16,8 @@ import msgspec
 
 from cuberouted.api.http import LINES, Endpoint
 from cuberouted.api.protocol import ErrorReply
+from cuberouted.api.report import Routes
+from cuberouted.check.verdict import CheckReport
 from cuberouted.events import AnyEvent, Level
 from tests.openapi.fields import EVENTS, INTRODUCTION, REPORTS
 
@@ -21,6 +25,12 @@ VERSION = "1"
 """Of the API: its paths begin with "/v1/". It changes with whatever would break a client."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+COMMANDS: Mapping[str, tuple[Any, str]] = {
+    "check": (CheckReport, "What is right on this host and what is not."),
+    "dump-routes": (Routes, "The routes of cuberouted in this host's kernel."),
+}
+"""Commands whose JSON is no reply of an endpoint."""
 
 HOW = "describe it by Annotated[..., msgspec.Meta(description=)], or in tests/openapi/fields.py"
 
@@ -54,21 +64,31 @@ def openapi(endpoints: Iterable[Endpoint]) -> Json:
 
 
 def schemas(endpoints: Iterable[Endpoint]) -> dict[str, Json]:
-    """By the name of the file: the JSON schema of a reply, or of a line of a stream."""
+    """By the name of the file: the JSON schema of a reply, of a line of a stream, or of what a
+    command prints.
+    """
     found = {}
     for endpoint in endpoints:
         name = schema_name(endpoint)
-        definitions = _components([endpoint.reply], "#/$defs/{name}")
         line = ", one line of the stream" if endpoint.content_type == LINES else ""
-        found[f"{name}.json"] = {
-            "$schema": DIALECT,
-            "$id": f"urn:cuberouted:api:{VERSION}:{name}",
-            "title": f"{endpoint.method} {endpoint.path}{line}",
-            "description": endpoint.summary,
-            **_reference(endpoint.reply, "#/$defs/{name}"),
-            "$defs": definitions,
-        }
+        title = f"{endpoint.method} {endpoint.path}{line}"
+        id_ = f"api:{VERSION}:{name}"
+        found[f"{name}.json"] = _schema(id_, title, endpoint.summary, endpoint.reply)
+    for command, (kind, summary) in COMMANDS.items():
+        title = f"cuberouted {command} --json"
+        found[f"{command}.json"] = _schema(f"command:{command}", title, summary, kind)
     return found
+
+
+def _schema(id_: str, title: str, description: str, kind: Any) -> Json:
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:cuberouted:{id_}",
+        "title": title,
+        "description": description,
+        **_reference(kind, "#/$defs/{name}"),
+        "$defs": _components([kind], "#/$defs/{name}"),
+    }
 
 
 def schema_name(endpoint: Endpoint) -> str:
@@ -80,7 +100,7 @@ def schema_name(endpoint: Endpoint) -> str:
 def undocumented(endpoints: Iterable[Endpoint]) -> list[str]:
     """What has no description yet, and where to write it."""
     missing = []
-    kinds: list[Any] = [ErrorReply]
+    kinds: list[Any] = [ErrorReply, *(kind for kind, _ in COMMANDS.values())]
     for endpoint in endpoints:
         what = f"Endpoint({endpoint.method} {endpoint.path})"
         if not endpoint.summary:

@@ -18,6 +18,7 @@ from tests.fakes.api import call
 from tests.openapi.__main__ import DOCS, files
 from tests.openapi.document import HOW, openapi, schema_name, schemas, undocumented
 from tests.openapi.fields import EVENTS, REPORTS
+from tests.openapi.validation import strict
 from tests.unit.daemon.meshes import HOST1, HOST2
 
 SAMPLES: Mapping[str, tuple[str, Any]] = {
@@ -87,23 +88,13 @@ async def test_what_a_daemon_replies_is_as_its_schema_has_it(daemon, autojump_cl
         received = await call(daemon.endpoints, endpoint.method, target, data)
         replies = received.splitlines() if endpoint.stream else [received]
         assert replies
-        validator = Draft202012Validator(_strict(documents[f"{schema_name(endpoint)}.json"]))
+        validator = Draft202012Validator(strict(documents[f"{schema_name(endpoint)}.json"]))
         for reply in replies:
             validator.validate(json.loads(reply))
 
 
-def _strict(schema: Any) -> Any:
-    """*schema*, with no other fields than those that it has: every one has to be documented."""
-    if isinstance(schema, dict):
-        strict = {key: _strict(value) for key, value in schema.items()}
-        if "properties" in schema and "additionalProperties" not in schema:
-            strict["additionalProperties"] = False
-        return strict
-    return [_strict(value) for value in schema] if isinstance(schema, list) else schema
-
-
 async def test_a_reply_that_lacks_a_field_or_has_another_is_found(daemon, autojump_clock):
-    schema = _strict(schemas(daemon.endpoints)["status.json"])
+    schema = strict(schemas(daemon.endpoints)["status.json"])
     status = json.loads(await call(daemon.endpoints, "GET", "/v1/status"))
     jsonschema.validate(status, schema)
     for wrong in (
@@ -131,5 +122,7 @@ async def test_no_text_is_of_a_field_that_is_gone(daemon, autojump_clock):
 
 
 def schemas_by_name(daemon):
-    components = openapi(daemon.endpoints)["components"]["schemas"]
-    return {name: schema for name, schema in components.items() if "properties" in schema}
+    found = openapi(daemon.endpoints)["components"]["schemas"]
+    for schema in schemas(daemon.endpoints).values():
+        found |= schema["$defs"]
+    return {name: schema for name, schema in found.items() if "properties" in schema}

@@ -42,6 +42,7 @@ from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
 from cuberouted.cli.main import main
 from cuberouted.routing.kernel_api import KernelError
+from tests.openapi.validation import validate
 
 # an unused protocol number: this host's kernel has no route with it
 SAMPLE = """\
@@ -392,10 +393,10 @@ def test_routes_are_dumped_with_and_without_a_daemon(place):
     with place.daemon():
         done = place.run("dump-routes", "--json")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == {"node": "A", "routes": []}
+    assert validate("dump-routes", done.stdout) == {"node": "A", "routes": []}
     done = place.run("dump-routes", "--json")
     assert done.exit_code == 0
-    assert json.loads(done.stdout) == {"node": None, "routes": []}
+    assert validate("dump-routes", done.stdout) == {"node": None, "routes": []}
     assert done.stderr == (
         f"{place.socket}: cuberouted is not running; node, kind, name and age are left empty\n"
     )
@@ -468,8 +469,7 @@ def test_an_unknown_check_is_wrong_usage_and_the_nearest_is_named(place):
 
 def test_check_gives_one_object_with_everything(place):
     done = place.run("check", "--json")
-    report = json.loads(done.stdout)
-    assert report.keys() == {"version", "level", "verdict", "counts", "findings"}
+    report = validate("check", done.stdout)
     assert report["version"] == 1
     assert sum(report["counts"].values()) == len(report["findings"])
     (missing,) = (f for f in report["findings"] if f["subject"] == "nosuch1")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import socket
 
 import msgspec
@@ -10,6 +9,7 @@ from cuberouted.api.selection import Selection
 from cuberouted.cli.dump_routes import route_rows
 from cuberouted.model import Prefix
 from cuberouted.routing.types import KernelState, Link, Nexthop, Route
+from tests.openapi.validation import validate
 
 LINKS = [Link(5, "tun1", True, True, ()), Link(6, "eth1", True, False, ())]
 HOST12, HOST13, HOST2, NETWORK = map(
@@ -33,7 +33,8 @@ EMPTY = {"node": None, "interface": None, "gateway": None, "kind": None, "name":
 
 
 def rows(infos, selection=EVERYTHING):
-    return json.loads(msgspec.json.encode(route_rows(INSTALLED, LINKS, infos, selection)))
+    printed = msgspec.json.encode(route_rows(INSTALLED, LINKS, infos, selection))
+    return validate("dump-routes", printed.decode())
 
 
 def test_routes_are_shown_with_what_the_daemon_knows():
