@@ -38,6 +38,7 @@ class EventRing:
         self._wall_clock = wall_clock
         self._events: deque[Event] = deque(maxlen=kept)
         self._last = 0
+        self._lost = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -50,6 +51,11 @@ class EventRing:
     def oldest(self) -> int:
         """The number of the oldest event that is kept; without one, of the next."""
         return self._last - len(self._events) + 1
+
+    @property
+    def lost(self) -> int:
+        """How many events readers have lost, all together."""
+        return self._lost
 
     @property
     def is_closed(self) -> bool:
@@ -91,6 +97,7 @@ class EventRing:
             events = list(islice(self._events, skipped, skipped + limit))
         lost = count - len(self._events)
         if lost > 0 and events:
+            self._lost += lost
             first = events[0]
             gap = EventsLost(count=lost, number=first.number - 1, time=first.time, node=self._node)
             events.insert(0, gap)

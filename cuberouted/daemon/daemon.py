@@ -14,6 +14,7 @@ import trio
 
 from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.daemon.answers import Answers
+from cuberouted.daemon.counters import Counters
 from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.hooks import Hooks
 from cuberouted.daemon.hosts_file import HostsFile
@@ -132,7 +133,8 @@ class Daemon:
         )
         self.hooks = Hooks(config, self.events.publish)
         self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
-        self.events.listeners += [self.hooks.put, self.hosts_file.put]
+        self.counters = Counters()
+        self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
 

@@ -93,21 +93,26 @@ class HookEnd:
 
 
 class HookFailures:
-    """Makes an event of a failed run, at most once a minute."""
+    """Makes an event of a failed run, at most once a minute. ``count``: of all failed runs."""
 
     def __init__(self) -> None:
+        self.count = 0
         self._limit = LogRateLimit()
 
     def event(self, program: str, event: Event, end: HookEnd, now: float) -> NodeProblem | None:
         """The event about the run of *program* for *event*. *now*: monotonic seconds."""
-        if not end.failed or (suppressed := self._limit.allow("", now)) is None:
+        if not end.failed:
+            return None
+        self.count += 1
+        suppressed = self._limit.allow("", now)
+        if suppressed is None:
             return None
         last = _last_line(end.stderr)
         what = f"{program} {_how(end)} for {event_type(event)}{': ' if last else ''}{last}"
         return NodeProblem(what=HOOK, why=what + suppressed_note(suppressed))
 
 
-def event_type(event: Event) -> str:
+def event_type(event: Event | type[Event]) -> str:
     """As in its JSON: ``client_joined``."""
     return str(event.__struct_config__.tag)
 

@@ -58,6 +58,11 @@ class Hooks:
         if not self._argv:
             self._queue.clear()
 
+    @property
+    def failures(self) -> int:
+        """How many runs have failed."""
+        return self._failures.count
+
     def put(self, event: Event) -> None:
         """Run the hook for *event*, if it is to be run for such events."""
         if self._argv and self._queue.put(event):

@@ -126,7 +126,7 @@ class KernelMonitor:
         except KernelError as error:
             self._foreign_routes_stale = True
             self._note(links=seen.links or changed, ours=seen.ours)  # for the next scan
-            self._publish_error("scan", f"{error}; trying again")
+            self._publish_error("scan", error, "trying again")
             self.request_scan()
 
     async def _host_state(self) -> HostState:
@@ -151,7 +151,7 @@ class KernelMonitor:
             try:
                 await self._handle_events(await self._kernel.events())
             except KernelError as error:
-                self._publish_error("events", f"{error}; scanning again")
+                self._publish_error("events", error, "scanning again")
                 self.request_scan()
                 await trio.sleep(MAX_SCAN_INTERVAL)
 
@@ -180,7 +180,9 @@ class KernelMonitor:
             shown = tuple(prefix.short for prefix in routes[:MAX_SHOWN])
             self._emit(RoutesRestored(routes=len(routes), rules=rules, shown=shown))
 
-    def _publish_error(self, subject: str, why: str) -> None:
+    def _publish_error(self, subject: str, error: KernelError, then: str) -> None:
+        self._node.kernel_sync.errors[error.errno] += 1
         suppressed = self._limit.allow(subject, trio.current_time())
         if suppressed is not None:
-            self._emit(NodeProblem(what="kernel", why=why + suppressed_note(suppressed)))
+            why = f"{error}; {then}{suppressed_note(suppressed)}"
+            self._emit(NodeProblem(what="kernel", why=why))

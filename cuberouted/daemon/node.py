@@ -7,7 +7,7 @@ A shell without sockets. Large updates are applied in chunks, so that other task
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ from cuberouted.routing.kernel_sync import KernelSync
 from cuberouted.routing.local_routes import LocalRoutes
 from cuberouted.routing.neighbours import local_neighbour
 from cuberouted.routing.nexthops import Target
-from cuberouted.routing.policy import Policy
+from cuberouted.routing.policy import Policy, reason_label
 from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
@@ -73,8 +73,8 @@ class Node:
         self.kernel_sync = KernelSync(kernel, metric, on_out_of_sync, emit)
         self.event_publisher = EventPublisher(self.rib, self.kernel_sync.fib, emit, wall_clock)
         self.kernel_sync.on_traces = self.event_publisher.wake
-        self.refused: Counter[str] = Counter()
-        """Number of prefixes that the policy has refused, by peer."""
+        self.refused: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """How many prefixes the policy has refused: by peer, and by `policy.reason_label`."""
         self.all_listed = trio.Event()
         """Set once every OpenVPN process has been listed completely."""
         self._announce = announce
@@ -311,7 +311,7 @@ class Node:
                 name = known_as(name, route.node)
             subject = f"{route.source.origin.value} {name}".rstrip()
             if route.source.origin is Origin.PEER:
-                self.refused[route.source.name] += 1
+                self.refused[route.source.name][reason_label(why)] += 1
             elif name in self._local:
                 self._refusing.add(name)
                 subject = f"openvpn {name}".rstrip()

@@ -6,6 +6,7 @@ Long lists are in `listings`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from heapq import nsmallest
 from itertools import islice
 
 import msgspec
@@ -103,12 +104,19 @@ def status(daemon: Daemon) -> report.Status:
         routes=report.RouteCounts(
             desired=fib.desired_count,
             installed=fib.installed_count,
-            conflicts=len(daemon.foreign_routes.cut_off | fib.refused().keys()),
+            conflicts=conflicting_routes(daemon),
         ),
-        problems=list(_problems(daemon)),
-        warnings=list(_warnings(daemon)),
+        problems=list(problems(daemon)),
+        warnings=list(warnings(daemon)),
         rejected_connections=daemon.rejected_connections,
     )
+
+
+def conflicting_routes(daemon: Daemon) -> int:
+    """How many routes of ours foreign ones cut off or keep out."""
+    cut_off = daemon.foreign_routes.cut_off
+    refused = daemon.node.kernel_sync.fib.refused()
+    return len(cut_off) + sum(prefix not in cut_off for prefix in refused)
 
 
 async def nodes(daemon: Daemon, selection: Selection) -> report.Nodes:
@@ -182,14 +190,16 @@ def _peer_row(daemon: Daemon, peer: Peer, now: float) -> report.PeerRow:
         last_heard=None if received is None else round(now - received, 3),
         detail=session.detail,
         encrypted=bool(peer.config.public_keys),
-        refused=session.dropped + daemon.node.refused.get(session.peer, 0),
+        refused=session.dropped + daemon.node.refused[session.peer].total(),
         known_as=peer.session.known_as,
         refused_prefixes=len(daemon.node.rib.refused(source)),
         unreceived_snapshots=daemon.unreceived_snapshots(session.peer),
     )
 
 
-def _problems(daemon: Daemon) -> Iterator[str]:
+def problems(daemon: Daemon) -> Iterator[str]:
+    """A sentence for each thing that is wrong, of each kind MAX_PROBLEMS at most."""
+    # counted at each scrape of the metrics, so nothing here goes through all clients
     if daemon.refused_reload:
         why = "; ".join(daemon.refused_reload.splitlines())
         yield f"the last reload was refused, and the configuration before it is in use: {why}"
@@ -209,7 +219,7 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         more = len(foreign.conflicts) - MAX_PROBLEMS
         yield f"{more} more foreign routes carry packets elsewhere"
     refused = daemon.node.kernel_sync.fib.refused()
-    for prefix in sorted(refused.keys() - foreign.cut_off)[:MAX_PROBLEMS]:
+    for prefix in nsmallest(MAX_PROBLEMS, refused.keys() - foreign.cut_off):
         yield f"route {prefix}: {refused[prefix]}"
     if foreign.intruders:
         yield foreign.intruders
@@ -217,7 +227,8 @@ def _problems(daemon: Daemon) -> Iterator[str]:
         yield _address_conflict(best, other)
 
 
-def _warnings(daemon: Daemon) -> Iterator[str]:
+def warnings(daemon: Daemon) -> Iterator[str]:
+    """A sentence for each thing that may be wrong."""
     for openvpn in daemon.openvpns.values():
         now = openvpn.source.status()
         for sentence in now.warnings:

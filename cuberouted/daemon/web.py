@@ -7,7 +7,7 @@ import trio
 from cuberouted.api.http import Endpoint
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import Config
-from cuberouted.daemon import event_stream, readiness
+from cuberouted.daemon import event_stream, metrics_endpoint, readiness
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
@@ -26,6 +26,7 @@ def web_endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
     api = (e for e in endpoints(daemon) if e.method == "GET" and not e.local_only)
     served = (
         *api,
+        metrics_endpoint.endpoint(daemon),
         event_stream.server_sent_endpoint(daemon.events),
         *readiness.endpoints(daemon),
         page.endpoint(),

@@ -88,7 +88,8 @@ class ManagementActions:
 
     ``updates`` go to the node. ``outage``: True: OpenVPN serves no clients now; False: it has
     been listed completely; None: neither. ``kills`` were requested (for the events). ``notes``:
-    what the administrator has to know. ``listing``: the last complete one. ``disconnected``:
+    what the administrator has to know. ``listing``: the last complete one; it took
+    ``listing_duration`` seconds. ``disconnected``:
     disconnects that have come to their end. ``refused``: close the connection, for this reason.
     ``send``: bytes for OpenVPN.
     """
@@ -98,6 +99,7 @@ class ManagementActions:
     kills: list[Kill] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
     listing: Listing | None = None
+    listing_duration: float = 0.0
     disconnected: list[Disconnected] = attrs.field(factory=list)
     refused: str = ""
     send: bytes = b""
@@ -337,6 +339,7 @@ class ManagementConnection:
         if result.listing is not None:
             self._out_of_service, self._actions.outage = None, False
             self._actions.listing = result.listing
+            self._actions.listing_duration = now - self._polling.sent_at
             self._send_all(self._disconnects.end(result.listing))
             self._polling.leaves_ghosts = has_ghosts(result.listing)
         for update in result.updates:

@@ -39,7 +39,9 @@ class OpenVPNStatus:
 
     ``version`` is empty while unknown. ``clients``: number with a route here. ``counted``: number
     of those that OpenVPN counts, or None while unknown. ``omissions``: a sentence for each thing
-    that is listed and not shared. ``warnings``: a sentence for each thing that may be wrong.
+    that is listed and not shared; ``omitted``: how many rows that concerns. ``warnings``: a
+    sentence for each thing that may be wrong. ``last_listing``: when the last complete listing came
+    (monotonic seconds), or None before.
     """
 
     name: str
@@ -49,7 +51,9 @@ class OpenVPNStatus:
     detail: str
     counted: int | None = None
     omissions: tuple[str, ...] = ()
+    omitted: int = 0
     warnings: tuple[str, ...] = ()
+    last_listing: float | None = None
 
 
 def emit_transition(emit: Emit, openvpn: str, old: Health, new: Health) -> Health:

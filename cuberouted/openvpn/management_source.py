@@ -18,10 +18,11 @@ from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, emit_transition
 from cuberouted.openvpn.life import LifeWatch
 from cuberouted.openvpn.omissions import OmissionEvents, Omissions
-from cuberouted.openvpn.polling import Polling, PollIntervals
+from cuberouted.openvpn.polling import LISTING_DURATIONS, Polling, PollIntervals
 from cuberouted.openvpn.protocol import ManagementError
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.updates import OnUpdate, UpdateTask
+from cuberouted.util.histogram import Histogram
 
 MIN_BACKOFF = 0.1
 """Seconds until the next attempt to connect. They double with each failure."""
@@ -79,6 +80,7 @@ class ManagementSource:
         emit: Emit,
     ) -> None:
         self.sessions = sessions
+        self.listing_durations = Histogram(LISTING_DURATIONS)
         self._config = config
         self._emit = emit
         self._dialer = dialer
@@ -87,6 +89,7 @@ class ManagementSource:
         self._updates = UpdateTask(sessions, intervals.hold_time, on_update)
         self._damping = KillDamping()
         self._life = LifeWatch()
+        self._last_listing: float | None = None
         self._omissions = Omissions()
         self._omission_events = OmissionEvents(emit, config.name)
         self._superseded: frozenset[SupersededSession] = frozenset()
@@ -142,12 +145,20 @@ class ManagementSource:
         """See `SessionSource`."""
         state, detail = self._health
         name = self._config.name or "openvpn"
-        status = OpenVPNStatus(name, state, self._version, self.sessions.count, detail)
+        status = OpenVPNStatus(
+            name,
+            state,
+            self._version,
+            self.sessions.count,
+            detail,
+            last_listing=self._last_listing,
+        )
         if state is OpenVPNState.CONNECTED and not detail:
             return attrs.evolve(
                 status,
                 counted=self._polling.count,
                 omissions=self._omissions.problems,
+                omitted=self._omissions.count,
                 warnings=self._omissions.warnings,
             )
         return status
@@ -272,8 +283,11 @@ class ManagementSource:
         elif actions.outage is False:
             self._updates.release()
         if actions.listing is not None:
-            self._omissions.update(actions.listing, trio.current_time())
-            self._omission_events.update(self._omissions.sentences, trio.current_time())
+            now = trio.current_time()
+            self._last_listing = now
+            self.listing_durations.observe(actions.listing_duration)
+            self._omissions.update(actions.listing, now)
+            self._omission_events.update(self._omissions.sentences, now)
         for kill in actions.kills:
             self._emit_kill(kill)
         self._finish_disconnects(actions.disconnected)

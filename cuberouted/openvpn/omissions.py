@@ -60,6 +60,8 @@ class Omissions:
     """What the last complete listing of one OpenVPN process omits."""
 
     sentences: Mapping[Omission, str] = attrs.field(factory=dict)
+    count: int = 0
+    """How many rows of the listing are not shared."""
     _unnamed: dict[tuple[bytes, SessionId], float] = attrs.field(factory=dict)  # since when
 
     def update(self, listing: Listing, now: float) -> None:
@@ -91,6 +93,7 @@ class Omissions:
                 " update it to 2.6.20, 2.7.0 or newer, or add 'disable-dco' to its configuration"
             )
         self.sentences = found
+        self.count = unnamed + listing.ignored.mac + listing.ignored.malformed
 
     @property
     def problems(self) -> tuple[str, ...]:

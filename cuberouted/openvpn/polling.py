@@ -26,6 +26,8 @@ from listings only."""
 ANSWER_TIMEOUT = 5.0
 """Seconds without a byte while a query is pending: OpenVPN is silent."""
 
+LISTING_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: the bounds of the histogram of listings."""
 
 GHOSTS_INTERVAL = 60.0
 """Least seconds between two listings that nothing asks for, where each can leave clients in the

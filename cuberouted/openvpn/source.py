@@ -16,14 +16,16 @@ from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.status_file import StatusFileSource
 from cuberouted.openvpn.updates import OnUpdate
+from cuberouted.util.histogram import Histogram
 
 
 class SessionSource(Protocol):
     """Follows one OpenVPN process. ``sessions`` outlive it: a source that takes its place goes on
-    with them.
+    with them. ``listing_durations``: seconds, of complete listings.
     """
 
     sessions: Sessions
+    listing_durations: Histogram
 
     async def run(self) -> None:
         """Pass updates of the sessions on, until cancelled."""

@@ -17,10 +17,11 @@ from cuberouted.model import SupersededSession
 from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, emit_transition
 from cuberouted.openvpn.omissions import OmissionEvents, Omissions
-from cuberouted.openvpn.polling import PollIntervals
+from cuberouted.openvpn.polling import LISTING_DURATIONS, PollIntervals
 from cuberouted.openvpn.sessions import Reconciliation, Sessions
 from cuberouted.openvpn.status import Listing, ListingReader, StatusError
 from cuberouted.openvpn.updates import OnUpdate, UpdateTask
+from cuberouted.util.histogram import Histogram
 
 SETTLE_TIME = 0.1
 """Seconds for which the file must be unchanged: OpenVPN overwrites the old content row by row, so
@@ -66,6 +67,7 @@ class StatusFileSource:
         emit: Emit,
     ) -> None:
         self.sessions = sessions
+        self.listing_durations = Histogram(LISTING_DURATIONS)
         self._name = config.name
         self._emit = emit
         self._path = path
@@ -78,6 +80,7 @@ class StatusFileSource:
         self._problem = ""
         self._period = DEFAULT_PERIOD
         self._connected: int | None = None
+        self._last_listing: float | None = None
         self._omissions = Omissions()
         self._omission_events = OmissionEvents(emit, config.name)
 
@@ -108,12 +111,20 @@ class StatusFileSource:
     def status(self) -> OpenVPNStatus:
         """See `SessionSource`."""
         state, detail = self._health
-        status = OpenVPNStatus(self._name or "openvpn", state, "", self.sessions.count, detail)
+        status = OpenVPNStatus(
+            self._name or "openvpn",
+            state,
+            "",
+            self.sessions.count,
+            detail,
+            last_listing=self._last_listing,
+        )
         if state is OpenVPNState.CONNECTED and not detail:
             return attrs.evolve(
                 status,
                 counted=self._connected,
                 omissions=self._omissions.problems,
+                omitted=self._omissions.count,
                 warnings=self._omissions.warnings,
             )
         return status
@@ -157,6 +168,7 @@ class StatusFileSource:
             elapsed = (version.written - self._last_read.written) / 1e9
             self._period = max(elapsed, self._period / 2)
         self._last_read, self._problem = version, ""
+        began = trio.current_time()
         reconciliation = self.sessions.reconciliation()
         try:
             listing = await _read_listing(content, reconciliation)
@@ -165,8 +177,10 @@ class StatusFileSource:
             return
         update = reconciliation.finish()
         self._connected = listing.connected
-        self._omissions.update(listing, trio.current_time())
-        self._omission_events.update(self._omissions.sentences, trio.current_time())
+        now = self._last_listing = trio.current_time()
+        self.listing_durations.observe(now - began)
+        self._omissions.update(listing, now)
+        self._omission_events.update(self._omissions.sentences, now)
         self._updates.release()
         if update is not None:
             await self._updates.send(update)

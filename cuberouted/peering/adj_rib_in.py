@@ -92,7 +92,8 @@ MAX_BACKOFF_FACTOR = 10
 
 class SnapshotRequest:
     """Requests one snapshot at a time and assembles its parts. ``topic``: None if not requesting.
-    ``unanswered``: requests before this one that did not bring a complete snapshot.
+    ``unanswered``: requests before this one that did not bring a complete snapshot. ``timed_out``:
+    all such requests since the start.
 
     *nonce*: returns fresh random bytes. *retry_interval*: seconds without progress until the
     snapshot is requested again; doubled after each request without an answer.
@@ -102,7 +103,7 @@ class SnapshotRequest:
         self.retry_interval = retry_interval
         self.topic: bytes | None = None
         self.retry_at = math.inf
-        self.unanswered = 0
+        self.unanswered = self.timed_out = 0
         self._nonce = nonce
         self._first: SnapshotPart | None = None
         self._next_index = 0
@@ -113,6 +114,7 @@ class SnapshotRequest:
         """Request a snapshot; return the topic to subscribe to. An earlier topic is void."""
         if self.topic is not None:
             self.unanswered += 1
+            self.timed_out += 1
         self.topic = snapshot_topic(self._nonce())
         self._discard()
         self._restart_timer(now)
@@ -199,13 +201,14 @@ class AdjRibIn:
 
     ``why``: what is missing, for people. ``stale_since``: when the peer began an epoch of which
     there is no snapshot yet (inf: it did not). ``over_limit``: messages that were dropped
-    because of max_advertisements.
+    because of max_advertisements. ``gaps``: how often updates were lost. ``snapshots``: how many
+    were complete.
     """
 
     def __init__(self, peer: str, limits: PeerLimits, nonce: Callable[[], bytes]) -> None:
         self.why = ""
         self.stale_since = math.inf
-        self.over_limit = 0
+        self.over_limit = self.gaps = self.snapshots = 0
         self.table = AdvertisementTable(limits.max_advertisements)
         self.request = SnapshotRequest(nonce, limits.hold_time)
         self._peer = peer
@@ -277,7 +280,7 @@ class AdjRibIn:
             return ()
         self.table.apply(update)
         if update.seq != last + 1:
-            self._need_snapshot(f"updates {last + 1} to {update.seq - 1} were lost")
+            self._note_gap(last + 1, update.seq - 1)
         return (RoutesChanged(self._peer, update.node, update.advertise, update.withdraw),)
 
     def _heartbeat(self, heartbeat: Heartbeat) -> tuple[PeerUpdate, ...]:
@@ -286,7 +289,7 @@ class AdjRibIn:
             if heartbeat.syncing:
                 self.why = "it has not listed all its clients yet"
         elif heartbeat.seq != self.table.seq and not self._updates_lost:
-            self._need_snapshot(f"updates {self.table.seq + 1} to {heartbeat.seq} were lost")
+            self._note_gap(self.table.seq + 1, heartbeat.seq)
         return ()
 
     def _part(self, topic: bytes, part: SnapshotPart, now: float) -> tuple[PeerUpdate, ...]:
@@ -294,11 +297,16 @@ class AdjRibIn:
         complete = self.request.add_part(topic, part, self._limit, now)
         if complete is None:
             return ()
+        self.snapshots += 1
         self.table = complete
         self._updates_lost = False
         self.stale_since = math.inf
         self.why = f"snapshot complete, prefixes: {len(self.table)}"
         return (RoutesReplaced(self._peer, part.node, self.table.advertisements()),)
+
+    def _note_gap(self, first: int, last: int) -> None:
+        self.gaps += 1
+        self._need_snapshot(f"updates {first} to {last} were lost")
 
     def _need_snapshot(self, why: str) -> None:
         self._updates_lost = True

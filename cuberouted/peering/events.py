@@ -6,6 +6,7 @@ Values only.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import attrs
@@ -27,6 +28,15 @@ class PeerState(enum.StrEnum):
     UP = "up"
     RESTARTING = "restarting"
     INCOMPATIBLE = "incompatible"
+
+
+class DropReason(enum.StrEnum):
+    """Why a message was not used. NAME: the peer must not use the name that it announces."""
+
+    MALFORMED = "malformed"
+    NAME = "name"
+    VERSION = "version"
+    OVER_LIMIT = "over_limit"
 
 
 @attrs.frozen
@@ -129,6 +139,23 @@ class PeerLimits:
     hold_time: float
     restart_time: float
     max_advertisements: int
+
+
+@attrs.frozen
+class PeerCounters:
+    """What was counted since the session was made.
+
+    ``messages``: all that were received. ``dropped``: those that were not used. ``gaps``: how often
+    updates were lost. ``snapshots``: complete ones. ``timed_out``: requests for a snapshot that
+    brought none.
+    """
+
+    messages: int
+    dropped: Mapping[DropReason, int]
+    gaps: int
+    snapshots: int
+    timed_out: int
+    state_changes: int
 
 
 @attrs.frozen

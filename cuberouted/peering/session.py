@@ -15,7 +15,9 @@ from collections.abc import Callable
 
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.events import (
+    DropReason,
     PeerActions,
+    PeerCounters,
     PeerLimits,
     PeerLost,
     PeerState,
@@ -95,6 +97,8 @@ class PeerSession:
         self.peer = peer
         self.node: str | None = None
         """The name that the peer announces; None before its first message."""
+        self.last_accepted_name: str | None = None
+        """The last name that it announced and may use; None before that."""
         self.state = DOWN
         self.has_been_up = False
         """Whether ``state`` was UP at any time."""
@@ -108,8 +112,8 @@ class PeerSession:
         self._adj_rib_in = AdjRibIn(peer, limits, nonce)
         self._detail = "nothing received yet"
         self._connection_problem = ""
-        self._malformed = 0
-        self._refused = 0
+        self._messages = self._state_changes = 0
+        self._malformed = self._wrong_names = self._wrong_versions = 0
         self._accepted_name: str | None = None
         self._known_as = peer
         self._refusal_logged = False
@@ -132,7 +136,8 @@ class PeerSession:
     @property
     def dropped(self) -> int:
         """How many messages of the peer were not used."""
-        return self._malformed + self._refused + self._adj_rib_in.over_limit
+        dropped = self._malformed + self._wrong_names + self._wrong_versions
+        return dropped + self._adj_rib_in.over_limit
 
     @property
     def why(self) -> str:
@@ -146,12 +151,14 @@ class PeerSession:
 
     def receive(self, topic: bytes, message: AnyMessage, now: float) -> PeerActions:
         """Handle *message*, received on *topic*."""
+        self._messages += 1
         self.node, self._last_received = message.node, now
         if message.node != self._accepted_name:
             refusal = self._why_refused(message.node)
             if refusal is not None:
                 return self._refuse(refusal)
             self._accepted_name, self._refusal_logged = message.node, False
+            self.last_accepted_name = message.node
             self._known_as = known_as(self.peer, message.node)
         if isinstance(message, Direct):
             return PeerActions(direct=message)  # it tells nothing about routes
@@ -166,13 +173,15 @@ class PeerSession:
 
     def malformed(self, why: str) -> None:
         """Count a message that could not be decoded. It does not restart the hold timer."""
+        self._messages += 1
         self._malformed += 1
         if self.state is DOWN:
             self._detail = f"malformed message: {why}"
 
     def incompatible(self, error: IncompatibleVersionError, now: float) -> PeerActions:
         """Handle a message of another major version: withdraw the peer's routes."""
-        self._refused += 1
+        self._messages += 1
+        self._wrong_versions += 1
         self._accepted_name, self.node, self._last_received = None, error.node, now
         return self._withdraw_all(PeerEvent.WRONG_VERSION, str(error))
 
@@ -222,6 +231,23 @@ class PeerSession:
             detail="; ".join(filter(None, details)),
         )
 
+    def counters(self) -> PeerCounters:
+        """What has been counted until this moment."""
+        rib = self._adj_rib_in
+        return PeerCounters(
+            messages=self._messages,
+            dropped={
+                DropReason.MALFORMED: self._malformed,
+                DropReason.NAME: self._wrong_names,
+                DropReason.VERSION: self._wrong_versions,
+                DropReason.OVER_LIMIT: rib.over_limit,
+            },
+            gaps=rib.gaps,
+            snapshots=rib.snapshots,
+            timed_out=rib.request.timed_out,
+            state_changes=self._state_changes,
+        )
+
     @property
     def _unanswered(self) -> str:
         # over one connection a heartbeat cannot overtake what was lost before it, so it is not that
@@ -240,7 +266,7 @@ class PeerSession:
         return None
 
     def _refuse(self, why: str) -> PeerActions:
-        self._refused += 1
+        self._wrong_names += 1
         self._accepted_name = None
         actions = self._withdraw_all(PeerEvent.REFUSED, why)
         first, self._refusal_logged = not self._refusal_logged, True
@@ -303,7 +329,10 @@ class PeerSession:
         old, self.state = self.state, NEXT[self.state, event]
         self.has_been_up |= self.state is UP
         self._detail = why
-        return None if self.state is old else StateChange(self.peer, old, self.state, why)
+        if self.state is old:
+            return None
+        self._state_changes += 1
+        return StateChange(self.peer, old, self.state, why)
 
     # -- timers --
 

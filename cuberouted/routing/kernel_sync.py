@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -58,6 +59,8 @@ class KernelSync:
         """Called when ``fib`` has the requested targets, before the kernel has them."""
         self.on_traces: Callable[[], None] = lambda: None
         """Called when ``fib.traces`` has new entries."""
+        self.errors: Counter[int] = Counter()
+        """How often the kernel has refused what it should not, by errno; 0: it has no number."""
         self._kernel = kernel
         self._on_out_of_sync = on_out_of_sync
         self._emit = emit
@@ -171,6 +174,7 @@ class KernelSync:
             await self._update(prefixes)
         except KernelError as error:
             # which changes were made is unknown until the next scan
+            self.errors[error.errno] += 1
             suppressed = self._log_limit.allow("kernel", trio.current_time())
             if suppressed is not None:
                 why = f"{error}; scanning again{suppressed_note(suppressed)}"
@@ -221,6 +225,7 @@ class KernelSync:
             first, *more = group
             if number in EXPECTED_ERRORS:
                 continue
+            self.errors[number] += 1 + len(more)
             suppressed = self._log_limit.allow(f"errno {number}", trio.current_time())
             if suppressed is not None:
                 what = f"{describe(first.change.what)}{f' and {len(more)} more' if more else ''}"

@@ -15,6 +15,28 @@ import attrs
 from cuberouted.model import NOT_UNICAST, Prefix
 
 OUTSIDE = "outside allowed_networks"
+_NOT_UNICAST = "not a unicast address"
+_DEFAULT_ROUTE = "a default route"
+_OWN_ADDRESS = "an address of this host"
+_MANAGEMENT_ADDRESS = "a peer's management address"
+
+REASONS = {
+    OUTSIDE: "outside_allowed_networks",
+    _NOT_UNICAST: "not_unicast",
+    _DEFAULT_ROUTE: "default_route",
+    _OWN_ADDRESS: "own_address",
+    _MANAGEMENT_ADDRESS: "management_address",
+}
+PEERS_DATA_ADDRESS = "data_address"
+
+
+def reason_label(why: str) -> str:
+    """What `Policy.refusal` has returned, as one of a few words for counters."""
+    return REASONS.get(why, PEERS_DATA_ADDRESS)
+
+
+REASON_LABELS = (*REASONS.values(), PEERS_DATA_ADDRESS)
+"""All that `reason_label` returns."""
 
 
 @attrs.frozen
@@ -47,16 +69,16 @@ class Policy:
         for bytes_, shortest, shift, bits, excluded in self._networks:
             if size == bytes_ and length >= shortest and number >> shift == bits:
                 if excluded and any(one.contains(prefix) for one in excluded):
-                    return "not a unicast address"
+                    return _NOT_UNICAST
                 break
         else:
             return OUTSIDE
         if not length:
-            return "a default route"
+            return _DEFAULT_ROUTE
         if peer and _covers(prefix, self.own_addresses):
-            return "an address of this host"
+            return _OWN_ADDRESS
         if _covers(prefix, self.management):
-            return "a peer's management address"
+            return _MANAGEMENT_ADDRESS
         owner = self.servers.get(prefix, peer)
         if owner != peer:
             return f"the data address of peer {owner}"

@@ -189,7 +189,7 @@ class Rib:
     policy: Policy = attrs.field(factory=Policy)
     _adj_rib_in: dict[Source, dict[Prefix, RibRoute]] = attrs.field(factory=dict, init=False)
     _accepted: dict[Prefix, tuple[RibRoute, ...]] = attrs.field(factory=dict, init=False)
-    _prefixes_with_alternatives: set[Prefix] = attrs.field(factory=set, init=False)
+    _address_conflicts: set[Prefix] = attrs.field(factory=set, init=False)
     _advertised: dict[Prefix, Advertisement] = attrs.field(factory=dict, init=False)
     _superseded: dict[str, dict[Prefix, tuple[RibRoute, RibRoute]]] = attrs.field(
         factory=dict, init=False
@@ -254,9 +254,14 @@ class Rib:
         """Prefixes of superseded sessions of OpenVPN process *instance*: local and best route."""
         return self._superseded.get(instance, {})
 
+    @property
+    def address_conflict_count(self) -> int:
+        """How many `address_conflicts` there are."""
+        return len(self._address_conflicts)
+
     def address_conflicts(self) -> Iterator[tuple[RibRoute, RibRoute]]:
         """The best and another route of different common names: overlapping address pools."""
-        for prefix in self._prefixes_with_alternatives:
+        for prefix in self._address_conflicts:
             conflict = self.address_conflict(prefix)
             if conflict is not None:
                 yield conflict
@@ -354,10 +359,10 @@ class Rib:
             del self._accepted[prefix]
         if len(new) > 1 or len(old) > 1:
             change.alternatives[prefix] = None
-        if len(new) > 1:
-            self._prefixes_with_alternatives.add(prefix)
-        elif len(old) > 1:
-            self._prefixes_with_alternatives.discard(prefix)
+            if self.address_conflict(prefix) is not None:
+                self._address_conflicts.add(prefix)
+            else:
+                self._address_conflicts.discard(prefix)
         if not old or not new or old[0] != new[0]:
             change.changed_prefixes[prefix] = None
             # a client of any node ends here, unless somebody has a network

@@ -1,0 +1,444 @@
+"""Every metric of /metrics: its name, type, labels and meaning, and how its value is read.
+
+The values are read when Prometheus asks; nothing here goes through all clients. `exposition` makes
+text of them. docs/metrics.md describes them for users; a test holds it against this table.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+from collections.abc import Callable, Iterable
+
+import attrs
+import trio
+
+from cuberouted import __version__
+from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
+from cuberouted.daemon.hook_queue import event_type
+from cuberouted.daemon.readiness import reasons_not_ready
+from cuberouted.daemon.snapshot import conflicting_routes, problems, warnings
+from cuberouted.events import EventsLost
+from cuberouted.openvpn.health import OpenVPNState, OpenVPNStatus
+from cuberouted.peering.events import PeerCounters, PeerState, PeerStatus
+from cuberouted.routing.policy import REASON_LABELS
+from cuberouted.routing.rib import Origin, Source
+from cuberouted.util.histogram import Histogram
+
+COMMON_ERRNOS = tuple(
+    getattr(errno, name)
+    for name in ("EPERM", "EINVAL", "ENOMEM", "ENOBUFS", "ENODEV", "ENETDOWN", "ENETUNREACH")
+)
+"""Errors of the kernel that have a series before they occur."""
+
+
+class MetricType(enum.StrEnum):
+    """As Prometheus calls it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+COUNTER, GAUGE, HISTOGRAM = MetricType
+
+
+@attrs.frozen
+class PeerView:
+    """A peer at the time of the scrape. ``label``: the name of its series, which `status` shows."""
+
+    label: str
+    peer: Peer
+    status: PeerStatus
+    counters: PeerCounters
+
+
+@attrs.frozen
+class OpenVPNView:
+    """An OpenVPN process at the time of the scrape. ``label``: the name of its series."""
+
+    label: str
+    openvpn: OpenVPN
+    status: OpenVPNStatus
+
+
+@attrs.frozen
+class View:
+    """A daemon at the time of the scrape. ``unix_now``, ``now``: Unix and monotonic seconds."""
+
+    daemon: Daemon
+    unix_now: float
+    now: float
+    peers: tuple[PeerView, ...]
+    openvpns: tuple[OpenVPNView, ...]
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> View:
+        """*daemon* now."""
+        return cls(
+            daemon,
+            daemon.environment.wall_clock(),
+            trio.current_time(),
+            tuple(_peer_view(peer) for peer in daemon.peers.values()),
+            tuple(_openvpn_view(openvpn) for openvpn in daemon.openvpns.values()),
+        )
+
+    def unix(self, at: float | None) -> float:
+        """Unix seconds of the monotonic time *at*; 0 for None, which means never."""
+        return 0.0 if at is None else round(self.unix_now - (self.now - at), 3)
+
+
+def _peer_view(peer: Peer) -> PeerView:
+    config, session = peer.config, peer.session
+    # what it announces counts only once it was accepted
+    label = config.name or session.last_accepted_name or config.label
+    return PeerView(label, peer, session.status(), session.counters())
+
+
+def _openvpn_view(openvpn: OpenVPN) -> OpenVPNView:
+    status = openvpn.source.status()
+    return OpenVPNView(status.name, openvpn, status)
+
+
+Series = Iterable[tuple[tuple[str, ...], float | Histogram]]
+"""The values of the labels of one series, and its value."""
+
+
+@attrs.frozen
+class Metric:
+    """One metric. ``read`` returns its series; the counter ones are there from the start, with 0.
+
+    ``name`` has its unit, and ``_total`` if it is a counter. No label has a value that a client
+    could choose.
+    """
+
+    name: str
+    type: MetricType
+    labels: tuple[str, ...]
+    meaning: str
+    read: Callable[[View], Series]
+
+
+def _node(
+    name: str, type_: MetricType, meaning: str, read: Callable[[View], float | Histogram]
+) -> Metric:
+    """A metric with one series."""
+    return Metric(name, type_, (), meaning, lambda view: [((), read(view))])
+
+
+def _peer(
+    name: str, type_: MetricType, meaning: str, read: Callable[[View, PeerView], float]
+) -> Metric:
+    """A metric with one series a peer."""
+
+    def series(view: View) -> Series:
+        return [((peer.label,), read(view, peer)) for peer in view.peers]
+
+    return Metric(name, type_, ("peer",), meaning, series)
+
+
+def _openvpn(
+    name: str,
+    type_: MetricType,
+    meaning: str,
+    read: Callable[[View, OpenVPNView], float | Histogram | None],
+) -> Metric:
+    """A metric with one series an OpenVPN process, where its value is known."""
+
+    def series(view: View) -> Series:
+        values = ((openvpn.label, read(view, openvpn)) for openvpn in view.openvpns)
+        return [((label,), value) for label, value in values if value is not None]
+
+    return Metric(name, type_, ("openvpn",), meaning, series)
+
+
+def _build(view: View) -> Series:
+    return [((__version__, view.daemon.config.node), 1)]
+
+
+def _states(view: View) -> Series:
+    return [
+        ((peer.label, state.value), peer.status.state is state)
+        for peer in view.peers
+        for state in PeerState
+    ]
+
+
+def _refused(view: View) -> Series:
+    for peer in view.peers:
+        for dropped, count in peer.counters.dropped.items():
+            yield (peer.label, dropped.value), count
+        prefixes = view.daemon.node.refused[peer.status.peer]
+        for reason in REASON_LABELS:
+            yield (peer.label, reason), prefixes[reason]
+
+
+def _snapshots(view: View) -> Series:
+    for peer in view.peers:
+        yield (peer.label, "received"), peer.counters.snapshots
+        yield (peer.label, "timed_out"), peer.counters.timed_out
+
+
+def _route_changes(view: View) -> Series:
+    changes = view.daemon.counters.route_changes
+    return [((trace.value,), count) for trace, count in changes.items()]
+
+
+def _kernel_errors(view: View) -> Series:
+    errors = view.daemon.node.kernel_sync.errors
+    return [
+        ((errno.errorcode.get(number, "other"),), errors[number])
+        for number in dict.fromkeys((*COMMON_ERRNOS, 0, *errors))
+    ]
+
+
+def _events(view: View) -> Series:
+    events = view.daemon.counters.events
+    return [((event_type(kind),), n) for kind, n in events.items() if kind is not EventsLost]
+
+
+def _refused_now(view: View, peer: PeerView) -> int:
+    return len(view.daemon.node.rib.refused(Source(Origin.PEER, peer.status.peer)))
+
+
+METRICS = (
+    Metric(
+        "cuberouted_build_info",
+        GAUGE,
+        ("version", "node"),
+        "Always 1: the version of cuberouted, and the name of the node.",
+        _build,
+    ),
+    _node(
+        "cuberouted_start_timestamp_seconds",
+        GAUGE,
+        "When the daemon was started.",
+        lambda view: view.unix(view.daemon.started_at),
+    ),
+    _node(
+        "cuberouted_ready",
+        GAUGE,
+        "Whether clients may be sent to this node: 1 where /readyz replies 200.",
+        lambda view: not reasons_not_ready(view.daemon),
+    ),
+    _node(
+        "cuberouted_problems",
+        GAUGE,
+        "Problems that `cuberouted status` shows.",
+        lambda view: sum(1 for _ in problems(view.daemon)),
+    ),
+    _node(
+        "cuberouted_warnings",
+        GAUGE,
+        "Warnings that `cuberouted status` shows.",
+        lambda view: sum(1 for _ in warnings(view.daemon)),
+    ),
+    # -- OpenVPN --
+    _openvpn(
+        "cuberouted_openvpn_up",
+        GAUGE,
+        "Whether the connection to the OpenVPN process works, or its status file is fresh.",
+        lambda _, openvpn: openvpn.status.state is OpenVPNState.CONNECTED,
+    ),
+    _openvpn(
+        "cuberouted_openvpn_sessions",
+        GAUGE,
+        "Clients of the OpenVPN process whose addresses are shared.",
+        lambda _, openvpn: openvpn.status.clients,
+    ),
+    _openvpn(
+        "cuberouted_openvpn_counted_sessions",
+        GAUGE,
+        "Clients that the OpenVPN process itself counts; missing while that is unknown.",
+        lambda _, openvpn: openvpn.status.counted,
+    ),
+    _openvpn(
+        "cuberouted_omitted_sessions",
+        GAUGE,
+        "Rows of OpenVPN's last listing that cannot be shared.",
+        lambda _, openvpn: openvpn.status.omitted,
+    ),
+    _openvpn(
+        "cuberouted_openvpn_last_listing_timestamp_seconds",
+        GAUGE,
+        "When the last complete listing of the clients came; 0 before the first.",
+        lambda view, openvpn: view.unix(openvpn.status.last_listing),
+    ),
+    _openvpn(
+        "cuberouted_openvpn_listing_duration_seconds",
+        HISTOGRAM,
+        "Time from the request to the end of a listing of the clients.",
+        lambda _, openvpn: openvpn.openvpn.source.listing_durations,
+    ),
+    _openvpn(
+        "cuberouted_sessions_killed_total",
+        COUNTER,
+        "Sessions of clients that had moved to another server, which were ended here.",
+        lambda view, openvpn: view.daemon.counters.killed[openvpn.openvpn.config.name],
+    ),
+    # -- peers --
+    _peer(
+        "cuberouted_peer_up",
+        GAUGE,
+        "Whether the peer is up: everything that it advertises is known.",
+        lambda _, peer: peer.status.state is PeerState.UP,
+    ),
+    Metric(
+        "cuberouted_peer_state",
+        GAUGE,
+        ("peer", "state"),
+        "1 for the present state of the peer, 0 for the others.",
+        _states,
+    ),
+    _peer(
+        "cuberouted_peer_state_changes_total",
+        COUNTER,
+        "Changes of the peer's state.",
+        lambda _, peer: peer.counters.state_changes,
+    ),
+    _peer(
+        "cuberouted_peer_last_heard_timestamp_seconds",
+        GAUGE,
+        "When the last message of the peer came; 0 before the first.",
+        lambda view, peer: view.unix(peer.status.last_received),
+    ),
+    _peer(
+        "cuberouted_peer_prefixes",
+        GAUGE,
+        "Prefixes that the peer advertises.",
+        lambda _, peer: peer.status.advertisements,
+    ),
+    _peer(
+        "cuberouted_peer_clients",
+        GAUGE,
+        "Clients of the peer; one with an IPv4 and an IPv6 address counts once.",
+        lambda _, peer: peer.status.clients,
+    ),
+    _peer(
+        "cuberouted_peer_refused_prefixes",
+        GAUGE,
+        "Prefixes that the peer advertises and this node refuses.",
+        _refused_now,
+    ),
+    Metric(
+        "cuberouted_peer_refused_total",
+        COUNTER,
+        ("peer", "reason"),
+        "Messages and prefixes of the peer that were refused.",
+        _refused,
+    ),
+    _peer(
+        "cuberouted_peer_messages_received_total",
+        COUNTER,
+        "Messages of the peer, those that were refused included.",
+        lambda _, peer: peer.counters.messages,
+    ),
+    _peer(
+        "cuberouted_peer_gaps_total",
+        COUNTER,
+        "How often updates of the peer were lost on the way.",
+        lambda _, peer: peer.counters.gaps,
+    ),
+    Metric(
+        "cuberouted_peer_snapshots_total",
+        COUNTER,
+        ("peer", "result"),
+        "Snapshots of everything that the peer advertises: received, or requested in vain.",
+        _snapshots,
+    ),
+    # -- routes and clients --
+    _node(
+        "cuberouted_routes_desired",
+        GAUGE,
+        "Routes that should be in the kernel.",
+        lambda view: view.daemon.node.kernel_sync.fib.desired_count,
+    ),
+    _node(
+        "cuberouted_routes_installed",
+        GAUGE,
+        "Routes that are in the kernel.",
+        lambda view: view.daemon.node.kernel_sync.fib.installed_count,
+    ),
+    _node(
+        "cuberouted_routes_conflicting",
+        GAUGE,
+        "Routes that foreign ones in the kernel cut off or keep out.",
+        lambda view: conflicting_routes(view.daemon),
+    ),
+    Metric(
+        "cuberouted_route_changes_total",
+        COUNTER,
+        ("change",),
+        "Changes of our routes in the kernel.",
+        _route_changes,
+    ),
+    _node(
+        "cuberouted_routes_restored_total",
+        COUNTER,
+        "Routes that another program had deleted, and that were installed again.",
+        lambda view: view.daemon.counters.routes_restored,
+    ),
+    Metric(
+        "cuberouted_kernel_errors_total",
+        COUNTER,
+        ("errno",),
+        "Requests to the kernel that failed unexpectedly.",
+        _kernel_errors,
+    ),
+    _node(
+        "cuberouted_convergence_seconds",
+        HISTOGRAM,
+        "Time from the news of a session to the kernel's acknowledgement of its route, here.",
+        lambda view: view.daemon.counters.convergence,
+    ),
+    _node(
+        "cuberouted_clients_joined_total",
+        COUNTER,
+        "Addresses of clients that connected, after they were nowhere.",
+        lambda view: view.daemon.counters.joined,
+    ),
+    _node(
+        "cuberouted_client_moves_total",
+        COUNTER,
+        "Addresses of clients that moved from one server to another.",
+        lambda view: view.daemon.counters.moved,
+    ),
+    _node(
+        "cuberouted_clients_left_total",
+        COUNTER,
+        "Addresses of clients that left.",
+        lambda view: view.daemon.counters.left,
+    ),
+    _node(
+        "cuberouted_pool_conflicts",
+        GAUGE,
+        "Addresses that two clients have, because the pools of two servers overlap.",
+        lambda view: view.daemon.node.rib.address_conflict_count,
+    ),
+    # -- events, connections, hooks --
+    Metric(
+        "cuberouted_events_total",
+        COUNTER,
+        ("type",),
+        "Events that were published.",
+        _events,
+    ),
+    _node(
+        "cuberouted_events_lost_total",
+        COUNTER,
+        "Events that readers lost because they were too slow, all readers together.",
+        lambda view: view.daemon.events.lost,
+    ),
+    _node(
+        "cuberouted_rejected_connections_total",
+        COUNTER,
+        "Connections of strangers to the port for peers.",
+        lambda view: view.daemon.rejected_connections,
+    ),
+    _node(
+        "cuberouted_hook_failures_total",
+        COUNTER,
+        "Runs of the hook that failed.",
+        lambda view: view.daemon.hooks.failures,
+    ),
+)

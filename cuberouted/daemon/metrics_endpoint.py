@@ -1,0 +1,50 @@
+"""GET /metrics, for Prometheus. Everything else runs without prometheus_client."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import trio
+
+from cuberouted.api.http import Endpoint, HttpError, Reply, Request
+from cuberouted.daemon.daemon import Daemon
+
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+"""The content type of Prometheus' text format."""
+
+MISSING = (
+    "/metrics needs prometheus_client: apt install python3-prometheus-client, or pip install"
+    " prometheus_client in the virtual environment of cuberouted"
+)
+
+_EXPOSITION = "cuberouted.daemon.exposition"
+
+
+def endpoint(daemon: Daemon) -> Endpoint:
+    """GET /metrics."""
+
+    async def get_metrics(_request: Request) -> Reply:
+        if _EXPOSITION not in sys.modules:
+            await trio.to_thread.run_sync(_import)  # it takes a while, so other tasks run meanwhile
+        from cuberouted.daemon.exposition import exposition
+
+        return Reply(exposition(daemon), TEXT_FORMAT)
+
+    return Endpoint(
+        "GET",
+        "/metrics",
+        get_metrics,
+        content_type=TEXT_FORMAT,
+        summary="The metrics of this node in Prometheus' text format.",
+        errors={503: "prometheus_client is not installed"},
+    )
+
+
+def _import() -> None:
+    try:
+        importlib.import_module(_EXPOSITION)
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise HttpError(503, MISSING) from None
