@@ -94,7 +94,7 @@ class HttpServer:
     """Answers the requests of all connections that it is given.
 
     *what* names the listener in the log and in events. *emit* publishes a `NodeProblem` for an
-    exception in a handler. *door*: what is accepted.
+    exception in a handler, and when no connections can be accepted. *door*: what is accepted.
     """
 
     def __init__(
@@ -142,7 +142,8 @@ class HttpServer:
         suppressed = self._log_limit.allow("accept", trio.current_time())
         if suppressed is not None:
             note = suppressed_note(suppressed)
-            log.warning("%s: cannot accept connections: %s%s", self._what, error.strerror, note)
+            why = f"cannot accept connections: {error.strerror}{note}"
+            self._emit(NodeProblem(what=self._what, why=why))
 
     def failed(self, request: str, error: Exception) -> None:
         """Report a bug: *request* raised *error*."""

@@ -90,8 +90,9 @@ class Limits:
                 stream = await accept()
             except OSError as error:  # no file descriptors or memory are left
                 on_error(error)
-                self._close_longest_idle()
-                await trio.sleep(ACCEPT_RETRY)
+                for _ in range((len(self._idle) + 1) // 2):
+                    self._close_longest_idle()
+                await trio.sleep(ACCEPT_RETRY)  # what was closed is left to the rest of the daemon
             else:
                 self._connections += 1
                 return stream
