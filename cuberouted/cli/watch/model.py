@@ -75,21 +75,10 @@ class Overlay:
     def move(self, key: str, page: int) -> bool:
         """Scroll. Return False if *key* does not scroll."""
         last = max(len(self.lines or ()) - page, 0)
-        steps = {
-            "j": 1,
-            keys.DOWN: 1,
-            "k": -1,
-            keys.UP: -1,
-            keys.PAGE_DOWN: page,
-            keys.PAGE_UP: -page,
-            "g": -last,
-            keys.HOME: -last,
-            "G": last,
-            keys.END: last,
-        }
-        if key not in steps:
+        steps = _steps(key, page, last)
+        if steps is None:
             return False
-        self.top = min(max(self.top + steps[key], 0), last)
+        self.top = min(max(self.top + steps, 0), last)
         return True
 
 
@@ -316,18 +305,7 @@ class Watch:
         layout = self.layout
         page = max((layout.events if self.events_first else layout.clients) - 1, 1)
         everything = len(self.shown.clients) + len(self.shown.events)
-        steps = {
-            "j": 1,
-            keys.DOWN: 1,
-            "k": -1,
-            keys.UP: -1,
-            keys.PAGE_DOWN: page,
-            keys.PAGE_UP: -page,
-            "g": -everything,
-            keys.HOME: -everything,
-            "G": everything,
-            keys.END: everything,
-        }.get(key, 0)
+        steps = _steps(key, page, everything)
         if not steps:
             return
         if self.events_first:
@@ -373,6 +351,22 @@ g, G          first, last; at the last event the display follows new ones
 
 A client that has just joined, moved, reconnected or left is highlighted
 for a few seconds. Events are in local time; `cuberouted history` has more."""
+
+
+def _steps(key: str, page: int, everything: int) -> int | None:
+    """How many lines *key* moves down; None if it moves nothing."""
+    return {
+        "j": 1,
+        keys.DOWN: 1,
+        "k": -1,
+        keys.UP: -1,
+        keys.PAGE_DOWN: page,
+        keys.PAGE_UP: -page,
+        "g": -everything,
+        keys.HOME: -everything,
+        "G": everything,
+        keys.END: everything,
+    }.get(key)
 
 
 def _why(target: str) -> str:
