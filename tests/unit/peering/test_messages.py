@@ -258,10 +258,10 @@ def test_twenty_thousand_advertisements_decode_in_some_tens_of_milliseconds() ->
         )
         for i in range(40)
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     for part in parts:
         decode((TOPIC, part))
-    assert time.perf_counter() - started < 0.2  # measured: 0.015
+    assert time.process_time() - started < 0.2  # measured: 0.015
 
 
 def test_names_may_hold_any_byte() -> None:
