@@ -3,7 +3,7 @@
 
 const COLUMNS = /** @type {[string, string][]} */ (
   [["name", "Name"], ["address", "Address"], ["node", "Node"], ["since", "Connected"]]);
-const SHOWN = 100; // rows at first
+const SHOWN = 50; // rows at first
 const MORE = 500; // rows that the button adds
 const KEY_STEPS = /** @type {Record<string, number>} */ (
   { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity });
@@ -35,7 +35,8 @@ class ClientTable {
     this.headers = COLUMNS.map(([order, title]) => {
       const button = make("button", { type: "button" }, title);
       button.addEventListener("click", () => this.sortBy(order));
-      return make("th", { scope: "col" }, button);
+      const beside = order === "node" || order === "since";
+      return make("th", { scope: "col", class: beside ? "beside" : "" }, button);
     });
     byId("client-table").tHead.rows[0].append(...this.headers);
   }
@@ -103,13 +104,10 @@ class ClientTable {
 
   draw() {
     const unnamed = this.mesh.unnamed;
-    byId("search-form").hidden = byId("client-scroll").hidden = Boolean(unnamed);
+    for (const id of ["search-form", "client-bar", "client-scroll"]) byId(id).hidden = Boolean(unnamed);
     byId("no-names").hidden = !unnamed;
-    if (unnamed) {
-      setText(byId("no-names"), `Names and addresses of clients are not shown here: ${unnamed}`);
-      setText(byId("count"), "");
-      return;
-    }
+    setText(byId("no-names"), unnamed);
+    if (unnamed) return;
     this.find();
     this.drawRows(Date.now());
     this.drawAround();
@@ -158,6 +156,7 @@ class ClientTable {
     });
     setText(byId("count"), this.countText());
     byId("every-node").hidden = !this.node;
+    byId("hint").hidden = !this.found.length;
     /** @type {HTMLButtonElement} */ (byId("ask")).disabled = !this.search.value.trim();
     const hidden = this.found.length - this.rows.size;
     byId("more").hidden = hidden <= 0;
@@ -211,18 +210,22 @@ function breakable(address) {
 }
 
 /**
+ * A row. On a phone, the node and the time stand below the name and the address.
  * @param {Client} client
  * @param {boolean} fresh its last change is shown
  * @param {number} now
  */
 function makeRow(client, fresh, now) {
-  const name = make("button", { type: "button", tabindex: "-1" }, client.name || "(no name)");
+  const name = make("button", { type: "button", tabindex: "-1", class: nameClass(client.name) },
+    client.name || "(no name)");
   const behind = client.kind === "network" ? make("span", { class: "more" }, "network behind it") : null;
-  const change = fresh ? make("span", { class: "change" }, client.change) : null;
-  const since = client.since ? timeLabel(client.since, now) : "-";
+  const node = () => [make("span", { class: nameClass(client.node) }, client.node),
+    fresh ? make("span", { class: "change" }, ` ${client.change}`) : null];
+  const since = () => (client.since ? timeLabel(client.since, now) : "-");
   return make("tr", { "data-address": client.address, class: fresh ? "fresh" : "" },
-    make("th", { scope: "row" }, name),
-    make("td", { class: "address" }, ...breakable(client.address), behind),
-    make("td", { class: "node" }, client.node, change ? " " : null, change),
-    make("td", { class: "time" }, since));
+    make("th", { scope: "row" }, name, make("span", { class: "more below" }, ...node())),
+    make("td", {}, make("span", { class: "address" }, ...breakable(client.address)), behind,
+      make("span", { class: "more below" }, since())),
+    make("td", { class: "node beside" }, ...node()),
+    make("td", { class: "time beside" }, since()));
 }

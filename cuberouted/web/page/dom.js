@@ -34,6 +34,16 @@ function equip(element, attributes, children) {
   return element;
 }
 
+const LONG_NAME = 24; // letters, above which a name may be broken anywhere
+
+/**
+ * The class of a name: on how many lines it may stand.
+ * @param {string} name
+ */
+function nameClass(name) {
+  return name.length > LONG_NAME ? "long" : "short";
+}
+
 /** @param {string} name of a symbol in index.html, without "i-" */
 function icon(name) {
   const use = makeSvg("use", { href: `#i-${name}` });

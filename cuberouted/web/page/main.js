@@ -1,8 +1,8 @@
-// Puts the parts together: one state, one connection, and a picture of it at most four times a
-// second.
+// Puts the parts together: one state, one connection, and what is shown of them.
 "use strict";
 
-const DRAW_PAUSE = 250; // milliseconds between two drawings, however many events there are
+const DRAW_PAUSE = 250; // milliseconds between two drawings at least, however many events there are
+const DRAW_SHARE = 4; // of the time, only one part in so many and one is spent on drawing
 
 const mesh = new Mesh();
 const why = new WhyDialog(getJson);
@@ -11,11 +11,12 @@ const picture = new Picture(/** @type {any} */ (byId("picture")), selectNode);
 const nodes = new Nodes(selectNode);
 const events = new EventList(mesh);
 const feed = new Feed(mesh, drawSoon, (text) => (byId("announcer").textContent = text));
-let drawnAt = 0;
+let nextDraw = 0;
 let drawing = false;
 
 /** Show only the clients of a node; of all if it was that one already. */
 function selectNode(node) {
+  if (mesh.unnamed) return;
   clients.showNode(clients.node === node ? "" : node);
   drawMesh();
 }
@@ -23,17 +24,18 @@ function selectNode(node) {
 function drawSoon() {
   if (drawing) return;
   drawing = true;
-  setTimeout(() => requestAnimationFrame(draw), Math.max(0, drawnAt + DRAW_PAUSE - Date.now()));
+  setTimeout(() => requestAnimationFrame(draw), Math.max(0, nextDraw - Date.now()));
   drawConnection();
 }
 
 function draw() {
+  const began = Date.now();
   drawing = false;
-  drawnAt = Date.now();
   drawMesh();
   clients.draw();
   events.draw();
   drawConnection();
+  nextDraw = Date.now() + Math.max(DRAW_PAUSE, DRAW_SHARE * (Date.now() - began));
 }
 
 function drawMesh() {

@@ -120,8 +120,9 @@ class Mesh {
 
   /** @param {Client} client */
   put(client) {
-    this.remove(client.address);
-    this.clients.set(client.address, client);
+    const old = this.clients.get(client.address);
+    if (old) this.count(old, -1);
+    this.clients.set(client.address, client); // where the old one was: they stay nearly sorted
     this.count(client, 1);
     this.version += 1;
   }

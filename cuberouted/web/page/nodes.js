@@ -46,18 +46,23 @@ class Nodes {
       body.replaceChildren(...mesh.nodes.map((node) => this.nodeRow(node)));
     mesh.nodes.forEach((node, index) => {
       const [name, state, clients, last, way] = body.rows[index].cells;
-      name.firstElementChild.setAttribute("aria-pressed", String(node.name === selected));
-      name.lastElementChild.textContent = way.textContent = wayTo(node);
+      const button = /** @type {HTMLButtonElement} */ (name.firstElementChild);
+      button.setAttribute("aria-pressed", String(node.name === selected));
+      button.disabled = Boolean(mesh.unnamed);
+      way.textContent = wayTo(node);
       state.replaceChildren(stateLabel(node.state));
       clients.textContent = mesh.clientsAt(node).toLocaleString("en");
       last.textContent = node.local ? "-" : heard(node.last_heard);
+      name.lastElementChild.textContent = node.local ? way.textContent
+        : `${way.textContent}, heard ${last.textContent}`;
     });
   }
 
-  /** A row whose button keeps the focus while the rest changes. */
+  /** A row whose button keeps the focus while the rest changes. On a phone, what has no room
+   * beside the name stands below it. */
   nodeRow(node) {
-    const button = make("button", { type: "button", title: "Show only the clients of this node" },
-      node.name);
+    const title = "Show only the clients of this node";
+    const button = make("button", { type: "button", title, class: nameClass(node.name) }, node.name);
     button.addEventListener("click", () => this.select(node.name));
     const name = make("th", { scope: "row" }, button, make("span", { class: "more way" }));
     return make("tr", { "data-node": node.name }, name, make("td"), make("td", { class: "number" }),
@@ -65,7 +70,7 @@ class Nodes {
   }
 }
 
-/** The tunnel to a node. On a phone it stands below the name. @param {NodeRow} node */
+/** The tunnel to a node. @param {NodeRow} node */
 function wayTo(node) {
   if (node.local) return "this node";
   return `${node.address} on ${node.interface}${node.encrypted ? ", encrypted" : ""}`;
@@ -74,7 +79,8 @@ function wayTo(node) {
 /** @param {OpenVPNRow} openvpn */
 function openvpnRow(openvpn) {
   const { clients, counted } = openvpn;
-  const shared = counted === null || counted <= clients ? `${clients}` : `${clients} of ${counted}`;
+  const of = counted === null || counted <= clients ? "" : ` of ${counted.toLocaleString("en")}`;
+  const shared = `${clients.toLocaleString("en")}${of}`;
   return make("tr", {}, make("th", { scope: "row" }, openvpn.name),
     make("td", {}, stateLabel(openvpn.state)), make("td", { class: "number" }, shared),
     make("td", {}, openvpn.version || "-"));
