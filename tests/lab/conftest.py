@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 import pytest
+from playwright.sync_api import Playwright, sync_playwright
 
+from tests.browser.chromium import Chromium, chromium
 from tests.lab.lab import Lab
 
 LOG_TAIL = {"cuberouted": 60, "server": 20}
@@ -26,6 +28,20 @@ def lab3() -> Iterator[Lab]:
     """Three servers."""
     with Lab(("vpnsrvA", "vpnsrvB", "vpnsrvC")) as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Playwright]:
+    """What starts Chromium. One at a time in a process."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """Chromium on this machine."""
+    with chromium(driver, tmp_path_factory.mktemp("screenshots")) as browser:
+        yield browser
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,119 @@
+"""A mesh of real daemons on fakes, in another thread and in real time, with a web listener.
+
+with WebMesh() as mesh:
+    mesh.call(mesh["B"].connect, "host1", "10.100.100.11")
+    urllib.request.urlopen(mesh.url)
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self, TypeVar
+
+import trio
+
+from cuberouted.daemon.process import FINISH_TIME
+from cuberouted.daemon.web import Web
+from tests.fakes.mesh import Mesh
+from tests.fakes.server import Server
+
+T = TypeVar("T")
+
+
+class WebMesh:
+    """Servers; the first one has a web listener at ``url``. *settings* are lines for it alone."""
+
+    def __init__(self, *settings: str, names: Sequence[str] = "ABC") -> None:
+        self._settings = settings
+        self._names = names
+        self._port = _free_port()
+        self._mesh: Mesh
+        self._web: Web
+        self._token: trio.lowlevel.TrioToken
+        self._nursery: trio.Nursery
+        self._listening = trio.CancelScope()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._run,), name="WebMesh")
+
+    @property
+    def url(self) -> str:
+        """The page."""
+        return f"http://127.0.0.1:{self._port}/"
+
+    def __getitem__(self, name: str) -> Server:
+        return self._mesh[name]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(20):
+            raise RuntimeError("the mesh of fakes did not come up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call(self._nursery.cancel_scope.cancel)
+        self._thread.join()
+
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """What *function* returns, called among the daemons: none of them runs meanwhile."""
+        return trio.from_thread.run_sync(function, *arguments, trio_token=self._token)
+
+    def until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
+        """Wait until *condition* holds, in seconds."""
+        trio.from_thread.run(self._mesh.until, condition, within, trio_token=self._token)
+
+    def stop(self) -> None:
+        """Stop the first daemon and its web listener, as the process does."""
+        trio.from_thread.run(self._stop, trio_token=self._token)
+
+    def start(self) -> None:
+        """Start them again."""
+        trio.from_thread.run(self._start, trio_token=self._token)
+
+    @property
+    def streams(self) -> int:
+        """The number of streams that are open."""
+        server = self._web._server
+        return server._streams if server is not None else 0
+
+    async def _run(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as self._nursery:
+            self._mesh = Mesh(self._nursery)
+            for name in self._names:
+                self._mesh.add(name)
+            first = self._mesh.servers[0]
+            first.settings += [f"web_listen = 127.0.0.1:{self._port}", *self._settings]
+            await self._mesh.start()
+            self._listen()
+            self._ready.set()
+            await trio.sleep_forever()
+
+    def _listen(self) -> None:
+        self._web = Web(self._mesh.servers[0].daemon)
+        self._listening = trio.CancelScope()
+        self._nursery.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        with self._listening:
+            await self._web.run()
+
+    async def _stop(self) -> None:
+        first = self._mesh.servers[0]
+        await first.stop()
+        first.daemon.events.close()
+        with trio.move_on_after(FINISH_TIME):
+            await self._web.wait_idle()
+        self._listening.cancel()
+
+    async def _start(self) -> None:
+        await self._mesh.servers[0].start()
+        self._listen()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
