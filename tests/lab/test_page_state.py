@@ -37,6 +37,7 @@ from cuberouted.events import (
 from cuberouted.model import Kind
 from tests.browser import scripts
 from tests.browser.chromium import Chromium
+from tests.browser.recording import record
 
 ONE, TWO, SIX, NET = "10.9.0.1", "10.9.0.2", "fd00::2", "192.168.7.0/24"
 
@@ -310,6 +311,55 @@ def test_random_events_give_what_watch_has(page: Page, seed: int) -> None:
             watch.receive(event, 1.0)
         expected = {c.address: c.node for c in watch.clients.values() if not c.gone}
         assert receive(page, rows, late, after) == expected
+
+
+REPLAY = """
+(events, snapshots) => snapshots.map(({first, rows, last}) => {
+  const mesh = new Mesh();
+  for (const event of events.slice(0, first)) mesh.receive(event, 0);
+  mesh.beginSnapshot();
+  for (const event of events.slice(first, last)) mesh.receive(event, 0);
+  mesh.finishSnapshot(rows, []);
+  for (const event of events.slice(last)) mesh.receive(event, 0);
+  return [...mesh.clients.values()].map(({address, name, node}) => [address, name, node]);
+})
+"""
+
+LOSE = """
+(events, snapshots) => {
+  const mesh = new Mesh();
+  let received = 0;
+  for (const {first, rows, last} of snapshots) {
+    // what came since the last snapshot is lost, in part
+    for (const event of events.slice(received, first)) if (event.number % 3) mesh.receive(event, 0);
+    mesh.beginSnapshot();
+    for (const event of events.slice(first, last)) mesh.receive(event, 0);
+    mesh.finishSnapshot(rows, events.slice(Math.max(0, last - 20), last));
+    received = Math.max(received, last);
+  }
+  for (const event of events.slice(received)) mesh.receive(event, 0);
+  return [...mesh.clients.values()].map(({address, name, node}) => [address, name, node]);
+}
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_snapshots_and_events_of_daemons_give_their_clients(page: Page, seed: int) -> None:
+    rng = random.Random(seed)
+    for recording in record(seed):
+        events = recording.events
+        truth = sorted([c.address, c.name, c.node] for c in recording.snapshots[-1].clients)
+        snapshots = [
+            {
+                "first": max(taken.begun - rng.randrange(6), 0),
+                "rows": msgspec.to_builtins(taken.clients),
+                "last": taken.finished + rng.randrange(6),
+            }
+            for taken in recording.snapshots
+        ]
+        for clients in scripts.call(page, REPLAY, events, snapshots):
+            assert sorted(clients) == truth
+        assert sorted(scripts.call(page, LOSE, events, snapshots)) == truth
 
 
 SUMMARY_OF = """(status) => {
