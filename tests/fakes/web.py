@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class WebMesh:
-    """Servers; the first one has a web listener at ``url``. *settings* are lines for it alone."""
+    """Servers; the first one has a web listener at ``url``. *settings*: of all."""
 
     def __init__(self, *settings: str, names: Sequence[str] = "ABC") -> None:
         self._settings = settings
@@ -35,7 +35,7 @@ class WebMesh:
         self._nursery: trio.Nursery
         self._listening = trio.CancelScope()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._run,), name="WebMesh")
+        self._thread = threading.Thread(target=trio.run, args=(self._run,), daemon=True)
 
     @property
     def url(self) -> str:
@@ -71,6 +71,10 @@ class WebMesh:
         """Start them again."""
         trio.from_thread.run(self._start, trio_token=self._token)
 
+    def crash(self, name: str) -> None:
+        """Kill a daemon."""
+        trio.from_thread.run(self[name].crash, trio_token=self._token)
+
     @property
     def streams(self) -> int:
         """The number of streams that are open."""
@@ -82,9 +86,8 @@ class WebMesh:
         async with trio.open_nursery() as self._nursery:
             self._mesh = Mesh(self._nursery)
             for name in self._names:
-                self._mesh.add(name)
-            first = self._mesh.servers[0]
-            first.settings += [f"web_listen = 127.0.0.1:{self._port}", *self._settings]
+                self._mesh.add(name, *self._settings)
+            self._mesh.servers[0].settings.append(f"web_listen = 127.0.0.1:{self._port}")
             await self._mesh.start()
             self._listen()
             self._ready.set()
