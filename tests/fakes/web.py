@@ -23,10 +23,16 @@ T = TypeVar("T")
 
 
 class WebMesh:
-    """Servers; the first one has a web listener at ``url``. *settings*: of all."""
+    """Servers; the first one has a web listener at ``url``.
 
-    def __init__(self, *settings: str, names: Sequence[str] = "ABC") -> None:
+    *settings* are lines of its configuration, *of_all* such of all servers.
+    """
+
+    def __init__(
+        self, *settings: str, of_all: Sequence[str] = (), names: Sequence[str] = "ABC"
+    ) -> None:
         self._settings = settings
+        self._of_all = of_all
         self._names = names
         self._port = _free_port()
         self._mesh: Mesh
@@ -79,15 +85,16 @@ class WebMesh:
     def streams(self) -> int:
         """The number of streams that are open."""
         server = self._web._server
-        return server._streams if server is not None else 0
+        return server.limits.streams if server is not None else 0
 
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as self._nursery:
             self._mesh = Mesh(self._nursery)
             for name in self._names:
-                self._mesh.add(name, *self._settings)
-            self._mesh.servers[0].settings.append(f"web_listen = 127.0.0.1:{self._port}")
+                self._mesh.add(name, *self._of_all)
+            listen = f"web_listen = 127.0.0.1:{self._port}"
+            self._mesh.servers[0].settings += [listen, *self._settings]
             await self._mesh.start()
             self._listen()
             self._ready.set()

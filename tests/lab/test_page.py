@@ -118,7 +118,8 @@ def test_clients_on_the_page(lab3: Lab, driver: Playwright, tmp_path: Path) -> N
             again.click()
             expect(verdict).to_contain_text(two.data)
             answer = json.loads(a.daemon.command("why", two.data, "--json").stdout)
-            return verdict.inner_text() == answer["addresses"][0]["verdict"]
+            wanted: str = answer["addresses"][0]["verdict"]
+            return verdict.inner_text() == wanted
 
         wait_for("the page and the command to give the same verdict", agrees)
         browser.screenshot(page, "why")

@@ -44,7 +44,7 @@ def mesh() -> Iterator[WebMesh]:
 @contextmanager
 def populated(*settings: str) -> Iterator[WebMesh]:
     """The same, with further lines in the configuration."""
-    with WebMesh(ALLOWED, *settings) as mesh:
+    with WebMesh(*settings, of_all=[ALLOWED]) as mesh:
         mesh.call(mesh["A"].connect, "host1", HOST1)
         mesh.call(mesh["B"].connect, "host2", HOST2)
         mesh.call(mesh["C"].connect, "office", OFFICE, NETWORK)

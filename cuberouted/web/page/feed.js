@@ -4,7 +4,8 @@
 const FIRST_RETRY = 1000; // milliseconds until the next attempt; doubled up to LAST_RETRY
 const LAST_RETRY = 30000;
 const POLL = 10000; // between two looks at the state of peers and OpenVPN
-const SOON = 1000; // the same after an event that may have changed it
+const AT_ONCE = 100; // until a look after an event that may have changed it, and those with it
+const SOON = 1000; // between two such looks
 const SNAPSHOT_PAUSE = 3000; // between two snapshots at least, however often events are lost
 const SHORT_REPLY = 10000; // within which a reply has to come
 const LONG_REPLY = 60000; // the same for the lists of all clients and events
@@ -61,6 +62,7 @@ class Feed {
     this.stop = new AbortController();
     this.timers = { retry: 0, settle: 0, poll: 0, snapshot: 0 };
     this.soon = false; // the next poll is due within SOON
+    this.polled = 0; // when the last poll began
     document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.open()));
   }
 
@@ -166,6 +168,7 @@ class Feed {
     clearTimeout(this.timers.poll);
     this.timers.poll = setTimeout(() => {
       this.soon = false;
+      this.polled = Date.now();
       this.guard(signal, async () => {
         await this.getState(signal);
         if (!signal.aborted && !this.soon) this.pollIn(POLL);
@@ -182,7 +185,7 @@ class Feed {
       this.announce(event.text);
     if (!CLIENT_EVENTS.has(event.type) && this.state === "live" && !this.soon) {
       this.soon = true;
-      this.pollIn(SOON);
+      this.pollIn(Math.max(AT_ONCE, this.polled + SOON - Date.now()));
     }
     this.changed();
   }
