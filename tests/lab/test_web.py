@@ -149,19 +149,28 @@ def test_haproxy_sends_clients_only_to_servers_that_are_ready(lab3_tcp: Lab) -> 
 def test_haproxy_takes_a_server_out_whose_openvpn_accepts_and_does_not_answer(
     lab3_tcp: Lab,
 ) -> None:
+    """With the option that docs/web.md names, its clients have to come back elsewhere."""
     balancer = lab3_tcp.client("balancer")
     start_daemons(lab3_tcp.servers, web)
-    haproxy = HAProxy(balancer.host, documented("openvpn"))
+    text = documented("openvpn").replace("rise 2\n", "rise 2 on-marked-down shutdown-sessions\n")
+    haproxy = HAProxy(balancer.host, text)
     haproxy.start()
-    a, b, c = lab3_tcp.servers
-    up = {server.name: "UP" for server in (a, b, c)}
+    a, *_ = lab3_tcp.servers
+    up = {server.name: "UP" for server in lab3_tcp.servers}
     wait_for("all servers to be up", lambda: haproxy.states() == up)
-    b.openvpn.process.send(signal.SIGSTOP)
-    wait_for("HAProxy to take it out", lambda: haproxy.states() == {**up, b.name: "DOWN"}, 15)
-    b.openvpn.process.send(signal.SIGCONT)
+    openvpn = connect_through(lab3_tcp.client("host1"), address_of(balancer))
+    at = wait_for("the client to be known", lambda: clients(a).get("host1"))
+    silent = next(server for server in lab3_tcp.servers if server.name == at)
+    other = next(server for server in lab3_tcp.servers if server is not silent)
+    silent.openvpn.process.send(signal.SIGSTOP)
+    wait_for("HAProxy to take it out", lambda: haproxy.states() == {**up, silent.name: "DOWN"}, 15)
+    openvpn.process.wait_log("Connection reset")  # before its own ping-restart
+    openvpn.ready(times=2)
+    silent.openvpn.process.send(signal.SIGCONT)
     wait_for("HAProxy to bring it back", lambda: haproxy.states() == up, 15)
-    c.daemon.stop()
-    wait_for("HAProxy to take it out", lambda: haproxy.states() == {**up, c.name: "DOWN"})
+    assert clients(other)["host1"] != silent.name
+    other.daemon.stop()
+    wait_for("HAProxy to take it out", lambda: haproxy.states() == {**up, other.name: "DOWN"})
 
 
 def address_of(client: Client) -> str:
