@@ -281,8 +281,8 @@ CHECKS: Final = MappingProxyType(
             Check(
                 "web-exposed",
                 "Who reads the web listener",
-                "It asks for no password, and serves names, addresses and whereabouts of clients,"
-                " which are personal data.",
+                "It asks for no password, and serves names, addresses and whereabouts of clients"
+                " unless `web_names = no`: personal data.",
             ),
             Check(
                 "metrics-missing",

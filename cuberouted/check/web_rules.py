@@ -75,20 +75,19 @@ def _obstacles(listen: ListenAddress, facts: HostFacts) -> Iterator[Finding]:
 def _readers(config: Config, listen: ListenAddress, facts: HostFacts) -> Finding:
     address = ipaddress.ip_address(listen.address)
     if address.is_unspecified:
-        who = f"port {listen.port} of any address of this host, and clients are among them"
+        where = f"port {listen.port} of any address of this host, clients among them"
     elif _is_clients(config, address.packed, facts):
-        who = f"{listen}, which is this host's address for clients"
+        where = f"{listen}, which is this host's address for clients"
     elif address.is_global:
-        who = f"{listen}, which is a public address"
+        where = f"{listen}, which is a public address"
     else:
         text = f"{listen} is reached by {'this host' if address.is_loopback else 'its network'}"
         return Finding(Level.OK, "web-exposed", SUBJECT, text)
-    what = "names, addresses and whereabouts of all clients" if config.web_names else "the state"
     return Finding(
         Level.WARNING,
         "web-exposed",
         SUBJECT,
-        f"{what} can be read, without a password, by all who reach {who}",
+        f"can be read by everybody who reaches {where}",
         advice=_PLACES,
     )
 

@@ -110,19 +110,24 @@ def test_a_stream_of_events_ends_in_an_orderly_way_when_the_daemon_stops(process
 
 
 @needs_privilege
-def test_the_web_listener_is_told_at_the_start_and_answers(tmp_path):
+def test_the_web_listener_is_told_at_the_start_and_answers_until_the_end(tmp_path):
+    hook = "hook = /bin/sleep 1", "hook_events = node_stopping"  # which is waited for
     with closing(socket.socket()) as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))  # without listening: nobody else is given this port
         where = f"127.0.0.1:{reserved.getsockname()[1]}"
-        with closing(Process(tmp_path, lines=(f"web_listen = {where}",))) as process:
+        with closing(Process(tmp_path, lines=(f"web_listen = {where}", *hook))) as process:
             process.wait_for("READY=1")
             with closing(HTTPConnection(where, timeout=PATIENCE)) as web:
                 assert replied(web, "/healthz") == (200, "ok\n")
                 status, why = replied(web, "/readyz")
                 assert status == 503
                 assert "interface nosuch0 is missing or down\n" in why
-            process.signal(signal.SIGTERM)
+                process.signal(signal.SIGTERM)
+                process.wait_for("STOPPING=1")
+                status, why = replied(web, "/readyz")
+                assert status == 503
+                assert why.startswith("cuberouted is stopping\n")
             status, log = process.ended()
     assert status == 0
     assert f"web listener {where}" in log
