@@ -68,6 +68,8 @@ def test_every_path_answers(lab: Lab) -> None:
     assert (status, len(events.splitlines())) == (200, 4)
     status, stream = curl(a, f"{LOCAL}/events?after=0&follow=0")
     assert (status, "event: " in stream or "data: " in stream) == (200, True)
+    status, metrics = curl(a, f"{LOCAL}/metrics")
+    assert (status, "\ncuberouted_ready 1.0\n" in metrics) == (200, True)
     status, page = curl(a, f"{LOCAL}/")
     assert (status, page[:15].lower()) == (200, "<!doctype html>")
     assert curl(a, f"{LOCAL}/nonsense")[0] == 404

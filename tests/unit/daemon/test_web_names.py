@@ -73,6 +73,15 @@ async def test_no_reply_contains_a_name_or_an_address_of_a_client(node, autojump
         assert [secret for secret in SECRETS if secret in reply] == [], f"{target}: {reply}"
 
 
+async def test_only_what_is_about_clients_is_refused(node, autojump_clock):
+    replies = await fetch_all(node)
+    refused = {target for target, reply in replies.items() if reply.startswith("HTTP/1.1 403")}
+    whys = {f"/v1/why/{target}" for target in (NAMES[0], ADDRESSES[0], "nonsense")}
+    assert refused == {"/v1/clients", "/v1/routes", *whys}
+    for path in ("/", "/metrics", "/v1/status", "/v1/nodes"):
+        assert replies[path].startswith("HTTP/1.1 200"), path
+
+
 async def test_with_names_they_are_all_there(node, autojump_clock):
     """So that the test above looks for what could be there."""
     node.settings.remove("web_names = no")
