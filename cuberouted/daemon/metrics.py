@@ -156,6 +156,11 @@ def _build(view: View) -> Series:
     return [((__version__, view.daemon.config.node), 1)]
 
 
+def _clients(view: View) -> int:
+    here = sum(openvpn.status.clients for openvpn in view.openvpns)
+    return here + sum(peer.status.clients for peer in view.peers)
+
+
 def _states(view: View) -> Series:
     return [
         ((peer.label, state.value), peer.status.state is state)
@@ -390,6 +395,12 @@ METRICS = (
         HISTOGRAM,
         "Time from the news of a session to the kernel's acknowledgement of its route, here.",
         lambda view: view.daemon.counters.convergence,
+    ),
+    _node(
+        "cuberouted_clients",
+        GAUGE,
+        "Clients of all nodes that this one knows of.",
+        _clients,
     ),
     _node(
         "cuberouted_clients_joined_total",

@@ -1,6 +1,6 @@
 """Runs benchmarks: `python -m tests.bench [--small] [--write] [NAME...]`.
 
-As root, except for those that run on fakes (loop_hold).
+As root, except for those that run on fakes (loop_hold, scrape).
 
 Prints their tables; with --write they go into docs/performance.md, too. --small uses sizes
 that only show whether the benchmarks work.
@@ -24,8 +24,9 @@ NAMES = (
     "many_servers",
     "events",
     "loop_hold",
+    "scrape",
 )
-ON_FAKES = {"loop_hold"}
+ON_FAKES = {"loop_hold", "scrape"}
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ import trio.testing
 
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.server import listening, serve
+from cuberouted.daemon.web import web_endpoints
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Change, ForeignRoute, KernelState
 from cuberouted.util import heap
@@ -46,15 +47,16 @@ SETTINGS = (
 )
 
 QUESTIONS = {
-    "status": "/v1/status",
-    "clients": "/v1/clients",
-    "clients --name": "/v1/clients?name=client1*",
-    "dump-routes": "/v1/routes",
-    "nodes": "/v1/nodes",
-    "why": "/v1/why/client5",
-    "history": "/v1/events?after=0&follow=0",
+    "`cuberouted status`": "/v1/status",
+    "`cuberouted clients`": "/v1/clients",
+    "`cuberouted clients --name`": "/v1/clients?name=client1*",
+    "`cuberouted dump-routes`": "/v1/routes",
+    "`cuberouted nodes`": "/v1/nodes",
+    "`cuberouted why`": "/v1/why/client5",
+    "`cuberouted history`": "/v1/events?after=0&follow=0",
+    "a scrape of `/metrics`": "/metrics",
 }
-"""What the commands ask the daemon for."""
+"""What the commands and Prometheus ask the daemon for."""
 
 QUIET_TIME = 0.05
 """Seconds without a runnable task after which what was caused is taken to be over."""
@@ -284,11 +286,12 @@ class Scene:
         self.openvpn.appear(count)
 
     async def ask(self, question: str) -> None:
-        """A command asks B on its control socket."""
+        """Somebody asks B, which serves on this socket what its web listener has."""
         with tempfile.TemporaryDirectory() as directory, listening(Path(directory, "s")) as control:
             async with trio.open_nursery() as nursery:
                 events = self.b.daemon.events
-                server = HttpServer(self.b.endpoints, events.publish, "control socket")
+                endpoints = web_endpoints(self.b.daemon)
+                server = HttpServer(endpoints, events.publish, "control socket")
                 nursery.start_soon(_as_part_of, self.b, serve, control, server)
                 async with await trio.open_unix_socket(Path(directory, "s")) as stream:
                     request = f"GET {question} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -357,9 +360,9 @@ async def _occasions(scene: Scene, clients: int) -> dict[str, Step]:
     appear = await scene.longest(partial(scene.list_clients, clients), routes(clients))
     leaves = await scene.longest(partial(scene.list_clients, clients - 1), routes(clients - 1))
     snapshot = await scene.longest(partial(scene.lose_an_update, clients), routes(clients))
-    commands = {
-        f"`cuberouted {command}`": (await scene.longest(partial(scene.ask, question)))[1]
-        for command, question in QUESTIONS.items()
+    replies = {
+        who: (await scene.longest(partial(scene.ask, question)))[1]
+        for who, question in QUESTIONS.items()
     }
     narrows = await scene.longest(partial(scene.reload, NARROWER), routes(min(clients, 256)))
     widens = await scene.longest(partial(scene.reload, ALLOWED), routes(clients))
@@ -377,7 +380,7 @@ async def _occasions(scene: Scene, clients: int) -> dict[str, Step]:
         "a listing lacks one of them: their server": leaves[0],
         "a snapshot is sent": snapshot[0],
         "a snapshot is received": snapshot[1],
-        **commands,
+        **replies,
         "allowed_networks narrows": max(narrows, key=scene.meter.by),
         "allowed_networks widens": max(widens, key=scene.meter.by),
         "a peer has a network around all clients here": around[0],

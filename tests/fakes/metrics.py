@@ -1,4 +1,4 @@
-"""The metrics of a daemon, as Prometheus would have them."""
+"""The metrics of a daemon, as Prometheus has them after a scrape."""
 
 from __future__ import annotations
 
@@ -6,38 +6,30 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cuberouted.daemon.daemon import Daemon
-from cuberouted.daemon.exposition import exposition
-
 Labels = frozenset[tuple[str, str]]
 
 
-def samples(text: str) -> Mapping[tuple[str, Labels], float]:
-    """Every series in *text*: its value, by name and labels. No series may be there twice."""
-    found: dict[tuple[str, Labels], float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            key = sample.name, frozenset(sample.labels.items())
-            assert key not in found, f"{key} is there twice"
-            found[key] = sample.value
-    return found
+class Scraped:
+    """What *text*, the reply to a scrape, has. Names are without ``cuberouted_``."""
 
-
-class Metrics:
-    """What *daemon* shows now."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.text = exposition(daemon).decode()
-        self.samples = samples(self.text)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.samples: dict[tuple[str, Labels], float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                name = sample.name.removeprefix("cuberouted_")
+                key = name, frozenset(sample.labels.items())
+                assert key not in self.samples, f"{key} is there twice"
+                self.samples[key] = sample.value
 
     def value(self, name: str, **labels: str) -> float:
-        """The value of the series of ``cuberouted_NAME`` with exactly these labels."""
-        return self.samples[f"cuberouted_{name}", frozenset(labels.items())]
+        """The value of the series with exactly these labels."""
+        return self.samples[name, frozenset(labels.items())]
 
     def series(self, name: str, **labels: str) -> Mapping[Labels, float]:
-        """The series of ``cuberouted_NAME`` with these labels at least."""
+        """The series with these labels at least."""
         return {
             found: value
             for (known, found), value in self.samples.items()
-            if known == f"cuberouted_{name}" and found >= labels.items()
+            if known == name and found >= labels.items()
         }

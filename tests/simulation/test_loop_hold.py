@@ -13,12 +13,12 @@ LIMIT = 0.05
 machine, but the machines that run this may be slow."""
 
 LIMIT_OF_REPLIES = 0.02
-"""The same for what the commands ask for: replies are made in slices."""
+"""The same for what the commands and Prometheus ask for."""
 
 
 def test_no_step_of_the_daemon_takes_long() -> None:
     steps = trio.run(longest_steps, CLIENTS, CPU)
     too_long = {occasion: step for occasion, step in steps.items() if step.cpu > LIMIT}
     assert not too_long, too_long
-    replies = {command: steps[f"`cuberouted {command}`"].cpu for command in QUESTIONS}
+    replies = {who: steps[who].cpu for who in QUESTIONS}
     assert max(replies.values()) < LIMIT_OF_REPLIES, replies

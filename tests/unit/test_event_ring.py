@@ -44,6 +44,7 @@ def test_a_late_reader_gets_what_is_kept_and_learns_how_many_it_has_lost():
     assert str(lost) == "5 events lost: the reader was too slow"
     assert numbers(rest) == [6, 7, 8]
     assert numbers(events.after(5)) == [6, 7, 8]  # nothing of it is lost
+    assert events.lost == 5
     assert numbers(events.after(7)) == [8]
     assert events.after(8) == events.after(99) == []
 

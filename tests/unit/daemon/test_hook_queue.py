@@ -133,4 +133,5 @@ def test_failures_are_reported_once_a_minute_with_the_number_of_the_others():
     assert failures.event("/bin/x", MOVED, HookEnd(0), 0.0) is None
     reported = [failures.event("/bin/x", MOVED, HookEnd(1), now) for now in (0.0, 1.0, 2.0, 61.0)]
     assert [event is not None for event in reported] == [True, False, False, True]
+    assert failures.count == 4
     assert str(reported[-1]).endswith("for client_moved (2 similar messages suppressed)")

@@ -31,7 +31,7 @@ from cuberouted.peering.session import PeerSession
 from cuberouted.routing.policy import REASON_LABELS
 from tests.fakes.api import call
 from tests.fakes.kernel import FakeKernel
-from tests.fakes.metrics import Metrics
+from tests.fakes.metrics import Scraped
 from tests.fakes.server import METRIC, PROTOCOL, section_of
 from tests.fakes.transport import FakeNetwork
 from tests.lab.host import PROJECT
@@ -43,7 +43,11 @@ NAMES = st.text(st.characters()) | st.text('a"\\\n\r\t\0\x1b\x85\u2028\udc80\udc
 
 
 def shown(server):
-    return Metrics(server.daemon)
+    return scraped(server.daemon)
+
+
+def scraped(daemon: Daemon) -> Scraped:
+    return Scraped(exposition(daemon).decode())
 
 
 class NoDialer:
@@ -119,7 +123,7 @@ async def test_the_output_has_every_metric_with_its_type_and_labels_and_no_other
 
 def test_every_counter_is_there_before_anything_has_happened():
     async def main():
-        metrics = Metrics(daemon_that_never_ran([PeerConfig("B")], ["udp"]))
+        metrics = scraped(daemon_that_never_ran([PeerConfig("B")], ["udp"]))
         for metric in METRICS:
             if metric.type is MetricType.COUNTER:
                 series = metrics.series(metric.name.removeprefix("cuberouted_"))
@@ -196,6 +200,7 @@ async def test_clients_that_connect_move_and_leave(mesh, autojump_clock):
     assert metrics.value("build_info", version=__version__, node="A") == 1
     assert metrics.value("ready") == 1
     assert metrics.value("clients_joined_total") == 1
+    assert metrics.value("clients") == 1
     assert metrics.value("events_total", type="client_moved") == 1
     assert metrics.value("convergence_seconds_count") == 2
     assert metrics.value("peer_clients", peer="B") == 0

@@ -263,4 +263,7 @@ async def test_what_the_file_lists_and_is_not_shared_is_shown(
     async with watched(path) as w:
         await until(lambda: bool(w.source.status().omissions))
         assert "dev tun" in w.source.status().omissions[0]
+        assert w.source.status().omitted == 1
+        assert w.source.status().last_listing is not None
+        assert w.source.listing_durations.cumulative()[-1] == 1
         assert w.source.status().counted == 1

@@ -8,6 +8,7 @@ import pytest
 
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.peering.events import (
+    DropReason,
     PeerActions,
     PeerLimits,
     PeerLost,
@@ -521,6 +522,49 @@ def test_another_version_is_incompatible_loses_the_routes_and_can_come_back() ->
     assert made.timer(6.0).state_change == StateChange(
         "b", INCOMPATIBLE, DOWN, "nothing received for 3 s"
     )
+
+
+# -- counters --
+
+
+def counted(made: PeerSession) -> tuple[int, int, int, int]:
+    """Gaps, complete snapshots, requests that brought none, changes of state."""
+    counters = made.counters()
+    return counters.gaps, counters.snapshots, counters.timed_out, counters.state_changes
+
+
+def test_gaps_are_counted_once_and_snapshots_as_they_end() -> None:
+    made = up(1)
+    assert counted(made) == (0, 1, 0, 2)  # down, syncing, up
+    made.receive(U, update(3, client(3)), 1.0)  # without update 2
+    made.receive(U, heartbeat(3), 1.1)
+    made.receive(U, update(4, client(4)), 1.2)
+    assert counted(made) == (1, 1, 0, 3)
+    timers(made, 4.0)
+    made.receive(U, heartbeat(4), 4.0)
+    assert counted(made) == (1, 1, 1, 3)
+    made.receive(topic(3), part(4, *clients(1, 3, 4)), 4.1)
+    assert counted(made) == (1, 2, 1, 4)
+    made.receive(U, heartbeat(6), 4.2)  # without updates 5 and 6
+    assert counted(made) == (2, 2, 1, 5)
+
+
+def test_every_message_is_counted_and_what_is_dropped_by_reason() -> None:
+    made = up(1, limits=PeerLimits(3, 30, 1))
+    made.receive(U, update(2, client(2)), 1.0)
+    made.malformed("no message")
+    made.incompatible(IncompatibleVersionError(2, "B"), 1.0)
+    made.receive(U, heartbeat(1, node="C"), 1.0)
+    made.receive(U, heartbeat(1, node="C"), 1.1)
+    counters = made.counters()
+    assert counters.messages == 7
+    assert counters.dropped == {
+        DropReason.MALFORMED: 1,
+        DropReason.NAME: 2,
+        DropReason.VERSION: 1,
+        DropReason.OVER_LIMIT: 1,
+    }
+    assert made.last_accepted_name == "B"
 
 
 # -- limits, malformed messages --

@@ -277,6 +277,7 @@ async def test_refused_changes_are_logged_in_one_line_a_minute(scene, autojump_c
     line = r"kernel: cannot add route \S+ and 19 more: Operation not permitted; trying again"
     assert re.fullmatch(line, sentence)
     assert scene.rescans_needed == 1
+    assert scene.kernel_sync.errors == {errno.EPERM: 20}
     await scene.rescan()
     assert (len(scene.events), scene.rescans_needed) == (1, 2)
     await trio.sleep(60)
@@ -287,11 +288,12 @@ async def test_refused_changes_are_logged_in_one_line_a_minute(scene, autojump_c
 
 
 async def test_after_a_kernel_error_everything_is_scanned_again(scene):
-    scene.kernel.broken = KernelError("out of memory")
+    scene.kernel.broken = KernelError("out of memory", errno.ENOMEM)
     for number in range(10):
         await scene.lead({host(number): TO_B})
     assert scene.rescans_needed == 10
     assert scene.events.warnings() == ["kernel: out of memory; scanning again"]
+    assert scene.kernel_sync.errors == {errno.ENOMEM: 10}
     with pytest.raises(KernelError):
         await scene.rescan()
     scene.kernel.broken = None

@@ -1,7 +1,7 @@
 import pytest
 
 from cuberouted.model import Prefix
-from cuberouted.routing.policy import Policy
+from cuberouted.routing.policy import REASON_LABELS, Policy, reason_label
 
 POLICY = Policy(
     allowed=tuple(map(Prefix.parse, ("10.100.100.0/24", "192.168.50.0/24", "fd00:9::/64"))),
@@ -35,6 +35,23 @@ def test_only_prefixes_of_clients_are_believed(prefix, why):
 def test_a_configured_data_address_belongs_to_that_peer_alone():
     refusal = POLICY.refusal(Prefix.parse("10.100.100.101"), "vpnsrvC")
     assert refusal == "the data address of peer vpnsrvB"
+
+
+def test_every_refusal_has_one_of_few_labels():
+    prefixes = {
+        "10.100.101.12": "outside_allowed_networks",
+        "10.100.100.1": "own_address",
+        "10.100.100.250": "management_address",
+        "10.100.100.101": "data_address",
+    }
+    everywhere = Policy(allowed=(Prefix.parse("0.0.0.0/0"),))
+    found = [
+        *(POLICY.refusal(Prefix.parse(prefix), "vpnsrvC") for prefix in prefixes),
+        *(everywhere.refusal(Prefix.parse(p), "vpnsrvC") for p in ("127.0.0.1", "0.0.0.0/0")),
+    ]
+    labels = [reason_label(why) for why in found if why is not None]
+    assert labels == [*prefixes.values(), "not_unicast", "default_route"]
+    assert set(labels) == set(REASON_LABELS)
 
 
 def test_we_may_claim_our_own_address():

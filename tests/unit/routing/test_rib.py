@@ -144,8 +144,22 @@ def test_two_common_names_on_one_address_are_a_conflict_while_both_stand(rib):
     update(rib, B, route(version=1, name=b"host2"), route(HOST2))
     [(best, other)] = rib.address_conflicts()
     assert (best.node, other.node) == ("vpnsrvA", "vpnsrvB")
+    assert rib.address_conflict_count == 1
     update(rib, B, withdraw=[HOST1])
     assert not list(rib.address_conflicts())
+    assert rib.address_conflict_count == 0
+
+
+def test_a_conflict_ends_when_one_of_three_is_another_client_of_the_same_name(rib):
+    for source, version in ((A, 3), (B, 2), (C, 1)):
+        update(rib, source, route(version=version))
+    assert rib.address_conflict_count == 0
+    update(rib, B, route(version=4, name=b"host2"))
+    assert rib.address_conflict_count == 1
+    update(rib, A, withdraw=[HOST1])
+    assert rib.address_conflict_count == 1
+    update(rib, B, route(version=5))
+    assert rib.address_conflict_count == 0
 
 
 def test_every_advertisement_is_better_than_an_adopted_route(rib):
