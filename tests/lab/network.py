@@ -56,8 +56,13 @@ def drop_pings(host: Host, device: str) -> None:
     _drop(host, "losses", f"iifname {device} icmp type echo-request")
 
 
+def drop_replies(host: Host, port: int, device: str) -> None:
+    """Drop what is received on *device* from TCP port *port*, in silence."""
+    _drop(host, "losses", f"iifname {device} tcp sport {port}")
+
+
 def stop_dropping(host: Host) -> None:
-    """End `drop_packets`, `drop_large_packets` or `drop_pings`."""
+    """End `drop_packets`, `drop_large_packets`, `drop_pings` or `drop_replies`."""
     host.run("nft", "delete table inet losses")
 
 
