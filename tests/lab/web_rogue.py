@@ -21,6 +21,8 @@ PAUSE = 0.05
 
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 STATUS = GET % (b"/v1/status", b"")
+PAGE = GET % (b"/", b"")
+SEVERAL = b"".join(GET % (path, b"") for path in (b"/metrics", b"/v1/clients", b"/v1/status", b"/"))
 
 
 class Connections:
@@ -70,14 +72,14 @@ async def unread_events(stream: trio.SocketStream) -> None:
 
 async def unread_answers(stream: trio.SocketStream) -> None:
     """Ask for as many answers as one connection gets, and never read them."""
-    await stream.send_all(STATUS * 100)
+    await stream.send_all(PAGE * 100)
     await trio.sleep_forever()
 
 
 async def flood(stream: trio.SocketStream) -> None:
     """Ask again and again."""
     while True:
-        await stream.send_all(STATUS * 10)
+        await stream.send_all(SEVERAL)
         if not await stream.receive_some():
             return
 

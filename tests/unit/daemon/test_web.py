@@ -10,16 +10,16 @@ import trio
 from cuberouted.daemon.web import Web
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from tests.unit.daemon.meshes import status
-from tests.unit.web.test_listener import REQUEST, unused_port
+from tests.unit.web.test_listener import PATIENCE, REQUEST
 
 
 class Node:
     """A daemon with a web listener, in real time."""
 
-    def __init__(self, server, web):
+    def __init__(self, server, web, port):
         self.server = server
         self.web = web
-        self.port = unused_port()
+        self.port = port
 
     async def reload(self, *settings):
         self.server.settings = list(settings)
@@ -44,7 +44,7 @@ class Node:
             return b""
 
     async def until(self, condition):
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while not await condition():  # noqa: ASYNC110 - a socket has no event
                 await trio.sleep(0.01)
 
@@ -56,19 +56,19 @@ class Node:
 
 
 @pytest.fixture
-async def node(mesh, nursery):
+async def node(mesh, nursery, unused_port):
     server = mesh.add("A")
     mesh.add("B")
     await mesh.start()
     web = Web(server.daemon)
     nursery.start_soon(web.run)
-    return Node(server, web)
+    return Node(server, web, unused_port())
 
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found"
 
 
-async def test_a_reload_opens_moves_and_closes_it(node):
+async def test_a_reload_opens_moves_and_closes_it(node, unused_port):
     assert await node.reply(node.port) == b""
     await node.listen()
     await node.until_served()

@@ -17,21 +17,15 @@ from cuberouted.web.door import WebDoor, plain_address
 from cuberouted.web.listener import SEND_BUFFER, UNACKNOWLEDGED, network_of, serve
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
+PATIENCE = 20
 RESET = struct.pack("ii", 1, 0)
-
-
-def unused_port(address="127.0.0.1"):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.bind((address, 0))
-        return sock.getsockname()[1]
 
 
 class Listening:
     """A web listener. ``problems``: what it has reported, and ``events`` of its server."""
 
-    def __init__(self, nursery, address):
-        self.listen = ListenAddress(address, unused_port(address))
+    def __init__(self, nursery, address, port):
+        self.listen = ListenAddress(address, port)
         self.problems = []
         self.events = []
         self.clients = []
@@ -53,12 +47,12 @@ class Listening:
         self._changed = trio.Event()
 
     async def until(self, why):
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while why not in self.problems:
                 await self._changed.wait()
 
     async def ask(self, address=None, host=b"localhost"):
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             stream = await trio.open_tcp_stream(address or self.listen.address, self.listen.port)
             async with stream:
                 await stream.send_all(REQUEST % host)
@@ -66,8 +60,8 @@ class Listening:
 
 
 @pytest.fixture
-def listening(nursery):
-    return Listening(nursery, "127.0.0.1")
+def listening(nursery, unused_port):
+    return Listening(nursery, "127.0.0.1", unused_port())
 
 
 async def test_it_serves_its_address(listening):
@@ -81,8 +75,7 @@ async def test_it_serves_its_address(listening):
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 async def test_an_address_that_is_not_there_yet_can_be_bound(nursery, address):
-    listening = Listening(nursery, "127.0.0.1")
-    listening.listen = ListenAddress(address, listening.listen.port)
+    listening = Listening(nursery, address, 9657)
     listening.start()
     await listening.until("")
 
@@ -109,8 +102,8 @@ async def test_the_delay_between_attempts_grows(listening, autojump_clock, monke
     assert set(listening.problems) == {"not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"}
 
 
-async def test_all_addresses_are_those_of_ipv4_too(nursery):
-    listening = Listening(nursery, "::").start()
+async def test_all_addresses_are_those_of_ipv4_too(nursery, unused_port):
+    listening = Listening(nursery, "::", unused_port("::")).start()
     await listening.until("")
     for address, host in (("127.0.0.2", b"127.0.0.2"), ("::1", b"[::1]"), ("127.0.0.1", b"[::1]")):
         assert (await listening.ask(address, host)).startswith(b"HTTP/1.1 200 ")
