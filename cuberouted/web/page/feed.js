@@ -9,6 +9,8 @@ const SOON = 1000; // between two such looks
 const SNAPSHOT_PAUSE = 3000; // between two snapshots at least, however often events are lost
 const SHORT_REPLY = 10000; // within which a reply has to come
 const LONG_REPLY = 60000; // the same for the lists of all clients and events
+const NO_ANSWER = "the daemon does not answer";
+const LATE_ANSWER = "the daemon does not answer in time";
 const CLIENT_EVENTS = new Set(["client_joined", "client_moved", "client_renewed", "client_left"]);
 
 /** A reply of the daemon that says why not. */
@@ -57,10 +59,9 @@ class Feed {
     /** @type {"connecting" | "live" | "lost" | "hidden"} */ this.state = "connecting";
     this.why = "";
     this.asOf = 0; // when the mesh was as it is shown, milliseconds since 1970
-    this.nextTry = 0;
     this.delay = FIRST_RETRY;
     this.stop = new AbortController();
-    this.timers = { retry: 0, settle: 0, poll: 0, snapshot: 0 };
+    this.timers = { open: 0, retry: 0, settle: 0, poll: 0, snapshot: 0 };
     this.soon = false; // the next poll is due within SOON
     this.polled = 0; // when the last poll began
     document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.open()));
@@ -74,9 +75,13 @@ class Feed {
     this.changed();
     const source = new EventSource("events?level=info");
     stop.signal.addEventListener("abort", () => source.close());
-    source.onopen = () => this.takeSnapshot();
+    source.onopen = () => {
+      clearTimeout(this.timers.open);
+      this.takeSnapshot();
+    };
     source.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    source.onerror = () => this.lose("the daemon does not answer");
+    source.onerror = () => this.lose(NO_ANSWER);
+    this.timers.open = setTimeout(() => this.lose(LATE_ANSWER), SHORT_REPLY);
   }
 
   close() {
@@ -98,7 +103,6 @@ class Feed {
     this.close();
     this.state = "lost";
     this.why = why;
-    this.nextTry = Date.now() + this.delay;
     this.timers.retry = setTimeout(() => this.open(), this.delay);
     this.delay = Math.min(2 * this.delay, LAST_RETRY);
     if (was === "live") this.announce("connection lost, trying again");
@@ -155,9 +159,8 @@ class Feed {
       await work();
     } catch (error) {
       if (signal.aborted) return;
-      const late = error.name === "TimeoutError";
-      this.lose(error instanceof Refused ? error.message
-        : late ? "the daemon does not answer in time" : "the daemon does not answer");
+      if (error instanceof Refused) this.lose(error.message);
+      else this.lose(error.name === "TimeoutError" ? LATE_ANSWER : NO_ANSWER);
     }
     this.changed();
   }
@@ -194,7 +197,8 @@ class Feed {
     if (this.timers.snapshot) return;
     this.timers.snapshot = setTimeout(() => {
       this.timers.snapshot = 0;
-      this.takeSnapshot();
+      if (this.mesh.late) this.snapshotSoon(); // one is still being made
+      else this.takeSnapshot();
     }, SNAPSHOT_PAUSE);
   }
 }

@@ -43,6 +43,8 @@ function drawMesh() {
   picture.draw(mesh, clients.node);
 }
 
+const OLD = 5000; // milliseconds without a connection, after which what is shown is marked as old
+
 const CONNECTIONS = {
   connecting: ["wait", "connecting"],
   live: ["ok", "live"],
@@ -57,10 +59,12 @@ function drawConnection() {
     connection.className = `state ${look}`;
     connection.replaceChildren(icon(look), word);
   }
-  const trouble = Boolean(feed.why) && feed.state !== "live";
+  const old = Boolean(mesh.status) && Date.now() - feed.asOf > OLD;
+  const trouble = feed.state !== "live" && (Boolean(feed.why) || old);
   byId("trouble").hidden = !trouble;
   document.body.classList.toggle("stale", trouble && Boolean(mesh.status));
-  setText(byId("trouble-what"), `Connection lost, trying again: ${feed.why}.`);
+  const what = feed.why ? `Connection lost, trying again: ${feed.why}.` : "No connection yet.";
+  setText(byId("trouble-what"), what);
   setText(byId("trouble-age"), shownAge());
   document.title = titleText(word);
 }

@@ -36,7 +36,7 @@ class WhyDialog {
     byId("why-again").addEventListener("click", () => this.show(this.target));
     this.dialog.addEventListener("close", () => this.request.abort());
     this.dialog.addEventListener("click", (event) => {
-      if (event.target === this.dialog) this.dialog.close(); // beside its content
+      if (event.clientX < this.dialog.getBoundingClientRect().left) this.dialog.close();
     });
   }
 
