@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import errno
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -25,11 +26,11 @@ from cuberouted.routing.policy import REASON_LABELS
 from cuberouted.routing.rib import Origin, Source
 from cuberouted.util.histogram import Histogram
 
-COMMON_ERRNOS = tuple(
-    getattr(errno, name)
-    for name in ("EPERM", "EINVAL", "ENOMEM", "ENOBUFS", "ENODEV", "ENETDOWN", "ENETUNREACH")
-)
+USUAL_ERRORS = ("EPERM", "EINVAL", "ENOMEM", "ENOBUFS", "ENODEV", "ENETDOWN", "ENETUNREACH")
 """Errors of the kernel that have a series before they occur."""
+
+UNNAMED = "other"
+"""Stands for all errors without a name: some numbers are known only in the kernel."""
 
 
 class MetricType(enum.StrEnum):
@@ -190,11 +191,10 @@ def _route_changes(view: View) -> Series:
 
 
 def _kernel_errors(view: View) -> Series:
-    errors = view.daemon.node.kernel_sync.errors
-    return [
-        ((errno.errorcode.get(number, "other"),), errors[number])
-        for number in dict.fromkeys((*COMMON_ERRNOS, 0, *errors))
-    ]
+    found = Counter(dict.fromkeys((*USUAL_ERRORS, UNNAMED), 0))
+    for number, count in view.daemon.node.kernel_sync.errors.items():
+        found[errno.errorcode.get(number, UNNAMED)] += count
+    return [((name,), count) for name, count in found.items()]
 
 
 def _events(view: View) -> Series:

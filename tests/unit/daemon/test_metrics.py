@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import time
@@ -138,6 +139,17 @@ def test_every_counter_is_there_before_anything_has_happened():
         assert metrics.value("peer_last_heard_timestamp_seconds", peer="B") == 0
         assert metrics.value("openvpn_last_listing_timestamp_seconds", openvpn="udp") == 0
         assert metrics.series("openvpn_counted_sessions", openvpn="udp") == {}
+
+    trio.run(main, clock=trio.testing.MockClock())
+
+
+def test_errors_of_the_kernel_without_a_name_are_one_series():
+    async def main():
+        daemon = daemon_that_never_ran([], [])
+        daemon.node.kernel_sync.errors.update({0: 1, 524: 2, errno.EPERM: 3, errno.EIO: 4})
+        metrics = scraped(daemon)
+        for name, count in {"other": 3, "EPERM": 3, "EIO": 4, "ENOMEM": 0}.items():
+            assert metrics.value("kernel_errors_total", errno=name) == count
 
     trio.run(main, clock=trio.testing.MockClock())
 
