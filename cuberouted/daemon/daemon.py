@@ -89,6 +89,8 @@ class Daemon:
         self.peers: dict[str, Peer] = {}
         self.openvpns: dict[str, OpenVPN] = {}
         self.started_at = trio.current_time()
+        self.start_time = environment.wall_clock()
+        """When it was made, in Unix seconds of the clock at that time."""
         self.initial_sync_ends = self.started_at + config.hold_time
         """When a peer that was not up yet is no longer waited for."""
         self.refused_reload = ""

@@ -8,28 +8,26 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Metric as Family
 from prometheus_client.registry import Collector
 
-from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.metrics import METRICS, Metric, View
 from cuberouted.model import printable_name
 from cuberouted.util.histogram import Histogram
 
 
 class MetricsCollector(Collector):
-    """Reads the metrics of one daemon, each time when it is asked."""
+    """Reads all metrics of one daemon."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, view: View) -> None:
+        self._view = view
 
     def collect(self) -> Iterator[Family]:
         """See `prometheus_client.registry.Collector`."""
-        view = View.of(self._daemon)
-        return (_family(metric, view) for metric in METRICS)
+        return (_family(metric, self._view) for metric in METRICS)
 
 
-def exposition(daemon: Daemon) -> bytes:
-    """All metrics of *daemon*, in Prometheus' text format 0.0.4."""
+def exposition(view: View) -> bytes:
+    """All metrics, in Prometheus' text format 0.0.4."""
     registry = CollectorRegistry()  # the global one has metrics of the process, too
-    registry.register(MetricsCollector(daemon))
+    registry.register(MetricsCollector(view))
     return generate_latest(registry)
 
 

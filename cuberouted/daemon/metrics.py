@@ -218,7 +218,7 @@ METRICS = (
         "cuberouted_start_timestamp_seconds",
         GAUGE,
         "When the daemon was started.",
-        lambda view: view.unix(view.daemon.started_at),
+        lambda view: round(view.daemon.start_time, 3),  # alerts count its changes
     ),
     _node(
         "cuberouted_ready",

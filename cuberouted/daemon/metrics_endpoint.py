@@ -9,6 +9,7 @@ import trio
 
 from cuberouted.api.http import Endpoint, HttpError, Reply, Request
 from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.metrics import View
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 """The content type of Prometheus' text format."""
@@ -29,7 +30,7 @@ def endpoint(daemon: Daemon) -> Endpoint:
             await trio.to_thread.run_sync(_import)  # it takes a while, so other tasks run meanwhile
         from cuberouted.daemon.exposition import exposition
 
-        return Reply(exposition(daemon), TEXT_FORMAT)
+        return Reply(exposition(View.of(daemon)), TEXT_FORMAT)
 
     return Endpoint(
         "GET",

@@ -13,6 +13,7 @@ import trio
 
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.exposition import exposition
+from cuberouted.daemon.metrics import View
 from tests.bench.figures import SPREAD, Table, distribution
 from tests.bench.loop_hold import WALL, Scene, client_address, measuring
 from tests.fakes.mesh import Mesh
@@ -47,7 +48,7 @@ def _row(what: str, daemon: Daemon, scrapes: int) -> tuple[str, ...]:
     took = []
     for _ in range(scrapes):
         began = time.thread_time()
-        text = exposition(daemon)
+        text = exposition(View.of(daemon))
         took.append(time.thread_time() - began)
     series = sum(not line.startswith(b"#") for line in text.splitlines())
     return what, *distribution(took), str(series), f"{len(text) / 1024:.0f} KiB"

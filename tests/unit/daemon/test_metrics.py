@@ -21,7 +21,7 @@ from cuberouted.api.http import HttpError, Reply, Request
 from cuberouted.config import OpenVPNConfig, PeerConfig, parse
 from cuberouted.daemon.daemon import Daemon, Environment, OpenVPN, Peer
 from cuberouted.daemon.exposition import exposition
-from cuberouted.daemon.metrics import METRICS, MetricType
+from cuberouted.daemon.metrics import METRICS, MetricType, View
 from cuberouted.daemon.web import web_endpoints
 from cuberouted.events import RoutesRestored, RouteTrace
 from cuberouted.openvpn.polling import PollIntervals
@@ -48,7 +48,7 @@ def shown(server):
 
 
 def scraped(daemon: Daemon) -> Scraped:
-    return Scraped(exposition(daemon).decode())
+    return Scraped(exposition(View.of(daemon)).decode())
 
 
 class NoDialer:
@@ -164,7 +164,7 @@ def test_no_name_makes_it_fail(one, other, announced, openvpn):
         peers = {PeerConfig(one), PeerConfig(other), PeerConfig(mgmt_ip=bytes((10, 0, 0, 1)))}
         daemon = daemon_that_never_ran(peers, {"", openvpn})
         daemon.peers["10.0.0.1"].session.last_accepted_name = announced
-        text = exposition(daemon).decode()
+        text = exposition(View.of(daemon)).decode()
         assert len([*text_string_to_metric_families(text)]) == len(METRICS)
         for line in text.split("\n")[:-1]:
             assert line.startswith(("cuberouted_", "# HELP cuberouted_", "# TYPE cuberouted_"))
@@ -263,6 +263,18 @@ async def test_listings(mesh, autojump_clock):
     assert metrics.value("omitted_sessions", openvpn="openvpn") == 1
     assert metrics.value("problems") == 1
     assert metrics.value("warnings") == 0
+
+
+async def test_the_time_of_the_start_changes_with_a_start_only(mesh, autojump_clock):
+    a, _ = await started(mesh, "AB")
+    began = shown(a).value("start_timestamp_seconds")
+    assert began == pytest.approx(a.wall_clock(), abs=60)
+    a.skew = 0.5  # the clock was set
+    await trio.sleep(5)
+    assert shown(a).value("start_timestamp_seconds") == began
+    await a.crash()
+    await a.start()
+    assert shown(a).value("start_timestamp_seconds") > began
 
 
 async def test_overlapping_pools(mesh, autojump_clock):
