@@ -91,12 +91,29 @@ class Prometheus:
         alerts = self._get("alerts")["alerts"]
         return {_short(alert["labels"]) for alert in alerts if alert["state"] == "firing"}
 
+    def rule_errors(self) -> list[str]:
+        """The alerts whose expression cannot be evaluated, each with the reason."""
+        rules = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+        assert rules
+        return [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule["health"] != "ok"]
+
     def wait_firing(self, *alerts: str, timeout: float = 40.0) -> None:
         """Waits until exactly these alerts fire, as `firing` writes them."""
 
         def look() -> bool:
             seen = self.firing()
             assert seen == set(alerts), f"{sorted(seen)}, wanted {sorted(alerts)}"
+            return True
+
+        wait_for("the alerts", look, timeout)
+
+    def wait_fired(self, *alerts: str, timeout: float = 40.0) -> None:
+        """Waits until each of these alerts has fired, whether or not all at one time."""
+        seen: set[str] = set()
+
+        def look() -> bool:
+            seen.update(self.firing())
+            assert seen >= set(alerts), f"{sorted(seen)}, wanted {sorted(alerts)}"
             return True
 
         wait_for("the alerts", look, timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,9 @@ PROJECT = Path(__file__).parents[2]
 CONF = PROJECT / "conf"
 EXAMPLE = (CONF / "prometheus/prometheus.yml").read_text("utf-8")
 RULES = (CONF / "prometheus/cuberouted.rules.yml").read_text("utf-8")
+DASHBOARD = json.loads((CONF / "grafana/cuberouted.json").read_text("utf-8"))
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+METRICS = (PROJECT / "docs/metrics.md").read_text("utf-8")
 DOCUMENT = (PROJECT / "docs/alerts.md").read_text("utf-8")
 TESTS = "".join(p.read_text("utf-8") for p in (PROJECT / "tests/prometheus").glob("*.test.yml"))
 
@@ -61,3 +65,37 @@ def test_every_alert_is_seen_to_begin_and_to_end(alert):
         " exp_alerts:" in check for check in re.split(r"^ {6}- ", checks, flags=re.MULTILINE)[1:]
     ]
     assert (is_on[0], any(is_on), is_on[-1]) == (False, True, False)
+
+
+def test_metrics_that_are_used_are_described():
+    queries = RULES + json.dumps(DASHBOARD)
+    used = set(re.findall(r"\bcuberouted_[a-z_]+", queries))
+    described = set(re.findall(r"^\| `(cuberouted_\w+)`", METRICS, re.MULTILINE))
+    described |= {f"{name}_bucket" for name in described if name.endswith("_seconds")}
+    assert len(used) > 30
+    assert used <= described
+
+
+def test_every_panel_is_described_and_has_a_unit_and_a_place_of_its_own():
+    places: set[tuple[int, int]] = set()
+    for panel in PANELS:
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"].get("unit") or panel["type"] == "heatmap"
+        x, y, width, height = (panel["gridPos"][key] for key in "xywh")
+        own = {(x + dx, y + dy) for dx in range(width) for dy in range(height)}
+        assert x + width <= 24
+        assert not own & places, panel["title"]
+        places |= own
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_the_dashboard_asks_for_its_data_source_by_a_variable():
+    assert "__inputs" not in DASHBOARD
+    source, *others = DASHBOARD["templating"]["list"]
+    assert (source["name"], source["type"]) == ("datasource", "datasource")
+    assert {part["datasource"]["uid"] for part in [*others, *PANELS]} == {"${datasource}"}
+    names = {variable["name"] for variable in others} | {"__rate_interval"}
+    for panel in PANELS:
+        for target in panel["targets"]:
+            assert set(re.findall(r"\$(\w+)", target["expr"])) <= names
+            assert 'instance=~"$instance"' in target["expr"] or "ALERTS" in target["expr"]
