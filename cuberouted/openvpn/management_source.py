@@ -106,9 +106,10 @@ class ManagementSource:
     def reconfigure(self, intervals: PollIntervals) -> None:
         """See `SessionSource`."""
         self._intervals = intervals
-        self._polling.poll_interval = intervals.poll_interval
-        self._polling.status_interval = intervals.status_interval
+        now = trio.current_time()
+        self._polling.reconfigure(intervals.poll_interval, intervals.status_interval, now)
         self._updates.set_hold_time(intervals.hold_time)
+        self._wake()
 
     def set_superseded(self, sessions: frozenset[SupersededSession]) -> None:
         """See `SessionSource`."""

@@ -75,6 +75,13 @@ class Polling:
     _count: int | None = attrs.field(default=None, init=False)
     _failures: int = attrs.field(default=0, init=False)
 
+    def reconfigure(self, poll_interval: float, status_interval: float, now: float) -> None:
+        """Use other intervals from *now* on. What was due later than they say comes earlier."""
+        self.poll_interval, self.status_interval = poll_interval, status_interval
+        self.list_at(now + self._listing_interval)
+        self._count_at = min(self._count_at, now + poll_interval)
+        self._not_before = min(self._not_before, now + status_interval)
+
     def list_now(self) -> None:
         """Request a listing as soon as LISTING_PAUSE_FACTOR allows, even if one is pending."""
         self._listing_at = -inf

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -696,6 +697,21 @@ async def test_other_intervals_apply_from_the_next_query_on(autojump_clock: Mock
         assert w.recorder.routes
         await trio.sleep(10)
         assert not w.recorder.routes
+
+
+async def test_a_shorter_interval_is_not_waited_for_until_the_longer_one_has_passed(
+    autojump_clock: MockClock,
+) -> None:
+    slow = PollIntervals(poll_interval=600.0, status_interval=600.0, hold_time=1000.0)
+    async with watched(FakeOpenVPN()) as w:
+        w.source.reconfigure(slow)
+        await trio.sleep(40)  # the queries that were due under the intervals before
+        before = len(w.openvpn.asked)
+        await trio.sleep(100)
+        assert len(w.openvpn.asked) == before
+        w.source.reconfigure(attrs.evolve(slow, poll_interval=5.0))
+        await trio.sleep(6)
+        assert len(w.openvpn.asked) > before
 
 
 async def test_the_events_of_a_kill(autojump_clock: MockClock) -> None:

@@ -48,6 +48,21 @@ def test_a_changed_count_requests_a_listing_at_once(polling: Polling) -> None:
     assert polling.timer(101.0) is None
 
 
+def test_shorter_intervals_bring_forward_what_is_due_and_longer_ones_do_not_put_it_off() -> None:
+    polling = Polling(poll_interval=60.0, status_interval=600.0)
+    assert polling.timer(100.0) is LISTING
+    polling.answered(110.0, 3, listed=True)
+    polling.reconfigure(10.0, 30.0, 120.0)
+    assert polling.timer(129.0) is None
+    count(polling, 130.0, 3)
+    count(polling, 140.0, 3)
+    assert polling.timer(150.0) is LISTING
+    polling.answered(150.0, 3, listed=True)
+    polling.reconfigure(20.0, 600.0, 151.0)
+    count(polling, 160.0, 3)
+    assert polling.timer(180.0) is LISTING
+
+
 def test_a_listing_or_a_count_can_be_requested_at_once(polling: Polling) -> None:
     polling.count_now()
     assert polling.timer(100.1) is COUNT
