@@ -6,9 +6,11 @@ import socket
 
 import pytest
 import trio
+import trio.testing
 
 from cuberouted.daemon.web import Web
 from cuberouted.events import NodeProblem, NodeProblemEnded
+from cuberouted.web import listener
 from tests.unit.daemon.meshes import status
 from tests.unit.web.test_listener import PATIENCE, REQUEST
 
@@ -107,21 +109,28 @@ async def test_another_reload_leaves_its_connections_alone(node):
         await stream.send_all(request)
         assert await stream.receive_some()
         await node.listen("poll_interval = 2s")
-        await trio.sleep(0.05)
+        await trio.testing.wait_all_tasks_blocked()
         await stream.send_all(request)
         assert (await stream.receive_some()).startswith(NOT_FOUND)
 
 
-async def test_a_port_in_use_is_one_problem_that_ends(node):
+async def test_a_port_in_use_is_one_problem_that_ends(node, monkeypatch):
+    attempts = []
+    bind = listener._bind
+    monkeypatch.setattr(listener, "MIN_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(listener, "_bind", lambda at: attempts.append(at) or bind(at))
     problem = f"127.0.0.1:{node.port}: the port is in use by another program"
 
     async def is_known():
         return f"web_listen: {problem}" in status(node.server).problems
 
+    async def tried_again():
+        return len(attempts) > 2
+
     with socket.create_server(("127.0.0.1", node.port)):
         await node.listen()
         await node.until(is_known)
-        await trio.sleep(1)  # it has been tried again
+        await node.until(tried_again)
         (event,) = node.events()
         assert isinstance(event, NodeProblem)
         assert event.why == problem
