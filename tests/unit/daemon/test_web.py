@@ -115,10 +115,14 @@ async def test_another_reload_leaves_its_connections_alone(node):
 
 
 async def test_a_port_in_use_is_one_problem_that_ends(node, monkeypatch):
-    attempts = []
-    bind = listener._bind
+    attempts, bind = [], listener._bind
+
+    def noted(listen):
+        attempts.append(listen)
+        return bind(listen)
+
+    monkeypatch.setattr(listener, "_bind", noted)
     monkeypatch.setattr(listener, "MIN_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(listener, "_bind", lambda at: attempts.append(at) or bind(at))
     problem = f"127.0.0.1:{node.port}: the port is in use by another program"
 
     async def is_known():
