@@ -437,7 +437,7 @@ METRICS = (
     _node(
         "cuberouted_events_lost_total",
         COUNTER,
-        "Events that readers lost because they were too slow, all readers together.",
+        "Events that were not kept any more when a reader came to them, all readers together.",
         lambda view: view.daemon.events.lost,
     ),
     _node(
