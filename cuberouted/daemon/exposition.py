@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Metric as Family
 from prometheus_client.registry import Collector
@@ -13,22 +14,27 @@ from cuberouted.model import printable_name
 from cuberouted.util.histogram import Histogram
 
 
-class MetricsCollector(Collector):
-    """Reads all metrics of one daemon."""
+def exposition(view: View) -> Iterator[bytes]:
+    """All metrics, in Prometheus' text format 0.0.4, one by one.
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    Other tasks can run between them: with hundreds of peers there are thousands of series.
+    """
+    for metric in METRICS:
+        registry = CollectorRegistry()  # the global one has metrics of the process, too
+        registry.register(_Collector(metric, view))
+        yield generate_latest(registry)
+
+
+@attrs.frozen(eq=False)  # a registry keeps it as a key
+class _Collector(Collector):
+    """Reads one metric."""
+
+    metric: Metric
+    view: View
 
     def collect(self) -> Iterator[Family]:
         """See `prometheus_client.registry.Collector`."""
-        return (_family(metric, self._view) for metric in METRICS)
-
-
-def exposition(view: View) -> bytes:
-    """All metrics, in Prometheus' text format 0.0.4."""
-    registry = CollectorRegistry()  # the global one has metrics of the process, too
-    registry.register(MetricsCollector(view))
-    return generate_latest(registry)
+        yield _family(self.metric, self.view)
 
 
 def _family(metric: Metric, view: View) -> Family:

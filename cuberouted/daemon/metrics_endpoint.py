@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -19,18 +18,22 @@ MISSING = (
     " prometheus_client in the virtual environment of cuberouted"
 )
 
-_EXPOSITION = "cuberouted.daemon.exposition"
+Exposition = Callable[[View], Iterator[bytes]]
 
 
 def endpoint(daemon: Daemon) -> Endpoint:
     """GET /metrics."""
+    exposition: Exposition | None = None
 
     async def get_metrics(_request: Request) -> Reply:
-        if _EXPOSITION not in sys.modules:
-            await trio.to_thread.run_sync(_import)  # it takes a while, so other tasks run meanwhile
-        from cuberouted.daemon.exposition import exposition
-
-        return Reply(exposition(View.of(daemon)), TEXT_FORMAT)
+        nonlocal exposition
+        if exposition is None:  # the import takes a while, so other tasks run meanwhile
+            exposition = await trio.to_thread.run_sync(_import)
+        text = b""
+        for metric in exposition(View.of(daemon)):
+            text += metric
+            await trio.lowlevel.checkpoint()
+        return Reply(text, TEXT_FORMAT)
 
     return Endpoint(
         "GET",
@@ -42,10 +45,11 @@ def endpoint(daemon: Daemon) -> Endpoint:
     )
 
 
-def _import() -> None:
+def _import() -> Exposition:
     try:
-        importlib.import_module(_EXPOSITION)
+        from cuberouted.daemon.exposition import exposition
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":
             raise
         raise HttpError(503, MISSING) from None
+    return exposition

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import importlib.abc
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,7 +39,9 @@ from tests.fakes.server import METRIC, PROTOCOL, section_of
 from tests.fakes.transport import FakeNetwork
 from tests.lab.host import PROJECT
 from tests.unit.daemon.meshes import HOST1, HOST2, HOST3, started, states, status, two_server_form
+from tests.unit.longest_step import longest_step
 
+EXPOSITION = "cuberouted.daemon.exposition"
 PAGE = (PROJECT / "docs/metrics.md").read_text()
 NAMES = st.text(st.characters()) | st.text('a"\\\n\r\t\0\x1b\x85\u2028\udc80\udcff\ud800é,={}#')
 """Names may have characters that are no UTF-8."""
@@ -48,7 +52,7 @@ def shown(server):
 
 
 def scraped(daemon: Daemon) -> Scraped:
-    return Scraped(exposition(View.of(daemon)).decode())
+    return Scraped(b"".join(exposition(View.of(daemon))).decode())
 
 
 class NoDialer:
@@ -164,7 +168,7 @@ def test_no_name_makes_it_fail(one, other, announced, openvpn):
         peers = {PeerConfig(one), PeerConfig(other), PeerConfig(mgmt_ip=bytes((10, 0, 0, 1)))}
         daemon = daemon_that_never_ran(peers, {"", openvpn})
         daemon.peers["10.0.0.1"].session.last_accepted_name = announced
-        text = exposition(View.of(daemon)).decode()
+        text = b"".join(exposition(View.of(daemon))).decode()
         assert len([*text_string_to_metric_families(text)]) == len(METRICS)
         for line in text.split("\n")[:-1]:
             assert line.startswith(("cuberouted_", "# HELP cuberouted_", "# TYPE cuberouted_"))
@@ -317,8 +321,8 @@ async def test_the_series_of_a_peer_that_is_removed_go_with_it(mesh, autojump_cl
 # -- the endpoint --
 
 
-async def get(daemon):
-    [endpoint] = (e for e in web_endpoints(daemon) if e.path == "/metrics")
+async def get(endpoints):
+    [endpoint] = (e for e in endpoints if e.path == "/metrics")
     reply = await endpoint.handler(Request("GET"))
     assert isinstance(reply, Reply)
     return reply
@@ -326,20 +330,65 @@ async def get(daemon):
 
 async def test_the_endpoint_replies_in_prometheus_text_format(mesh, autojump_clock):
     a, _ = await started(mesh, "AB")
-    reply = await get(a.daemon)
+    endpoints = web_endpoints(a.daemon)
+    reply = await get(endpoints)
     assert reply.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    assert reply.body == await call(web_endpoints(a.daemon), "GET", "/metrics")
+    assert reply.body == await call(endpoints, "GET", "/metrics")
     assert b'\ncuberouted_peer_up{peer="B"} 1.0\n' in reply.body
+
+
+async def test_other_tasks_run_while_hundreds_of_peers_are_written():
+    daemon = daemon_that_never_ran([PeerConfig(f"peer{n}") for n in range(300)], ["udp"])
+    endpoints = web_endpoints(daemon)
+    await get(endpoints)
+    with longest_step() as one:
+        await get(endpoints)
+        longest, began = one.seconds, time.thread_time()
+        [*exposition(View.of(daemon))]
+        assert longest < (time.thread_time() - began) / 2
+
+
+async def test_the_loop_runs_while_the_first_requests_import_prometheus_client(monkeypatch):
+    monkeypatch.delitem(sys.modules, EXPOSITION)
+    monkeypatch.delitem(sys.modules, SlowImporter.MODULE)
+    daemon = daemon_that_never_ran([PeerConfig("B")], ["udp"])
+    going_on = threading.Event()
+    importer = SlowImporter(going_on)
+    monkeypatch.setattr(sys, "meta_path", [importer, *sys.meta_path])
+    endpoints = web_endpoints(daemon)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(get, endpoints)
+        await trio.to_thread.run_sync(importer.begun.wait)
+        nursery.start_soon(get, endpoints)
+        await trio.testing.wait_all_tasks_blocked()
+        going_on.set()
+    assert importer.went_on
+
+
+class SlowImporter(importlib.abc.MetaPathFinder):
+    """Lets the import of a part of prometheus_client wait for *going_on*."""
+
+    MODULE = "prometheus_client.registry"
+
+    def __init__(self, going_on: threading.Event) -> None:
+        self.begun = threading.Event()
+        self.went_on = False
+        self._going_on = going_on
+
+    def find_spec(self, name, *_):
+        if name == self.MODULE:
+            self.begun.set()
+            self.went_on = self._going_on.wait(5)
 
 
 async def test_without_prometheus_client_it_says_what_to_install(mesh, autojump_clock, monkeypatch):
     a, _ = await started(mesh, "AB")
-    monkeypatch.delitem(sys.modules, "cuberouted.daemon.exposition")
+    monkeypatch.delitem(sys.modules, EXPOSITION)
     with monkeypatch.context() as without:
         for name in [name for name in sys.modules if name.startswith("prometheus_client.")]:
             without.delitem(sys.modules, name)
         without.setitem(sys.modules, "prometheus_client", None)
         with pytest.raises(HttpError, match="python3-prometheus-client") as caught:
-            await get(a.daemon)
+            await get(web_endpoints(a.daemon))
         assert caught.value.status == 503
-    assert (await get(a.daemon)).status == 200  # it has been installed meanwhile
+    assert (await get(web_endpoints(a.daemon))).status == 200  # it has been installed meanwhile
