@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,20 +104,19 @@ class Chromium:
 
 @contextmanager
 def chromium(driver: Playwright, directory: Path, host: Host | None = None) -> Iterator[Chromium]:
-    """Chromium with a new profile, in the namespaces of *host*.
+    """Chromium with a new profile, in the namespaces of *host*; *directory* is for its files.
 
     It ends with the driver's process, and that with this one, however it ends.
     """
-    kept = Path(os.environ.get(SCREENSHOTS, directory))
-    kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="chromium-") as wrapper:
-        program = Path(PROGRAM)
-        if host is not None:
-            program = Path(wrapper, "chromium")
-            program.write_text(ENTER.format(pid=host.pid, program=PROGRAM))
-            program.chmod(0o755)
-        browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
-        try:
-            yield Chromium(browser, kept)
-        finally:
-            browser.close()
+    program = Path(PROGRAM)
+    if host is not None:
+        program = directory / f"chromium-{host.name}"
+        program.write_text(ENTER.format(pid=host.pid, program=PROGRAM))
+        program.chmod(0o755)
+    screenshots = Path(os.environ.get(SCREENSHOTS, directory))
+    screenshots.mkdir(parents=True, exist_ok=True)
+    browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+    try:
+        yield Chromium(browser, screenshots)
+    finally:
+        browser.close()

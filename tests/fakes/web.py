@@ -41,7 +41,8 @@ class WebMesh:
         self._nursery: trio.Nursery
         self._listening = trio.CancelScope()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._run,), daemon=True)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def url(self) -> str:
@@ -53,13 +54,17 @@ class WebMesh:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(20):
-            raise RuntimeError("the mesh of fakes did not come up")
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.call(self._nursery.cancel_scope.cancel)
+        if self._error is None:
+            self.call(self._nursery.cancel_scope.cancel)
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
         """What *function* returns, called among the daemons: none of them runs meanwhile."""
@@ -87,7 +92,14 @@ class WebMesh:
         server = self._web._server
         return server.limits.streams if server is not None else 0
 
-    async def _run(self) -> None:
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the mesh is entered
+            self._error = error
+            self._ready.set()
+
+    async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as self._nursery:
             self._mesh = Mesh(self._nursery)

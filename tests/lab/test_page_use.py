@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
+from cuberouted.events import ClientMoved, NodeProblem
 from tests.browser import colours
 from tests.browser.chromium import Chromium
 from tests.browser.page import (
@@ -303,19 +304,17 @@ def test_a_hidden_tab_has_no_stream(browser: Chromium, mesh: WebMesh) -> None:
     tabs.close(other)
 
 
-def test_events_are_lost_in_a_burst_and_the_page_is_right(browser: Chromium) -> None:
+def test_lost_events_lead_to_another_snapshot(browser: Chromium) -> None:
+    wrong = ClientMoved(address=HOST2, client="host2", from_node="B", to_node="C")
+    problem = NodeProblem(what="kernel", why="out of memory")
     with populated("events_kept = 100") as mesh, browser.tab(mesh.url) as page:
         wait_live(page)
-
-        def burst() -> None:
-            for number in range(1000):
-                mesh["B"].connect(f"burst{number}", f"10.100.100.{50 + number % 50}", quiet=True)
-            mesh["B"].openvpn.restarted()
-
-        mesh.call(burst)
-        wait_live(page)
-        mesh.call(mesh["B"].connect, "last", "10.100.100.22")
-        wait_at(page, "10.100.100.22", "B")
+        publish = mesh["A"].daemon.events.publish
+        mesh.call(publish, wrong)  # as if the move back to B were among those that are lost
+        wait_at(page, HOST2, "C")
+        mesh.call(lambda: [publish(problem) for _ in range(1000)])
+        wait_at(page, HOST2, "B")
+        expect(page.locator("#event-list")).to_contain_text("events lost: the reader was too slow")
 
 
 # -- how it looks --
