@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 import pytest
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Playwright, expect, sync_playwright
 
-from tests.browser.chromium import Chromium, chromium
+from tests.browser.chromium import TIMEOUT, Chromium, chromium
 from tests.lab.lab import Lab
 
 LOG_TAIL = {"cuberouted": 60, "server": 20}
@@ -33,6 +33,7 @@ def lab3() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Playwright]:
     """What starts Chromium. One at a time in a process."""
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as driver:
         yield driver
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from cuberouted.events import ClientMoved, NodeProblem
+from cuberouted.peering.events import PeerState
 from tests.browser import colours
 from tests.browser.chromium import Chromium
 from tests.browser.page import (
@@ -251,6 +252,21 @@ def test_a_peer_that_is_down(browser: Chromium, mesh: WebMesh) -> None:
         expect(page).to_have_title(re.compile(r"^A: \d problem"))
         wait_at(page, OFFICE, "")
         browser.screenshot(page, "down")
+
+
+def test_a_peer_that_goes_down_while_the_clients_are_loaded(
+    browser: Chromium, mesh: WebMesh
+) -> None:
+    held: list[Route] = []
+    with browser.tab() as page:
+        page.route("**/v1/clients", lambda route: held.append(route))
+        page.goto(mesh.url)
+        expect(node_state(page, "C")).to_have_text("up")
+        mesh.crash("C")
+        mesh.until(lambda: mesh["A"].session("C").state is PeerState.DOWN)
+        page.wait_for_timeout(100)  # its event is there
+        held[0].continue_()
+        expect(node_state(page, "C")).to_have_text("down", timeout=5000)  # not at the next poll
 
 
 GONE = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED_ENCODING"]

@@ -62,7 +62,7 @@ class Feed {
     this.delay = FIRST_RETRY;
     this.stop = new AbortController();
     this.timers = { open: 0, retry: 0, settle: 0, poll: 0, snapshot: 0 };
-    this.soon = false; // the next poll is due within SOON
+    this.soon = false; // an event asks for a look; the next one is due within SOON
     this.polled = 0; // when the last poll began
     document.addEventListener("visibilitychange", () => (document.hidden ? this.hide() : this.open()));
   }
@@ -126,7 +126,7 @@ class Feed {
       this.state = "live";
       this.why = "";
       this.timers.settle = setTimeout(() => (this.delay = FIRST_RETRY), POLL);
-      this.pollIn(POLL);
+      this.pollIn(this.soon ? SOON : POLL); // a peer may have changed after the look at it
     });
   }
 
@@ -186,9 +186,9 @@ class Feed {
     if (event.type === "events_lost") this.snapshotSoon();
     if (event.type === "peer_state_changed" || event.type === "openvpn_state_changed")
       this.announce(event.text);
-    if (!CLIENT_EVENTS.has(event.type) && this.state === "live" && !this.soon) {
+    if (!CLIENT_EVENTS.has(event.type) && !this.soon) {
       this.soon = true;
-      this.pollIn(Math.max(AT_ONCE, this.polled + SOON - Date.now()));
+      if (this.state === "live") this.pollIn(Math.max(AT_ONCE, this.polled + SOON - Date.now()));
     }
     this.changed();
   }
