@@ -30,7 +30,7 @@ DCO_KINDS = frozenset({"ovpn-dco", "ovpn-dco-v2", "ovpn"})
 """Kinds of interfaces whose packets the kernel encrypts: the module of OpenVPN 2.6, and Linux."""
 
 
-class Judgement(NamedTuple):
+class RuleResult(NamedTuple):
     """What a rule finds; see `Finding`."""
 
     level: Level
@@ -39,7 +39,7 @@ class Judgement(NamedTuple):
 
 
 @attrs.frozen
-class Case:
+class ServerCase:
     """An OpenVPN process of *config* whose own configuration is known; see `ServerFacts`."""
 
     config: Config
@@ -62,14 +62,14 @@ def check_server(config: Config, one: OpenVPNConfig, facts: HostFacts) -> Iterat
     server = facts.servers.get(one.name)
     if server is None:
         return
-    found: dict[str, Iterable[Judgement | None]] = {
+    found: dict[str, Iterable[RuleResult | None]] = {
         "management-taken": _holders(one, server, facts),
         "dco-ghosts": _ghosts(one, server, facts),
     }
     if isinstance(server.options, str):
-        found["openvpn-config-unread"] = [Judgement(Level.UNSEEN, server.options)]
+        found["openvpn-config-unread"] = [RuleResult(Level.UNSEEN, server.options)]
     else:
-        case = Case(config, one, server.options, server.clients)
+        case = ServerCase(config, one, server.options, server.clients)
         found |= {id_: [rule(case)] for id_, rule in RULES.items()}
     subject = openvpn(one.name)
     about = frozenset({subject, interface(one.data_interface)})
@@ -78,23 +78,23 @@ def check_server(config: Config, one: OpenVPNConfig, facts: HostFacts) -> Iterat
             yield Finding(level, id_, subject, text, advice, about=about)
 
 
-def _holders(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Judgement]:
+def _holders(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[RuleResult]:
     if one.status_file is not None or facts.openvpn.get(one.name) or _is_connected(one, facts):
         return
     for holder in server.holders:
-        yield Judgement(
+        yield RuleResult(
             Level.PROBLEM,
             f"{holder} is connected to its management interface",
             _instead(holder.program, holder.listens, one),
         )
     if not server.holders and server.held:
-        yield Judgement(
+        yield RuleResult(
             Level.UNSEEN,
             "a program that `check` cannot see is connected to its management interface",
             "run it as root",
         )
     elif server.held is False:
-        yield Judgement(Level.OK, "nobody else is connected to its management interface")
+        yield RuleResult(Level.OK, "nobody else is connected to its management interface")
 
 
 def _is_connected(one: OpenVPNConfig, facts: HostFacts) -> bool:
@@ -122,20 +122,20 @@ def _instead(program: str, listens: Iterable[str], one: OpenVPNConfig) -> str:
     )
 
 
-def _ghosts(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[Judgement]:
+def _ghosts(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterator[RuleResult]:
     device = facts.devices.get(one.data_interface)
     if device is None or device.kind not in DCO_KINDS:
         return
     if not server.version:
-        yield Judgement(Level.UNSEEN, "uses DCO, and its version is not known")
+        yield RuleResult(Level.UNSEEN, "uses DCO, and its version is not known")
     elif dco_leaves_ghosts(server.version.encode()):
-        yield Judgement(
+        yield RuleResult(
             Level.WARNING,
             f"uses DCO, and is {' '.join(server.version.split()[:2])}",
             "update it to 2.6.20, 2.7.0 or newer, or add `disable-dco` to its configuration",
         )
     else:
-        yield Judgement(Level.OK, "uses DCO of a version that lists no ghosts")
+        yield RuleResult(Level.OK, "uses DCO of a version that lists no ghosts")
 
 
 # -- its own configuration --
@@ -146,18 +146,18 @@ def _arguments(options: OpenVPNOptions, name: str) -> tuple[str, ...]:
     return option.arguments if option else ()
 
 
-def _ipv6_pool(case: Case) -> Judgement | None:
+def _ipv6_pool(case: ServerCase) -> RuleResult | None:
     clients = case.clients
     pool = next((x for x in ("server-ipv6", "ifconfig-ipv6-pool") if case.has(x)), None)
     if pool is None or clients is None:
         return None
     without = sorted(clients.fixed - clients.fixed6)
     if not without:
-        return Judgement(
+        return RuleResult(
             Level.OK, "every client with a fixed IPv4 address has a fixed IPv6 address"
         )
     named = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
-    return Judgement(
+    return RuleResult(
         Level.WARNING,
         f"{len(without)} of {len(clients.names)} clients in {clients.directory} have ifconfig-push"
         f" and no ifconfig-ipv6-push ({named}), so they get an IPv6 address from {pool}",
@@ -165,7 +165,7 @@ def _ipv6_pool(case: Case) -> Judgement | None:
     )
 
 
-def _pool(case: Case) -> Judgement | None:
+def _pool(case: ServerCase) -> RuleResult | None:
     pool = pool_of(case.options)
     if pool is None:
         return None
@@ -174,15 +174,15 @@ def _pool(case: Case) -> Judgement | None:
     peers = [peer for peer in case.config.peers if _is_inside(peer, first, last)]
     if peers:
         addresses = ", ".join(_data_address(peer) for peer in peers)
-        return Judgement(Level.WARNING, f"{text}, where the servers {addresses} are", _OTHER_POOL)
+        return RuleResult(Level.WARNING, f"{text}, where the servers {addresses} are", _OTHER_POOL)
     if network is not None and 2 * (int(last) - int(first)) > network.num_addresses:
-        return Judgement(
+        return RuleResult(
             Level.UNSEEN,
             f"{text}, which is most of {network}; whether another server does so, too, is not"
             " known here",
             _OTHER_POOL,
         )
-    return Judgement(Level.OK, text)
+    return RuleResult(Level.OK, text)
 
 
 _OTHER_POOL = (
@@ -228,7 +228,7 @@ def _own_network(options: OpenVPNOptions) -> IPv4Network | None:
         return None
 
 
-def _max_clients(case: Case) -> Judgement | None:
+def _max_clients(case: ServerCase) -> RuleResult | None:
     clients = case.clients
     limit = case.number("max-clients", MAX_CLIENTS)
     if clients is not None and clients.names:
@@ -241,16 +241,16 @@ def _max_clients(case: Case) -> Judgement | None:
         known, whose = network.num_addresses - 3, f"clients may be in {network}"
     text = f"takes {limit} clients, and {known} {whose}"
     if known <= limit:
-        return Judgement(Level.OK, text)
-    return Judgement(Level.WARNING, text, f"set `max-clients {known}`")
+        return RuleResult(Level.OK, text)
+    return RuleResult(Level.WARNING, text, f"set `max-clients {known}`")
 
 
-def _token(case: Case) -> Judgement | None:
+def _token(case: ServerCase) -> RuleResult | None:
     if not case.has("auth-gen-token"):
         return None
     if case.has("auth-gen-token-secret"):
-        return Judgement(Level.OK, "has a secret for its tokens")
-    return Judgement(
+        return RuleResult(Level.OK, "has a secret for its tokens")
+    return RuleResult(
         Level.WARNING,
         "has auth-gen-token without auth-gen-token-secret",
         "make a secret (`openvpn --genkey auth-token FILE`), copy it to every server, and"
@@ -258,25 +258,25 @@ def _token(case: Case) -> Judgement | None:
     )
 
 
-def _verb(case: Case) -> Judgement | None:
+def _verb(case: ServerCase) -> RuleResult | None:
     if case.one.status_file is not None:
         return None
     verb = case.number("verb", 1)
     if verb <= MAX_LOG_VERB:
-        return Judgement(Level.OK, f"logs with verb {verb}")
-    return Judgement(Level.WARNING, f"logs with verb {verb}", f"set `verb {MAX_LOG_VERB}` or less")
+        return RuleResult(Level.OK, f"logs with verb {verb}")
+    return RuleResult(Level.WARNING, f"logs with verb {verb}", f"set `verb {MAX_LOG_VERB}` or less")
 
 
-def _asks_for_each_client(case: Case) -> Judgement | None:
+def _asks_for_each_client(case: ServerCase) -> RuleResult | None:
     if case.one.status_file is not None:
         return None
     if not case.has("management-client-auth"):
-        return Judgement(Level.OK, "decides itself who may connect")
+        return RuleResult(Level.OK, "decides itself who may connect")
     if case.one.mgmt_shared:
-        return Judgement(
+        return RuleResult(
             Level.OK, "another program decides who may connect, and passes the interface through"
         )
-    return Judgement(
+    return RuleResult(
         Level.PROBLEM,
         "has management-client-auth: it asks its management client about each client",
         "use the pass-through of the program that answers, with mgmt_shared = yes, or a"
@@ -284,36 +284,36 @@ def _asks_for_each_client(case: Case) -> Judgement | None:
     )
 
 
-def _signal(case: Case) -> Judgement | None:
+def _signal(case: ServerCase) -> RuleResult | None:
     if case.one.status_file is not None or not case.has("management-signal"):
         return None
-    return Judgement(Level.WARNING, "has management-signal", "remove it")
+    return RuleResult(Level.WARNING, "has management-signal", "remove it")
 
 
-def _duplicates(case: Case) -> Judgement | None:
+def _duplicates(case: ServerCase) -> RuleResult | None:
     if not case.has("duplicate-cn"):
-        return Judgement(Level.OK, "has one session for each client")
-    return Judgement(
+        return RuleResult(Level.OK, "has one session for each client")
+    return RuleResult(
         Level.WARNING,
         "has duplicate-cn",
         "give each device a certificate of its own, and remove it",
     )
 
 
-def _client_to_client(case: Case) -> Judgement | None:
+def _client_to_client(case: ServerCase) -> RuleResult | None:
     if not case.has("client-to-client"):
         return None
     if case.one.status_file is None and case.config.kill_superseded_sessions:
-        return Judgement(Level.OK, "has client-to-client, and cuberouted ends superseded sessions")
+        return RuleResult(Level.OK, "has client-to-client, and cuberouted ends superseded sessions")
     why = "from its status file" if case.one.status_file else "with kill_superseded_sessions = no"
-    return Judgement(
+    return RuleResult(
         Level.WARNING,
         f"has client-to-client, and cuberouted ends no superseded session {why}",
         "remove client-to-client: the kernel forwards between clients, too",
     )
 
 
-RULES: Mapping[str, Callable[[Case], Judgement | None]] = {
+RULES: Mapping[str, Callable[[ServerCase], RuleResult | None]] = {
     "ipv6-from-pool": _ipv6_pool,
     "pool-overlap": _pool,
     "max-clients-low": _max_clients,
