@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.lab import pki
 from tests.lab.client import Client
 from tests.lab.configs import mesh
 from tests.lab.haproxy import HAProxy, documented
+from tests.lab.host import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.mesh import connect, share, start_daemons, wait_routes
 from tests.lab.openvpn import OpenVPN, Options, client_config
@@ -22,6 +24,7 @@ from tests.lab.waiting import wait_for
 
 PORT = 9657
 LOCAL = f"127.0.0.1:{PORT}"
+WEB_DOCS = PROJECT / "docs/web.md"
 
 OUT_WITHIN = 6.0
 """Seconds until HAProxy has taken a server out: two checks, 2 s apart, and what they take."""
@@ -108,6 +111,31 @@ def test_a_port_that_is_taken_is_shown_and_tried_again(lab: Lab) -> None:
     other.end(signal.SIGKILL)
     wait_for("it to be opened", lambda: curl(a, f"{LOCAL}/healthz") == (200, "ok\n"))
     assert problem not in a.daemon.ask("status")["problems"]
+
+
+def test_clients_reach_an_address_of_the_tunnels_unless_a_firewall_rule_keeps_them_out(
+    lab: Lab,
+) -> None:
+    where = share(lab, {"host1": 0, "host2": 1})
+    a, b = lab.servers
+    address = a.tunnels[b.name].ours
+    a.daemon.reload(mesh(a, f"web_listen = {address}:{PORT}"))
+    url = f"http://{address}:{PORT}/readyz"
+    fetch = "curl", "--silent", "--max-time", "2", url
+    wait_for("it to be opened", lambda: a.host.try_run(*fetch).stdout == "ready\n")
+    for client, server in where.items():
+        client.host.ip(f"route add {address} via {server.data}")
+        assert client.host.run(*fetch) == "ready\n"
+    assert "web_listen: can be read by clients" in a.daemon.command("check").stdout
+    monitoring = b.tunnels[a.name].ours
+    (rule,) = re.findall(r"^iifname .* drop$", WEB_DOCS.read_text(), re.MULTILINE)
+    rule = rule.replace("192.0.2.9", monitoring)
+    chain = "type filter hook input priority 0;"
+    a.host.run("nft", f"table inet web {{ chain input {{ {chain} {rule}; }}; }}")
+    for client in where:
+        assert client.host.try_run(*fetch).stdout == ""
+    assert b.host.run(*fetch) == a.host.run(*fetch) == "ready\n"
+    assert "web_listen" not in a.daemon.command("check").stdout
 
 
 @pytest.fixture

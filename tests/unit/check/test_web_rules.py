@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cuberouted.check.packet_filter import UNKNOWN, Chain, Field, Match, Rule, Ruleset, Verdict
 from tests.fakes.samples import THREE_SERVERS
 from tests.unit.check.hosts import OK, UNSEEN, WARNING, bad, cures, found
 
@@ -24,11 +25,59 @@ def test_without_a_web_listener_nothing_is_said_of_it():
     assert ids.isdisjoint({"web-unusable", "web-exposed", "metrics-missing"})
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:9657", "[::1]:9657", "10.200.200.1:9657"])
-def test_on_loopback_and_in_a_network_of_servers_it_is_well(listen):
+@pytest.mark.parametrize("listen", ["127.0.0.1:9657", "[::1]:9657"])
+def test_on_loopback_it_is_well(listen):
     assert of_web(listen) == []
     (finding,) = (f for f in found(text(listen)) if f.id == "web-exposed")
     assert finding.level is OK
+
+
+def firewall(*rules, family="ip", hook="input", policy=Verdict.ACCEPT):
+    chain = Chain(family, "filter", "INPUT", rules, hook, "filter", policy)
+    return (Ruleset("nft", (chain,)),)
+
+
+def drop(*matches):
+    return Rule(matches, Verdict.DROP)
+
+
+FROM_TUN0 = Match(Field.IN, ("tun0",))
+ONE_HOST = Match(Field.SOURCE, ((0xC0000209, 0xC0000209),), negated=True)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        (),
+        firewall(),
+        firewall(Rule((UNKNOWN,), Verdict.ACCEPT)),
+        firewall(drop(FROM_TUN0)),  # clients of other servers come through tun1
+        firewall(policy=Verdict.DROP, family="ip6"),
+        firewall(policy=Verdict.DROP, hook="forward"),
+    ],
+)
+def test_clients_that_reach_an_address_of_the_tunnels_are_told(filters):
+    found = {
+        k: v
+        for k, v in bad(text("10.200.200.1:9657"), filters=filters).items()
+        if k == "web_listen"
+    }
+    why = "no firewall drops what they send to 10.200.200.1:9657 through the VPN"
+    assert found == {"web_listen": (WARNING, f"can be read by clients: {why}")}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        firewall(drop(ONE_HOST, UNKNOWN)),  # as in docs/web.md
+        firewall(drop(), hook="prerouting"),
+        firewall(policy=Verdict.DROP, family="inet"),
+        firewall(Rule((UNKNOWN,), Verdict.ACCEPT), policy=Verdict.DROP),
+        None,
+    ],
+)
+def test_a_firewall_that_may_keep_clients_out_is_believed(filters):
+    assert "web_listen" not in bad(text("10.200.200.1:9657"), filters=filters)
 
 
 @pytest.mark.parametrize(
