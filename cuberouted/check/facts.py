@@ -108,7 +108,8 @@ class HostFacts:
     or None. ``instance``: the id of the Amazon EC2 instance that this is, empty if only that is
     known, None if it is none. ``zebra``: whether FRR's zebra makes nexthop objects, None if it does
     not run or that is not known. ``web_busy``: why the daemon, if it does not run, cannot listen on
-    ``web_listen``, or None. ``metrics``: whether prometheus_client is installed.
+    ``web_listen``, or None. ``no_metrics``: the
+    command that installs prometheus_client, or None if it is there.
     """
 
     links: tuple[Link, ...]
@@ -138,4 +139,4 @@ class HostFacts:
     instance: str | None = None
     zebra: bool | None = None
     web_busy: str | None = None
-    metrics: bool = True
+    no_metrics: str | None = None

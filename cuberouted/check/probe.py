@@ -30,6 +30,7 @@ from cuberouted.config.keypair import public_of, with_secret_key
 from cuberouted.daemon.host import HostState, read_host_state
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.linux.kernel import missing_capability
+from cuberouted.util.packages import PROMETHEUS_CLIENT, install_command
 
 
 async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
@@ -80,7 +81,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         instance=surroundings.read_instance(),
         zebra=surroundings.zebra_makes_nexthops(is_running(surroundings.ZEBRA_COMMAND)),
         web_busy=web_busy,
-        metrics=importlib.util.find_spec("prometheus_client") is not None,
+        no_metrics=_how_to_install(PROMETHEUS_CLIENT),
     )
 
 
@@ -95,6 +96,11 @@ def _why_web_is_busy(config: Config, host: HostState, view: _View) -> str | None
     taken = ports.taken((address,), listen.port, view.own_uid)
     reasons = [*taken.by_others.values(), *(() if view.is_weaker else taken.by_somebody.values())]
     return next(iter(reasons), None)
+
+
+def _how_to_install(package: str) -> str | None:
+    """The command that installs a Python package, or None if it is there."""
+    return None if importlib.util.find_spec(package) else install_command(package)
 
 
 async def _why_no_nexthops(kernel: KernelApi) -> str | None:

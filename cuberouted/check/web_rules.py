@@ -32,7 +32,7 @@ def check_web(config: Config, facts: HostFacts) -> Iterator[Finding]:
         return
     yield from _obstacles(listen, facts)
     yield _readers(config, listen, facts)
-    if facts.metrics:
+    if facts.no_metrics is None:
         yield Finding(Level.OK, "metrics-missing", "/metrics", "prometheus_client is installed")
     else:
         yield Finding(
@@ -40,7 +40,7 @@ def check_web(config: Config, facts: HostFacts) -> Iterator[Finding]:
             "metrics-missing",
             "/metrics",
             "is not served: the Python package prometheus_client is not installed",
-            advice="install Debian's python3-prometheus-client, or cuberouted[web] by pip",
+            command=facts.no_metrics,
         )
 
 

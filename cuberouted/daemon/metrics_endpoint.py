@@ -9,14 +9,10 @@ import trio
 from cuberouted.api.http import Endpoint, HttpError, Reply, Request
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.metrics import View
+from cuberouted.util.packages import PROMETHEUS_CLIENT, install_command
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 """The content type of Prometheus' text format."""
-
-MISSING = (
-    "/metrics needs prometheus_client: apt install python3-prometheus-client, or pip install"
-    " prometheus_client in the virtual environment of cuberouted"
-)
 
 Exposition = Callable[[View], Iterator[bytes]]
 
@@ -49,7 +45,8 @@ def _import() -> Exposition:
     try:
         from cuberouted.daemon.exposition import exposition
     except ModuleNotFoundError as error:
-        if error.name != "prometheus_client":
+        if error.name != PROMETHEUS_CLIENT:
             raise
-        raise HttpError(503, MISSING) from None
+        command = install_command(PROMETHEUS_CLIENT)
+        raise HttpError(503, f"/metrics needs {PROMETHEUS_CLIENT}: `{command}`") from None
     return exposition

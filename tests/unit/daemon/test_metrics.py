@@ -388,7 +388,7 @@ async def test_without_prometheus_client_it_says_what_to_install(mesh, autojump_
         for name in [name for name in sys.modules if name.startswith("prometheus_client.")]:
             without.delitem(sys.modules, name)
         without.setitem(sys.modules, "prometheus_client", None)
-        with pytest.raises(HttpError, match="python3-prometheus-client") as caught:
+        with pytest.raises(HttpError, match="/bin/pip install prometheus_client") as caught:
             await get(web_endpoints(a.daemon))
         assert caught.value.status == 503
     assert (await get(web_endpoints(a.daemon))).status == 200  # it has been installed meanwhile
