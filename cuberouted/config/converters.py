@@ -357,9 +357,12 @@ def web_listen(text: str) -> ListenAddress:
     address = _parsed_address("127.0.0.1" if bare == "localhost" and not bracketed else bare)
     if not colon or address is None or bracketed is not isinstance(address, IPv6Address):
         raise ValueError(
-            f"{quote(text)} is not an address and a port (examples: 127.0.0.1:9657, [::1]:9657)"
+            f"{quote(text)} is not an IP address and a port (examples: 127.0.0.1:9657, [::1]:9657)"
         )
-    return ListenAddress(str(address), number(1, 65535)(port))
+    try:
+        return ListenAddress(str(address), number(1, 65535)(port))
+    except ValueError as error:
+        raise ValueError(f"port {error}") from None
 
 
 def web_host(text: str) -> str:

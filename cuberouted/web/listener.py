@@ -37,7 +37,7 @@ linux/in.h. IPv6 has an option of its own: linux/in6.h."""
 IPV6_FREEBIND: Final = 78
 
 _BIND_ERRORS: Final = {
-    errno.EADDRINUSE: "the port is in use by another program",
+    errno.EADDRINUSE: "the port is in use (`ss -ltnp` shows by what): use another one",
     errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
 }
 

@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_shown_and_tried_again(lab: Lab) -> None:
     a.daemon.configure(local_web(a))
     assert f"cannot listen on {LOCAL}" in a.daemon.command("check").stdout
     a.daemon.run(local_web(a))
-    problem = f"web_listen: {LOCAL}: the port is in use by another program"
+    problem = f"web_listen: {LOCAL}: the port is in use (`ss -ltnp` shows by what): use another one"
     wait_for("the problem", lambda: problem in a.daemon.ask("status")["problems"])
     other.end(signal.SIGKILL)
     wait_for("it to be opened", lambda: curl(a, f"{LOCAL}/healthz") == (200, "ok\n"))

@@ -123,7 +123,9 @@ async def test_a_port_in_use_is_one_problem_that_ends(node, monkeypatch):
 
     monkeypatch.setattr(listener, "_bind", noted)
     monkeypatch.setattr(listener, "MIN_RETRY_DELAY", 0.01)
-    problem = f"127.0.0.1:{node.port}: the port is in use by another program"
+    problem = (
+        f"127.0.0.1:{node.port}: the port is in use (`ss -ltnp` shows by what): use another one"
+    )
 
     async def is_known():
         return f"web_listen: {problem}" in status(node.server).problems

@@ -83,7 +83,7 @@ async def test_an_address_that_is_not_there_yet_can_be_bound(nursery, address):
 async def test_a_port_in_use_is_reported_and_tried_again(listening):
     with socket.create_server(tuple(listening.listen)):
         listening.start()
-        await listening.until("the port is in use by another program")
+        await listening.until("the port is in use (`ss -ltnp` shows by what): use another one")
     await listening.until("")
     assert (await listening.ask()).startswith(b"HTTP/1.1 200 ")
 
