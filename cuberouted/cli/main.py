@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from cuberouted import __version__
+from cuberouted.cli.ccd import ccd
 from cuberouted.cli.check import check
 from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
 from cuberouted.cli.disconnect import disconnect
@@ -119,6 +120,7 @@ for command in (
     history,
     watch,
     disconnect,
+    ccd,
     flush,
     keygen,
 ):

@@ -17,6 +17,7 @@ import msgspec
 from cuberouted.api.http import LINES, Endpoint
 from cuberouted.api.protocol import ErrorReply
 from cuberouted.api.report import Routes
+from cuberouted.ccd.report import CcdReport
 from cuberouted.check.verdict import CheckReport
 from cuberouted.events import AnyEvent, Level
 from tests.openapi.fields import EVENTS, INTRODUCTION, REPORTS
@@ -27,6 +28,7 @@ VERSION = "1"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 COMMANDS: Mapping[str, tuple[Any, str]] = {
+    "ccd": (CcdReport, "What is to be changed in a client-config-dir, or was."),
     "check": (CheckReport, "What is right on this host and what is not."),
     "dump-routes": (Routes, "The routes of cuberouted in this host's kernel."),
 }

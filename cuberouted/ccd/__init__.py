@@ -1,0 +1,1 @@
+"""`cuberouted ccd`: the files of a client-config-dir, made from a hosts file."""
