@@ -70,7 +70,7 @@ class _EndOfConnectionError(Exception):
     """The connection has to be closed: the client has left, does not read, or has half a reply."""
 
 
-class Door(Protocol):
+class RequestFilter(Protocol):
     """Which requests a listener accepts at all, and the header fields of all of its replies."""
 
     @property
@@ -81,27 +81,32 @@ class Door(Protocol):
         """Raise HttpError if a request is not accepted. Its connection is then closed."""
 
 
-class OpenDoor:
+class AcceptAll:
     """Accepts every request."""
 
     headers: Headers = ()
 
     def check(self, head: h11.Request, client: Client) -> None:
-        """See `Door`."""
+        """See `RequestFilter`."""
 
 
 class HttpServer:
     """Answers the requests of all connections that it is given.
 
     *what* names the listener in the log and in events. *emit* publishes a `NodeProblem` for an
-    exception in a handler, and when no connections can be accepted. *door*: what is accepted.
+    exception in a handler, and when no connections can be accepted. *request_filter*: which
+    requests are accepted.
     """
 
     def __init__(
-        self, endpoints: Iterable[Endpoint], emit: Emit, what: str, door: Door | None = None
+        self,
+        endpoints: Iterable[Endpoint],
+        emit: Emit,
+        what: str,
+        request_filter: RequestFilter | None = None,
     ) -> None:
         self.endpoints = Endpoints(endpoints)
-        self.door = door or OpenDoor()
+        self.filter = request_filter or AcceptAll()
         self._emit = emit
         self._what = what
         self._log_limit = LogRateLimit()
@@ -230,7 +235,7 @@ class _Connection:
             self._last = True
             raise HttpError(400, "Content-Length and Transfer-Encoding exclude each other")
         try:
-            self._server.door.check(event, self._client)
+            self._server.filter.check(event, self._client)
         except HttpError:
             self._last = True
             raise
@@ -354,7 +359,7 @@ class _Connection:
             ("Date", formatdate(usegmt=True)),
             ("Content-Type", content_type),
             ("Cache-Control", "no-store"),
-            *self._server.door.headers,
+            *self._server.filter.headers,
             *headers,
         ]
         if self._last or self._http.their_state is not h11.DONE:

@@ -367,7 +367,10 @@ def web_listen(text: str) -> ListenAddress:
 
 def web_host(text: str) -> str:
     """A host name or address as it stands in a Host header, in lower case and without a port."""
-    return host(text.removesuffix(".")).lower()
+    address = _parsed_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    # the connection of one is that of an IPv4 address
+    return str(mapped) if mapped else host(text.removesuffix(".")).lower()
 
 
 def route_table(text: str) -> int:

@@ -13,9 +13,9 @@ from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from cuberouted.util.tasks import Signal
 from cuberouted.web import page
-from cuberouted.web.door import WebDoor
 from cuberouted.web.listener import serve
 from cuberouted.web.names import visible, without_names
+from cuberouted.web.request_filter import WebRequestFilter
 
 WHAT = "web_listen"
 """`NodeProblem.what`, and the key of the configuration."""
@@ -79,9 +79,9 @@ class Web:
         def report(why: str) -> None:
             self._report(f"{listen}: {why}" if why else "")
 
-        door = WebDoor(frozenset(config.web_hosts))
+        request_filter = WebRequestFilter(frozenset(config.web_hosts))
         events = self._daemon.events
-        self._server = HttpServer(web_endpoints(self._daemon), events.publish, WHAT, door)
+        self._server = HttpServer(web_endpoints(self._daemon), events.publish, WHAT, request_filter)
         try:
             await serve(listen, self._server, report)
         finally:

@@ -1,1 +1,1 @@
-"""The API over TCP, for reading: the door, the listener, health and the page."""
+"""The API over TCP, for reading: its request filter, the listener, health and the page."""

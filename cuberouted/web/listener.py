@@ -13,7 +13,7 @@ import trio
 from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import ListenAddress
-from cuberouted.web.door import plain_address
+from cuberouted.web.request_filter import plain_address
 
 BACKLOG: Final = 128
 """Connections that wait until they are accepted."""

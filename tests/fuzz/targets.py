@@ -59,7 +59,7 @@ from cuberouted.routing.linux.monitor import EventBuffer
 from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
-from cuberouted.web.door import WebDoor
+from cuberouted.web.request_filter import WebRequestFilter
 from tests.fakes.api import ROOT, exchange
 
 MAX_INPUT = 16384
@@ -192,11 +192,11 @@ KNOWN_HOST = re.compile(
 """A Host header that the web listener may accept. IPv6 has many forms; its unit test has them."""
 
 
-class CheckedDoor(WebDoor):
-    """The web's door; what it accepts is checked again, in another way."""
+class CheckedFilter(WebRequestFilter):
+    """The web's request filter; what it accepts is checked again, in another way."""
 
     def check(self, head: h11.Request, client: Client) -> None:
-        """See `Door`."""
+        """See `RequestFilter`."""
         super().check(head, client)
         assert head.method in (b"GET", b"HEAD")
         assert b"transfer-encoding" not in dict(head.headers)
@@ -227,8 +227,10 @@ async def _exchange_web(data: list[bytes]) -> bytes:
     )
     failures: list[Event] = []
     client = Client("10.0.0.2", reads=True, changes=False, local_address="10.0.0.1")
-    door = CheckedDoor(frozenset({"vpn.example"}))
-    received = await exchange(HttpServer(endpoints, failures.append, "web", door), data, client)
+    request_filter = CheckedFilter(frozenset({"vpn.example"}))
+    received = await exchange(
+        HttpServer(endpoints, failures.append, "web", request_filter), data, client
+    )
     assert not failures
     return received
 

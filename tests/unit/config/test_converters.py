@@ -236,3 +236,41 @@ def test_converters_raise_only_value_error(text):
 )
 def test_curve_keys_are_32_bytes_in_z85(text, valid):
     assert converters.is_curve_key(text) is valid
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("VPN-A.example.org.", "vpn-a.example.org"),
+        ("FD00::1", "fd00::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_web_hosts_are_as_the_host_header_is_compared(text, host):
+    assert converters.web_host(text) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:9657", "127.0.0.1:9657"),
+        ("localhost:9657", "127.0.0.1:9657"),
+        ("[FD00::1]:80", "[fd00::1]:80"),
+        ("0.0.0.0:1", "0.0.0.0:1"),
+    ],
+)
+def test_web_listen_is_an_address_and_a_port(text, listen):
+    assert str(converters.web_listen(text)) == listen
+
+
+@pytest.mark.parametrize(
+    "text", ["9657", ":9657", "::1:9657", "[127.0.0.1]:9657", "vpn-a:9657", "127.0.0.1", "[::1]"]
+)
+def test_invalid_web_listen(text):
+    with pytest.raises(ValueError, match="is not an IP address and a port"):
+        converters.web_listen(text)
+
+
+def test_a_port_of_web_listen_is_one():
+    with pytest.raises(ValueError, match="is not a whole number from 1 to 65535"):
+        converters.web_listen("127.0.0.1:65536")

@@ -9,7 +9,7 @@ from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.daemon.web import web_endpoints
 from cuberouted.events import DisconnectRequested
-from cuberouted.web.door import WebDoor
+from cuberouted.web.request_filter import WebRequestFilter
 from tests.fakes.api import exchange
 from tests.unit.daemon.meshes import status
 
@@ -48,7 +48,7 @@ async def fetch_all(node):
 
 async def fetch(node, target):
     server = HttpServer(
-        web_endpoints(node.daemon), node.daemon.events.publish, "", WebDoor(frozenset())
+        web_endpoints(node.daemon), node.daemon.events.publish, "", WebRequestFilter(frozenset())
     )
     request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     reply = await exchange(server, [request.encode()], ANYBODY)

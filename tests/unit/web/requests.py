@@ -7,7 +7,7 @@ import json
 from cuberouted.api.http import Client, Endpoint, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.events import Event
-from cuberouted.web.door import WebDoor
+from cuberouted.web.request_filter import WebRequestFilter
 from tests.fakes.api import exchange
 
 HOSTS = frozenset({"vpn-a.example.org", "10.9.9.9"})
@@ -15,7 +15,7 @@ CLIENT = Client("10.0.0.9", reads=True, changes=False, local_address="10.200.200
 
 
 class Web:
-    """A server with the web's door. ``handled``: what has reached its handlers."""
+    """A server with the web's request filter. ``handled``: what has reached its handlers."""
 
     def __init__(self) -> None:
         self.handled: list[Request] = []
@@ -25,7 +25,9 @@ class Web:
             Endpoint("GET", "/v1/why/{target}", self._handler),
             Endpoint("POST", "/v1/change", self._handler, changes=True),
         )
-        self.server = HttpServer(endpoints, self.events.append, "web_listen", WebDoor(HOSTS))
+        self.server = HttpServer(
+            endpoints, self.events.append, "web_listen", WebRequestFilter(HOSTS)
+        )
 
     async def _handler(self, request: Request) -> Reply:
         self.handled.append(request)

@@ -13,8 +13,8 @@ from cuberouted.api.http import Endpoint, Reply
 from cuberouted.api.http_server import HttpServer
 from cuberouted.config import ListenAddress
 from cuberouted.web import listener
-from cuberouted.web.door import WebDoor, plain_address
 from cuberouted.web.listener import SEND_BUFFER, UNACKNOWLEDGED, network_of, serve
+from cuberouted.web.request_filter import WebRequestFilter, plain_address
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 PATIENCE = 20
@@ -37,7 +37,9 @@ class Listening:
             return Reply(b"hello")
 
         endpoints = [Endpoint("GET", "/hello", hello)]
-        server = HttpServer(endpoints, self.events.append, "web_listen", WebDoor(frozenset()))
+        server = HttpServer(
+            endpoints, self.events.append, "web_listen", WebRequestFilter(frozenset())
+        )
         self._nursery.start_soon(serve, self.listen, server, self._on_problem)
         return self
 

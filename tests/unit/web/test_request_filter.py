@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.api.http_head import MAX_FIELDS
-from cuberouted.web.door import LOOPBACK_NAMES, host_of
+from cuberouted.web.request_filter import LOOPBACK_NAMES, host_of
 from tests.unit.web.requests import CLIENT, HOSTS, Web, replies, request
 
 GOOD = "Host: localhost"

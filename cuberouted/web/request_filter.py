@@ -34,8 +34,8 @@ a user, percent-encoding, a zone."""
 
 
 @attrs.frozen
-class WebDoor:
-    """The door of the web listener. ``hosts``: the names of `web_hosts`."""
+class WebRequestFilter:
+    """What the web listener accepts. ``hosts``: the names of `web_hosts`."""
 
     hosts: frozenset[str]
     headers: Headers = SECURITY_HEADERS
