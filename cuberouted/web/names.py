@@ -16,7 +16,7 @@ from cuberouted.api import report
 from cuberouted.api.http import Endpoint, HttpError, Request
 from cuberouted.events import Event, OpenVPNStateChanged
 
-HIDDEN: Final = "not shown here: web_names = no"
+HIDDEN: Final = "not shown here (web_names = no): see `cuberouted status`"
 """Stands for a text that may contain names or addresses of clients."""
 
 NAMELESS: Final = frozenset({"/", "/metrics", "/healthz"})
@@ -94,7 +94,8 @@ _Row = TypeVar("_Row", report.OpenVPNRow, report.PeerRow)
 
 
 def _redact_row(row: _Row) -> _Row:
-    return msgspec.structs.replace(row, detail=HIDDEN if row.detail else "")
+    detail = f"{row.state}, and why is {HIDDEN}" if row.detail else ""
+    return msgspec.structs.replace(row, detail=detail)
 
 
 def _count(sentences: list[str], noun: str) -> list[str]:

@@ -78,8 +78,11 @@ async def test_of_the_status_numbers_and_states_are_left():
     left = await get(served("/v1/status", STATUS), "/v1/status", Status)
     assert left == msgspec.structs.replace(
         STATUS,
-        openvpn=[OpenVPNRow("openvpn", "waiting", "2.6.14", 3, HIDDEN)],
-        peers=[PeerRow("B", "up", 4, 0.1), PeerRow("C", "down", 0, None, HIDDEN)],
+        openvpn=[OpenVPNRow("openvpn", "waiting", "2.6.14", 3, f"waiting, and why is {HIDDEN}")],
+        peers=[
+            PeerRow("B", "up", 4, 0.1),
+            PeerRow("C", "down", 0, None, f"down, and why is {HIDDEN}"),
+        ],
         problems=[f"2 problems {HIDDEN}"],
         warnings=[f"1 warning {HIDDEN}"],
     )
@@ -92,7 +95,9 @@ async def test_where_nothing_is_wrong_nothing_is_said_to_be_hidden():
 
 async def test_of_the_nodes_numbers_and_states_are_left():
     left = await get(served("/v1/nodes", NODES), "/v1/nodes", Nodes)
-    assert left.nodes[0].openvpn == [OpenVPNRow("openvpn", "waiting", "2.6.14", 3, HIDDEN)]
+    assert left.nodes[0].openvpn == [
+        OpenVPNRow("openvpn", "waiting", "2.6.14", 3, f"waiting, and why is {HIDDEN}")
+    ]
     assert (left.node, left.nodes[0].clients) == ("A", 3)
 
 
