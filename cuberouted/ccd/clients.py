@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import attrs
@@ -42,12 +42,13 @@ class Clients:
     """What is to be.
 
     ``outside``: by name, hosts that are no clients, because their address is elsewhere.
-    ``mistakes``: nothing may be written then.
+    ``servers``: likewise those that are servers. ``mistakes``: nothing may be written then.
     """
 
     by_name: Mapping[str, Client]
     mistakes: tuple[Note, ...]
     outside: Mapping[str, Note]
+    servers: Mapping[str, Note]
 
     @property
     def by_address(self) -> dict[Address, tuple[Client, Host]]:
@@ -72,14 +73,13 @@ class _Selection:
         self._file, self._subnets, self._short = file, subnets, short
         self._mistakes = list[Note]()
         self._outside: dict[str, Note] = {}
+        self._left_out: dict[str, Note] = {}
         self._found: dict[str, dict[int, tuple[Host, Network]]] = {}
         self._owners: dict[Address, Host] = {}
-        self._server_names: set[str] = set()
+        self._servers: Mapping[Address, str | None] = {}
 
     def result(self, hosts: HostsText) -> Clients:
-        servers = self._subnets.servers
-        self._server_names = {name for name in servers.values() if name is not None}
-        self._server_names |= {host.name for host in hosts.hosts if host.address in servers}
+        self._servers = _servers(hosts, self._subnets)
         for host in hosts.hosts:
             self._add(host)
         self._mistakes += hosts.mistakes
@@ -87,6 +87,7 @@ class _Selection:
             by_name={name: self._client(name, found) for name, found in self._found.items()},
             mistakes=tuple(sorted(self._mistakes, key=lambda note: note.line or 0)),
             outside=self._outside,
+            servers=self._left_out,
         )
 
     def _client(self, name: str, found: Mapping[int, tuple[Host, Network]]) -> Client:
@@ -108,11 +109,9 @@ class _Selection:
                 text = f"{name}: {address} is outside {self._subnets}"
                 self._outside.setdefault(name, Note(self._file, host.line, text))
             return
-        if address in self._subnets.servers:
-            self._check_server(host, self._subnets.servers[address])
+        if address in self._servers:
+            self._check_server(host, self._servers[address])
             return
-        if self._server_names.intersection((host.name, host.name.partition(".")[0])):
-            return  # another address of a server: the configuration has one for each
         wrong = [*_name_faults(name), *self._address_faults(address, network)]
         wrong += self._duplicates(host, name)
         for why in wrong:
@@ -122,13 +121,15 @@ class _Selection:
 
     def _check_server(self, host: Host, server: str | None) -> None:
         """A server may stand in the file, by its own name. It gets no file."""
-        names = {part for name in host.names for part in (name, name.partition(".")[0])}
+        names = {name for given in host.names for name in _both(given)}
         if server is not None and server not in names:
             self._mistake(
                 host,
                 f"{host.name}: {host.address} is the address of server {server}: give it another,"
                 f" or add {server} to its names",
             )
+        text = f"{host.name}: {host.address} is the address of a server"
+        self._left_out.setdefault(host.name, Note(self._file, host.line, text))
 
     def _name(self, host: Host) -> str:
         return host.name.partition(".")[0] or host.name if self._short else host.name
@@ -143,6 +144,8 @@ class _Selection:
                 yield from self._end_faults(address)
         elif address == network.network_address:
             yield f"{address} is the address of {network} itself, and no client's"
+        elif isinstance(address, IPv6Address) and address.scope_id is not None:
+            yield f"{address} has an interface, which a client's address has not"
         allowed = subnets.allowed
         if allowed is not None and network_of(address, allowed) is None:
             yield f"{address} is not in allowed_networks: no server would share it"
@@ -151,7 +154,7 @@ class _Selection:
         end = other_end(address)
         if end is None:
             yield f"{address} is the first or last of a /30, which topology net30 cannot use"
-        elif end in self._subnets.servers:
+        elif end in self._servers:
             yield f"{address} is in the /30 of a server's address, {end}"
         elif end in self._owners:
             other = self._owners[end]
@@ -169,6 +172,24 @@ class _Selection:
 
     def _mistake(self, host: Host, text: str) -> None:
         self._mistakes.append(Note(self._file, host.line, text))
+
+
+def _servers(hosts: HostsText, subnets: Subnets) -> Mapping[Address, str | None]:
+    """The addresses of servers: those that are known, and others of the same names.
+
+    The configuration has one address of each server, and the hosts file may have an IPv6 one, too.
+    """
+    names = set(subnets.server_names)
+    names |= {host.name for host in hosts.hosts if host.address in subnets.servers}
+    found = {
+        host.address: host.name for host in hosts.hosts if names.intersection(_both(host.name))
+    }
+    return {**found, **subnets.servers}
+
+
+def _both(name: str) -> tuple[str, str]:
+    """A name, and what precedes its first dot."""
+    return name, name.partition(".")[0]
 
 
 def _name_faults(name: str) -> Iterator[str]:

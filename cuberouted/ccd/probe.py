@@ -78,6 +78,7 @@ def find_subnets(
             **{address: config.node for _, address in interfaces},
             **{ip_address(p.data_ip): p.name for p in config.peers if p.data_ip is not None},
         },
+        server_names=frozenset({config.node, *filter(None, (p.name for p in config.peers))}),
         allowed=None if allowed is None else tuple(map(_network, allowed)),
     )
     if not subnets.networks:

@@ -49,6 +49,7 @@ class CcdReport(msgspec.Struct):
     clients: int
     changes: list[CcdChange]
     unchanged: int
+    servers: list[CcdNote]
     outside: list[CcdNote]
     warnings: list[CcdNote]
     mistakes: list[CcdNote]
@@ -71,6 +72,7 @@ def make_report(
             for change in (() if plan.mistakes else plan.changes)
         ],
         unchanged=plan.unchanged,
+        servers=_notes(clients.servers.values()),
         outside=_notes(clients.outside.values()),
         warnings=_notes(plan.warnings),
         mistakes=_notes(plan.mistakes),
@@ -84,7 +86,10 @@ def _notes(notes: Iterable[Note]) -> list[CcdNote]:
 def _verdict(plan: Plan, clients: Clients, subnets: Subnets, written: bool) -> str:
     if plan.mistakes:
         return f"{pluralize(len(plan.mistakes), 'mistake')}: nothing was written"
-    said = [f"{pluralize(len(clients.by_name), 'client')} in {subnets}"]
+    inside = [pluralize(len(clients.by_name), "client")]
+    if clients.servers:
+        inside.append(pluralize(len(clients.servers), "server"))
+    said = [f"{' and '.join(inside)} in {subnets}"]
     if clients.outside:
         said.append(f"{pluralize(len(clients.outside), 'host')} outside")
     actions = [change.action for change in plan.changes]

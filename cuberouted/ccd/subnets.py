@@ -27,13 +27,15 @@ class Topology(enum.StrEnum):
 class Subnets:
     """Where clients may be.
 
-    ``servers``: the addresses of servers, with their names as far as they are configured.
-    ``allowed``: ``allowed_networks`` of the configuration, if it is set.
+    ``servers``: the known addresses of servers, with their names as far as they are configured.
+    ``server_names``: the names of all servers that have one. ``allowed``: ``allowed_networks`` of
+    the configuration, if it is set.
     """
 
     networks: tuple[Network, ...]
     topology: Topology = Topology.SUBNET
     servers: Mapping[Address, str | None] = attrs.field(factory=dict)
+    server_names: frozenset[str] = frozenset()
     allowed: tuple[Network, ...] | None = None
 
     def __str__(self) -> str:

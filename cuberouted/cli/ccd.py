@@ -75,7 +75,7 @@ class _Order:
 )
 @click.option("--short", is_flag=True, help="Names count up to their first dot.")
 @click.option("--strict", is_flag=True, help="Warnings and hosts elsewhere are mistakes, too.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the hosts outside the subnet as well.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the hosts that are no clients as well.")
 @json_option
 @click.pass_obj
 def ccd(
@@ -111,7 +111,7 @@ def ccd(
     try:
         with open_directory(directory) as files:
             if not dry_run:
-                files.lock()
+                _lock(files)
             clients, plan = _plan(order, content, subnets, warnings, files)
             written = not dry_run and not plan.mistakes
             if written:
@@ -174,16 +174,28 @@ def _plan(
     return clients, stricter(plan, clients) if order.strict else plan
 
 
+def _lock(files: Directory) -> None:
+    from cuberouted.ccd.directory import DirectoryError
+
+    try:
+        files.lock()
+    except DirectoryError as error:
+        fail(str(error), PROBLEM)
+
+
 def _write(files: Directory, plan: Plan, directory: Path) -> None:
     """Make all changes. If one fails, print which, and exit."""
     from cuberouted.ccd.directory import DirectoryError
 
-    for number, change in enumerate(plan.changes):
-        try:
+    number = 0
+    try:
+        for change in plan.changes:
             files.apply(change)
-        except (DirectoryError, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            done = f"{number} of {len(plan.changes)} files were written; run it again"
-            fail(f"{directory / change.name}: {why}; {done}", PROBLEM)
-    if plan.changes:
-        files.sync()
+            number += 1
+        if plan.changes:
+            files.sync()
+    except (DirectoryError, OSError) as error:
+        name = directory / plan.changes[min(number, len(plan.changes) - 1)].name
+        why = f"{name}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        done = f"{number} of {len(plan.changes)} files were written; run it again"
+        fail(f"{why}; {done}", PROBLEM)

@@ -17,12 +17,15 @@ _ACTIONS = {Action.CREATE: "created", Action.CHANGE: "changed", Action.REMOVE: "
 def output_ccd(report: CcdReport, verbose: bool) -> None:
     """Print mistakes and warnings on standard error, then the changes, and the verdict last.
 
-    Before they are written, changes are shown as a diff. *verbose*: hosts elsewhere are shown, too.
+    Before they are written, changes are shown as a diff. *verbose*: hosts that are no clients, too.
     """
     for note in report.mistakes:
         click.echo(_format(note), err=True)
-    for note in (*(report.outside if verbose else ()), *report.warnings):
+    for note in report.warnings:
         click.echo(f"warning: {_format(note)}", err=True)
+    if verbose:
+        for note in (*report.servers, *report.outside):
+            click.echo(f"no file: {_format(note)}", err=True)
     for line in _lines(report, Terminal.of(sys.stdout)):
         click.echo(line)
     click.echo(report.verdict, err=bool(report.mistakes))

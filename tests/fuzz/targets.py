@@ -19,6 +19,8 @@ from cuberouted.api import report
 from cuberouted.api.http import Client, Endpoint, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report_disconnect import DisconnectReport
+from cuberouted.ccd.subnets import networks_of, own_addresses
+from cuberouted.ccd.text import parse_client
 from cuberouted.check.facts import ClientFiles, HostFacts, ServerFacts
 from cuberouted.check.filter_lists import parse_iptables, parse_nft
 from cuberouted.check.packet_filter import Packet, outcomes
@@ -303,6 +305,9 @@ def openvpn_options(data: bytes) -> None:
     config = parse(CHECKED, Path("c.conf"), "a")
     facts = HostFacts((), HostState(), None, {}, {}, {}, {}, daemon=False, servers={"": server})
     assert len(list(check_server(config, config.openvpns[0], facts))) < 20
+    assert len(networks_of(found)) <= 1 + len(found.options)
+    assert len(own_addresses(found)) <= 4
+    assert parse_client(data).hand in data
 
 
 def packet_filters(data: bytes) -> None:

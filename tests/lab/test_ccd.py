@@ -51,7 +51,7 @@ def test_clients_keep_the_addresses_of_the_hosts_file_on_every_server(topology: 
             clear(server)
             said = make(server, hosts_file(lab))
             assert said == (
-                "3 clients in 10.100.100.0/24 and fd00:100::/64, 1 host outside:"
+                "3 clients and 2 servers in 10.100.100.0/24 and fd00:100::/64, 1 host outside:"
                 " 3 files created, 0 unchanged"
             )
         where: dict[Client, Server] = dict.fromkeys(lab.clients.values(), a)

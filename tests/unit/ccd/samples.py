@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import attrs
+
 from cuberouted.ccd.clients import Clients, select_clients
 from cuberouted.ccd.hosts import parse_hosts
 from cuberouted.ccd.subnets import Subnets, Topology
@@ -18,8 +20,9 @@ SERVERS = {
     ip_address("10.100.100.101"): "vpnsrvB",
     ip_address("10.100.100.201"): None,
 }
-SUBNETS = Subnets(NETWORKS, servers=SERVERS)
-NET30 = Subnets(NETWORKS, Topology.NET30, servers=SERVERS)
+SERVER_NAMES = frozenset({"vpnsrvA", "vpnsrvB", "vpnsrvD"})
+SUBNETS = Subnets(NETWORKS, servers=SERVERS, server_names=SERVER_NAMES)
+NET30 = attrs.evolve(SUBNETS, topology=Topology.NET30)
 
 
 def select(text: str, subnets: Subnets = SUBNETS, *, short: bool = False) -> Clients:

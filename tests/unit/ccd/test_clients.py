@@ -50,6 +50,12 @@ def test_other_addresses_of_servers_are_no_clients():
     assert made(text) == {}
 
 
+def test_a_server_whose_address_is_not_configured_is_known_by_its_name():
+    assert made("10.100.100.51 vpnsrvD\n") == {}
+    (found,) = mistakes("10.100.100.51 host1\n10.100.100.51 vpnsrvD\n")
+    assert found.startswith("/etc/hosts:1: host1: 10.100.100.51 is the address of server vpnsrvD:")
+
+
 def test_ipv4_comes_first_whatever_the_order_of_the_lines():
     assert made("fd00:100::10 host1\n10.100.100.10 host1\n") == made(
         "10.100.100.10 host1\nfd00:100::10 host1\n"
@@ -80,6 +86,7 @@ def test_net30():
         ("10.100.100.0 host1", "host1: 10.100.100.0 is the first or last address of"),
         ("10.100.100.255 host1", "host1: 10.100.100.255 is the first or last address of"),
         ("fd00:100:: host1", "host1: fd00:100:: is the address of fd00:100::/64 itself"),
+        ("fd00:100::10%eth0 host1", "host1: fd00:100::10%eth0 has an interface"),
         ("10.100.100.101 host1", "host1: 10.100.100.101 is the address of server vpnsrvB"),
         ("10.100.100.10 DEFAULT", "DEFAULT: is the file for clients that have none"),
         ("10.100.100.10 " + "x" * 65, "is longer than a common name"),

@@ -51,6 +51,7 @@ def test_openvpns_configuration(find):
         "10.100.100.1": "vpnsrvA",
         "10.100.100.101": "vpnsrvB",
     }
+    assert subnets.server_names == {"vpnsrvA", "vpnsrvB"}
     assert (subnets.allowed, warnings) == (None, ())
 
 

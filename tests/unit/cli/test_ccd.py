@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cuberouted.ccd.directory import Directory
+from cuberouted.ccd.directory import Directory, open_directory
 from cuberouted.ccd.text import MARKER
 from cuberouted.cli.main import main
 from tests.openapi.validation import validate
@@ -98,8 +98,12 @@ def test_warnings(run):
     expected = "ccd/host1: is written by hand, without ifconfig-push: host1 does not get"
     assert found.stderr == f"warning: {expected} 10.100.100.10 of hosts:1\n"
     assert found.exit_code == 0
-    found = run(hosts, "-v", *NETWORK)
-    assert "warning: hosts:2: other: 10.1.1.1 is outside 10.100.100.0/24\n" in found.stderr
+    found = run(f"{hosts}10.100.100.101 B\n", "-v", *NETWORK)
+    assert found.stdout.startswith("1 client and 1 server in 10.100.100.0/24, 1 host outside:")
+    assert found.stderr.splitlines()[1:] == [
+        "no file: hosts:3: B: 10.100.100.101 is the address of a server",
+        "no file: hosts:2: other: 10.1.1.1 is outside 10.100.100.0/24",
+    ]
     found = run(hosts, "--strict", *NETWORK)
     assert (found.exit_code, len(found.stderr.splitlines())) == (2, 3)
 
@@ -184,3 +188,22 @@ def test_a_disk_that_is_full_is_told_of_with_what_was_done(run, monkeypatch):
     assert found.stderr == (
         "ccd/host1: No space left on device; 0 of 1 files were written; run it again\n"
     )
+
+
+def test_a_second_run_at_the_same_time(run):
+    with open_directory(Path("ccd")) as other:
+        other.lock()
+        found = run("10.100.100.10 host1\n", *NETWORK)
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert found.stderr == "ccd: another `cuberouted ccd` is at work\n"
+        assert run("10.100.100.10 host1\n", "-n", *NETWORK).stdout != ""
+
+
+def test_a_directory_that_cannot_be_synchronised_is_told_of(run, monkeypatch):
+    def fail(_self):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Directory, "sync", fail)
+    found = run("10.100.100.10 host1\n", *NETWORK)
+    assert found.exit_code == 1
+    assert "Input/output error; 1 of 1 files were written" in found.stderr
