@@ -110,7 +110,10 @@ _OPTIONS: Mapping[FileKind, str] = {
 
 
 def _directory(path: Path, budget: _Budget) -> Iterator[tuple[bytes, bytes]]:
-    """The files in a client-config-dir; OpenVPN reads no file whose name begins with a dot."""
+    """The files in a client-config-dir, but for those whose names begin with a dot.
+
+    OpenVPN would read one for a client of that name; but it is an editor's that is left behind.
+    """
     with os.scandir(os.fsencode(path)) as entries:
         for entry in entries:
             if not entry.name.startswith(b".") and entry.is_file():

@@ -30,6 +30,7 @@ from cuberouted.peering.transport import (
     Transport,
 )
 from cuberouted.peering.zmq import subscriber
+from cuberouted.peering.zmq.subscriber import Subscriber
 from cuberouted.peering.zmq.transport import (
     MAX_REQUEST,
     SEND_QUEUE,
@@ -547,6 +548,13 @@ async def test_without_descriptors_the_old_socket_stays_until_a_new_one_can_be_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(subscriber, "RECONNECT_DELAY", 0.05)
+    attempts: list[Subscriber] = []
+    connect = Subscriber._connect
+
+    def counted(self: Subscriber) -> None:
+        attempts.append(self)
+        connect(self)
+
     port = free_port()
     emitted: list[Event] = []
     async with publishing(port) as a, opened(free_port(), 3.0, emit=emitted.append) as b:
@@ -554,10 +562,14 @@ async def test_without_descriptors_the_old_socket_stays_until_a_new_one_can_be_o
         with b.connect(endpoint(port)) as peer:
             peer.subscribe(b"u")
             assert await next_state(peer) is ConnectionState.ADDRESS_REJECTED
-            with no_descriptors(), trio.move_on_after(0.3):
-                await peer.connection_change()
+            monkeypatch.setattr(Subscriber, "_connect", counted)
+            async with trio.open_nursery() as waiting:
+                with no_descriptors():
+                    waiting.start_soon(peer.connection_change)
+                    await until(lambda: len(attempts) == 5)
+                waiting.cancel_scope.cancel()
             why = "no socket to connect with: Too many open files"
-            assert emitted == [PeerWarning(peer="a", why=why)]  # of some five attempts
+            assert emitted == [PeerWarning(peer="a", why=why)]  # of five attempts
             await allow(a, {LOOPBACK: "b"})
             assert await next_state(peer) is ConnectionState.CONNECTED
 
