@@ -54,11 +54,7 @@ _IPTABLES_VERDICTS = {
     "NFLOG": Verdict.NONE,
 }
 
-_HOOKS = {
-    ("filter", "INPUT"): "input",
-    ("filter", "FORWARD"): "forward",
-    ("nat", "POSTROUTING"): "postrouting",
-}
+_HOOKS = {("filter", "FORWARD"): "forward", ("nat", "POSTROUTING"): "postrouting"}
 """Chains of iptables that packets enter by themselves, as far as they matter here."""
 
 Json = dict[str, Any]

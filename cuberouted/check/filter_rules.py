@@ -14,7 +14,7 @@ from cuberouted.daemon.host import data_interfaces, interfaces
 from cuberouted.model import Prefix
 from cuberouted.routing.types import links_by_name
 
-FAMILIES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
+_BYTES = {"ip": {4}, "ip6": {16}, "inet": {4, 16}}
 """Bytes of the addresses that the chains of a family see."""
 
 
@@ -108,7 +108,7 @@ def _packets(config: Config, facts: HostFacts, chain: Chain) -> Iterator[Packet]
     data = {links[name].name if name in links else name for name in data_interfaces(config)}
     ways = [(name, name) for name in here if name in data]
     ways += [(one, two) for one, two in permutations(here, 2) if one in data or two in data]
-    families = FAMILIES.get(chain.family, set())
+    families = _BYTES.get(chain.family, set())
     for network in facts.host.policy.allowed:
         if len(network.address) in families:
             yield from (Packet(into, out, network, network) for into, out in ways)

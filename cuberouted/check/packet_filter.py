@@ -1,4 +1,4 @@
-"""What a packet filter does with a packet that is forwarded, or for this host. Pure.
+"""What a packet filter does with a forwarded packet. Pure.
 
 Rules that match what is not known here (marks, protocols, sets of addresses) leave the answer
 open: then several outcomes are possible. Source: nft(8), iptables(8).
@@ -97,10 +97,7 @@ class Ruleset:
 
 @attrs.frozen
 class Packet:
-    """The first packet of a connection, from any address of a network to any of another.
-
-    ``out`` is empty for one to this host.
-    """
+    """The first packet of a connection, from any address of a network to any of another."""
 
     into: str
     out: str

@@ -6,13 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from cuberouted.check.facts import HostFacts
-from cuberouted.check.filter_rules import FAMILIES
 from cuberouted.check.finding import Finding, Level
-from cuberouted.check.packet_filter import Packet, Verdict, outcomes
 from cuberouted.config import Config, ListenAddress
-from cuberouted.daemon.host import data_interfaces, present_interfaces
-from cuberouted.model import Prefix
-from cuberouted.routing.types import links_by_name
 
 SUBJECT = "web_listen"
 
@@ -31,7 +26,7 @@ def check_web(config: Config, facts: HostFacts) -> Iterator[Finding]:
     if listen is None:
         return
     yield from _obstacles(listen, facts)
-    yield _readers(config, listen, facts)
+    yield _readers(config, listen)
     if facts.no_metrics is None:
         yield Finding(Level.OK, "metrics-missing", "/metrics", "prometheus_client is installed")
     else:
@@ -75,65 +70,24 @@ def _obstacles(listen: ListenAddress, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _readers(config: Config, listen: ListenAddress, facts: HostFacts) -> Finding:
+def _readers(config: Config, listen: ListenAddress) -> Finding:
     address = ipaddress.ip_address(listen.address)
     if address.is_loopback:
         return Finding(Level.OK, "web-exposed", SUBJECT, f"{listen} is reached by this host only")
     if address.is_unspecified:
-        where = f"port {listen.port} of any address of this host, clients among them"
-    elif _is_clients(config, address.packed, facts):
-        where = f"{listen}, which is this host's address for clients"
+        where = f"port {listen.port} of any address of this host"
     elif address.is_global:
         where = f"{listen}, which is a public address"
-    elif _is_open_to_clients(config, address.packed, facts):
-        return Finding(
-            Level.WARNING,
-            "web-exposed",
-            SUBJECT,
-            f"can be read by clients: no firewall drops what they send to {listen} through the VPN",
-            advice="listen on 127.0.0.1, or add a rule for the monitoring: docs/web.md has one",
-        )
+    elif config.web_clients:
+        where = str(listen)
     else:
-        text = f"the firewall decides who reaches {listen}"
+        text = f"clients are refused, and the firewall decides who else reaches {listen}"
         return Finding(Level.OK, "web-exposed", SUBJECT, text)
+    clients = ", clients among them (web_clients = yes)" if config.web_clients else ""
     return Finding(
         Level.WARNING,
         "web-exposed",
         SUBJECT,
-        f"can be read by everybody who reaches {where}",
+        f"can be read by everybody who reaches {where}{clients}",
         advice=_PLACES,
     )
-
-
-def _is_open_to_clients(config: Config, address: bytes, facts: HostFacts) -> bool:
-    """Whether packets of clients certainly get to *address* of this host.
-
-    Linux accepts a packet for any of its addresses on any interface. So clients of this server and
-    of others reach it, whether they have that default route or add a route of their own.
-    """
-    if facts.filters is None or facts.filters_unseen:
-        return False
-    chains = [
-        (ruleset, chain)
-        for ruleset in facts.filters
-        for hook in ("prerouting", "input")
-        for chain in ruleset.entered_at(hook, "filter")
-        if len(address) in FAMILIES.get(chain.family, set())
-    ]
-    target = Prefix(address, 8 * len(address))
-    return any(
-        all(
-            outcomes(*place, Packet(into, "", network, target)) == {Verdict.ACCEPT}
-            for place in chains
-        )
-        for network in facts.host.policy.allowed
-        if len(network.address) == len(address)
-        for into in present_interfaces(config, facts.links)
-    )
-
-
-def _is_clients(config: Config, address: bytes, facts: HostFacts) -> bool:
-    """Whether *address* is the one of a data interface."""
-    by_name = links_by_name(facts.links)
-    links = [by_name[name] for name in data_interfaces(config) if name in by_name]
-    return any(a.local == address for link in links for a in link.addresses)

@@ -31,6 +31,7 @@ _NEEDED = {
     "hook_timeout": "hook",
     "hosts_domain": "hosts_file",
     "web_hosts": "web_listen",
+    "web_clients": "web_listen",
     "web_names": "web_listen",
 }
 """Keys that say more on another one."""

@@ -292,6 +292,9 @@ class Config:
         (),
         "host names by which browsers and monitoring may address web_listen",
     )
+    web_clients: bool = key(
+        converters.yes_no, False, "whether clients of the VPN may read what is served there"
+    )
     web_names: bool = key(
         converters.yes_no, True, "whether names and addresses of clients are served there"
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
+
+import attrs
 import trio
 
 from cuberouted.api.http import Endpoint
@@ -9,8 +13,10 @@ from cuberouted.api.http_server import HttpServer
 from cuberouted.config import Config
 from cuberouted.daemon import event_stream, metrics_endpoint, readiness
 from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.node import Node
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import NodeProblem, NodeProblemEnded
+from cuberouted.model import Kind, Prefix
 from cuberouted.util.tasks import Signal
 from cuberouted.web import page
 from cuberouted.web.listener import serve
@@ -41,6 +47,22 @@ def _nameless(daemon: Daemon) -> tuple[Endpoint, ...]:
         event_stream.server_sent_endpoint(daemon.events, visible),
         *readiness.endpoints(daemon, details=False),
     )
+
+
+def is_client(node: Node, address: str) -> bool:
+    """Whether *address* may be that of a client of the VPN, or be in a network behind one.
+
+    It is what can be a client's by our networks, or is one by a route, and is no server's.
+    """
+    prefix, host = Prefix.parse(address), node.host
+    if prefix.address in host.policy.own_addresses:
+        return False
+    # also a route that an earlier run has left, while the data interface is missing
+    route = node.rib.best(node.kernel_sync.fib.longest(prefix) or prefix)
+    if route is not None:
+        return route.advertisement.kind is not Kind.SERVER
+    allowed = (*host.policy.allowed, *chain.from_iterable(host.networks.values()))
+    return attrs.evolve(host.policy, allowed=allowed).refusal(prefix, "") is None
 
 
 class Web:
@@ -79,7 +101,8 @@ class Web:
         def report(why: str) -> None:
             self._report(f"{listen}: {why}" if why else "")
 
-        request_filter = WebRequestFilter(frozenset(config.web_hosts))
+        refused = None if config.web_clients else partial(is_client, self._daemon.node)
+        request_filter = WebRequestFilter(frozenset(config.web_hosts), refused)
         events = self._daemon.events
         self._server = HttpServer(web_endpoints(self._daemon), events.publish, WHAT, request_filter)
         try:
@@ -98,4 +121,4 @@ class Web:
 
 
 def _settings(config: Config) -> tuple[object, ...]:
-    return config.web_listen, config.web_hosts, config.web_names
+    return config.web_listen, config.web_hosts, config.web_clients, config.web_names

@@ -1,4 +1,5 @@
-"""What the web listener accepts: GET and HEAD, no bodies, and only hosts that it is known by.
+"""What the web listener accepts: GET and HEAD, no bodies, only hosts that it is known by, and
+nothing from clients of the VPN.
 
 Pure. The Host header is the defence against DNS rebinding: a web page of anybody can have its own
 name point to this address, and read the replies through the browser of whoever visits it; but the
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -28,6 +30,10 @@ SECURITY_HEADERS: Final[Headers] = (
     ("X-Frame-Options", "DENY"),
 )
 
+CLIENT_REFUSED: Final = (
+    "requests from clients of the VPN are refused; web_clients = yes admits them"
+)
+
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([0-9a-z_.-]{1,255}))(?::[0-9]{0,5})?")
 """A host and perhaps a port (RFC 3986 section 3.2) in lower case, without what browsers never send:
 a user, percent-encoding, a zone."""
@@ -35,13 +41,22 @@ a user, percent-encoding, a zone."""
 
 @attrs.frozen
 class WebRequestFilter:
-    """What the web listener accepts. ``hosts``: the names of `web_hosts`."""
+    """What the web listener accepts. ``hosts``: the names of `web_hosts`.
+
+    ``is_client``: whether an address is that of a client of the VPN; None admits clients.
+    """
 
     hosts: frozenset[str]
+    is_client: Callable[[str], bool] | None = None
     headers: Headers = SECURITY_HEADERS
 
     def check(self, head: h11.Request, client: Client) -> None:
-        """Raise HttpError unless *head* is a GET or HEAD without a body, for a host of ours."""
+        """Raise HttpError unless *head* is a GET or HEAD without a body, for a host of ours.
+
+        Whatever it is, it is refused from a client of the VPN.
+        """
+        if self.is_client is not None and self.is_client(client.user):
+            raise HttpError(403, CLIENT_REFUSED)
         if head.method not in METHODS:
             raise HttpError(405, "only GET and HEAD are possible here", allowed="GET, HEAD")
         fields = dict(head.headers)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from tests.lab import pki
 from tests.lab.client import Client
 from tests.lab.configs import mesh
 from tests.lab.haproxy import HAProxy, documented
-from tests.lab.host import PROJECT
 from tests.lab.lab import Lab
 from tests.lab.mesh import connect, share, start_daemons, wait_routes
 from tests.lab.openvpn import OpenVPN, Options, client_config
@@ -24,7 +23,6 @@ from tests.lab.waiting import wait_for
 
 PORT = 9657
 LOCAL = f"127.0.0.1:{PORT}"
-WEB_DOCS = PROJECT / "docs/web.md"
 
 OUT_WITHIN = 6.0
 """Seconds until HAProxy has taken a server out: two checks, 2 s apart, and what they take."""
@@ -40,10 +38,10 @@ def local_web(server: Server) -> str:
     return mesh(server, f"web_listen = {LOCAL}")
 
 
-def curl(server: Server, url: str, *options: str) -> tuple[int, str]:
-    """Status and body of the reply, as *server* itself gets them; status 0: none."""
+def curl(machine: Server | Client, url: str, *options: str) -> tuple[int, str]:
+    """Status and body of the reply, as *machine* gets them; status 0: none."""
     argv = ("curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code}", *options)
-    body, _, status = server.host.try_run(*argv, f"http://{url}").stdout.rpartition("\n")
+    body, _, status = machine.host.try_run(*argv, f"http://{url}").stdout.rpartition("\n")
     return int(status), body
 
 
@@ -113,29 +111,29 @@ def test_a_port_that_is_taken_is_shown_and_tried_again(lab: Lab) -> None:
     assert problem not in a.daemon.ask("status")["problems"]
 
 
-def test_clients_reach_an_address_of_the_tunnels_unless_a_firewall_rule_keeps_them_out(
-    lab: Lab,
-) -> None:
+def is_served(client: Client, url: str) -> bool:
+    """Whether *client* gets a reply from *url*."""
+    return curl(client, url) == (200, "ready\n")
+
+
+def test_clients_of_the_vpn_are_refused_at_every_address_and_servers_are_not(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a, b = lab.servers
-    address = a.tunnels[b.name].ours
-    a.daemon.reload(mesh(a, f"web_listen = {address}:{PORT}"))
-    url = f"http://{address}:{PORT}/readyz"
-    fetch = "curl", "--silent", "--max-time", "2", url
-    wait_for("it to be opened", lambda: a.host.try_run(*fetch).stdout == "ready\n")
+    tunnel = a.tunnels[b.name].ours
+    a.daemon.reload(mesh(a, f"web_listen = [::]:{PORT}"))
+    at = [f"{host}:{PORT}/readyz" for host in (tunnel, a.data, f"[{a.data6}]")]
+    wait_for("it to be opened", lambda: curl(a, at[0]) == (200, "ready\n"))
     for client, server in where.items():
-        client.host.ip(f"route add {address} via {server.data}")
-        assert client.host.run(*fetch) == "ready\n"
-    assert "web_listen: can be read by clients" in a.daemon.command("check").stdout
-    monitoring = b.tunnels[a.name].ours
-    (rule,) = re.findall(r"^iifname .* drop$", WEB_DOCS.read_text(), re.MULTILINE)
-    rule = rule.replace("192.0.2.9", monitoring)
-    chain = "type filter hook input priority 0;"
-    a.host.run("nft", f"table inet web {{ chain input {{ {chain} {rule}; }}; }}")
+        client.host.ip(f"route add {tunnel} via {server.data}")
+        for url in at:
+            status, reply = curl(client, url)
+            assert (status, "web_clients = yes admits them" in reply) == (403, True), url
+    for url in at:
+        assert curl(a, url) == curl(b, url) == (200, "ready\n"), url
+    a.daemon.reload(mesh(a, f"web_listen = [::]:{PORT}", "web_clients = yes"))
     for client in where:
-        assert client.host.try_run(*fetch).stdout == ""
-    assert b.host.run(*fetch) == a.host.run(*fetch) == "ready\n"
-    assert "web_listen" not in a.daemon.command("check").stdout
+        wait_for("clients to be admitted", partial(is_served, client, at[0]))
+    assert "clients among them (web_clients = yes)" in a.daemon.command("check").stdout
 
 
 @pytest.fixture

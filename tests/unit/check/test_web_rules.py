@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cuberouted.check.packet_filter import UNKNOWN, Chain, Field, Match, Rule, Ruleset, Verdict
 from tests.fakes.samples import THREE_SERVERS
 from tests.unit.check.hosts import OK, UNSEEN, WARNING, bad, cures, found
 
@@ -33,67 +32,33 @@ def test_on_loopback_it_is_well(listen):
     assert finding.level is OK
 
 
-def firewall(*rules, family="ip", hook="input", policy=Verdict.ACCEPT):
-    chain = Chain(family, "filter", "INPUT", rules, hook, "filter", policy)
-    return (Ruleset("nft", (chain,)),)
+def test_clients_are_refused_and_the_firewall_decides_on_others():
+    for listen in ("10.200.200.1:9657", "10.100.100.101:9657", "[fd00:1::101]:9657"):
+        (finding,) = (f for f in found(text(listen)) if f.id == "web-exposed")
+        assert (finding.level, finding.text) == (
+            OK,
+            f"clients are refused, and the firewall decides who else reaches {listen}",
+        )
 
 
-def drop(*matches):
-    return Rule(matches, Verdict.DROP)
-
-
-FROM_TUN0 = Match(Field.IN, ("tun0",))
-ONE_HOST = Match(Field.SOURCE, ((0xC0000209, 0xC0000209),), negated=True)
-
-
-@pytest.mark.parametrize(
-    "filters",
-    [
-        (),
-        firewall(),
-        firewall(Rule((UNKNOWN,), Verdict.ACCEPT)),
-        firewall(drop(FROM_TUN0)),  # clients of other servers come through tun1
-        firewall(policy=Verdict.DROP, family="ip6"),
-        firewall(policy=Verdict.DROP, hook="forward"),
-    ],
-)
-def test_clients_that_reach_an_address_of_the_tunnels_are_told(filters):
-    found = {
-        k: v
-        for k, v in bad(text("10.200.200.1:9657"), filters=filters).items()
-        if k == "web_listen"
-    }
-    why = "no firewall drops what they send to 10.200.200.1:9657 through the VPN"
-    assert found == {"web_listen": (WARNING, f"can be read by clients: {why}")}
-
-
-@pytest.mark.parametrize(
-    "filters",
-    [
-        firewall(drop(ONE_HOST, UNKNOWN)),  # as in docs/web.md
-        firewall(drop(), hook="prerouting"),
-        firewall(policy=Verdict.DROP, family="inet"),
-        firewall(Rule((UNKNOWN,), Verdict.ACCEPT), policy=Verdict.DROP),
-        None,
-    ],
-)
-def test_a_firewall_that_may_keep_clients_out_is_believed(filters):
-    assert "web_listen" not in bad(text("10.200.200.1:9657"), filters=filters)
-
-
-@pytest.mark.parametrize(
-    ("listen", "who"),
-    [
-        ("0.0.0.0:9657", "port 9657 of any address of this host, clients among them"),
-        ("[::]:9657", "port 9657 of any address of this host, clients among them"),
-        ("10.100.100.101:9657", "10.100.100.101:9657, which is this host's address for clients"),
-        ("[fd00:1::101]:9657", "[fd00:1::101]:9657, which is this host's address for clients"),
-    ],
-)
-def test_where_clients_and_strangers_reach_it_that_is_told(listen, who):
-    assert of_web(listen) == [(WARNING, f"{READS} {who}")]
+@pytest.mark.parametrize("listen", ["0.0.0.0:9657", "[::]:9657"])
+def test_where_strangers_may_reach_it_that_is_told(listen):
+    assert of_web(listen) == [(WARNING, f"{READS} port 9657 of any address of this host")]
     ((advice, _),) = cures(text(listen)).values()
     assert advice.startswith("listen on 127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("listen", "where"),
+    [
+        ("10.200.200.1:9657", "10.200.200.1:9657"),
+        ("0.0.0.0:9657", "port 9657 of any address of this host"),
+    ],
+)
+def test_clients_that_are_admitted_are_told(listen, where):
+    why = f"{READS} {where}, clients among them (web_clients = yes)"
+    assert of_web(f"{listen}\nweb_clients = yes") == [(WARNING, why)]
+    assert of_web("127.0.0.1:9657\nweb_clients = yes") == []
 
 
 def test_a_public_address_is_told_and_one_that_is_not_here():

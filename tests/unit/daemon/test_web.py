@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from cuberouted.daemon import web as web_module
 from cuberouted.daemon.web import Web
 from cuberouted.events import NodeProblem, NodeProblemEnded
 from cuberouted.web import listener
@@ -99,6 +100,17 @@ async def test_a_reload_changes_the_hosts_it_is_known_by(node):
 
     await node.until(known)
     assert b" 421 " in await node.reply(node.port, b"example.org")
+
+
+async def test_a_reload_admits_clients_of_the_vpn_and_refuses_them_again(node, monkeypatch):
+    monkeypatch.setattr(web_module, "is_client", lambda _node, address: address == "127.0.0.1")
+    for settings, wanted in (([], b" 403 "), (["web_clients = yes"], b" 404 "), ([], b" 403 ")):
+        await node.listen(*settings)
+
+        async def is_answered(wanted=wanted):
+            return wanted in await node.reply(node.port)
+
+        await node.until(is_answered)
 
 
 async def test_another_reload_leaves_its_connections_alone(node):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import attrs
+
 from cuberouted.api.http import Client, Endpoint, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.events import Event
@@ -12,6 +14,7 @@ from tests.fakes.api import exchange
 
 HOSTS = frozenset({"vpn-a.example.org", "10.9.9.9"})
 CLIENT = Client("10.0.0.9", reads=True, changes=False, local_address="10.200.200.1")
+VPN_CLIENT = attrs.evolve(CLIENT, user="10.100.100.10")
 
 
 class Web:
@@ -25,17 +28,16 @@ class Web:
             Endpoint("GET", "/v1/why/{target}", self._handler),
             Endpoint("POST", "/v1/change", self._handler, changes=True),
         )
-        self.server = HttpServer(
-            endpoints, self.events.append, "web_listen", WebRequestFilter(HOSTS)
-        )
+        request_filter = WebRequestFilter(HOSTS, lambda address: address == VPN_CLIENT.user)
+        self.server = HttpServer(endpoints, self.events.append, "web_listen", request_filter)
 
     async def _handler(self, request: Request) -> Reply:
         self.handled.append(request)
         return Reply(b"{}")
 
-    async def send(self, *pieces: bytes) -> bytes:
+    async def send(self, *pieces: bytes, client: Client = CLIENT) -> bytes:
         """All that comes back on a connection of these bytes."""
-        return await exchange(self.server, pieces, CLIENT)
+        return await exchange(self.server, pieces, client)
 
     async def error(self, *pieces: bytes) -> tuple[int, str]:
         """Status and text of the one reply, an error after which the connection is closed."""

@@ -1,8 +1,9 @@
-"""What the web listener accepts: hosts, methods, no bodies."""
+"""What the web listener accepts: hosts, methods, no bodies, and nothing from clients of the VPN."""
 
 from __future__ import annotations
 
 import string
+from functools import partial
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cuberouted.api.http_head import MAX_FIELDS
 from cuberouted.web.request_filter import LOOPBACK_NAMES, host_of
-from tests.unit.web.requests import CLIENT, HOSTS, Web, replies, request
+from tests.unit.web.requests import CLIENT, HOSTS, VPN_CLIENT, Web, replies, request
 
 GOOD = "Host: localhost"
 NEXT = request(GOOD, target="/v1/why/smuggled")
@@ -309,17 +310,22 @@ FIELD = st.sampled_from(
     method=st.sampled_from(["GET", "HEAD", "POST"]),
     version=st.sampled_from(["1.0", "1.1"]),
     body=st.sampled_from(["", "abc", "3\r\nabc\r\n0\r\n\r\n"]),
+    client=st.sampled_from([CLIENT, VPN_CLIENT]),
 )
 def test_only_bodiless_requests_for_known_hosts_reach_a_handler(
-    hosts, authority, fields, method, version, body
+    hosts, authority, fields, method, version, body, client
 ):
     web = Web()
     target = "/v1/status" if authority is None else f"http://{authority}/v1/status"
     lines = [f"{method} {target} HTTP/{version}", *(f"Host: {host}" for host in hosts), *fields]
     data = "\r\n".join([*lines, "", body]).encode()
-    received = trio.run(web.send, data)
+    received = trio.run(partial(web.send, client=client), data)
     assert not web.events
     assert received.startswith(b"HTTP/1.1 ")
+    if client is VPN_CLIENT:
+        assert received.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+        assert replies(received) == 1
+        assert not web.handled
     if web.handled:
         assert method != "POST"
         named = [*hosts, *([] if authority is None else [authority])]
