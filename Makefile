@@ -120,6 +120,8 @@ software:
 	[ -x /usr/lib/frr/zebra ] || { apt_install frr; systemctl --quiet disable frr; }
 	command -v prometheus >/dev/null || { apt_install prometheus; systemctl --quiet disable prometheus; }
 	command -v chromium >/dev/null || apt_install chromium fonts-dejavu-core
+	# Playwright's driver, a program of its own, is linked with it
+	ldconfig -p | grep -F libatomic.so.1 >/dev/null || apt_install libatomic1
 	command -v haproxy >/dev/null || { apt_install haproxy; systemctl --quiet disable haproxy; }
 
 .PHONY: tun
