@@ -367,6 +367,95 @@ class ConnectionRejected(Event, frozen=True, kw_only=True):
         return f"rejected {self.why}{_more(self.count)}"
 
 
+class ServiceMoved(Event, frozen=True, kw_only=True):
+    """Packets to a shared service address go to another node, as this node sees it.
+
+    ``from_node``, ``to_node``: empty if nobody has or had it. ``why``: of the old holder's loss.
+    """
+
+    service: str
+    address: str
+    from_node: str
+    to_node: str
+    why: str = ""
+
+    @property
+    def level(self) -> Level:
+        """WARNING where nobody has it."""
+        return Level.INFO if self.to_node else Level.WARNING
+
+    def __str__(self) -> str:
+        subject, why = f"service {self.service} ({self.address})", _because(self.why)
+        if not self.to_node:
+            return f"{subject}: nobody has it; it was at {self.from_node}{why}"
+        if not self.from_node:
+            return f"{subject} is at {self.to_node}{why}"
+        return f"{subject} moved {self.from_node} -> {self.to_node}{why}"
+
+
+class ServiceChecked(Event, frozen=True, kw_only=True):
+    """The check of a service on this node has another result than before."""
+
+    service: str
+    healthy: bool
+    why: str = ""
+
+    @property
+    def level(self) -> Level:
+        """WARNING where it fails."""
+        return Level.INFO if self.healthy else Level.WARNING
+
+    def __str__(self) -> str:
+        result = "succeeds" if self.healthy else "fails"
+        return f"service {self.service}: its check {result} here{_because(self.why)}"
+
+
+class NodeStateChanged(Event, frozen=True, kw_only=True):
+    """A node is active, draining or in maintenance: this one, or a peer that has said so.
+
+    ``of_node``: which. ``by``: who did it. ``why``: the reason that was given, or empty.
+    """
+
+    of_node: str
+    old: str
+    new: str
+    by: str = ""
+    why: str = ""
+
+    def __str__(self) -> str:
+        by = f", by {self.by}" if self.by else ""
+        return f"node {self.of_node}: {self.old} -> {self.new}{by}{_because(self.why)}"
+
+
+class ClientSentOn(Event, frozen=True, kw_only=True):
+    """OpenVPN was told to send a client of this node on to the next server of its list."""
+
+    client: str
+    address: str
+    openvpn: str
+    cid: int
+    why: str
+
+    def __str__(self) -> str:
+        subject = f"{self.client} ({self.address})" if self.client else self.address
+        return f"{_label('openvpn', self.openvpn)}: sending {subject} on: {self.why}"
+
+
+class DrainFinished(Event, frozen=True, kw_only=True):
+    """Every client that was here has been sent on. Counts of clients: see `DrainReport`."""
+
+    clients: int
+    moved: int
+    came_back: int
+    left: int
+
+    def __str__(self) -> str:
+        return (
+            f"drained: {self.moved} of {_count(self.clients, 'client')} moved,"
+            f" {self.came_back} came back, {self.left} left"
+        )
+
+
 class OpenVPNStateChanged(Event, frozen=True, kw_only=True):
     """The state of the connection to an OpenVPN process. ``why`` is empty where all is well."""
 
@@ -538,6 +627,11 @@ AnyEvent = (
     | PeerStateChanged
     | PeerWarning
     | ConnectionRejected
+    | ServiceMoved
+    | ServiceChecked
+    | NodeStateChanged
+    | ClientSentOn
+    | DrainFinished
     | OpenVPNStateChanged
     | OpenVPNWarningBegan
     | OpenVPNWarningEnded

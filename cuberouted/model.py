@@ -13,6 +13,8 @@ from typing import Annotated, NamedTuple
 import attrs
 import msgspec
 
+from cuberouted.service_claim import ServiceClaim
+
 MAIN_TABLE = 254
 """RT_TABLE_MAIN of linux/rtnetlink.h."""
 
@@ -123,11 +125,14 @@ def format_address(address: bytes) -> str:
 
 
 class Kind(enum.StrEnum):
-    """What a prefix is: a client's address, a network behind a client, a server's data address."""
+    """What a prefix is: a client's address, a network behind a client, a server's data address, a
+    shared service address.
+    """
 
     CLIENT = "client"
     NETWORK = "network"
     SERVER = "server"
+    SERVICE = "service"
 
 
 # ``gc=False``: it refers to no object that could refer back, and there are very many.
@@ -138,6 +143,7 @@ class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``version`` orders the routes to one prefix (`routing.rib.precedence`). ``confirmed``: a
     complete listing of that node's OpenVPN has shown the session. ``since``: the session's
     start, in Unix seconds of that node's clock, for people only; 0 without a session.
+    ``service``: of kind SERVICE, and of no other; ``name`` is the service's, and ``version`` is 1.
     """
 
     # a msgspec struct, not an attrs class: messages are encoded and decoded without a copy
@@ -148,6 +154,7 @@ class Advertisement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: Annotated[int, msgspec.Meta(ge=1, lt=MAX_VERSION)]
     confirmed: bool
     since: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
+    service: ServiceClaim | None = None
 
 
 class SessionId(NamedTuple):
@@ -195,6 +202,43 @@ class SupersededSession:
     session: SessionId
     node: str
     version: int = 0
+
+
+class NodeState(enum.StrEnum):
+    """Whether a node takes clients. DRAINING: it sends them on to the others. MAINTENANCE: it has
+    none left, or only such as come back, and sends these on.
+    """
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+
+
+MAX_REMOTES = 40
+"""Addresses of OpenVPN processes that a node announces."""
+
+
+class NodeInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a node says of itself in its heartbeats.
+
+    ``by``: who has changed ``state`` last, ``since``: when, ``until``: when it becomes active by
+    itself (both Unix seconds, 0: never), ``reason``: why; all for people, and empty in a node that
+    never was anything but active. ``clients``: as its OpenVPN processes count them. ``capacity``:
+    how many it should have at most, 0: not configured. ``remotes``: its OpenVPN processes, as in
+    OpenVPN's option ``remote``: ``vpn1.example.org 1194 udp``.
+    """
+
+    state: NodeState = NodeState.ACTIVE
+    by: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    since: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
+    until: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    clients: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    capacity: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    remotes: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=300)], ...],
+        msgspec.Meta(max_length=MAX_REMOTES),
+    ] = ()
 
 
 class FileKind(enum.StrEnum):

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from cuberouted.config import checks, converters
-from cuberouted.config.schema import Config, OpenVPNConfig, PeerConfig
+from cuberouted.config.schema import Config, OpenVPNConfig, PeerConfig, ServiceConfig
 from cuberouted.config.section import ConfigT, ParsedSection, parse_section, split_shorthands
 from cuberouted.config.text import Diagnostics, Section, read_sections
 from cuberouted.model import MAIN_TABLE
@@ -37,16 +37,23 @@ def parse(
     node = parse_section(_with_table_number(shorthands[""], tables), Config, diagnostics, path=path)
     peers = _parse_kind(shorthands["peer"], others, PeerConfig, diagnostics)
     openvpns = _parse_kind(shorthands["openvpn"], others, OpenVPNConfig, diagnostics)
+    services = [
+        parse_section(section, ServiceConfig, diagnostics, name=section.name)
+        for section in others
+        if section.kind == "service"
+    ]
     config = attrs.evolve(
         node.values,
         node=_node_name(node, hostname),
         peers=tuple(_with_node_values(peer.values, node.values) for peer in peers),
         openvpns=tuple(_with_data_interface(o.values, node.values) for o in openvpns),
+        services=tuple(service.values for service in services),
     )
     checks.check_node(node)
     checks.check_peers(node, peers, config)
     checks.check_openvpns(node, openvpns, config)
     checks.check_web(node, openvpns)
+    checks.check_services(node, services, peers)
     diagnostics.raise_any()
     return config
 

@@ -11,13 +11,21 @@ from ipaddress import ip_address
 from typing import NamedTuple, Protocol, TypeVar
 
 from cuberouted.config import converters
-from cuberouted.config.schema import SECTIONS, Config, OpenVPNConfig, PeerConfig
+from cuberouted.config.schema import (
+    SECTIONS,
+    Config,
+    OpenVPNConfig,
+    PeerConfig,
+    Placement,
+    ServiceConfig,
+)
 from cuberouted.config.section import ParsedSection, nearest
 from cuberouted.config.text import UNREADABLE, Diagnostics, Section, quote
 
 Node = ParsedSection[Config]
 Peer = ParsedSection[PeerConfig]
 OpenVPN = ParsedSection[OpenVPNConfig]
+Service = ParsedSection[ServiceConfig]
 
 _ACCESS = (
     ("status_file", ("mgmt_host", "mgmt_port", "mgmt_socket", "mgmt_pass_file", "mgmt_shared")),
@@ -214,6 +222,56 @@ def check_web(node: Node, openvpns: Sequence[OpenVPN]) -> None:
         ):
             what = f"{web} is OpenVPN's management interface{openvpn.place}: use another port"
             node.report("web_listen", what)
+
+
+MIN_HEARTBEATS = 3
+"""Heartbeats within hold_time that a service with a witness needs: it is given up one before the
+peers take it."""
+
+
+def check_services(node: Node, services: Sequence[Service], peers: Sequence[Peer]) -> None:
+    """Report services that are incomplete, or whose address something else has."""
+    for service in services:
+        service.require("address")
+        _check_service_keys(service)
+        _check_witness(node, service)
+    addresses = ((service.values.address, service) for service in services)
+    for _, service, first in _repeated(addresses):
+        text = service.section.entries["address"].text
+        service.report("address", f"{text} is already used by {first.title}: each needs its own")
+    used = {
+        getattr(peer.values, key): f"{peer.written(key)}{peer.place}"
+        for peer in peers
+        for key in ("mgmt_ip", "data_ip")
+        if getattr(peer.values, key)
+    }
+    for service in services:
+        address = service.values.address
+        if address in used:
+            text = service.section.entries["address"].text
+            service.report("address", f"{text} is {used[address]}: use an address of its own")
+
+
+def _check_service_keys(service: Service) -> None:
+    for key in ("check_interval", "check_timeout", "rise", "fall"):
+        if service.has(key) and not service.has("check"):
+            service.report(key, "has no effect without check: set that too, or remove the line")
+    if service.values.placement is Placement.NEAREST:
+        for key in ("preempt", "witness", "fence"):
+            if service.has(key):
+                what = "has no effect with placement = nearest: all healthy nodes have the address"
+                service.report(key, what)
+
+
+def _check_witness(node: Node, service: Service) -> None:
+    heartbeat, hold = node.values.heartbeat_interval, node.values.hold_time
+    invalid = node.invalid & {"heartbeat_interval", "hold_time"}
+    if service.values.witness and heartbeat * MIN_HEARTBEATS > hold and not invalid:
+        what = (
+            f"needs a hold_time of at least {MIN_HEARTBEATS} heartbeat_intervals"
+            f" ({heartbeat:g}s): set heartbeat_interval to a third of hold_time ({hold:g}s)"
+        )
+        service.report("witness", what)
 
 
 def _access(openvpn: OpenVPNConfig) -> Hashable:

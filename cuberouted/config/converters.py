@@ -254,6 +254,38 @@ def duration(low: float, high: float = 86400.0) -> Callable[[str], float]:
     return convert_duration
 
 
+def preempt(text: str) -> float | None:
+    """A time after which a service is taken back; ``no``: never, which is None."""
+    if text.lower() in _YES_NO:
+        if _YES_NO[text.lower()]:
+            raise ValueError(f"{quote(text)} is not a time: write after how long, such as 60s")
+        return None
+    return duration(0.0)(text)
+
+
+def remotes(text: str) -> tuple[str, ...]:
+    """Values of OpenVPN's option ``remote``, separated by commas: ``vpn1.example.org 1194 udp``."""
+    return tuple(_remote(part.strip()) for part in text.split(","))
+
+
+_PROTOCOLS: Final = ("udp", "udp4", "udp6", "tcp", "tcp4", "tcp6", "tcp-client", "tcp4-client",
+                     "tcp6-client")  # fmt: skip
+_DEFAULT_REMOTE: Final = ("1194", "udp")
+
+
+def _remote(text: str) -> str:
+    words = text.split()
+    if not 1 <= len(words) <= 3:
+        raise ValueError(
+            f"{quote(text)} is not a remote: HOST [PORT [PROTO]]"
+            " (example: vpn1.example.org 1194 udp)"
+        )
+    address, port, protocol = (*words, *_DEFAULT_REMOTE[len(words) - 1 :])
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"{quote(protocol)} is not a protocol of OpenVPN: {', '.join(_PROTOCOLS)}")
+    return f"{host(address)} {number(1, 65535)(port)} {protocol}"
+
+
 def yes_no(text: str) -> bool:
     """``yes``, ``true``, ``on``, ``no``, ``false`` or ``off``."""
     return choice(_YES_NO)(text)

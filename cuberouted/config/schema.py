@@ -23,6 +23,7 @@ from cuberouted.config.converters import MAX_UINT32, ListenAddress, duration, nu
 from cuberouted.model import MAIN_TABLE, MAX_ADVERTISEMENTS, Prefix, format_address
 
 DEFAULT_CONTROL_SOCKET = Path("/run/cuberouted/control.sock")
+DEFAULT_STATE_DIRECTORY = Path("/var/lib/cuberouted")
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -41,6 +42,13 @@ class LogFormat(enum.StrEnum):
     TEXT = "text"
     JSON = "json"
     JOURNAL = "journal"
+
+
+class Placement(enum.StrEnum):
+    """Where a service address is. SINGLE: on one node. NEAREST: on every healthy one."""
+
+    SINGLE = "single"
+    NEAREST = "nearest"
 
 
 class Reload(enum.Enum):
@@ -161,11 +169,64 @@ class OpenVPNConfig:
         " connect",
         shorthand="openvpn_mgmt_shared",
     )
+    remotes: tuple[str, ...] = key(
+        converters.remotes,
+        (),
+        "where clients reach it: HOST [PORT [PROTO]], several separated by commas",
+        shorthand="openvpn_remote",
+        alias="remote",
+    )
+
+
+@attrs.frozen
+class ServiceConfig:
+    """A shared service address: a ``[service NAME]`` section. Times are in seconds.
+
+    ``preempt``: seconds that a holder with a lower priority is left alone; None: for ever.
+    """
+
+    name: str = ""
+    address: bytes = key(converters.peer_address, b"", "the address that the nodes share")
+    priority: int = key(
+        number(0, 1_000_000), 100, "which node should have it: the highest healthy one"
+    )
+    placement: Placement = key(
+        converters.choice({word.value: word for word in Placement}),
+        Placement.SINGLE,
+        "whether one node has the address, or every healthy one for its own clients",
+    )
+    preempt: float | None = key(
+        converters.preempt,
+        None,
+        "time after which it is taken back from a node with a lower priority, or no",
+    )
+    witness: bool = key(converters.yes_no, False, "whether it is given up while no peer is heard")
+    check: tuple[str, ...] = key(
+        converters.command, (), "command that ends with 0 while this node can provide the service"
+    )
+    check_interval: float = key(duration(0.1, 3600.0), 2.0, "time between two checks")
+    check_timeout: float = key(duration(0.1, 3600.0), 1.0, "time until a check has failed")
+    rise: int = key(number(1, 1000), 2, "checks in a row that succeed, until it is healthy")
+    fall: int = key(number(1, 1000), 2, "checks in a row that fail, until it is not")
+    fence: tuple[str, ...] = key(
+        converters.command,
+        (),
+        "command that makes sure that a peer that is not heard does not have the address",
+    )
+    on_acquire: tuple[str, ...] = key(
+        converters.command, (), "command that has to succeed before the address is taken"
+    )
+    on_release: tuple[str, ...] = key(
+        converters.command, (), "command that is run when the address is given up"
+    )
+    command_timeout: float = key(
+        duration(0.1, 3600.0), 60.0, "time until fence, on_acquire or on_release is killed"
+    )
 
 
 @attrs.frozen
 class Config:
-    """A configuration file: the keys before the first section, the peers, the OpenVPN processes.
+    """A configuration file: the keys before the first section, peers, OpenVPN processes, services.
 
     Times are in seconds, addresses packed. `mgmt_interface`, `data_interface` and
     `cube_routed_port` are already filled in where a peer or OpenVPN process has none of its own.
@@ -174,6 +235,7 @@ class Config:
     path: Path
     peers: tuple[PeerConfig, ...] = ()
     openvpns: tuple[OpenVPNConfig, ...] = ()
+    services: tuple[ServiceConfig, ...] = ()
     node: str = key(
         converters.name,
         "",
@@ -253,6 +315,21 @@ class Config:
         "Unix socket that answers the commands",
         reload=Reload.RESTART,
     )
+    state_directory: Path = key(
+        converters.file_path,
+        DEFAULT_STATE_DIRECTORY,
+        "directory where the state of maintenance is kept over a restart",
+        reload=Reload.RESTART,
+    )
+    capacity: int = key(
+        number(0, 1_000_000), 0, "clients that this node should have at most; 0: any number"
+    )
+    service_interface: str = key(
+        converters.interface,
+        "lo",
+        "the interface that gets the addresses of services",
+        reload=Reload.RESTART,
+    )
     max_advertisements: int = key(
         number(1, MAX_ADVERTISEMENTS), 65536, "prefixes that one peer may advertise"
     )
@@ -308,10 +385,10 @@ class Config:
         return {key: peer.label for peer in self.peers for key in peer.public_keys}
 
 
-SectionConfig = Config | PeerConfig | OpenVPNConfig
+SectionConfig = Config | PeerConfig | OpenVPNConfig | ServiceConfig
 
 SECTIONS: Final = MappingProxyType[str, type[SectionConfig]](
-    {"": Config, "peer": PeerConfig, "openvpn": OpenVPNConfig}
+    {"": Config, "peer": PeerConfig, "openvpn": OpenVPNConfig, "service": ServiceConfig}
 )
 """The class for each kind of section; "" is what precedes the first header."""
 

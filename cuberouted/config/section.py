@@ -14,11 +14,12 @@ from cuberouted.config.schema import (
     Config,
     OpenVPNConfig,
     PeerConfig,
+    ServiceConfig,
     key_fields,
 )
 from cuberouted.config.text import Diagnostics, Section
 
-ConfigT = TypeVar("ConfigT", Config, PeerConfig, OpenVPNConfig)
+ConfigT = TypeVar("ConfigT", Config, PeerConfig, OpenVPNConfig, ServiceConfig)
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ from cuberouted.daemon.foreign_routes import ForeignRoutes
 from cuberouted.daemon.hooks import Hooks
 from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
+from cuberouted.daemon.maintenance import Maintenance
 from cuberouted.daemon.node import Node
 from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
 from cuberouted.event_ring import EventRing
@@ -136,6 +137,7 @@ class Daemon:
         self.hooks = Hooks(config, self.events.publish)
         self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
         self.counters = Counters()
+        self.maintenance = Maintenance(self)
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None

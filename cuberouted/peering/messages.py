@@ -27,7 +27,7 @@ from typing import Annotated
 
 import msgspec
 
-from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Fingerprint, Prefix
+from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Fingerprint, NodeInfo, Prefix
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 256 * 1024
@@ -75,9 +75,10 @@ class Update(Message, frozen=True, array_like=True, kw_only=True, tag="u", gc=Fa
 
 
 class Heartbeat(Message, frozen=True, array_like=True, kw_only=True, tag="h"):
-    """No change. ``syncing``: the node has not listed all its own clients yet."""
+    """No change of routes. ``syncing``: the node has not listed all its own clients yet."""
 
     syncing: bool
+    info: NodeInfo = NodeInfo()
 
 
 class Goodbye(Message, frozen=True, array_like=True, kw_only=True, tag="g"):

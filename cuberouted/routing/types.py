@@ -41,6 +41,8 @@ class Link:
     """A network interface. ``running``: administratively up, and with a carrier.
 
     ``altnames``: its alternative names (``ip link property add``), which may be configured too.
+    ``ours``: those of its addresses, packed, that bear our protocol number
+    (`KernelApi.set_address`).
     """
 
     index: int
@@ -49,6 +51,7 @@ class Link:
     point_to_point: bool
     addresses: tuple[Address, ...]
     altnames: tuple[str, ...] = ()
+    ours: frozenset[bytes] = frozenset()
 
 
 def links_by_name(links: Iterable[Link]) -> dict[str, Link]:

@@ -31,6 +31,9 @@ VISIBLE: Final = frozenset(
         "node_problem_ended",
         "peer_state_changed",
         "openvpn_state_changed",
+        "service_moved",
+        "node_state_changed",
+        "drain_finished",
         "events_lost",
     }
 )

@@ -18,6 +18,7 @@ from cuberouted.routing.types import (
     LOCAL_TABLE,
     RTN_BLACKHOLE,
     RTN_LOCAL,
+    Address,
     Change,
     ChangeError,
     ForeignRoute,
@@ -60,6 +61,7 @@ class FakeKernel(FakeKernelState):
                 device.point_to_point,
                 (*device.addresses,),
                 (*device.altnames,),
+                frozenset(device.ours),
             )
             for name, device in self.devices.items()
         )
@@ -155,6 +157,22 @@ class FakeKernel(FakeKernelState):
         if present and self.table != MAIN:
             self.rule_list += [our_rule(family, self.table, self.protocol) for family in FAMILIES]
         return sum(r.protocol == self.protocol and r not in before for r in self.rule_list)
+
+    async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
+        """See `KernelApi`."""
+        await self._attend()
+        link = next((link for link in self.devices.values() if link.index == device), None)
+        if link is None:
+            raise KernelError("no such device", errno.ENODEV)
+        there = next((a for a in link.addresses if a.local == address), None)
+        if present and there is None:
+            link.addresses.append(Address(address, Prefix.host(address)))
+            link.ours.add(address)
+            self.tell_links()
+        elif not present and there is not None:
+            link.addresses.remove(there)
+            link.ours.discard(address)
+            self.tell_links()
 
     async def events(self) -> KernelEvents:
         """See `KernelApi`."""

@@ -43,6 +43,7 @@ class Device:
     carrier: bool = True
     addresses: list[Address] = attrs.field(factory=list)
     altnames: list[str] = attrs.field(factory=list)
+    ours: set[bytes] = attrs.field(factory=set)
 
     @property
     def running(self) -> bool:
@@ -217,6 +218,10 @@ class FakeKernelState:
         """A nexthop object goes, with its routes, and nothing is said of them."""
         del self.nexthops[id_]
         self._lose_routes(lambda route: route.nexthop == id_)
+
+    def tell_links(self) -> None:
+        """A link or an address has changed."""
+        self._tell(links=True)
 
     def tell_all(self) -> KernelEvents:
         """What there is to tell; it is told then."""

@@ -21,8 +21,8 @@ EVENTS = {
     "client": "The common name of the client.",
     "kind": "client: an address of a client; network: a network behind one; server: the data"
     " address of a server.",
-    "from_node": "The node where the client was.",
-    "to_node": "The node where the client is.",
+    "from_node": "The node where the client or the address was.",
+    "to_node": "The node where the client or the address is.",
     "found": "Whether the session is older than the news of it: the client did not connect just"
     " now.",
     "routed_after": "Seconds from the news of the session to the acknowledgement of the route by"
@@ -53,6 +53,13 @@ EVENTS = {
     "networks": "The networks in which clients are accepted.",
     "count": "How many.",
     "since": "The start of the session in Unix seconds of that node, or 0.",
+    "service": "The name of the service.",
+    "healthy": "Whether the check succeeds.",
+    "of_node": "The node whose state has changed.",
+    "clients": "How many clients there were.",
+    "moved": "How many clients are at another node.",
+    "came_back": "How many clients are here again.",
+    "left": "How many clients are nowhere.",
 }
 """By name: a field has one meaning in all events."""
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from cuberouted.model import MAIN_TABLE, Prefix
+from cuberouted.model import MAIN_TABLE, Prefix, format_address
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux import linkmsg, routemsg
 from cuberouted.routing.linux.monitor import EventBuffer, foreign_route
@@ -104,7 +104,7 @@ class Kernel:
         async with self._dump_lock:
             links = await self._dumps.dump(linkmsg.dump_links, linkmsg.read_link)
             addresses = await self._dumps.dump(linkmsg.dump_addresses, linkmsg.read_address)
-        return linkmsg.join(links, addresses)
+        return linkmsg.join(links, addresses, self._protocol)
 
     async def dump(self) -> KernelState:
         """See `KernelApi.dump`."""
@@ -196,6 +196,16 @@ class Kernel:
                 missing += wanted and rule not in ours
                 self._change_rules(ours, [rule] if wanted else [])
         return missing
+
+    async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
+        """See `KernelApi.set_address`."""
+        await trio.lowlevel.checkpoint()
+        seqs = self._changes.next_seqs(1)
+        request = linkmsg.set_address(seqs.start, device, address, self._protocol, present=present)
+        for ack in self._changes.change([request], seqs):
+            if ack.errno != (errno.EEXIST if present else errno.EADDRNOTAVAIL):
+                what = f"{'add' if present else 'remove'} {format_address(address)}"
+                raise KernelError(f"the kernel refused to {what}: {ack.reason}", ack.errno)
 
     async def events(self) -> KernelEvents:
         """See `KernelApi.events`."""

@@ -25,12 +25,14 @@ from cuberouted.routing.linux.netlink import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     NLM_F_REQUEST,
+    RTM_DELADDR,
     RTM_DELNEXTHOP,
     RTM_DELRULE,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEXTHOP,
     RTM_GETRULE,
+    RTM_NEWADDR,
     RTM_NEWNEXTHOP,
     RTM_NEWRULE,
     NetlinkError,
@@ -40,7 +42,7 @@ from cuberouted.routing.linux.netlink import (
 from cuberouted.routing.types import Address, Link, Nexthop, Rule
 
 _IFF_UP, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x10, 0x10000
-_IFA_F_OPTIMISTIC, _IFA_F_TENTATIVE = 0x04, 0x40
+_IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_TENTATIVE, _IFA_F_NOPREFIXROUTE = 0x02, 0x04, 0x40, 0x200
 _RTEXT_FILTER_SKIP_STATS = 8
 _FR_ACT_TO_TBL = 1
 _RTNH_F_ONLINK = 4
@@ -102,10 +104,11 @@ class LinkRow(NamedTuple):
 
 
 class AddressRow(NamedTuple):
-    """An address of the link ``device``."""
+    """An address of the link ``device``. ``protocol``: 0 if it bears no number."""
 
     device: int
     address: Address
+    protocol: int = 0
 
 
 # -- links and addresses --
@@ -145,7 +148,7 @@ def read_address(message: NetlinkMessage) -> AddressRow | None:
     Raises:
       NetlinkError: malformed.
     """
-    types = {"IFA_ADDRESS": str, "IFA_LOCAL": str, "IFA_FLAGS": int}
+    types = {"IFA_ADDRESS": str, "IFA_LOCAL": str, "IFA_FLAGS": int, "IFA_PROTO": int}
     fields, attributes = _decode(ifaddrmsg, message, types)
     flags = attributes["IFA_FLAGS"] or fields["flags"]
     # IFA_ADDRESS is the address itself, or the other end of a point-to-point link
@@ -161,14 +164,19 @@ def read_address(message: NetlinkMessage) -> AddressRow | None:
         address = Address(socket.inet_pton(fields["family"], local), _network(packed, length))
     except (OSError, ValueError) as error:
         raise NetlinkError(f"an RTM_NEWADDR with address {other!r}: {error}") from error
-    return AddressRow(fields["index"], address)
+    return AddressRow(fields["index"], address, attributes["IFA_PROTO"] or 0)
 
 
-def join(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Link, ...]:
-    """The links with their addresses, each in the kernel's order."""
+def join(
+    links: Iterable[LinkRow], addresses: Iterable[AddressRow], protocol: int = 0
+) -> tuple[Link, ...]:
+    """The links with their addresses, each in the kernel's order. *protocol*: ours."""
     by_device: dict[int, list[Address]] = {}
-    for device, address in addresses:
+    ours: dict[int, set[bytes]] = {}
+    for device, address, owner in addresses:
         by_device.setdefault(device, []).append(address)
+        if owner and owner == protocol:
+            ours.setdefault(device, set()).add(address.local)
     return tuple(
         Link(
             index=device,
@@ -177,9 +185,22 @@ def join(links: Iterable[LinkRow], addresses: Iterable[AddressRow]) -> tuple[Lin
             point_to_point=flags & _IFF_POINTOPOINT != 0,
             addresses=tuple(by_device.get(device, ())),
             altnames=altnames,
+            ours=frozenset(ours.get(device, ())),
         )
         for device, name, flags, altnames in links
     )
+
+
+def set_address(seq: int, device: int, address: bytes, protocol: int, *, present: bool) -> bytes:
+    """Add host address *address* to *device*, or remove it. Fails if it is there, or is not."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    text = socket.inet_ntop(family, address)
+    attributes: list[tuple[str, Any]] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
+    if present:
+        attributes += [("IFA_FLAGS", _IFA_F_NODAD | _IFA_F_NOPREFIXROUTE), ("IFA_PROTO", protocol)]
+    fields = {"family": family, "prefixlen": 8 * len(address), "index": device}
+    type_, flags = (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) if present else (RTM_DELADDR, 0)
+    return _encode(ifaddrmsg, seq, type_, flags, fields, attributes)
 
 
 def _network(address: bytes, length: int) -> Prefix:

@@ -35,6 +35,8 @@ WHY_HIDDEN = {
     "openvpn_warning_ended": "has no meaning without the one that began",
     "openvpn_warning": "why: quotes what OpenVPN has sent",
     "reload_refused": "why: quotes the configuration",
+    "client_sent_on": ABOUT_CLIENTS,
+    "service_checked": "why: what a command has printed",
     "node_problem": "why: of routes, and what commands print",
 }
 

@@ -1,0 +1,60 @@
+"""Orders and replies about maintenance, and what became of the clients of a drained node."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class DrainOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Send the clients of this node on. ``over``: seconds for all of them; None: five a second.
+
+    ``until``: Unix seconds when the node becomes active by itself; None: never. ``force``: also if
+    no other node could take them. ``dry_run``: only tell what would be done.
+    """
+
+    over: Annotated[float, Meta(ge=0, le=86400)] | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    until: Annotated[int, Meta(ge=0)] | None = None
+    force: bool = False
+    dry_run: bool = False
+
+
+class DrainClientRow(msgspec.Struct):
+    """A client that was here when the drain began, or came later.
+
+    ``outcome``: "waiting": not sent on yet; "sent": sent on, and not seen since; "moved": it is at
+    ``node``; "came_back": it is here again, ``returns`` times so far; "left": nowhere; "kept": it
+    cannot be sent on, ``why``.
+    """
+
+    name: str
+    address: str
+    outcome: str
+    node: str = ""
+    returns: int = 0
+    why: str = ""
+
+
+class DrainReport(msgspec.Struct):
+    """The state of this node, and what became of its clients. After `drain`, `resume`, or for both.
+
+    ``state``: active, draining or maintenance. ``finished``: nobody has to be sent on any more,
+    except those who come back. ``problems``: what the order did not do, or cannot keep. ``moved``:
+    clients by node.
+    """
+
+    node: str
+    state: str
+    by: str
+    since: str
+    until: str
+    reason: str
+    finished: bool
+    total: int
+    moved: dict[str, int]
+    clients: list[DrainClientRow]
+    services: list[str] = []
+    problems: list[str] = []
