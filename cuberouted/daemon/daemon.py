@@ -36,6 +36,7 @@ from cuberouted.peering.tasks import PeerReceiver, PublisherTask
 from cuberouted.peering.transport import BindProblem, PeerEndpoint, Transport
 from cuberouted.routing.flush import flush
 from cuberouted.routing.kernel_api import KernelApi
+from cuberouted.util.command import RunCommand, run_command
 from cuberouted.util.tasks import CancellableTask, Signal
 
 
@@ -48,7 +49,8 @@ class Environment:
     """Everything outside the process.
 
     ``wall_clock`` returns Unix seconds; ``random_bytes`` as many bytes as it is asked for.
-    ``probe``: what is read and tried when peers are checked.
+    ``probe``: what is read and tried when peers are checked. ``run_command`` runs the
+    administrator's commands.
     """
 
     kernel: KernelApi
@@ -57,6 +59,7 @@ class Environment:
     wall_clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     probe: PeerProbe = attrs.field(factory=HostProbe)
+    run_command: RunCommand = run_command
 
 
 @attrs.frozen
@@ -134,7 +137,7 @@ class Daemon:
             on_host_change=self._listen,
             emit=self.events.publish,
         )
-        self.hooks = Hooks(config, self.events.publish)
+        self.hooks = Hooks(config, environment.run_command, self.events.publish)
         self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
         self.counters = Counters()
         self.maintenance = Maintenance(self)

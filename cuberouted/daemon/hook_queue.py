@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Collection
 
-import attrs
 import msgspec
 
 from cuberouted.events import Event, Level, NodeProblem
 from cuberouted.model import printable_name
+from cuberouted.util.command import CommandEnd
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
+
+MAX_LINE = 200
+"""Characters of the last line of its standard error in an event."""
 
 HOOK = "hook"
 """`NodeProblem.what` of our own events. No hook is run for them: it would go round in circles."""
@@ -24,12 +26,6 @@ MAX_WAITING = 1000
 
 MAX_VALUE = 8192
 """Bytes of an environment variable. The JSON on standard input has all of a longer value."""
-
-MAX_STDERR = 4096
-"""Bytes that are kept of the end of what the hook has written to standard error."""
-
-MAX_LINE = 200
-"""Characters of its last line in an event."""
 
 
 class HookQueue:
@@ -73,25 +69,6 @@ class HookQueue:
         return NodeProblem(what=HOOK, why=why)
 
 
-@attrs.frozen
-class HookEnd:
-    """How a run of the hook ended.
-
-    ``status``: its exit status; negative: the signal that ended it; None if it did not start.
-    ``timed_out``: its time was over, and it was killed. ``stderr``: the end of what it wrote there,
-    or why it did not start.
-    """
-
-    status: int | None
-    timed_out: bool = False
-    stderr: bytes = b""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it was not a success."""
-        return self.timed_out or self.status != 0
-
-
 class HookFailures:
     """Makes an event of a failed run, at most once a minute. ``count``: of all failed runs."""
 
@@ -99,7 +76,7 @@ class HookFailures:
         self.count = 0
         self._limit = LogRateLimit()
 
-    def event(self, program: str, event: Event, end: HookEnd, now: float) -> NodeProblem | None:
+    def event(self, program: str, event: Event, end: CommandEnd, now: float) -> NodeProblem | None:
         """The event about the run of *program* for *event*. *now*: monotonic seconds."""
         if not end.failed:
             return None
@@ -107,9 +84,10 @@ class HookFailures:
         suppressed = self._limit.allow("", now)
         if suppressed is None:
             return None
-        last = _last_line(end.stderr)
-        what = f"{program} {_how(end)} for {event_type(event)}{': ' if last else ''}{last}"
-        return NodeProblem(what=HOOK, why=what + suppressed_note(suppressed))
+        last = printable_name(end.last_line)[:MAX_LINE]
+        what = f"{program} {end.how('hook_timeout')} for {event_type(event)}"
+        why = f"{what}{': ' if last else ''}{last}{suppressed_note(suppressed)}"
+        return NodeProblem(what=HOOK, why=why)
 
 
 def event_type(event: Event | type[Event]) -> str:
@@ -139,18 +117,3 @@ def _variable(value: object) -> bytes:
             text = str(value)
     # execve(2): a NUL would end it, and a string has at most 128 KiB
     return text.encode("utf-8", "backslashreplace").replace(b"\0", b"")[:MAX_VALUE]
-
-
-def _how(end: HookEnd) -> str:
-    if end.timed_out:
-        return "was killed after hook_timeout"
-    if end.status is None:
-        return "could not be started"
-    if end.status < 0:
-        return f"was ended by {signal.Signals(-end.status).name}"
-    return f"ended with exit status {end.status}"
-
-
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.strip().splitlines()
-    return printable_name(lines[-1].strip())[:MAX_LINE] if lines else ""

@@ -17,6 +17,7 @@ from cuberouted.model import Prefix, format_address
 from cuberouted.peering.session import PeerSession
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.types import Change, ChangeError, Nexthop, Op, Route
+from tests.fakes.commands import FakeCommands
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
 from tests.fakes.openvpn import FakeOpenVPN
@@ -94,6 +95,7 @@ class Server:
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
         self.probe = FakeProbe()
+        self.commands = FakeCommands()
         self.openvpns: dict[str, FakeOpenVPN] = {}
         self.transport: FakeTransport
         self.daemon: Daemon
@@ -134,6 +136,7 @@ class Server:
             self.wall_clock,
             self.mesh.random.randbytes,
             self.probe,
+            self.commands.run,
         )
         self.daemon = Daemon(config, environment)
         self.on_start(self.daemon)

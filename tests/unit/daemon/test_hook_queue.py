@@ -9,12 +9,12 @@ from cuberouted.daemon.hook_queue import (
     MAX_LINE,
     MAX_VALUE,
     MAX_WAITING,
-    HookEnd,
     HookFailures,
     HookQueue,
     environment,
 )
 from cuberouted.events import RouteTrace
+from cuberouted.util.command import CommandEnd
 
 MOVED = events.ClientMoved(
     number=7,
@@ -106,15 +106,15 @@ def test_no_name_of_a_client_breaks_the_environment(name):
 @pytest.mark.parametrize(
     ("end", "text"),
     [
-        (HookEnd(3), "ended with exit status 3 for client_moved"),
-        (HookEnd(1, stderr=b"x\n no disk \n\n"),
+        (CommandEnd(3), "ended with exit status 3 for client_moved"),
+        (CommandEnd(1, stderr=b"x\n no disk \n\n"),
          "ended with exit status 1 for client_moved: no disk"),
-        (HookEnd(-11), "was ended by SIGSEGV for client_moved"),
-        (HookEnd(-15, timed_out=True), "was killed after hook_timeout for client_moved"),
-        (HookEnd(0, timed_out=True), "was killed after hook_timeout for client_moved"),
-        (HookEnd(None, stderr=b"Permission denied"),
+        (CommandEnd(-11), "was ended by SIGSEGV for client_moved"),
+        (CommandEnd(-15, timed_out=True), "was killed after hook_timeout for client_moved"),
+        (CommandEnd(0, timed_out=True), "was killed after hook_timeout for client_moved"),
+        (CommandEnd(None, stderr=b"Permission denied"),
          "could not be started for client_moved: Permission denied"),
-        (HookEnd(1, stderr=b"\x1b[31mred\xff"),
+        (CommandEnd(1, stderr=b"\x1b[31mred\xff"),
          r"ended with exit status 1 for client_moved: \x1b[31mred\xff"),
     ],
 )  # fmt: skip
@@ -123,15 +123,17 @@ def test_the_event_of_a_failure_has_its_reason(end, text):
 
 
 def test_a_long_line_of_standard_error_is_cut():
-    event = HookFailures().event("/bin/x", MOVED, HookEnd(1, stderr=b"y" * 4096), 0.0)
+    event = HookFailures().event("/bin/x", MOVED, CommandEnd(1, stderr=b"y" * 4096), 0.0)
     assert event is not None
     assert event.why.endswith("client_moved: " + "y" * MAX_LINE)
 
 
 def test_failures_are_reported_once_a_minute_with_the_number_of_the_others():
     failures = HookFailures()
-    assert failures.event("/bin/x", MOVED, HookEnd(0), 0.0) is None
-    reported = [failures.event("/bin/x", MOVED, HookEnd(1), now) for now in (0.0, 1.0, 2.0, 61.0)]
+    assert failures.event("/bin/x", MOVED, CommandEnd(0), 0.0) is None
+    reported = [
+        failures.event("/bin/x", MOVED, CommandEnd(1), now) for now in (0.0, 1.0, 2.0, 61.0)
+    ]
     assert [event is not None for event in reported] == [True, False, False, True]
     assert failures.count == 4
     assert str(reported[-1]).endswith("for client_moved (2 similar messages suppressed)")
