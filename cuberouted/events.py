@@ -414,6 +414,7 @@ class NodeStateChanged(Event, frozen=True, kw_only=True):
     """A node is active, draining or in maintenance: this one, or a peer that has said so.
 
     ``of_node``: which. ``by``: who did it. ``why``: the reason that was given, or empty.
+    ``count``: of a peer that changes its state very often, how many changes this one stands for.
     """
 
     of_node: str
@@ -421,10 +422,12 @@ class NodeStateChanged(Event, frozen=True, kw_only=True):
     new: str
     by: str = ""
     why: str = ""
+    count: int = 1
 
     def __str__(self) -> str:
         by = f", by {self.by}" if self.by else ""
-        return f"node {self.of_node}: {self.old} -> {self.new}{by}{_because(self.why)}"
+        more = _more(self.count)
+        return f"node {self.of_node}: {self.old} -> {self.new}{by}{_because(self.why)}{more}"
 
 
 class ClientSentOn(Event, frozen=True, kw_only=True):

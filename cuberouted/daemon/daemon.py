@@ -21,6 +21,7 @@ from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.maintenance import Maintenance
 from cuberouted.daemon.node import Node
+from cuberouted.daemon.node_info import NodeInfoPublisher
 from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
 from cuberouted.event_ring import EventRing
 from cuberouted.model import SupersededSession
@@ -141,6 +142,9 @@ class Daemon:
         self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
         self.counters = Counters()
         self.maintenance = Maintenance(self)
+        self.node_info = NodeInfoPublisher(self, self._publisher_task.set_info)
+        self.peer_info_listeners: list[Callable[[], None]] = []
+        """Called after what any peer says of itself has changed (`PeerSession.info`)."""
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -157,6 +161,8 @@ class Daemon:
             self._nursery = nursery
             nursery.start_soon(self._kernel_monitor.run)
             nursery.start_soon(self.node.event_publisher.run)
+            self.node_info.refresh()  # before the first heartbeat
+            nursery.start_soon(self.node_info.run)
             nursery.start_soon(self._publisher_task.run)
             nursery.start_soon(self.requests.run)
             nursery.start_soon(self._finish_initial_sync)
@@ -230,6 +236,7 @@ class Daemon:
         self._publisher.reconfigure(config.heartbeat_interval, trio.current_time())
         self.environment.transport.reconfigure(config.hold_time)
         self._start_missing(config, sessions)
+        self.node_info.refresh()
         self._kernel_monitor.request_scan()
 
     # -- peers and OpenVPN processes --
@@ -293,6 +300,7 @@ class Daemon:
             self.node.update_peer,
             self.requests.receive,
             emit=self.events.publish,
+            on_info=self._peer_info_changed,
         )
         peer = self.peers[config.label] = Peer(config, session)
         nursery.start_soon(peer.task.run, receiver.run)
@@ -312,6 +320,10 @@ class Daemon:
         openvpn = self.openvpns[config.name] = OpenVPN(config, source)
         nursery.start_soon(openvpn.task.run, source.run)
         self._notify_superseded(config.name, self.node.superseded(config.name))
+
+    def _peer_info_changed(self) -> None:
+        for listener in self.peer_info_listeners:
+            listener()
 
     def _peer_limits(self) -> PeerLimits:
         config = self.config

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable
 
 import attrs
+import msgspec
 
-from cuberouted.model import Advertisement, Prefix
+from cuberouted.model import Advertisement, NodeInfo, Prefix
 from cuberouted.peering.events import Outgoing, PeerActions
 from cuberouted.peering.messages import (
     PART_PREFIXES,
@@ -32,7 +33,7 @@ from cuberouted.peering.messages import (
 )
 
 MIN_GREETING_INTERVAL = 0.1
-"""Seconds between two heartbeats that answer subscriptions."""
+"""Seconds between two heartbeats that answer subscriptions, or publish a changed `NodeInfo`."""
 MIN_SNAPSHOT_INTERVAL = 1.0
 """Seconds between the starts of two snapshots for the same peer."""
 MIN_UNRECEIVED = 2
@@ -119,6 +120,8 @@ class Publisher:
         self._ended = False
         self._last_heartbeat = -math.inf
         self._heartbeat_at = now
+        self._info = NodeInfo()
+        self._info_at = math.inf  # when a heartbeat with it is due, whatever else is published
         self._transfers: dict[str, _Transfer] = {}
         self._last_snapshot: dict[str, float] = {}
         self._requests: dict[str, _Request] = {}
@@ -129,9 +132,10 @@ class Publisher:
         """When `timer` is due; in the past while parts of a snapshot remain to be sent."""
         if self._ended:
             return math.inf
+        heartbeat_at = min(self._heartbeat_at, self._info_at)
         if self._syncing:
-            return self._heartbeat_at
-        return min([self._heartbeat_at, *(t.due_at for t in self._transfers.values())])
+            return heartbeat_at
+        return min([heartbeat_at, *(t.due_at for t in self._transfers.values())])
 
     @property
     def transfers(self) -> int:
@@ -173,6 +177,20 @@ class Publisher:
         updates = [self._update(a, w, now) for a, w in chunk_update(new.values(), removed)]
         return PeerActions(publish=tuple(updates))
 
+    def set_info(self, info: NodeInfo, now: float) -> PeerActions:
+        """Publish *info* in heartbeats from now on.
+
+        At once, if more than the number of clients has changed; that waits for a heartbeat interval
+        at most. Updates meanwhile postpone neither.
+        """
+        if info == self._info:
+            return PeerActions()
+        only_clients = msgspec.structs.replace(self._info, clients=info.clients) == info
+        interval = self._interval if only_clients else MIN_GREETING_INTERVAL
+        self._info = info
+        self._info_at = min(self._info_at, max(now, self._last_heartbeat + interval))
+        return self.timer(now)
+
     def initial_sync_done(self, now: float) -> PeerActions:
         """All our own clients are known from now on; requests that wait are answered."""
         self._syncing = False
@@ -211,11 +229,12 @@ class Publisher:
         """A heartbeat if one is due, and up to `PARTS_PER_SLICE` parts of one peer's snapshot."""
         if self._ended:
             return PeerActions()
-        publish = [self._heartbeat(now)] if now >= self._heartbeat_at else []
+        due = now >= min(self._heartbeat_at, self._info_at)
+        publish = [self._heartbeat(now)] if due else []
         if not self._syncing:
-            due = next((peer for peer, t in self._transfers.items() if now >= t.due_at), None)
-            if due is not None:
-                publish += self._send_parts(due, now)
+            peer = next((peer for peer, t in self._transfers.items() if now >= t.due_at), None)
+            if peer is not None:
+                publish += self._send_parts(peer, now)
         return PeerActions(publish=tuple(publish))
 
     def goodbye(self, *, restarting: bool) -> PeerActions:
@@ -256,10 +275,14 @@ class Publisher:
         return Outgoing(UPDATES, encode(message))
 
     def _heartbeat(self, now: float) -> Outgoing:
-        self._last_heartbeat = now
+        self._last_heartbeat, self._info_at = now, math.inf
         self._heartbeat_at = now + self._interval
         message = Heartbeat(
-            node=self._node, epoch=self._epoch, seq=self._seq, syncing=self._syncing
+            node=self._node,
+            epoch=self._epoch,
+            seq=self._seq,
+            syncing=self._syncing,
+            info=self._info,
         )
         return Outgoing(UPDATES, encode(message))
 

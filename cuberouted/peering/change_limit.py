@@ -1,4 +1,5 @@
-"""How many of a peer's state changes become events. Pure: the time is passed in.
+"""How many of a peer's state changes become events, of the session with it and of what it says of
+itself. Pure: the time is passed in.
 
 A peer that announces two names in turn, or is restarted without end, could otherwise push all
 other events out of the ring.
@@ -7,10 +8,13 @@ other events out of the ring.
 from __future__ import annotations
 
 import math
+from typing import Generic, TypeVar
 
 import msgspec
 
-from cuberouted.events import PeerStateChanged
+from cuberouted.events import NodeStateChanged, PeerStateChanged
+
+Change = TypeVar("Change", PeerStateChanged, NodeStateChanged)
 
 MAX_CHANGES = 30
 """Changes in `INTERVAL` that are passed on at once."""
@@ -19,7 +23,7 @@ INTERVAL = 60.0
 """Seconds."""
 
 
-class ChangeLimit:
+class ChangeLimit(Generic[Change]):
     """Passes the state changes of one peer on; those beyond the limit as one.
 
     That one leads from the state that was passed on last to the present one, so that whoever
@@ -29,14 +33,14 @@ class ChangeLimit:
     def __init__(self) -> None:
         self._interval_ends = -math.inf
         self._passed = 0
-        self._held: PeerStateChanged | None = None
+        self._held: Change | None = None
 
     @property
     def deadline(self) -> float:
         """When `timer` is due; inf: never."""
         return math.inf if self._held is None else self._interval_ends
 
-    def add(self, change: PeerStateChanged, now: float) -> PeerStateChanged | None:
+    def add(self, change: Change, now: float) -> Change | None:
         """What to emit for *change* at *now* (monotonic seconds)."""
         held, self._held = self._held, None
         if held is not None:
@@ -49,7 +53,7 @@ class ChangeLimit:
         self._held = change
         return None
 
-    def timer(self, now: float) -> PeerStateChanged | None:
+    def timer(self, now: float) -> Change | None:
         """What to emit at *now* of what was held back."""
         if now < self.deadline:
             return None

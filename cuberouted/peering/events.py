@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import Advertisement, Prefix
+from cuberouted.model import Advertisement, NodeInfo, Prefix
 from cuberouted.peering.messages import Direct
 
 
@@ -82,6 +82,14 @@ class StateChange:
     why: str
 
 
+@attrs.frozen
+class InfoChange:
+    """What a peer says of itself has changed. ``old``: None before its first heartbeat."""
+
+    old: NodeInfo | None
+    new: NodeInfo
+
+
 class Outgoing(NamedTuple):
     """A message to publish as it is."""
 
@@ -96,7 +104,7 @@ class PeerActions:
     ``subscribe`` and ``unsubscribe``: topics at the peer. A peer takes an unsubscription from the
     topic that was requested last for "received", so the next one comes before. ``publish``:
     messages of our own publishing socket. ``updates``: for the RIB. ``direct``: a message to this
-    node alone.
+    node alone. ``info``: what the peer says of itself now.
     """
 
     state_change: StateChange | None = None
@@ -105,6 +113,7 @@ class PeerActions:
     publish: tuple[Outgoing, ...] = ()
     updates: tuple[PeerUpdate, ...] = ()
     direct: Direct | None = None
+    info: InfoChange | None = None
 
 
 def known_as(peer: str, node: str | None) -> str:

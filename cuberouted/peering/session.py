@@ -13,9 +13,13 @@ import math
 import secrets
 from collections.abc import Callable
 
+import attrs
+
+from cuberouted.model import NodeInfo
 from cuberouted.peering.adj_rib_in import AdjRibIn
 from cuberouted.peering.events import (
     DropReason,
+    InfoChange,
     PeerActions,
     PeerCounters,
     PeerLimits,
@@ -33,10 +37,12 @@ from cuberouted.peering.messages import (
     AnyMessage,
     Direct,
     Goodbye,
+    Heartbeat,
     IncompatibleVersionError,
     SnapshotPart,
     direct_topic,
 )
+from cuberouted.peering.peer_info import checked
 
 DOWN, SYNCING, UP, RESTARTING, INCOMPATIBLE = PeerState
 
@@ -99,6 +105,8 @@ class PeerSession:
         """The name that the peer announces; None before its first message."""
         self.last_accepted_name: str | None = None
         """The last name that it announced and may use; None before that."""
+        self.info: NodeInfo | None = None
+        """What it said of itself last, also if it is down now; None before its first heartbeat."""
         self.state = DOWN
         self.has_been_up = False
         """Whether ``state`` was UP at any time."""
@@ -169,7 +177,10 @@ class PeerSession:
             self._silences = 0
         updates = self._adj_rib_in.receive(topic, message, now)
         self._has_routes = self._has_routes or bool(updates)
-        return self._synchronize(updates, now)
+        actions = self._synchronize(updates, now)
+        if isinstance(message, Heartbeat):
+            return attrs.evolve(actions, info=self._change_info(checked(message.info)))
+        return actions
 
     def malformed(self, why: str) -> None:
         """Count a message that could not be decoded. It does not restart the hold timer."""
@@ -276,6 +287,10 @@ class PeerSession:
         return actions
 
     # -- changes of state --
+
+    def _change_info(self, info: NodeInfo) -> InfoChange | None:
+        old, self.info = self.info, info
+        return None if info == old else InfoChange(old, info)
 
     def _synchronize(self, updates: tuple[PeerUpdate, ...], now: float) -> PeerActions:
         """Start or end the request for a snapshot, as the adj-RIB-in needs it."""

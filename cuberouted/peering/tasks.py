@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
-from cuberouted.events import Emit, PeerStateChanged, PeerWarning
-from cuberouted.model import Advertisement, Prefix
+from cuberouted.events import Emit, NodeStateChanged, PeerStateChanged, PeerWarning
+from cuberouted.model import Advertisement, NodeInfo, NodeState, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.change_limit import ChangeLimit
-from cuberouted.peering.events import PeerActions, PeerUpdate, StateChange, not_received
+from cuberouted.peering.events import (
+    InfoChange,
+    PeerActions,
+    PeerUpdate,
+    StateChange,
+    not_received,
+)
 from cuberouted.peering.messages import (
     AnyReply,
     AnyRequest,
@@ -47,12 +54,14 @@ class PublisherTask:
         self._transport = transport
         self._publisher = publisher
         self._emit = emit
+        self._wait = trio.CancelScope()
         self._unreceived_limit = LogRateLimit(interval=UNRECEIVED_INTERVAL)
 
     async def run(self) -> None:
         """Answer subscribers and send heartbeats, until cancelled."""
         while True:
-            await self._transport.readable(self._publisher.deadline)
+            with trio.CancelScope(deadline=self._publisher.deadline) as self._wait:
+                await self._transport.readable(math.inf)
             now = trio.current_time()
             self._receive_frames(now)
             self._publish(self._publisher.timer(now))
@@ -61,6 +70,11 @@ class PublisherTask:
     def announce(self, advertise: Iterable[Advertisement], withdraw: Iterable[Prefix]) -> None:
         """Advertise and withdraw; a prefix in both is advertised."""
         self._publish(self._publisher.announce(advertise, withdraw, trio.current_time()))
+
+    def set_info(self, info: NodeInfo) -> None:
+        """Publish what this node says of itself; see `Publisher.set_info`."""
+        self._publish(self._publisher.set_info(info, trio.current_time()))
+        self._wait.deadline = self._publisher.deadline
 
     def initial_sync_done(self) -> None:
         """All our own clients are known from now on."""
@@ -98,7 +112,8 @@ class PeerReceiver:
     """Receives from one peer for *session*.
 
     Awaits ``on_update(update)`` for each update and calls ``on_direct(peer, message)`` for each
-    message to this node alone, in order.
+    message to this node alone, in order; ``on_info()`` after what the peer says of itself
+    (`PeerSession.info`) has changed.
     """
 
     def __init__(
@@ -110,16 +125,19 @@ class PeerReceiver:
         on_direct: OnDirect,
         *,
         emit: Emit,
+        on_info: Callable[[], None],
     ) -> None:
         self.session = session
         self._transport = transport
         self._endpoint = endpoint
         self._on_update = on_update
         self._on_direct = on_direct
+        self._on_info = on_info
         self._emit = emit
         self._dropped_limit = LogRateLimit()
         self._dropped_reported = 0
-        self._change_limit = ChangeLimit()
+        self._change_limit: ChangeLimit[PeerStateChanged] = ChangeLimit()
+        self._info_limit: ChangeLimit[NodeStateChanged] = ChangeLimit()
 
     async def run(self) -> None:
         """Run until cancelled. Cancelling emits no `PeerLost`."""
@@ -142,9 +160,11 @@ class PeerReceiver:
             socket.subscribe(topic)
         while True:
             deadline = self.session.deadline
-            await socket.readable(min(deadline, self._change_limit.deadline))
+            limits = self._change_limit, self._info_limit
+            await socket.readable(min(deadline, *(limit.deadline for limit in limits)))
             await self._drain(socket)
-            self._emit_change(self._change_limit.timer(trio.current_time()))
+            for limit in limits:
+                self._emit_change(limit.timer(trio.current_time()))
             if trio.current_time() >= self.session.deadline:
                 await self._check_timeouts(socket, deadline)
 
@@ -190,6 +210,9 @@ class PeerReceiver:
             await self._on_update(update)
         if actions.direct is not None:
             self._on_direct(self.session.peer, actions.direct)
+        if actions.info is not None:
+            self._info_changed(actions.info)
+            self._on_info()
 
     def _emit_dropped(self, why: str, now: float) -> None:
         if self._dropped_limit.allow("", now) is not None:
@@ -208,6 +231,18 @@ class PeerReceiver:
         )
         self._emit_change(self._change_limit.add(event, trio.current_time()))
 
-    def _emit_change(self, event: PeerStateChanged | None) -> None:
+    def _info_changed(self, change: InfoChange) -> None:
+        old = NodeState.ACTIVE if change.old is None else change.old.state
+        if change.new.state is not old:
+            event = NodeStateChanged(
+                of_node=self.session.last_accepted_name or self.session.peer,
+                old=old,
+                new=change.new.state,
+                by=change.new.by,
+                why=change.new.reason,
+            )
+            self._emit_change(self._info_limit.add(event, trio.current_time()))
+
+    def _emit_change(self, event: PeerStateChanged | NodeStateChanged | None) -> None:
         if event is not None:
             self._emit(event)

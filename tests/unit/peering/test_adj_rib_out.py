@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from cuberouted.model import NodeInfo, NodeState
 from cuberouted.peering.adj_rib_out import PARTS_PER_SLICE, UNRECEIVED_TIME, Publisher
 from cuberouted.peering.events import PeerActions
 from cuberouted.peering.messages import (
@@ -80,6 +81,65 @@ def test_a_heartbeat_is_due_only_when_nothing_else_was_published() -> None:
     assert sender.deadline == pytest.approx(1.9)
     assert messages(sender.timer(1.9)) == [Heartbeat(node="A", epoch=7, seq=1, syncing=False)]
     assert sender.deadline == pytest.approx(2.9)
+
+
+DRAINING = NodeInfo(state=NodeState.DRAINING, by="root", reason="kernel")
+
+
+def infos(*actions: PeerActions) -> list[NodeInfo]:
+    return [m.info for m in messages(*actions) if isinstance(m, Heartbeat)]
+
+
+def test_a_changed_state_is_published_at_once_and_in_every_later_heartbeat() -> None:
+    sender = publisher()
+    assert infos(sender.set_info(DRAINING, 0.5)) == [DRAINING]
+    assert sender.set_info(DRAINING, 0.6) == PeerActions()
+    assert sender.deadline == pytest.approx(1.5)
+    assert infos(sender.timer(1.5)) == [DRAINING]
+
+
+def test_many_changes_of_state_are_a_heartbeat_each_100_ms_at_most() -> None:
+    sender = publisher()
+    published = []
+    for number in range(100):
+        now = 0.5 + number / 1000
+        published += infos(sender.set_info(NodeInfo(reason=str(number)), now), sender.timer(now))
+    assert [info.reason for info in published] == ["0"]
+    assert sender.deadline == pytest.approx(0.6)
+    assert [info.reason for info in infos(sender.timer(0.6))] == ["99"]
+
+
+def test_a_changed_number_of_clients_waits_for_the_next_heartbeat() -> None:
+    sender = publisher()
+    assert sender.set_info(NodeInfo(clients=5), 0.5) == PeerActions()
+    assert sender.deadline == pytest.approx(1.0)
+    assert infos(sender.timer(1.0)) == [NodeInfo(clients=5)]
+
+
+@pytest.mark.parametrize("info", [NodeInfo(clients=5), DRAINING])
+def test_updates_without_end_do_not_postpone_it(info: NodeInfo) -> None:
+    sender = publisher()
+    published = []
+    for number in range(20):
+        now = 0.05 + number / 10
+        sender.announce(clients(number), (), now)
+        published += [(now, one) for one in infos(sender.set_info(info, now), sender.timer(now))]
+    [(at, one)] = published  # and nothing else makes them publish a heartbeat
+    assert one == info
+    assert at <= 1.1
+
+
+def test_who_subscribes_is_told_in_the_heartbeat_that_answers() -> None:
+    sender = publisher()
+    sender.set_info(DRAINING, 0.5)
+    sender.receive(b"\x01u", "c", 0.7)
+    assert infos(sender.timer(0.7)) == [DRAINING]
+
+
+def test_nothing_of_it_is_published_after_the_goodbye() -> None:
+    sender = publisher()
+    sender.goodbye(restarting=True)
+    assert sender.set_info(DRAINING, 0.5) == PeerActions()
 
 
 def test_subscriptions_are_answered_by_a_heartbeat_at_most_every_100_ms() -> None:

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from cuberouted.model import (
     DIGEST_BYTES,
     MAX_DIGESTS,
+    MAX_REMOTES,
     Advertisement,
     FileKind,
     Fingerprint,
     Kind,
+    NodeInfo,
+    NodeState,
     Prefix,
 )
 from cuberouted.peering.messages import (
@@ -45,6 +48,18 @@ from tests.unit.peering.samples import client, clients
 
 TOPIC = snapshot_topic(b"\x00\x01\x02\x03\x04\x05\x06\xff")
 NETWORK = Prefix.parse("fd00:1::/48")
+LONGEST_INFO = NodeInfo(
+    state=NodeState.MAINTENANCE,
+    by="\N{FULL BLOCK}" * 200,
+    since=2**62 - 1,
+    until=2**62 - 1,
+    reason="\N{FULL BLOCK}" * 500,
+    clients=2**31 - 1,
+    capacity=2**31 - 1,
+    remotes=("\N{FULL BLOCK}" * 300,) * MAX_REMOTES,
+)
+INFO = msgspec.to_builtins(msgspec.structs.asdict(NodeInfo()))
+
 MESSAGES: list[tuple[bytes, AnyMessage]] = [
     (b"u", Update(node="B", epoch=1, seq=1, advertise=clients(1, 2), withdraw=(NETWORK,))),
     (b"u", Heartbeat(node="B", epoch=2**62 - 1, seq=0, syncing=True)),
@@ -67,6 +82,7 @@ MESSAGES: list[tuple[bytes, AnyMessage]] = [
             ),
         )
     ),
+    (b"u", Heartbeat(node="B", epoch=1, seq=0, syncing=False, info=LONGEST_INFO)),
 ]
 
 
@@ -87,6 +103,32 @@ def test_a_field_appended_to_an_advertisement_is_ignored() -> None:
     assert decode((b"u", msgspec.msgpack.encode(fields))) == MESSAGES[0][1]
 
 
+def test_a_heartbeat_without_info_is_that_of_an_active_node() -> None:
+    # as the versions before `NodeInfo` send it
+    message = decode((b"u", msgspec.msgpack.encode(["h", 1, "B", 1, 1, False])))
+    assert message == Heartbeat(node="B", epoch=1, seq=1, syncing=False, info=NodeInfo())
+
+
+def test_fields_appended_to_an_info_are_ignored_and_missing_ones_are_empty() -> None:
+    fields = msgspec.msgpack.decode(encode(Heartbeat(node="B", epoch=1, seq=1, syncing=True)))
+    fields[-1] = ["draining", "root", 7, 0, "kernel", 1, 2, [], "new", {"a": 1}]
+    message = decode((b"u", msgspec.msgpack.encode(fields)))
+    assert isinstance(message, Heartbeat)
+    assert message.info == NodeInfo(
+        state=NodeState.DRAINING, by="root", since=7, reason="kernel", clients=1, capacity=2
+    )
+    fields[-1] = ["maintenance"]
+    message = decode((b"u", msgspec.msgpack.encode(fields)))
+    assert isinstance(message, Heartbeat)
+    assert message.info == NodeInfo(state=NodeState.MAINTENANCE)
+
+
+def test_the_longest_heartbeat_is_far_below_the_limit() -> None:
+    assert len(encode(Heartbeat(node="B", epoch=1, seq=0, syncing=False, info=LONGEST_INFO))) < (
+        MAX_MESSAGE / 4
+    )
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -99,6 +141,10 @@ def test_another_major_version_is_reported_with_its_node(fields: list[object]) -
     with pytest.raises(IncompatibleVersionError) as caught:
         decode((b"u", msgspec.msgpack.encode(fields)))
     assert (caught.value.version, caught.value.node) == (fields[1], "B")
+
+
+def info(**fields: object) -> bytes:
+    return msgspec.msgpack.encode(["h", 1, "B", 1, 1, True, [*({**INFO, **fields}).values()]])
 
 
 def advertised(prefix: object, kind: str = "client", name: bytes = b"n", version: int = 1) -> bytes:
@@ -125,6 +171,11 @@ MALFORMED = {
     "version 0": advertised([b"\x0a\x00\x00\x01", 32], version=0),
     "version 2**62": advertised([b"\x0a\x00\x00\x01", 32], version=2**62),
     "name of 513 bytes": advertised([b"\x0a\x00\x00\x01", 32], name=b"n" * 513),
+    "unknown state of a node": info(state="asleep"),
+    "long reason": info(reason="r" * 501),
+    "long name of an administrator": info(by="b" * 201),
+    "negative time": info(since=-1),
+    "41 remotes": info(remotes=["vpn1 1194 udp"] * 41),
     "no parts": msgspec.msgpack.encode(["s", 1, "B", 1, 1, 0, 0, []]),
     "snapshot on u": encode(MESSAGES[3][1]),
     "an escape sequence for a name": encode(

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.model import Advertisement, Kind, NodeInfo, NodeState, Prefix
 from cuberouted.peering.events import (
     DropReason,
+    InfoChange,
     PeerActions,
     PeerLimits,
     PeerLost,
@@ -155,7 +156,9 @@ def test_the_first_heartbeat_starts_a_request_and_the_snapshot_makes_the_peer_up
     made = session()
     first = made.receive(U, heartbeat(4), 1.0)
     assert first == PeerActions(
-        StateChange("b", DOWN, SYNCING, "waiting for its snapshot"), subscribe=(topic(1),)
+        StateChange("b", DOWN, SYNCING, "waiting for its snapshot"),
+        subscribe=(topic(1),),
+        info=InfoChange(None, NodeInfo()),
     )
     whole = made.receive(topic(1), part(4, *clients(1, 2)), 1.1)
     assert whole == PeerActions(
@@ -640,3 +643,56 @@ def test_a_peer_without_a_table_is_never_up() -> None:
     assert set(NEXT) == {(s, event) for s in PeerState for event in PeerEvent} - {
         (INCOMPATIBLE, PeerEvent.IN_SYNC),
     }
+
+
+# -- what the peer says of itself --
+
+MAINTENANCE = NodeInfo(state=NodeState.MAINTENANCE, by="root", since=7, clients=3)
+
+
+def says(info: NodeInfo, *, node: str = "B", epoch: int = 1) -> Heartbeat:
+    return Heartbeat(node=node, epoch=epoch, seq=1, syncing=False, info=info)
+
+
+def test_what_a_peer_says_of_itself_is_a_change_once() -> None:
+    made = session()
+    assert made.info is None
+    assert made.receive(U, says(NodeInfo()), 0.0).info == InfoChange(None, NodeInfo())
+    assert made.receive(U, says(MAINTENANCE), 0.1).info == InfoChange(NodeInfo(), MAINTENANCE)
+    assert made.receive(U, says(MAINTENANCE), 0.2).info is None
+    assert made.receive(U, update(2, client(1)), 0.3).info is None
+    assert made.info == MAINTENANCE
+
+
+@pytest.mark.parametrize("restarting", [False, True])
+def test_it_is_kept_while_the_peer_is_lost_and_over_its_restart(restarting: bool) -> None:
+    made = up(1)
+    made.receive(U, says(MAINTENANCE), 0.1)
+    made.receive(U, goodbye(restarting=restarting), 0.2)
+    timers(made, 100.0)
+    assert (made.state, made.info) == (DOWN, MAINTENANCE)
+    assert made.receive(U, says(MAINTENANCE, epoch=2), 101.0).info is None
+
+
+def test_what_a_refused_peer_says_of_itself_has_no_effect() -> None:
+    made = up(1)
+    made.receive(U, says(NodeInfo(clients=1)), 0.1)
+    assert made.receive(U, says(MAINTENANCE, node="X"), 0.2).info is None
+    assert made.info == NodeInfo(clients=1)
+
+
+def test_what_it_says_is_printable_and_can_be_included_in_a_configuration_of_openvpn() -> None:
+    made = session()
+    remotes = (
+        "vpn1.example.org 1194 udp",
+        "2001:db8::1 443 tcp6-client",
+        'vpn1 1194 udp\nup "/bin/sh"',
+        "vpn1 1194 udp # comment",
+        "vpn1;x 1194 udp",
+        "vpn1 99999999 udp",
+        "vpn1 1194 sctp",
+        "",
+    )
+    hostile = NodeInfo(by="root\x1b[2J", reason="one\ntwo\u202e", remotes=remotes)
+    made.receive(U, says(hostile), 0.0)
+    assert made.info == NodeInfo(by="root\\x1b[2J", reason="one\\ntwo\\u202e", remotes=remotes[:2])

@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from cuberouted.events import Event, Level, PeerStateChanged, PeerWarning
-from cuberouted.model import Advertisement, Prefix
+from cuberouted.events import Event, Level, NodeStateChanged, PeerStateChanged, PeerWarning
+from cuberouted.model import Advertisement, NodeInfo, NodeState, Prefix
 from cuberouted.peering.adj_rib_out import Publisher
 from cuberouted.peering.change_limit import INTERVAL, MAX_CHANGES
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
@@ -45,6 +45,7 @@ class FakeNode:
         self.routes: dict[Prefix, Advertisement] = {}
         endpoint = PeerEndpoint(NAMES[other], other, 5657, "tun1")
         self.direct: list[tuple[str, Direct]] = []
+        self.infos: list[NodeInfo | None] = []
         self.receiver = PeerReceiver(
             self.transport,
             endpoint,
@@ -52,6 +53,7 @@ class FakeNode:
             self.on_update,
             lambda peer, message: self.direct.append((peer, message)),
             emit=self.events.append,
+            on_info=lambda: self.infos.append(self.session.info),
         )
 
     @property
@@ -322,3 +324,49 @@ async def test_a_message_to_one_node_reaches_that_node(
         [(peer, message)] = b.direct
         assert (peer, message.node, message.id, message.body) == ("A", "A", b"12345678", request)
         assert b.session.status().dropped == 0
+
+
+async def test_a_peer_that_drains_is_known_at_once_and_an_event(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        assert b.infos == [NodeInfo()]
+        for state in (NodeState.DRAINING, NodeState.MAINTENANCE):
+            a.publisher.set_info(NodeInfo(state=state, by="root", reason="kernel"))
+            await trio.sleep(0.11)
+            assert b.session.info is not None
+            assert b.session.info.state is state
+        a.publisher.set_info(NodeInfo(state=NodeState.MAINTENANCE, by="root", clients=4))
+        await trio.sleep(1.1)
+        assert len(b.infos) == 4
+        assert [str(e) for e in b.events if isinstance(e, NodeStateChanged)] == [
+            "node A: active -> draining, by root: kernel",
+            "node A: draining -> maintenance, by root: kernel",
+        ]
+
+
+async def test_a_peer_first_heard_of_in_maintenance_is_an_event_and_an_active_one_is_none(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    a, b = FakeNode(network, A), FakeNode(network, B)
+    b.publisher.set_info(NodeInfo(state=NodeState.MAINTENANCE))
+    async with a.running(), b.running():
+        await trio.sleep(1)
+    found = [(e.of_node, e.old, e.new) for e in a.events if isinstance(e, NodeStateChanged)]
+    assert found == [("B", "active", "maintenance")]
+    assert not [e for e in b.events if isinstance(e, NodeStateChanged)]
+
+
+async def test_of_a_peer_that_changes_its_state_without_end_the_events_are_few_and_right(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        for number in range(201):
+            info = NodeInfo(state=NodeState.ACTIVE if number % 2 else NodeState.DRAINING)
+            message = Heartbeat(node="A", epoch=1, seq=1, syncing=False, info=info)
+            a.transport.publish(b"u", encode(message))
+        a.publisher.set_info(info)
+        await trio.sleep(2 * INTERVAL)
+        found = [event for event in b.events if isinstance(event, NodeStateChanged)]
+    assert len(found) == MAX_CHANGES + 1
+    assert (found[-1].new, sum(event.count for event in found)) == ("draining", 201)

@@ -772,7 +772,13 @@ async def test_the_tasks_exchange_routes_over_real_sockets() -> None:
         publisher = PublisherTask(a, Publisher("a", 1, 1.0, trio.current_time()), emit=ignore)
         session = PeerSession("a", "a", "b", LIMITS, trio.current_time())
         receiver = PeerReceiver(
-            b, endpoint(port), session, updates_in.send, ignore_direct, emit=ignore
+            b,
+            endpoint(port),
+            session,
+            updates_in.send,
+            ignore_direct,
+            emit=ignore,
+            on_info=lambda: None,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(publisher.run)
