@@ -11,6 +11,7 @@ others. From the claims alone every node computes the same two things:
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -115,4 +116,76 @@ def routing_key(
         -claim.priority,
         claim.held_since or NEVER,
         node,
+    )
+
+
+def election_reason(best: ServiceClaim, best_node: str, other: ServiceClaim, node: str) -> str:
+    """Why *best* comes before the claim *other* of *node*, from their keys: `election_key`.
+
+    Raises:
+      ValueError: it does not.
+    """
+    first, second = election_key(best, best_node), election_key(other, node)
+    if first is not None and second is None:
+        return _state(other)
+    if first is None or second is None or first >= second:
+        raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
+    return _first_difference(
+        zip(first, second, (_state(other), *_ranks(best, best_node, other)), strict=True)
+    )
+
+
+def routing_reason(
+    best: ServiceClaim,
+    best_node: str,
+    other: ServiceClaim,
+    node: str,
+    *,
+    best_is_local: bool,
+    other_is_local: bool,
+) -> str:
+    """Why packets go by *best*, and not by *other* of *node*, from their keys: `routing_key`.
+
+    Raises:
+      ValueError: they do not.
+    """
+    first = routing_key(best, best_node, is_local=best_is_local)
+    second = routing_key(other, node, is_local=other_is_local)
+    if first >= second:
+        raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
+    states = (_state(other), f"placement = nearest: {best_node} is this node", _state(other))
+    return _first_difference(
+        zip(first, second, (*states, *_ranks(best, best_node, other)), strict=True)
+    )
+
+
+def _first_difference(parts: Iterable[tuple[object, object, str]]) -> str:
+    return next(why for one, two, why in parts if one != two)
+
+
+_STATES: Final = MappingProxyType(
+    {
+        ServicePhase.UNFIT: "it cannot have the address",
+        ServicePhase.STANDBY: "it is on standby",
+        ServicePhase.CLAIMING: "it claims the address, and does not have it yet",
+        ServicePhase.ACQUIRING: "it is acquiring the address",
+        ServicePhase.HOLDING: "it has the address",
+        ServicePhase.ADOPTED: "it has had the address since before its daemon's restart",
+        ServicePhase.LAST_RESORT: "it has the address only until another node can take it",
+        ServicePhase.RELEASING: "it is releasing the address",
+    }
+)
+
+
+def _state(claim: ServiceClaim) -> str:
+    """What the phase of *claim* means, as a reason why another node comes first."""
+    return _STATES[claim.phase] + (f": {claim.why}" if claim.why else "")
+
+
+def _ranks(best: ServiceClaim, best_node: str, other: ServiceClaim) -> tuple[str, str, str]:
+    """What the last three parts of both keys mean where they decide."""
+    return (
+        f"its priority {other.priority} is below the {best.priority} of {best_node}",
+        f"{best_node} has had the address for longer",
+        f"the same priority: {best_node} comes first by its name",
     )

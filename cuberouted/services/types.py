@@ -44,8 +44,11 @@ class View:
     ``claims``: those of the other nodes, by node. ``peers``: all configured ones. ``settled``:
     every peer was up since the start, or hold_time is over. ``available``: this node is active,
     neither draining nor in maintenance. ``has_address``: the address is on the interface.
+    ``witness_time``: seconds that a peer counts as a witness after its last message: hold_time -
+    heartbeat_interval.
     """
 
+    witness_time: float = attrs.field(kw_only=True)
     claims: Mapping[str, ServiceClaim] = attrs.field(factory=dict)
     peers: tuple[PeerView, ...] = ()
     settled: bool = True
