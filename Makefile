@@ -18,7 +18,7 @@ BENCH ?=
 
 # PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
 TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
-	systemd-analyze:systemd kill:procps curl:curl tmux:tmux less:less
+	systemd-analyze:systemd kill:procps curl:curl tmux:tmux less:less socat:socat
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

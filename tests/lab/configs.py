@@ -7,20 +7,30 @@ from collections.abc import Iterable
 from tests.lab.host import PROJECT
 from tests.lab.server import Server
 
+STATE_DIRECTORY = "/run/cuberouted-state"
+"""Each host's own: /run is, /var/lib is not."""
 
-def mesh(server: Server, *more: str, peers: Iterable[Server] | None = None) -> str:
+
+def mesh(
+    server: Server,
+    *more: str,
+    peers: Iterable[Server] | None = None,
+    services: Iterable[str] = (),
+) -> str:
     """A configuration with a [peer] section for each of *peers* (default: every other server).
 
-    *more* are further lines for the node itself.
+    *more* are further lines for the node itself; *services* are whole sections.
     """
     own = [
         f"node = {server.name}",
         "data_interface = tun0",
+        f"state_directory = {STATE_DIRECTORY}",
         *_management(*server.options.management.split()),
         *more,
     ]
     chosen = [tunnel.peer for tunnel in server.tunnels.values()] if peers is None else peers
-    return "\n".join([*own, *(_peer(server, peer) for peer in chosen)]) + "\n"
+    sections = (*(_peer(server, peer) for peer in chosen), *services)
+    return "\n".join([*own, *sections]) + "\n"
 
 
 def shipped(server: Server, example: str) -> str:

@@ -98,6 +98,11 @@ class Lab:
         self._stack.close()
 
     @property
+    def internet(self) -> Network:
+        """The bridge that connects all of them."""
+        return self._network
+
+    @property
     def hosts(self) -> list[Host]:
         """Every machine but the bridge."""
         machines: list[Server | Client] = [*self.servers, *self.clients.values()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.lab.host import Host
 
 
@@ -25,6 +27,11 @@ class Network:
         )
         host.ip(f"address add {address}/24 dev eth0", "link set eth0 up")
         return address
+
+    def namespace_id(self, number: int) -> int:
+        """The bridge's id of the network namespace of the host with that number."""
+        [port] = json.loads(self.bridge.run("ip", "-j", "link", "show", f"port{number}"))
+        return int(port["link_netnsid"])
 
     def close(self) -> None:
         """Ends the bridge."""

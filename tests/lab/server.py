@@ -46,6 +46,7 @@ class Server:
         host.path("/etc/openvpn/ccd").mkdir()
         host.path("/run/openvpn").mkdir()
         host.path("/run/openvpn-management").mkdir()
+        host.path("/run/cuberouted-state").mkdir()
         host.run("sh", "-c", FORWARD)
         self.openvpn = OpenVPN(host, "server", server_config(self.data, options))
 
