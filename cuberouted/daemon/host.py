@@ -58,10 +58,13 @@ def evaluate_links(
 ) -> HostState:
     """The host's state with these *links*.
 
+    The addresses of services are left out of it: who has one is in the RIB.
+
     *through*: prefixes that the main table routes through each data interface. *previous*: the
     state before; networks of data interfaces that are gone are taken from it.
     """
-    by_name = links_by_name(links)
+    services = {service.address: service.name for service in config.services}
+    by_name = links_by_name(_without_services(links, services))
     data = {name: by_name[name] for name in data_interfaces(config) if name in by_name}
     networks = dict(previous.networks) | {
         name: connected
@@ -80,6 +83,7 @@ def evaluate_links(
             own_addresses=frozenset(a.local for link in by_name.values() for a in link.addresses),
             management=frozenset(peer.mgmt_ip for peer in config.peers),
             servers=configured_servers(config),
+            services=services,
         ),
         nexthops=resolve(neighbours(config, unreachable=errors), by_name),
         sources=sources,
@@ -92,6 +96,20 @@ def evaluate_links(
         ),
         errors=tuple(f"peer {peer.label}: {why}" for peer, why in errors.items()),
     )
+
+
+def _without_services(links: Iterable[Link], services: Container[bytes]) -> Iterator[Link]:
+    """The *links* without addresses of *services*, and without those that we have added.
+
+    The latter are services' too, also when a reload has just removed their section.
+    """
+    for link in links:
+        kept = tuple(
+            address
+            for address in link.addresses
+            if address.local not in services and address.local not in link.ours
+        )
+        yield attrs.evolve(link, addresses=kept)
 
 
 async def read_host_state(

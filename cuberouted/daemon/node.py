@@ -32,6 +32,7 @@ from cuberouted.routing.neighbours import local_neighbour
 from cuberouted.routing.nexthops import Target
 from cuberouted.routing.policy import Policy, reason_label
 from cuberouted.routing.rib import Origin, Rib, RibChange, RibRoute, Source
+from cuberouted.service_claim import ServiceClaim
 from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 T = TypeVar("T")
@@ -41,6 +42,9 @@ CHUNK_ROUTES = 1000
 
 SELF = "(self)"
 """The local source of our own data addresses. No OpenVPN process can be configured by this name."""
+
+SERVICES = "(services)"
+"""The local source of our own claims to services."""
 
 Announce = Callable[[Sequence[Advertisement], Sequence[Prefix]], None]
 NotifySuperseded = Callable[[str, frozenset[SupersededSession]], None]
@@ -77,6 +81,8 @@ class Node:
         """How many prefixes the policy has refused: by peer, and by `policy.reason_label`."""
         self.all_listed = trio.Event()
         """Set once every OpenVPN process has been listed completely."""
+        self.on_services_changed: Callable[[], None] = lambda: None
+        """Called when a claim to a service has changed: ours, or another node's."""
         self._announce = announce
         self._notify_superseded = notify_superseded
         self._emit = emit
@@ -90,6 +96,8 @@ class Node:
         best = self.rib.best(prefix)
         if best is None:
             return None
+        if best.advertisement.service is not None:
+            return self._service_target(prefix, best, best.advertisement.service)
         to_server = best.advertisement.kind is Kind.SERVER
         if not best.leads_here:
             return Target(best.source.name, prefix.family, to_server)
@@ -98,6 +106,15 @@ class Node:
         if best.is_local and len(self.instances) == 1 and not self.rib.is_covered(prefix):
             return None  # OpenVPN's or the kernel's own route leads there, and none of ours away
         return Target(local_neighbour(best.source.name), prefix.family, to_server=False)
+
+    def _service_target(self, prefix: Prefix, best: RibRoute, claim: ServiceClaim) -> Target | None:
+        leads_to: RibRoute | None = best
+        if not claim.phase.has_address:
+            # after our restart: where it was, until the peers have told where it is
+            leads_to = self.rib.adopted(prefix)
+        if leads_to is None or leads_to.leads_here:
+            return None
+        return Target(leads_to.source.name, prefix.family, to_server=False)
 
     def is_listed(self, instance: str) -> bool:
         """Whether OpenVPN process *instance* has been listed completely."""
@@ -115,6 +132,14 @@ class Node:
             )
             for prefix, (ours, best) in self.rib.superseded(instance).items()
         )
+
+    def claims(self, address: bytes) -> dict[str, ServiceClaim]:
+        """The claims of the other nodes to the service with this address, by node."""
+        return {
+            route.node: claim
+            for route in reversed(self.rib.services(Prefix.host(address)))
+            if not route.is_local and (claim := route.advertisement.service) is not None
+        }
 
     # -- updates of routes --
 
@@ -150,6 +175,13 @@ class Node:
                 # its kernel routes go by one message, before 20,000 RIB routes go one by one
                 async with self.kernel_sync.withdraw_first(source.name):
                     await self._withdraw_all(source, f"peer {peer}: {why}")
+
+    async def update_services(self, advertisements: Sequence[Advertisement]) -> None:
+        """These are our claims to services now, all of them."""
+        source = Source(Origin.LOCAL, SERVICES)
+        wanted = {advertisement.prefix for advertisement in advertisements}
+        gone = [prefix for prefix in self.rib.adj_rib_in(source) if prefix not in wanted]
+        await self._apply(self.rib.update(source, self.name, advertisements, gone))
 
     async def set_instances(self, instances: Sequence[str]) -> None:
         """These are the OpenVPN processes now. With a second one, local clients need routes."""
@@ -269,6 +301,8 @@ class Node:
             self._announce(change.advertise, change.withdraw)
         if change.changed_prefixes:
             self.event_publisher.changed(change.changed_prefixes, heard, why)
+        if change.services:
+            self.on_services_changed()
         if change.alternatives:
             self.event_publisher.alternatives_changed(change.alternatives)
         self._publish_refused(change.refused)
@@ -291,7 +325,8 @@ class Node:
                 (before if self.rib.is_covered(prefix) else after).append(prefix)
             if len(chunk) == CHUNK_ROUTES:
                 await trio.lowlevel.checkpoint()
-        return (*before, *change.changed_prefixes, *after)
+        # an adopted route can go without a change of the best one: `_service_target`
+        return (*before, *change.changed_prefixes, *after, *change.services)
 
     async def _retarget(self, prefixes: Sequence[Prefix]) -> None:
         for chunk in _chunks(prefixes):

@@ -52,7 +52,8 @@ def _nameless(daemon: Daemon) -> tuple[Endpoint, ...]:
 def is_client(node: Node, address: str) -> bool:
     """Whether *address* may be that of a client of the VPN, or be in a network behind one.
 
-    It is what can be a client's by our networks, or is one by a route, and is no server's.
+    It is what can be a client's by our networks, or is one by a route, and is no server's or
+    service's.
     """
     prefix, host = Prefix.parse(address), node.host
     if prefix.address in host.policy.own_addresses:
@@ -60,9 +61,9 @@ def is_client(node: Node, address: str) -> bool:
     # also a route that an earlier run has left, while the data interface is missing
     route = node.rib.best(node.kernel_sync.fib.longest(prefix) or prefix)
     if route is not None:
-        return route.advertisement.kind is not Kind.SERVER
+        return route.advertisement.kind in (Kind.CLIENT, Kind.NETWORK)
     allowed = (*host.policy.allowed, *chain.from_iterable(host.networks.values()))
-    return attrs.evolve(host.policy, allowed=allowed).refusal(prefix, "") is None
+    return attrs.evolve(host.policy, allowed=allowed).refusal(prefix, Kind.CLIENT, "") is None
 
 
 class Web:

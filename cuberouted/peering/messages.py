@@ -27,7 +27,14 @@ from typing import Annotated
 
 import msgspec
 
-from cuberouted.model import MAX_ADVERTISEMENTS, Advertisement, Fingerprint, NodeInfo, Prefix
+from cuberouted.model import (
+    MAX_ADVERTISEMENTS,
+    Advertisement,
+    Fingerprint,
+    Kind,
+    NodeInfo,
+    Prefix,
+)
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 256 * 1024
@@ -218,7 +225,7 @@ def decode(frames: Sequence[bytes]) -> AnyMessage:
     if message.version != PROTOCOL_VERSION:
         raise IncompatibleVersionError(message.version, message.node)
     _check_topic(topic, message)
-    _check_prefixes(message)
+    _check_contents(message)
     return message
 
 
@@ -245,7 +252,7 @@ def _check_topic(topic: bytes, message: AnyMessage) -> None:
         raise MalformedMessageError(f"{type(message).__name__} on topic {topic[:40]!r}")
 
 
-def _check_prefixes(message: AnyMessage) -> None:
+def _check_contents(message: AnyMessage) -> None:
     advertisements, withdrawn = _contents(message)
     try:
         for advertisement in advertisements:
@@ -253,6 +260,11 @@ def _check_prefixes(message: AnyMessage) -> None:
             # a host prefix is always valid, and nearly all are hosts
             if (length != 32 or len(address) != 4) and (length != 128 or len(address) != 16):
                 advertisement.prefix.validated()
+                if advertisement.service is not None:
+                    raise MalformedMessageError(f"a service at {advertisement.prefix}")
+            if (advertisement.service is None) is (advertisement.kind is Kind.SERVICE):
+                what = "without" if advertisement.service is None else "with"
+                raise MalformedMessageError(f"kind {advertisement.kind} {what} a claim")
         for prefix in withdrawn:
             prefix.validated()
     except ValueError as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import NOT_UNICAST, Prefix
+from cuberouted.model import NOT_UNICAST, Kind, Prefix
 
 OUTSIDE = "outside allowed_networks"
 _NOT_UNICAST = "not a unicast address"
@@ -28,14 +28,18 @@ REASONS = {
     _MANAGEMENT_ADDRESS: "management_address",
 }
 PEERS_DATA_ADDRESS = "data_address"
+SERVICE_ADDRESS = "service_address"
+_OF_SERVICE = "the address of service "
 
 
 def reason_label(why: str) -> str:
     """What `Policy.refusal` has returned, as one of a few words for counters."""
+    if why.startswith(_OF_SERVICE):
+        return SERVICE_ADDRESS
     return REASONS.get(why, PEERS_DATA_ADDRESS)
 
 
-REASON_LABELS = (*REASONS.values(), PEERS_DATA_ADDRESS)
+REASON_LABELS = (*REASONS.values(), PEERS_DATA_ADDRESS, SERVICE_ADDRESS)
 """All that `reason_label` returns."""
 
 
@@ -46,12 +50,15 @@ class Policy:
     ``allowed``: only prefixes inside these networks. ``own_addresses``: this host's addresses,
     packed. ``management``: the peers' management addresses, packed. ``servers``: data addresses
     that the configuration assigns to a peer (the value); no other peer may advertise them.
+    ``services``: the names of this node's services, by their packed addresses. These are for
+    claims to the service alone, whether or not they are inside ``allowed``.
     """
 
     allowed: tuple[Prefix, ...] = ()
     own_addresses: frozenset[bytes] = frozenset()
     management: frozenset[bytes] = frozenset()
     servers: Mapping[Prefix, str] = attrs.field(factory=dict)
+    services: Mapping[bytes, str] = attrs.field(factory=dict)
 
     _networks: tuple[_AllowedNetwork, ...] = attrs.field(init=False, repr=False, eq=False)
 
@@ -59,22 +66,26 @@ class Policy:
     def _prepare(self) -> tuple[_AllowedNetwork, ...]:
         return tuple(map(_AllowedNetwork.of, self.allowed))
 
-    def refusal(self, prefix: Prefix, peer: str) -> str | None:
-        """Why *prefix* is not accepted from *peer*, or None if it is.
+    def refusal(self, prefix: Prefix, kind: Kind, peer: str) -> str | None:
+        """Why *prefix* is not accepted from *peer* as one of *kind*, or None if it is.
 
-        *peer* is empty for the sessions of this host's own OpenVPN processes.
+        *peer* is empty for what this host itself advertises.
         """
         address, length = prefix
         size, number = len(address), int.from_bytes(address)
+        service = self.services.get(address) if self.services and length == 8 * size else None
         for bytes_, shortest, shift, bits, excluded in self._networks:
             if size == bytes_ and length >= shortest and number >> shift == bits:
                 if excluded and any(one.contains(prefix) for one in excluded):
                     return _NOT_UNICAST
                 break
         else:
-            return OUTSIDE
+            if service is None:
+                return OUTSIDE
         if not length:
             return _DEFAULT_ROUTE
+        if service is not None and kind is not Kind.SERVICE:
+            return f"{_OF_SERVICE}{service}"
         if peer and _covers(prefix, self.own_addresses):
             return _OWN_ADDRESS
         if _covers(prefix, self.management):

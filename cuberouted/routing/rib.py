@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import attrs
 
-from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.model import Advertisement, Kind, Prefix, printable_name
 from cuberouted.routing.coverage import Coverage
 from cuberouted.routing.policy import Policy
+from cuberouted.service_claim import NEVER, ServiceClaim, routing_key
 
 ADOPTED_VERSION = 0
 """The version of routes that were found in the kernel at the start, or are configured. It is
@@ -66,6 +67,7 @@ class RibChange(NamedTuple):
     ``changed_prefixes``: prefixes whose best route is another one, in order of the changes.
     ``alternatives``: prefixes that have or had more than one route, and others now.
     ``inside``: local prefixes inside such a one, for which `Rib.is_covered` may have changed.
+    ``services``: addresses of services whose routes are others.
     ``advertise``, ``withdraw``: what has to be sent to the peers. ``refused``: routes that the
     policy did not accept, and why. ``superseded``: the OpenVPN processes whose superseded
     sessions (`Rib.superseded`) are others.
@@ -74,6 +76,7 @@ class RibChange(NamedTuple):
     changed_prefixes: dict[Prefix, None]
     alternatives: dict[Prefix, None]
     inside: dict[Prefix, None]
+    services: set[Prefix]
     advertise: list[Advertisement]
     withdraw: list[Prefix]
     refused: list[tuple[RibRoute, str]]
@@ -82,33 +85,100 @@ class RibChange(NamedTuple):
     @classmethod
     def empty(cls) -> RibChange:
         """A change to which others can be added."""
-        return cls({}, {}, {}, [], [], [], set())
+        return cls({}, {}, {}, set(), [], [], [], set())
 
     def add(self, later: RibChange) -> None:
         """Append *later*, in place: copies would make many small changes quadratic."""
         self.changed_prefixes.update(later.changed_prefixes)
         self.alternatives.update(later.alternatives)
         self.inside.update(later.inside)
+        self.services.update(later.services)
         self.advertise.extend(later.advertise)
         self.withdraw.extend(later.withdraw)
         self.refused.extend(later.refused)
         self.superseded.update(later.superseded)
 
 
-def precedence(route: RibRoute) -> tuple[int, str, str, str]:
+Key = tuple[bool, tuple[bool, bool, int, int, int, str], int, str, str, str]
+
+_NO_SERVICE = (True, True, 0, 0, NEVER, "")
+
+
+def precedence(route: RibRoute) -> Key:
     """The sort key of the routes to one prefix: the best route has the lowest.
 
-    The highest version wins; on a tie the lexicographically lower node name, so that all nodes
+    Claims to a service come first, in their own order (`service_claim.routing_key`). Of the others
+    the highest version wins; on a tie the lexicographically lower node name, so that all nodes
     choose alike. What follows only decides between two sources on the same node.
 
     Source: RFC 7432 section 15 (MAC mobility), applied to client addresses.
     """
-    return (
-        -route.advertisement.version,
-        route.node,
-        route.source.origin.value,
-        route.source.name,
-    )
+    (origin, name), node, advertisement = route
+    claim = advertisement.service
+    if claim is None:
+        return (True, _NO_SERVICE, -advertisement.version, node, origin.value, name)
+    key = routing_key(claim, node, is_local=route.leads_here)
+    return (False, key, 0, node, origin.value, name)
+
+
+def _by_kind(best: RibRoute, other: RibRoute) -> str:
+    if other.advertisement.version == ADOPTED_VERSION:
+        return _by_version(best, other)
+    name = printable_name(best.advertisement.name)
+    return f"the address of service {name}: that comes before any other kind of route"
+
+
+def _by_claim(best: RibRoute, other: RibRoute) -> str:
+    first, second = precedence(best)[1], precedence(other)[1]
+    parts = zip(first, second, _SERVICE_REASONS, strict=True)
+    return next(explain(best, other) for one, two, explain in parts if one != two)
+
+
+def _by_address(_: RibRoute, other: RibRoute) -> str:
+    claim = _claim(other)
+    why = f", {claim.why}" if claim.why else ""
+    return f"it does not have the address ({claim.phase}{why})"
+
+
+def _by_placement(_: RibRoute, other: RibRoute) -> str:
+    return f"placement = nearest: this node has the address itself, so not {other.node}"
+
+
+def _by_phase(best: RibRoute, other: RibRoute) -> str:
+    first, second = _claim(best), _claim(other)
+    why = f", {second.why}" if second.why else ""
+    return f"it is {second.phase}{why}; {best.node} is {first.phase}"
+
+
+def _by_priority(best: RibRoute, other: RibRoute) -> str:
+    first, second = _claim(best).priority, _claim(other).priority
+    return f"its priority is lower: {second}; that of {best.node} is {first}"
+
+
+def _by_time(best: RibRoute, _: RibRoute) -> str:
+    return f"the same priority: {best.node} has had the address for longer"
+
+
+def _by_service_node(best: RibRoute, other: RibRoute) -> str:
+    return f"the same priority: {best.node} comes before {other.node} by its name"
+
+
+_SERVICE_REASONS = (
+    _by_address,
+    _by_placement,
+    _by_phase,
+    _by_priority,
+    _by_time,
+    _by_service_node,
+)
+"""What each part of the key in `service_claim.routing_key` means where it decides."""
+
+
+def _claim(route: RibRoute) -> ServiceClaim:
+    claim = route.advertisement.service
+    if claim is None:
+        raise ValueError(f"not a service: {route}")
+    return claim
 
 
 def _by_version(best: RibRoute, other: RibRoute) -> str:
@@ -129,7 +199,7 @@ def _by_source(best: RibRoute, other: RibRoute) -> str:
     return f"the same version and node: {first} comes before {second}"
 
 
-_REASONS = (_by_version, _by_node, _by_source, _by_source)
+_REASONS = (_by_kind, _by_claim, _by_version, _by_node, _by_source, _by_source)
 """What each part of the key in `precedence` means where it decides."""
 
 
@@ -222,13 +292,27 @@ class Rib:
             if route is best or best is None:
                 found.append(Claim(route))
             else:
-                kept = why_kept(best, route) if route.is_local else None
+                is_session = route.is_local and route.advertisement.service is None
+                kept = why_kept(best, route) if is_session else None
                 found.append(Claim(route, reason(best, route), kept=kept))
         for source, refused in self._refused.items():
             if prefix in refused:
                 route = self._adj_rib_in[source][prefix]
                 found.append(Claim(route, f"refused: {refused[prefix]}", refused=True))
         return found
+
+    def services(self, prefix: Prefix) -> list[RibRoute]:
+        """Every accepted claim to the service with this address, the best first."""
+        routes = self._accepted.get(prefix, ())
+        return [route for route in routes if route.advertisement.service is not None]
+
+    def adopted(self, prefix: Prefix) -> RibRoute | None:
+        """The route to a peer that was in the kernel at our start, until that peer advertises."""
+        for route in self._accepted.get(prefix, ()):
+            is_peer = route.source.origin is Origin.PEER
+            if is_peer and route.advertisement.version == ADOPTED_VERSION:
+                return route
+        return None
 
     def adj_rib_in(self, source: Source) -> Mapping[Prefix, RibRoute]:
         """All routes of *source*, also those that the policy refuses."""
@@ -323,10 +407,12 @@ class Rib:
     def _import(self, route: RibRoute, change: RibChange) -> None:
         source, _, advertisement = route
         prefix, version = advertisement.prefix, advertisement.version
-        why = self.policy.refusal(prefix, "" if source.origin is Origin.LOCAL else source.name)
+        peer = "" if source.origin is Origin.LOCAL else source.name
+        why = self.policy.refusal(prefix, advertisement.kind, peer)
         # an adopted route was accepted before our restart; a configured one is the administrator's
         refused = self._refused.setdefault(source, {})
-        refused.pop(prefix, None)
+        if refused:
+            refused.pop(prefix, None)
         if why is None or version == ADOPTED_VERSION:
             self._remember_version(prefix, version)
             self._replace(prefix, source, route, change)
@@ -353,6 +439,11 @@ class Rib:
         new = tuple(sorted(others, key=precedence) if len(others) > 1 else others)
         if new == old:
             return
+        # claims to a service come first
+        if (new and new[0].advertisement.service is not None) or (
+            old and old[0].advertisement.service is not None
+        ):
+            change.services.add(prefix)
         if new:
             self._accepted[prefix] = new
         else:

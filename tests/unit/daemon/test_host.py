@@ -135,6 +135,37 @@ def test_the_preferred_source_is_our_address_in_the_clients_network():
     assert look(links=(link("tun0", "fd00:1::1/64"),)).data_addresses == {}
 
 
+# -- services --
+
+
+@pytest.mark.parametrize("device", ["lo", "tun0", "tun1"])
+def test_the_address_of_a_service_is_none_of_this_host(device):
+    service = "[service db]\naddress = 10.100.100.200\n[service six]\naddress = fd00:55::1\n"
+    links = (*LINKS, link("lo", "127.0.0.1/8"))
+    held = [
+        attrs.evolve(
+            x, addresses=link("x", "10.100.100.200/32", "fd00:55::1/128").addresses + x.addresses
+        )
+        if x.name == device
+        else x
+        for x in links
+    ]
+    found, without = (look(THREE_SERVERS + service, links=tuple(x)) for x in (held, links))
+    assert found == without
+    assert found.policy.services == {packed("10.100.100.200"): "db", packed("fd00:55::1"): "six"}
+    assert packed("127.0.0.1") in found.policy.own_addresses
+
+
+def test_an_address_that_we_have_added_is_none_of_this_host_without_its_section_either():
+    left = attrs.evolve(
+        link("tun0", "10.100.100.200/32", *("10.100.100.101/24", "fd00:1::101/64")),
+        ours=frozenset({packed("10.100.100.200")}),
+    )
+    found = look(links=(ETH0, left, TUN1, TUN2))
+    assert found.own_data == {Prefix.parse("10.100.100.101"), Prefix.parse("fd00:1::101")}
+    assert packed("10.100.100.200") not in found.policy.own_addresses
+
+
 # -- alternative names --
 
 

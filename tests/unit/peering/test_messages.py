@@ -44,6 +44,7 @@ from cuberouted.peering.messages import (
     is_snapshot_topic,
     snapshot_topic,
 )
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from tests.unit.peering.samples import client, clients
 
 TOPIC = snapshot_topic(b"\x00\x01\x02\x03\x04\x05\x06\xff")
@@ -319,3 +320,33 @@ def test_names_may_hold_any_byte() -> None:
     odd = Advertisement(client(1).prefix, Kind.NETWORK, bytes(range(256)), 2**62 - 1, False)
     message = Update(node="B", epoch=1, seq=1, advertise=(odd,))
     assert decode((b"u", encode(message))) == message
+
+
+CLAIM = ServiceClaim(ServicePhase.HOLDING, 100, 5, True, "why")
+SERVICE = Advertisement(Prefix.parse("10.9.0.9"), Kind.SERVICE, b"db", 1, True, 0, CLAIM)
+
+
+def test_a_claim_to_a_service_arrives_as_it_was_sent() -> None:
+    update = Update(node="B", epoch=1, seq=1, advertise=(SERVICE,))
+    assert decode((b"u", encode(update))) == update
+
+
+@pytest.mark.parametrize(
+    ("advertisement", "why"),
+    [
+        (msgspec.structs.replace(SERVICE, service=None), "kind service without a claim"),
+        (msgspec.structs.replace(SERVICE, kind=Kind.CLIENT), "kind client with a claim"),
+        (msgspec.structs.replace(SERVICE, kind=Kind.SERVER), "kind server with a claim"),
+        (msgspec.structs.replace(SERVICE, prefix=Prefix.parse("10.9.0.0/24")), "a service at"),
+        (msgspec.structs.replace(SERVICE, service=ServiceClaim(CLAIM.phase, -1)), "int"),
+    ],
+)
+def test_a_service_has_one_address_and_a_claim_and_nothing_else_has_one(
+    advertisement: Advertisement, why: str
+) -> None:
+    update = Update(node="B", epoch=1, seq=1, advertise=(advertisement,))
+    with pytest.raises(MalformedMessageError, match=why):
+        decode((b"u", encode(update)))
+    part = SnapshotPart(node="B", epoch=1, seq=1, index=0, count=1, advertisements=(advertisement,))
+    with pytest.raises(MalformedMessageError, match=why):
+        decode((TOPIC, encode(part)))
