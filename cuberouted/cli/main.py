@@ -21,6 +21,7 @@ from cuberouted.cli.flush import flush
 from cuberouted.cli.history import history
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.monitor import monitor
+from cuberouted.cli.services import services
 from cuberouted.cli.show import clients, nodes, status
 from cuberouted.cli.watch.command import watch
 from cuberouted.cli.why import why
@@ -113,6 +114,7 @@ for command in (
     check,
     status,
     nodes,
+    services,
     clients,
     dump_routes,
     why,

@@ -10,6 +10,8 @@ from cuberouted.config.schema import (
     OnExit,
     OpenVPNConfig,
     PeerConfig,
+    Placement,
+    ServiceConfig,
     restart_needed,
 )
 from cuberouted.config.text import ConfigError, ConfigProblem
@@ -24,6 +26,8 @@ __all__ = [
     "OnExit",
     "OpenVPNConfig",
     "PeerConfig",
+    "Placement",
+    "ServiceConfig",
     "load",
     "parse",
     "restart_needed",

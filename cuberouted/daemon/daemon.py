@@ -23,6 +23,7 @@ from cuberouted.daemon.maintenance import Maintenance
 from cuberouted.daemon.node import Node
 from cuberouted.daemon.node_info import NodeInfoPublisher
 from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
+from cuberouted.daemon.services import Services
 from cuberouted.event_ring import EventRing
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
@@ -69,6 +70,7 @@ class Peer:
 
     config: PeerConfig
     session: PeerSession
+    receiver: PeerReceiver
     task: CancellableTask = attrs.field(factory=CancellableTask)
 
 
@@ -137,6 +139,7 @@ class Daemon:
             scan_requested,
             on_host_change=self._listen,
             emit=self.events.publish,
+            on_links=lambda: self.services.links_changed(),
         )
         self.hooks = Hooks(config, environment.run_command, self.events.publish)
         self.hosts_file = HostsFile(config, self.node.rib, self.events.publish)
@@ -145,6 +148,7 @@ class Daemon:
         self.node_info = NodeInfoPublisher(self, self._publisher_task.set_info)
         self.peer_info_listeners: list[Callable[[], None]] = []
         """Called after what any peer says of itself has changed (`PeerSession.info`)."""
+        self.services = Services(self)
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -165,12 +169,14 @@ class Daemon:
             nursery.start_soon(self.node_info.run)
             nursery.start_soon(self._publisher_task.run)
             nursery.start_soon(self.requests.run)
+            nursery.start_soon(self.services.run)
             nursery.start_soon(self._finish_initial_sync)
             self._start_missing(self.config, {})
             try:
                 await self._stop_requested.wait()
             finally:
                 self._nursery = None  # a reload that is in progress starts nothing any more
+            await self.services.stop()
             keep = self.config.on_exit is OnExit.KEEP
             self._publisher_task.goodbye(restarting=keep)
             nursery.cancel_scope.cancel()
@@ -237,6 +243,7 @@ class Daemon:
         self.environment.transport.reconfigure(config.hold_time)
         self._start_missing(config, sessions)
         self.node_info.refresh()
+        self.services.reconfigure(config)
         self._kernel_monitor.request_scan()
 
     # -- peers and OpenVPN processes --
@@ -301,8 +308,9 @@ class Daemon:
             self.requests.receive,
             emit=self.events.publish,
             on_info=self._peer_info_changed,
+            on_change=self.services.wake,
         )
-        peer = self.peers[config.label] = Peer(config, session)
+        peer = self.peers[config.label] = Peer(config, session, receiver)
         nursery.start_soon(peer.task.run, receiver.run)
 
     def _start_openvpn(

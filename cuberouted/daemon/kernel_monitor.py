@@ -47,7 +47,7 @@ class KernelMonitor:
 
     ``config`` may be replaced at any time, followed by `request_scan`. *scan_requested* is the
     signal on which it waits. *on_host_change* is called after each scan that changed the
-    `HostState`. *emit* publishes events.
+    `HostState`, *on_links* whenever links or addresses may be others. *emit* publishes events.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class KernelMonitor:
         scan_requested: Signal,
         on_host_change: Callable[[], None],
         emit: Emit,
+        on_links: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self._kernel = kernel
         self._node = node
         self._scan_requested = scan_requested
         self._on_host_change = on_host_change
+        self._on_links = on_links
         self._emit = emit
         self.foreign_routes = ForeignRoutes(
             kernel, node, config.route_table, config.route_metric, self.request_scan, emit
@@ -158,6 +160,8 @@ class KernelMonitor:
     async def _handle_events(self, events: KernelEvents) -> None:
         # the kernel does not notify the routes that go with a link or an address
         self._note(events.links, events.ours)
+        if events.links or events.lost:
+            self._on_links()
         if events.links or events.lost or events.rules:
             self._foreign_routes_stale = True
         if self._foreign_routes_stale or events.ours or self._may_change_networks(events):

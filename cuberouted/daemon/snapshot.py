@@ -15,7 +15,7 @@ import trio
 from cuberouted.api import report
 from cuberouted.api.http import Endpoint, HttpError, Parts, Request
 from cuberouted.api.selection import NodeQuery, Query, Selection, SelectionError
-from cuberouted.daemon import disconnect, event_stream, peer_check
+from cuberouted.daemon import disconnect, event_stream, peer_check, service_rows
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.listings import clients, count_clients, route_infos
 from cuberouted.daemon.why import answer
@@ -79,6 +79,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
             reply=report.Nodes,
             summary="Every node of the mesh as this one sees it.",
         ),
+        service_rows.endpoint(daemon),
         disconnect.endpoint(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
@@ -213,6 +214,7 @@ def problems(daemon: Daemon) -> Iterator[str]:
         yield from _openvpn_problems(daemon, openvpn)
     for peer in daemon.peers.values():
         yield from _peer_problems(daemon, peer)
+    yield from islice(service_rows.problems(daemon), MAX_PROBLEMS)
     foreign = daemon.foreign_routes
     yield from islice(foreign.conflicts.values(), MAX_PROBLEMS)
     if len(foreign.conflicts) > MAX_PROBLEMS:

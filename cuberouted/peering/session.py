@@ -110,6 +110,8 @@ class PeerSession:
         self.state = DOWN
         self.has_been_up = False
         """Whether ``state`` was UP at any time."""
+        self.has_shut_down = False
+        """Whether its last message was that it ends, and is not about to restart."""
         self.topics = (UPDATES, direct_topic(own_name))
         """What to subscribe to at the peer from the start."""
         self._name = name
@@ -160,7 +162,7 @@ class PeerSession:
     def receive(self, topic: bytes, message: AnyMessage, now: float) -> PeerActions:
         """Handle *message*, received on *topic*."""
         self._messages += 1
-        self.node, self._last_received = message.node, now
+        self.node, self._last_received, self.has_shut_down = message.node, now, False
         if message.node != self._accepted_name:
             refusal = self._why_refused(message.node)
             if refusal is not None:
@@ -311,6 +313,7 @@ class PeerSession:
 
     def _goodbye(self, goodbye: Goodbye, now: float) -> PeerActions:
         if not goodbye.restarting:
+            self.has_shut_down = True
             return self._withdraw_all(PeerEvent.GOODBYE, "it shut down")
         self._silences = 0
         self._restarting_since = now

@@ -16,6 +16,7 @@ from cuberouted.peering.events import (
     InfoChange,
     PeerActions,
     PeerUpdate,
+    RoutesReplaced,
     StateChange,
     not_received,
 )
@@ -113,7 +114,9 @@ class PeerReceiver:
 
     Awaits ``on_update(update)`` for each update and calls ``on_direct(peer, message)`` for each
     message to this node alone, in order; ``on_info()`` after what the peer says of itself
-    (`PeerSession.info`) has changed.
+    (`PeerSession.info`) has changed, and ``on_change()`` after each change of its state, once the
+    updates that go with it are applied. ``is_importing``: whether all that the peer advertises is
+    being applied.
     """
 
     def __init__(
@@ -126,8 +129,11 @@ class PeerReceiver:
         *,
         emit: Emit,
         on_info: Callable[[], None],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = session
+        self.is_importing = False
+        self._on_change = on_change
         self._transport = transport
         self._endpoint = endpoint
         self._on_update = on_update
@@ -206,8 +212,12 @@ class PeerReceiver:
             socket.subscribe(topic)
         for topic in actions.unsubscribe:
             socket.unsubscribe(topic)
+        self.is_importing = any(isinstance(update, RoutesReplaced) for update in actions.updates)
         for update in actions.updates:
             await self._on_update(update)
+        if actions.state_change is not None or self.is_importing:
+            self.is_importing = False
+            self._on_change()
         if actions.direct is not None:
             self._on_direct(self.session.peer, actions.direct)
         if actions.info is not None:

@@ -265,6 +265,7 @@ class Rib:
         factory=dict, init=False
     )
     _refused: dict[Source, dict[Prefix, str]] = attrs.field(factory=dict, init=False)
+    _services: dict[Prefix, None] = attrs.field(factory=dict, init=False)
     _highest: dict[Prefix, int] = attrs.field(factory=dict, init=False)
     _coverage: Coverage = attrs.field(factory=Coverage, init=False)
 
@@ -300,6 +301,10 @@ class Rib:
                 route = self._adj_rib_in[source][prefix]
                 found.append(Claim(route, f"refused: {refused[prefix]}", refused=True))
         return found
+
+    def service_prefixes(self) -> Iterator[Prefix]:
+        """The addresses of all services that anybody claims."""
+        return iter(self._services)
 
     def services(self, prefix: Prefix) -> list[RibRoute]:
         """Every accepted claim to the service with this address, the best first."""
@@ -439,11 +444,7 @@ class Rib:
         new = tuple(sorted(others, key=precedence) if len(others) > 1 else others)
         if new == old:
             return
-        # claims to a service come first
-        if (new and new[0].advertisement.service is not None) or (
-            old and old[0].advertisement.service is not None
-        ):
-            change.services.add(prefix)
+        self._note_service(prefix, new, change)
         if new:
             self._accepted[prefix] = new
         else:
@@ -462,6 +463,16 @@ class Rib:
         if source.origin is Origin.LOCAL or any(r.is_local for r in old):
             self._advertise(prefix, new, change)
             self._supersede(prefix, new, change)
+
+    def _note_service(
+        self, prefix: Prefix, routes: tuple[RibRoute, ...], change: RibChange
+    ) -> None:
+        if routes and routes[0].advertisement.service is not None:  # such claims come first
+            self._services[prefix] = None
+            change.services.add(prefix)
+        elif prefix in self._services:
+            del self._services[prefix]
+            change.services.add(prefix)
 
     def _best_changed(
         self, prefix: Prefix, old: RibRoute | None, new: RibRoute | None, change: RibChange

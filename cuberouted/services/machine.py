@@ -298,6 +298,8 @@ class ServiceMachine:
 
     def _must_not(self, view: View) -> str:
         """Why this node, which has the address, has to remove it at once; or empty."""
+        if view.address_error and not view.has_address:
+            return view.address_error
         if self.now >= self._witness_until:
             return NO_WITNESS
         other = "" if self._is_nearest else election.rightful(self.claim, self.node, view)
@@ -305,7 +307,7 @@ class ServiceMachine:
 
     def _unfit(self, view: View) -> str:
         """Why this node may not get the address, or empty."""
-        why = self._should_not(view) or self._commands.problem_at(self.now)
+        why = self._should_not(view) or self._commands.problem_at(self.now) or view.address_error
         if not why and self.now >= self._witness_until:
             why = NO_WITNESS
         if not why and not view.settled and not self._is_nearest:

@@ -45,7 +45,8 @@ class View:
     every peer was up since the start, or hold_time is over. ``available``: this node is active,
     neither draining nor in maintenance. ``has_address``: the address is on the interface.
     ``witness_time``: seconds that a peer counts as a witness after its last message: hold_time -
-    heartbeat_interval.
+    heartbeat_interval. ``address_error``: why the address cannot be added or removed, until that is
+    tried again; or empty.
     """
 
     witness_time: float = attrs.field(kw_only=True)
@@ -54,6 +55,7 @@ class View:
     settled: bool = True
     available: bool = True
     has_address: bool = False
+    address_error: str = ""
 
 
 @attrs.frozen

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn, TypeVar
 import attrs
 import msgspec
 
-from cuberouted.api import report
+from cuberouted.api import report, report_services
 from cuberouted.api.http import Endpoint, HttpError, Request
-from cuberouted.events import Event, OpenVPNStateChanged
+from cuberouted.events import Event, OpenVPNStateChanged, ServiceMoved
 
 HIDDEN: Final = "not shown here (web_names = no): see `cuberouted status`"
 """Stands for a text that may contain names or addresses of clients."""
@@ -44,8 +44,8 @@ def visible(event: Event) -> Event | None:
     """*event* as it is served, or None."""
     if event.__struct_config__.tag not in VISIBLE:
         return None
-    if isinstance(event, OpenVPNStateChanged) and event.why:
-        # may quote what OpenVPN has sent
+    if isinstance(event, OpenVPNStateChanged | ServiceMoved) and event.why:
+        # may quote what OpenVPN has sent, or a command has written
         return msgspec.structs.replace(event, why=HIDDEN)
     return event
 
@@ -93,6 +93,20 @@ def _redact_nodes(nodes: report.Nodes) -> report.Nodes:
     return msgspec.structs.replace(nodes, nodes=rows)
 
 
+def _redact_services(services: report_services.Services) -> report_services.Services:
+    """The reasons may quote what a command has written."""
+    rows = [
+        msgspec.structs.replace(
+            row,
+            nodes=[msgspec.structs.replace(n, why=HIDDEN if n.why else "") for n in row.nodes],
+            why=HIDDEN if row.why else "",
+            problems=_count(row.problems, "problem"),
+        )
+        for row in services.services
+    ]
+    return msgspec.structs.replace(services, services=rows)
+
+
 _Row = TypeVar("_Row", report.OpenVPNRow, report.PeerRow)
 
 
@@ -107,6 +121,10 @@ def _count(sentences: list[str], noun: str) -> list[str]:
 
 
 _REDACTED: Final[Mapping[str, Callable[[Any], msgspec.Struct]]] = MappingProxyType(
-    {"/v1/status": _redact_status, "/v1/nodes": _redact_nodes}
+    {
+        "/v1/status": _redact_status,
+        "/v1/nodes": _redact_nodes,
+        "/v1/services": _redact_services,
+    }
 )
 """By path, what is left of a reply."""

@@ -26,7 +26,7 @@ HANGS = Behaviour(duration=math.inf)
 
 @attrs.define
 class CommandRun:
-    """A run of a command. ``began`` and ``ended``: seconds; ``ended`` is None while it runs.
+    """A run of a command. ``began`` and ``ended``: seconds; ``ended`` is inf while it runs.
 
     ``killed``: it was ended before its own end.
     """
@@ -34,7 +34,7 @@ class CommandRun:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     began: float
-    ended: float | None = None
+    ended: float = math.inf
     killed: bool = False
 
 

@@ -74,11 +74,11 @@ class RecordingKernel(FakeKernel):
 class Server:
     """A host: its kernel and OpenVPNs keep their state when its daemon ends. Made by `Mesh.add`.
 
-    ``settings``: further lines of its configuration before the first section; ``sections``:
-    all sections, in place of the default ones for the peers; ``node``: the name that it
-    announces. They take effect at the next `start` or `reload`. ``skew``: seconds that its
-    wall clock is ahead. ``daemon``: the last one started. ``stop_error``: the kernel's error
-    when that was stopped, or empty.
+    ``settings``: further lines of its configuration before the first section; ``sections``: all
+    sections, in place of the default ones for the peers and of ``services``: the lines of the
+    sections of services, by their names; ``node``: the name that it announces. They take effect at
+    the next `start` or `reload`. ``skew``: seconds that its wall clock is ahead. ``daemon``: the
+    last one started. ``stop_error``: the kernel's error when that was stopped, or empty.
     """
 
     def __init__(self, mesh: Mesh, name: str, number: int, table: int) -> None:
@@ -89,9 +89,11 @@ class Server:
         self.data_address = f"10.100.100.{100 + number}"
         self.settings: list[str] = [] if table == MAIN else [f"route_table = {table}"]
         self.sections: list[str] | None = None
+        self.services: dict[str, list[str]] = {}
         self.node = name
         self.skew = 0.0
         self.kernel = mesh.kernel_type(table)
+        self.kernel.add_ethernet("lo")
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
         self.probe = FakeProbe()
@@ -120,6 +122,7 @@ class Server:
         sections = self.sections
         if sections is None:
             sections = [section_of(other) for other in self.mesh.servers if other is not self]
+            sections += ["\n".join((f"[service {s}]", *ls)) for s, ls in self.services.items()]
         lines = [f"node = {self.node}", "data_interface = tun0", *self.settings, *sections]
         return parse("\n".join(lines) + "\n", Path(f"/etc/{self.name}.conf"), self.name)
 
@@ -210,6 +213,11 @@ class Server:
             device = names[installed.nexthops[route.nexthop].device]
             found[prefix.short] = device.removeprefix("to-")
         return found
+
+    def has(self, address: str) -> bool:
+        """Whether the address of a service is on its interface lo."""
+        packed = Prefix.parse(address).address
+        return any(a.local == packed for a in self.kernel.devices["lo"].addresses)
 
     @property
     def clients(self) -> dict[str, str]:

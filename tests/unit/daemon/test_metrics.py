@@ -31,6 +31,8 @@ from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.source import open_source
 from cuberouted.peering.events import DropReason, PeerLimits, PeerState
 from cuberouted.peering.session import PeerSession
+from cuberouted.peering.tasks import PeerReceiver
+from cuberouted.peering.transport import PeerEndpoint
 from cuberouted.routing.policy import REASON_LABELS
 from tests.fakes.api import call
 from tests.fakes.kernel import FakeKernel
@@ -64,6 +66,10 @@ async def on_update(update):
     raise NotImplementedError
 
 
+def on_direct(peer, message):
+    raise NotImplementedError
+
+
 def daemon_that_never_ran(peers: Iterable[PeerConfig], openvpns: Iterable[str]) -> Daemon:
     text = "node = A\ndata_interface = tun0\nmgmt_interface = to-B\nremote_mgmt_ip = 10.0.0.2\n"
     config = parse(text, Path("/etc/a.conf"), "a")
@@ -73,7 +79,17 @@ def daemon_that_never_ran(peers: Iterable[PeerConfig], openvpns: Iterable[str]) 
     now, limits = trio.current_time(), PeerLimits(3.0, 60.0, 100)
     for peer in peers:
         session = PeerSession(peer.label, peer.name, "A", limits, now)
-        daemon.peers[peer.label] = Peer(peer, session)
+        endpoint = PeerEndpoint(peer.label, peer.mgmt_ip, peer.port, peer.mgmt_interface)
+        receiver = PeerReceiver(
+            transport,
+            endpoint,
+            session,
+            on_update,
+            on_direct,
+            emit=daemon.events.publish,
+            on_info=lambda: None,
+        )
+        daemon.peers[peer.label] = Peer(peer, session, receiver)
     for name in openvpns:
         made = OpenVPNConfig(name=name)
         source = open_source(
