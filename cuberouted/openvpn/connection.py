@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from cuberouted.model import SupersededSession, printable_name
+from cuberouted.model import SessionId, SupersededSession, printable_name
 from cuberouted.openvpn import protocol
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.disconnects import Disconnected, Disconnects
@@ -38,12 +38,16 @@ from cuberouted.openvpn.protocol import (
 )
 from cuberouted.openvpn.sessions import Sessions, SessionUpdate
 from cuberouted.openvpn.status import Listing
+from cuberouted.util.ratelimit import LogRateLimit, suppressed_note
 
 BANNER_TIMEOUT = 5.0
 """Seconds. An OpenVPN that has not sent its banner until then serves another client."""
 
 MAX_LOG_VERB = 4
 """With a higher ``verb``, OpenVPN would log every packet to us after ``log on``."""
+
+MAX_TO_SEND_ON = 1000
+"""Clients to send on that OpenVPN was not told of yet."""
 
 _INSTANCE_ENDED = re.compile(rb"client-instance (exiting|restarting)")
 _SESSION_ENDED = re.compile(
@@ -136,6 +140,8 @@ class ManagementConnection:
         self._polling = polling
         self._listings = ListingTracker(sessions, damping, life)
         self._disconnects = Disconnects()
+        self._to_send_on: list[Command] = []
+        self._note_limit = LogRateLimit()
         self._password = password
         self._started_at = now
         self._protocol = ManagementProtocol()
@@ -199,6 +205,17 @@ class ManagementConnection:
         """Send nothing more to end the sessions of *name*."""
         self._disconnects.forget(name)
 
+    def send_on(self, session: SessionId) -> bool:
+        """Send the client of *session* on to its next server. Call `timer` afterwards.
+
+        Return whether it is possible: listings of OpenVPN 2.3 have no client ids.
+        """
+        command = protocol.send_on_command(session.cid)
+        if command is None or len(self._to_send_on) >= MAX_TO_SEND_ON:
+            return False
+        self._to_send_on.append(command)
+        return True
+
     def receive(self, data: bytes, now: float) -> ManagementActions:
         """Handle bytes from OpenVPN.
 
@@ -214,6 +231,8 @@ class ManagementConnection:
     def timer(self, now: float) -> ManagementActions:
         """Handle what is due at *now*."""
         if self._banner_received:
+            self._send_all(self._to_send_on)
+            self._to_send_on.clear()
             self._send_query(self._polling.timer(now))
         else:
             self._busy |= now >= self._started_at + BANNER_TIMEOUT
@@ -332,6 +351,8 @@ class ManagementConnection:
                 self._switch_on(protocol.LOG_ON)
         elif command.kills:
             self._on_kill_reply(event)
+        elif command.sends_on and not event.ok:
+            self._note_not_sent_on(event, now)
 
     def _end_listing(self, event: Reply, now: float) -> None:
         result = self._listings.end(event, now)
@@ -362,6 +383,14 @@ class ManagementConnection:
         else:
             why = printable_name(event.text)
             self._actions.notes.append(f"cannot kill a superseded session: {why}")
+
+    def _note_not_sent_on(self, event: Reply, now: float) -> None:
+        """Usually the client has just gone, and no listing has shown it yet."""
+        self._polling.list_now()
+        suppressed = self._note_limit.allow("send on", now)
+        if suppressed is not None:
+            why = f"a client was not sent on: {printable_name(event.text)}"
+            self._actions.notes.append(why + suppressed_note(suppressed))
 
     def _apply(self, update: SessionUpdate | None, now: float) -> None:
         """Pass the effect of an event on. A listing confirms it, or finds what was missed."""

@@ -10,7 +10,7 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.events import ClientKilled, Emit, OpenVPNWarning
-from cuberouted.model import Kind, SupersededSession, printable_name
+from cuberouted.model import Kind, SessionId, SupersededSession, printable_name
 from cuberouted.openvpn.connection import ManagementActions, ManagementConnection
 from cuberouted.openvpn.damping import Kill, KillDamping
 from cuberouted.openvpn.dial import Dialer, DialError, read_password
@@ -137,6 +137,16 @@ class ManagementSource:
             problem = f"no answer from OpenVPN in {DISCONNECT_TIMEOUT:g} s"
             waiting.finish(Disconnected(name, problem=problem))
         return waiting.result[0]
+
+    def send_on(self, session: SessionId) -> bool:
+        """See `SessionSource`."""
+        connection = self._connection
+        if connection is None or self._health.state is not OpenVPNState.CONNECTED:
+            return False
+        if not connection.send_on(session):
+            return False
+        self._wake()
+        return True
 
     def _wake(self) -> None:
         self._woken = True

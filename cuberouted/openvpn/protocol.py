@@ -29,13 +29,15 @@ class Command(NamedTuple):
     """One command.
 
     ``listing``: it is answered by lines up to ``END``, not by one line. ``kills``: it ends a
-    session. ``fallback``: the command to send if OpenVPN answers ``ERROR:``.
+    session. ``fallback``: the command to send if OpenVPN answers ``ERROR:``. ``sends_on``: see
+    `send_on_command`.
     """
 
     text: bytes
     listing: bool = False
     kills: bool = False
     fallback: Command | None = None
+    sends_on: bool = False
 
 
 VERSION = Command(b"version", listing=True)
@@ -69,6 +71,17 @@ def kill_by_name(name: bytes) -> Command | None:
 def kill_by_cid(cid: int) -> Command | None:
     """``client-kill CID``, which takes five seconds. None: the client id is unknown."""
     return None if cid == NO_CID else Command(b"client-kill %d" % cid, kills=True)
+
+
+def send_on_command(cid: int) -> Command | None:
+    """The command that sends the client *cid* on. None: the client id is unknown.
+
+    ``[N]`` makes the client try the next server of its list, not this one again. OpenVPN itself
+    sends the same message with ``explicit-exit-notify 2`` (multi.c, multi_push_restart). The
+    session stays listed for five seconds. Source: manage.c and push.c, v2.3.0 to v2.7.6; clients
+    before 2.3.9 ignore ``[N]``, and connect here again.
+    """
+    return None if cid == NO_CID else Command(b"client-kill %d RESTART,[N]" % cid, sends_on=True)
 
 
 def _can_kill_by_name(name: bytes) -> bool:

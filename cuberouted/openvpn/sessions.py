@@ -51,6 +51,10 @@ class Sessions:
             self._count = len({route.session for route in self._routes.values()})
         return self._count
 
+    def routes(self) -> tuple[LocalRoute, ...]:
+        """Every route. A session has one for each of its addresses and networks."""
+        return tuple(self._routes.values())
+
     def has(self, name: bytes) -> bool:
         """Whether a session of common name *name* has a route."""
         return any(route.name == name for route in self._routes.values())

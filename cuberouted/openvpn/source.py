@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.events import Emit
-from cuberouted.model import SupersededSession
+from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.dial import Dialer
 from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import OpenVPNStatus
@@ -40,6 +40,12 @@ class SessionSource(Protocol):
         """End all its sessions of common name *name*, which is not `protocol.UNDEF`.
 
         Returns within some `management_source.DISCONNECT_TIMEOUT` seconds.
+        """
+
+    def send_on(self, session: SessionId) -> bool:
+        """Send the client of *session* on to the next server of its list.
+
+        Return whether OpenVPN will be told to. The session stays listed for some five seconds.
         """
 
     def status(self) -> OpenVPNStatus:

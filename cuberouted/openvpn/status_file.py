@@ -13,7 +13,7 @@ import trio
 
 from cuberouted.config import OpenVPNConfig
 from cuberouted.events import Emit, OpenVPNWarning
-from cuberouted.model import SupersededSession
+from cuberouted.model import SessionId, SupersededSession
 from cuberouted.openvpn.disconnects import Disconnected
 from cuberouted.openvpn.health import Health, OpenVPNState, OpenVPNStatus, emit_transition
 from cuberouted.openvpn.omissions import OmissionEvents, Omissions
@@ -107,6 +107,10 @@ class StatusFileSource:
             return Disconnected(name)
         problem = "only the management interface can end sessions, openvpn_status_file cannot"
         return Disconnected(name, problem=problem)
+
+    def send_on(self, session: SessionId) -> bool:  # noqa: ARG002 - as in the protocol
+        """See `SessionSource`. Only the management interface can do that."""
+        return False
 
     def status(self) -> OpenVPNStatus:
         """See `SessionSource`."""

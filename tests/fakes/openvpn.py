@@ -24,6 +24,7 @@ from tests.fakes.openvpn_answers import answer, established
 from tests.fakes.openvpn_listing import Client
 
 CLIENT_KILL_TIME = 5.0
+SEND_ON_TIME = 1.0
 START = 1_795_222_140
 
 Out = trio.MemorySendChannel[bytes]
@@ -36,7 +37,9 @@ class FakeOpenVPN:
     it, and it falls silent. ``hold``: it waits for an operator. ``client_auth``: it runs
     with management-client-auth. ``cut_after``: a listing ends after so many rows, without
     END, and with ``hang_up_in_listing`` the connection does too. ``refuse_kill``: ``kill``
-    finds nobody. ``on_drop`` is told of each client that was dropped on demand. ``lag``:
+    finds nobody. ``on_drop`` is told of each client that was dropped on demand. ``on_sent_on``
+    is called with each client that was sent on, once it has left; it is listed some seconds more.
+    ``lag``:
     seconds that it takes for each command. ``out``: what is said goes there; None while
     nobody is connected.
     """
@@ -56,6 +59,7 @@ class FakeOpenVPN:
         self.hang_up_in_listing = False
         self.refuse_kill = False
         self.on_drop: Callable[[Client], None] = lambda _: None
+        self.on_sent_on: Callable[[Client], None] = lambda _: None
         self.lag = 0.0
         self.clients: dict[int, Client] = {}
         self.asked: list[bytes] = []
@@ -241,6 +245,16 @@ class FakeOpenVPN:
         """``client-kill``: the client is told, and listed some seconds more."""
         assert self._nursery is not None
         self._nursery.start_soon(self._disconnect_later, cid)
+
+    def send_on(self, cid: int) -> None:
+        """``client-kill CID RESTART``: the client leaves, and is listed some seconds more."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._send_on, self.clients[cid])
+        self.end_later(cid)
+
+    async def _send_on(self, client: Client) -> None:
+        await trio.sleep(SEND_ON_TIME)
+        self.on_sent_on(client)
 
     async def _disconnect_later(self, cid: int) -> None:
         client = self.clients[cid]

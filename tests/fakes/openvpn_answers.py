@@ -65,10 +65,13 @@ def _kill(openvpn: FakeOpenVPN, victim: bytes = b"") -> list[bytes]:
     return [b"SUCCESS: common name '%s' found, %d client(s) killed" % (name, len(found))]
 
 
-def _client_kill(openvpn: FakeOpenVPN, cid: bytes = b"") -> list[bytes]:
+def _client_kill(openvpn: FakeOpenVPN, cid: bytes = b"", message: bytes = b"") -> list[bytes]:
     if int(cid) not in openvpn.clients:
         return [b"ERROR: client-kill command failed"]
-    openvpn.end_later(int(cid))
+    if message.startswith(b"RESTART"):
+        openvpn.send_on(int(cid))
+    else:
+        openvpn.end_later(int(cid))
     return [b"SUCCESS: client-kill command succeeded"]
 
 

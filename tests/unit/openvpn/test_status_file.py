@@ -232,6 +232,7 @@ async def test_it_tells_that_it_cannot_end_a_session(autojump_clock: MockClock, 
         assert result.ended == ()
         assert "only the management interface" in result.problem
         assert await w.source.disconnect(b"nobody") == Disconnected(b"nobody")
+        assert not w.source.send_on(route.session)
 
 
 async def test_an_error_of_the_receiver_is_not_taken_for_one_of_the_file(
