@@ -8,6 +8,42 @@ import msgspec
 from msgspec import Meta
 
 
+class DrainQuery(msgspec.Struct):
+    """Which clients."""
+
+    all: Annotated[
+        bool, Meta(description="Every client; else only those that came back, left, or were kept.")
+    ] = False
+
+
+class ResumeOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Take clients again."""
+
+
+class RebalanceOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Send this node's surplus of clients on. ``stop``: do not go on with that."""
+
+    per_minute: Annotated[float, Meta(gt=0, le=6000)] = 10.0
+    stop: bool = False
+
+
+class RebalanceReport(msgspec.Struct):
+    """What this node has, and what it should have.
+
+    ``surplus``: clients to be sent on; ``sent``: that were since the order; ``running``: it goes
+    on. ``fuller``: a node with more above its share than this one. ``text``: a sentence on it.
+    """
+
+    node: str
+    clients: int
+    share: float
+    surplus: int
+    sent: int
+    running: bool
+    fuller: str
+    text: str
+
+
 class DrainOrder(msgspec.Struct, forbid_unknown_fields=True):
     """Send the clients of this node on. ``over``: seconds for all of them; None: five a second.
 
@@ -42,8 +78,9 @@ class DrainReport(msgspec.Struct):
     """The state of this node, and what became of its clients. After `drain`, `resume`, or for both.
 
     ``state``: active, draining or maintenance. ``finished``: nobody has to be sent on any more,
-    except those who come back. ``problems``: what the order did not do, or cannot keep. ``moved``:
-    clients by node.
+    except those who come back. ``problems``: what the order did not do, or cannot keep. ``total``:
+    of all clients, ``outcomes``: by outcome, ``moved``: by node. ``clients``: without `DrainQuery`
+    only those that came back, left, or were kept. ``services``: that are handed over.
     """
 
     node: str
@@ -56,5 +93,6 @@ class DrainReport(msgspec.Struct):
     total: int
     moved: dict[str, int]
     clients: list[DrainClientRow]
+    outcomes: dict[str, int] = {}
     services: list[str] = []
     problems: list[str] = []
