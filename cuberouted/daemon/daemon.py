@@ -20,6 +20,7 @@ from cuberouted.daemon.hooks import Hooks
 from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
 from cuberouted.daemon.maintenance import Maintenance
+from cuberouted.daemon.maintenance_file import RecordFile, RecordStore
 from cuberouted.daemon.node import Node
 from cuberouted.daemon.node_info import NodeInfoPublisher
 from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
@@ -52,7 +53,7 @@ class Environment:
 
     ``wall_clock`` returns Unix seconds; ``random_bytes`` as many bytes as it is asked for.
     ``probe``: what is read and tried when peers are checked. ``run_command`` runs the
-    administrator's commands.
+    administrator's commands. ``records``: where the state of maintenance is kept.
     """
 
     kernel: KernelApi
@@ -62,6 +63,7 @@ class Environment:
     random_bytes: Callable[[int], bytes]
     probe: PeerProbe = attrs.field(factory=HostProbe)
     run_command: RunCommand = run_command
+    records: RecordStore = attrs.field(factory=RecordFile)
 
 
 @attrs.frozen
@@ -171,6 +173,7 @@ class Daemon:
             nursery.start_soon(self.requests.run)
             nursery.start_soon(self.services.run)
             nursery.start_soon(self._finish_initial_sync)
+            nursery.start_soon(self.maintenance.run)
             self._start_missing(self.config, {})
             try:
                 await self._stop_requested.wait()

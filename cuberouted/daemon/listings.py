@@ -10,7 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import trio
@@ -18,9 +18,11 @@ import trio
 from cuberouted.api import report
 from cuberouted.api.http import Parts
 from cuberouted.api.selection import Selection
-from cuberouted.daemon.daemon import Daemon
 from cuberouted.model import Kind, Prefix, printable_name
 from cuberouted.routing.rib import ADOPTED_VERSION, Rib, RibRoute
+
+if TYPE_CHECKING:
+    from cuberouted.daemon.daemon import Daemon
 
 T = TypeVar("T")
 

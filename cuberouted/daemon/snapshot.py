@@ -15,7 +15,13 @@ import trio
 from cuberouted.api import report
 from cuberouted.api.http import Endpoint, HttpError, Parts, Request
 from cuberouted.api.selection import NodeQuery, Query, Selection, SelectionError
-from cuberouted.daemon import disconnect, event_stream, peer_check, service_rows
+from cuberouted.daemon import (
+    disconnect,
+    event_stream,
+    maintenance_endpoints,
+    peer_check,
+    service_rows,
+)
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.listings import clients, count_clients, route_infos
 from cuberouted.daemon.why import answer
@@ -81,6 +87,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         ),
         service_rows.endpoint(daemon),
         disconnect.endpoint(daemon),
+        *maintenance_endpoints.endpoints(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
         answer.endpoint(daemon),
@@ -210,6 +217,7 @@ def problems(daemon: Daemon) -> Iterator[str]:
     yield from daemon.node.host.errors
     yield from (problem.why for problem in daemon.bind_problems)
     yield from (f"{what}: {why}" for what, why in daemon.api_problems.items())
+    yield from (f"{what}: {why}" for what, why in daemon.maintenance.problems.items())
     for openvpn in daemon.openvpns.values():
         yield from _openvpn_problems(daemon, openvpn)
     for peer in daemon.peers.values():

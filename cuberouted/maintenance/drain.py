@@ -1,7 +1,7 @@
 """Which clients of this node are sent on to the others, and when. Sans-IO.
 
-The sessions of this host are looked at again and again, as a whole: `begin_look`, `see`, `end_look`.
-Between two looks `due` tells whom to send on now, and `sent` or `kept` is what came of it. Whoever
+All sessions of this host are looked at again and again: `begin_look`, `see`, `end_look`. Between
+two looks `due` tells whom to send on now, and `sent` or `kept` is what came of it. Whoever
 is here when the drain begins is sent on at an even pace. Whoever comes later, or comes back, stays
 for a moment first, and for longer with each return.
 """
@@ -167,7 +167,11 @@ class Drain:
         found = {}
         for client in self.clients:
             at = client.last_sent_at
-            if at is not None and now >= at + SEARCHED_AFTER and not (client.here or client.moved_to):
+            if (
+                at is not None
+                and now >= at + SEARCHED_AFTER
+                and not (client.here or client.moved_to)
+            ):
                 name = client.session.name
                 if len(self._by_name[name]) == 1:
                     found[name] = client

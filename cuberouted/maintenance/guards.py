@@ -47,13 +47,7 @@ def examine(others: Iterable[OtherNode], clients: int) -> Verdict:
     others = tuple(others)
     available = [node for node in others if node.is_available]
     unknown = [node.name for node in available if node.info is None]
-    notes = ()
-    if unknown:
-        says = "does not say" if len(unknown) == 1 else "do not say"
-        notes = (
-            f"{', '.join(unknown)} {says} whether clients are taken there (an older version of"
-            " cuberouted); counted as active, with any capacity",
-        )
+    notes = (_unknown(unknown),) if unknown else ()
     if not available:
         return Verdict((f"no other node takes clients: {_states(others)}",), notes)
     rooms = [room for node in available if (room := node.room) is not None]
@@ -62,6 +56,14 @@ def examine(others: Iterable[OtherNode], clients: int) -> Verdict:
         why = f"{clients} clients are here, and the others have room for {sum(rooms)} ({rest})"
         return Verdict((why,), notes)
     return Verdict((), notes)
+
+
+def _unknown(names: list[str]) -> str:
+    says = "does not say" if len(names) == 1 else "do not say"
+    return (
+        f"{', '.join(names)} {says} whether clients are taken there (an older version of"
+        " cuberouted); counted as active, with any capacity"
+    )
 
 
 def _states(others: tuple[OtherNode, ...]) -> str:

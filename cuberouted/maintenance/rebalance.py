@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from cuberouted.maintenance.client import LocalSession
-from cuberouted.maintenance.guards import OtherNode
 from cuberouted.maintenance.drain import Elsewhere
+from cuberouted.maintenance.guards import OtherNode
 from cuberouted.maintenance.pace import Pace
 from cuberouted.model import Kind, LocalRoute
 

@@ -22,6 +22,7 @@ from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.probe import FakeProbe
+from tests.fakes.records import FakeRecords
 from tests.fakes.transport import FakeTransport
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Server:
         self.kernel.add_tunnel("tun0")
         self.kernel.add_address("tun0", f"{self.data_address}/24")
         self.probe = FakeProbe()
+        self.records = FakeRecords()
         self.commands = FakeCommands()
         self.openvpns: dict[str, FakeOpenVPN] = {}
         self.transport: FakeTransport
@@ -140,6 +142,7 @@ class Server:
             self.mesh.random.randbytes,
             self.probe,
             self.commands.run,
+            self.records,
         )
         self.daemon = Daemon(config, environment)
         self.on_start(self.daemon)

@@ -25,6 +25,9 @@ SAMPLES: Mapping[str, tuple[str, Any]] = {
     "GET /v1/events": ("/v1/events?after=0&follow=0", None),
     "GET /v1/why/{target}": (f"/v1/why/{HOST2}", None),
     "POST /v1/disconnect": ("/v1/disconnect", {"client": "host2"}),
+    "POST /v1/drain": ("/v1/drain", {"dry_run": True}),
+    "POST /v1/resume": ("/v1/resume", {}),
+    "POST /v1/rebalance": ("/v1/rebalance", {"per_minute": 5}),
 }
 """A request for each endpoint whose path alone is none."""
 
