@@ -214,6 +214,10 @@ class NodeState(enum.StrEnum):
     MAINTENANCE = "maintenance"
 
 
+MAX_BY = 200
+"""Characters of the name of who changed a node's state."""
+MAX_REASON = 500
+"""Characters of the reason."""
 MAX_REMOTES = 40
 """Addresses of OpenVPN processes that a node announces."""
 
@@ -229,10 +233,10 @@ class NodeInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """
 
     state: NodeState = NodeState.ACTIVE
-    by: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    by: Annotated[str, msgspec.Meta(max_length=MAX_BY)] = ""
     since: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
     until: Annotated[int, msgspec.Meta(ge=0, lt=MAX_VERSION)] = 0
-    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] = ""
     clients: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     capacity: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     remotes: Annotated[

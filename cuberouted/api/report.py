@@ -32,7 +32,27 @@ class OpenVPNRow(msgspec.Struct):
         return f"{self.clients} of {self.counted}"
 
 
-class PeerRow(msgspec.Struct):
+class Maintained(msgspec.Struct, kw_only=True):
+    """Whether a node takes clients, as it says itself.
+
+    ``maintenance``: active, draining or maintenance; empty of a peer that has not been heard.
+    ``by``: who has changed it last, ``since``: when, ``until``: when the node becomes active by
+    itself, ``reason``: why; empty: never, or not given.
+    """
+
+    maintenance: str = "active"
+    by: str = ""
+    since: str = ""
+    until: str = ""
+    reason: str = ""
+
+    @property
+    def takes_clients(self) -> bool:
+        """Whether it is active, or not known to be anything else."""
+        return self.maintenance in {"", "active"}
+
+
+class PeerRow(Maintained):
     """One peer.
 
     ``last_heard``: seconds since its last message, or None. ``encrypted``: by CURVE. ``refused``:
@@ -62,7 +82,7 @@ class RouteCounts(msgspec.Struct):
     conflicts: int
 
 
-class Status(msgspec.Struct):
+class Status(Maintained):
     """`cuberouted status --json`.
 
     ``problems``: what is wrong, and what to do, a sentence each. ``warnings``: what may be wrong.
@@ -139,12 +159,15 @@ class RouteInfos(msgspec.Struct):
     routes: dict[str, RouteInfo]
 
 
-class NodeRow(msgspec.Struct):
+class NodeRow(Maintained):
     """A node of the mesh, as this one sees it.
 
     ``state``: of a peer, or ``running``. ``clients``: number of addresses whose client is there.
     ``last_heard``: seconds since its last message; ``address`` and ``interface``: of the tunnel to
     it; ``encrypted``: by CURVE; all None for this node. ``openvpn``: the processes of this node.
+    ``counted``: number of clients that its OpenVPN processes count, ``capacity``: how many it
+    should have at most, 0: not configured; ``remotes``: where clients reach it, as in OpenVPN's
+    option ``remote``. ``available``: clients may be sent there: it is up, and active.
     """
 
     name: str
@@ -156,6 +179,10 @@ class NodeRow(msgspec.Struct):
     interface: str | None
     encrypted: bool | None
     openvpn: list[OpenVPNRow] = []
+    counted: int | None = None
+    capacity: int = 0
+    remotes: list[str] = []
+    available: bool = False
 
 
 class Nodes(msgspec.Struct):
@@ -172,6 +199,11 @@ class Nodes(msgspec.Struct):
 
 Report = Status | Clients | Routes | Nodes
 """What the listing commands print."""
+
+
+def in_words(maintenance: str) -> str:
+    """A node's state of maintenance in a sentence."""
+    return "in maintenance" if maintenance == "maintenance" else maintenance
 
 
 def iso_time(seconds: float) -> str:

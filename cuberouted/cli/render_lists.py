@@ -7,6 +7,7 @@ columns are always the same, and the name, which may contain spaces, is the last
 from __future__ import annotations
 
 from cuberouted.api.report import Clients, Nodes, Report, Routes, Status
+from cuberouted.cli.render_maintenance import maintenance_text
 from cuberouted.cli.render_status import heard, state_styles, status_lines
 from cuberouted.cli.table import Column, format_table
 from cuberouted.cli.terminal import Terminal
@@ -17,13 +18,13 @@ def lines(report: Report, terminal: Terminal, now: float) -> list[str]:
     """What is printed of any report. *now*: Unix seconds."""
     match report:
         case Status():
-            return status_lines(report, terminal)
+            return status_lines(report, terminal, now)
         case Clients():
             return client_lines(report, terminal, now)
         case Routes():
             return route_lines(report, terminal)
         case Nodes():
-            return node_lines(report, terminal)
+            return node_lines(report, terminal, now)
 
 
 def client_lines(clients: Clients, terminal: Terminal, now: float) -> list[str]:
@@ -63,28 +64,52 @@ def route_lines(routes: Routes, terminal: Terminal) -> list[str]:
     return format_table(columns, terminal)
 
 
-def node_lines(nodes: Nodes, terminal: Terminal) -> list[str]:
-    """Every node, and the OpenVPN processes of this one."""
+def node_lines(nodes: Nodes, terminal: Terminal, now: float) -> list[str]:
+    """Every node, those that take no clients, and the OpenVPN processes of this one.
+
+    *now*: Unix seconds.
+    """
     rows = nodes.nodes
     states = [n.state for n in rows]
     here = {number: "bold" for number, n in enumerate(rows) if n.local}
     encrypted = ["-" if n.encrypted is None else "yes" if n.encrypted else "no" for n in rows]
-    table = format_table(
-        [
-            _node_column("NODE", [n.name for n in rows], here, terminal, "(this node)"),
-            Column("STATE", states, styles=state_styles(states)),
-            Column("CLIENTS", [str(n.clients) for n in rows], right=True),
-            Column("LAST HEARD", [_heard(n.last_heard, n.local, terminal) for n in rows]),
-            Column("ADDRESS", [n.address or "-" for n in rows]),
-            Column("DEV", [n.interface or "-" for n in rows]),
-            Column("ENCRYPTED", encrypted, optional=True),
-        ],
-        terminal,
-    )
+    maintenance = [n.maintenance or "-" for n in rows]
+    columns = [
+        _node_column("NODE", [n.name for n in rows], here, terminal, "(this node)"),
+        Column("STATE", states, styles=state_styles(states)),
+        Column("MAINTENANCE", maintenance, styles=_drained(nodes)),
+        Column("CLIENTS", [str(n.clients) for n in rows], right=True),
+        Column("CAPACITY", [str(n.capacity or "-") for n in rows], right=True),
+        Column("LAST HEARD", [_heard(n.last_heard, n.local, terminal) for n in rows]),
+        Column("ADDRESS", [n.address or "-" for n in rows]),
+        Column("DEV", [n.interface or "-" for n in rows]),
+        Column("ENCRYPTED", encrypted, optional=True),
+    ]
+    if terminal.width is None:
+        return format_table(columns, terminal)
+    superfluous = {
+        "MAINTENANCE": all(n.takes_clients for n in rows),
+        "CAPACITY": not any(n.capacity for n in rows),
+    }
+    columns = [column for column in columns if not superfluous.get(column.title)]
+    below = [*_maintenance_lines(nodes, terminal, now)]
     processes = ", ".join(f"{o.name} {o.state}" for n in rows for o in n.openvpn)
-    if terminal.width is None or not processes:
-        return table
-    return [*table, "", f"OpenVPN here: {processes}"]
+    if processes:
+        below.append(f"OpenVPN here: {processes}")
+    return [*format_table(columns, terminal), *([""] if below else []), *below]
+
+
+def _drained(nodes: Nodes) -> dict[int, str]:
+    return {number: "yellow" for number, n in enumerate(nodes.nodes) if not n.takes_clients}
+
+
+def _maintenance_lines(nodes: Nodes, terminal: Terminal, now: float) -> list[str]:
+    """Why each node that takes no clients does not."""
+    return [
+        terminal.wrap(terminal.show(f"{node.name} is {maintenance_text(node, now)}"), 2)
+        for node in nodes.nodes
+        if not node.takes_clients
+    ]
 
 
 def _node_column(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cuberouted.api.report import OpenVPNRow, PeerRow, Status, pluralize
+from cuberouted.cli.render_maintenance import maintenance_text
 from cuberouted.cli.table import Column, format_table
 from cuberouted.cli.terminal import Terminal
 from cuberouted.cli.times import format_age, format_duration
@@ -22,12 +23,12 @@ SILENT = 10.0
 """Seconds since a peer was heard, from when on the way to it may be the reason that it is down."""
 
 
-def status_lines(status: Status, terminal: Terminal) -> list[str]:
+def status_lines(status: Status, terminal: Terminal, now: float) -> list[str]:
     """This node, its OpenVPN processes and peers, then what is wrong, and last the verdict.
 
-    The end is what is in view when a long text has passed.
+    The end is what is in view when a long text has passed. *now*: Unix seconds.
     """
-    problems, warnings = list(_problems(status)), list(_warnings(status))
+    problems, warnings = list(_problems(status)), list(_warnings(status, now))
     return [
         terminal.wrap(terminal.show(_summary(status)), 2),
         "",
@@ -111,8 +112,12 @@ def _problems(status: Status) -> Iterator[str]:
     yield from status.problems
 
 
-def _warnings(status: Status) -> Iterator[str]:
+def _warnings(status: Status, now: float) -> Iterator[str]:
+    if not status.takes_clients:
+        yield f"this node is {maintenance_text(status, now)}"
     for peer in status.peers:
+        if not peer.takes_clients:
+            yield f"peer {peer.known_as or peer.name} is {maintenance_text(peer, now)}"
         if peer.detail and peer.state == "up":  # the hold timer runs
             yield f"peer {peer.known_as or peer.name}: {peer.detail}"
     yield from status.warnings

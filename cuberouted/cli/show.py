@@ -1,4 +1,4 @@
-"""`cuberouted status`, `clients` and `nodes`."""
+"""`cuberouted status` and `clients`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cuberouted.cli.context import (
     pager_option,
     query_daemon,
 )
-from cuberouted.cli.select import output_rows, select_node, selection_options
+from cuberouted.cli.select import output_rows, selection_options
 
 
 @click.command()
@@ -48,19 +48,3 @@ def clients(location: Location, selection: Selection, *, as_json: bool, no_pager
     """
     reply = query_daemon(location, f"/v1/clients{selection.query}", report.Clients)
     output_rows(reply, reply.clients, "client", selection, as_json=as_json, paged=not no_pager)
-
-
-@click.command(short_help="Show every node of the mesh: up or down, its clients.")
-@location_options
-@select_node
-@json_option
-@pager_option
-@click.pass_obj
-def nodes(location: Location, selection: Selection, *, as_json: bool, no_pager: bool) -> None:
-    """Show every node of the mesh as this one sees it, or those that match NODE.
-
-    In NODE, * is any characters and ? is one. Exits with 1 if one is not up, or none matches.
-    """
-    reply = query_daemon(location, f"/v1/nodes{selection.query}", report.Nodes)
-    output_rows(reply, reply.nodes, "node", selection, as_json=as_json, paged=not no_pager)
-    sys.exit(0 if reply.well else PROBLEM)

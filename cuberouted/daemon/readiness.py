@@ -1,6 +1,7 @@
 """GET /healthz and GET /readyz: whether the daemon runs, and whether clients may be sent here.
 
-A node is ready once it serves its own clients, and routes to those of the peers that are there.
+A node is ready once it serves its own clients, and routes to those of the peers that are there. It
+is not while it is drained or in maintenance.
 What happens to a peer afterwards does not count: taking this node out would disturb its own clients
 and help nobody.
 """
@@ -15,8 +16,11 @@ import trio
 from msgspec import Meta
 
 from cuberouted.api.http import Endpoint, HttpError, Reply, Request
+from cuberouted.api.report import in_words
 from cuberouted.config import OpenVPNConfig
 from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.node_info import own_info
+from cuberouted.model import NodeState
 from cuberouted.openvpn.health import OpenVPNState
 
 PLAIN = "text/plain; charset=utf-8"
@@ -33,7 +37,9 @@ class ReadyParameters(msgspec.Struct):
 
 
 def endpoints(daemon: Daemon, *, details: bool = True) -> tuple[Endpoint, ...]:
-    """GET /healthz and GET /readyz. Without *details* the reasons contain no text of OpenVPN's."""
+    """GET /healthz and GET /readyz. Without *details* the reasons contain no text of OpenVPN's
+    or of an administrator's.
+    """
 
     async def get_readyz(request: Request) -> Reply:
         name = request.parameters(ReadyParameters).openvpn
@@ -65,10 +71,11 @@ def reasons_not_ready(daemon: Daemon, openvpn: str = "", *, details: bool = True
     """Why no clients should be sent to this node now, a clause each; empty if it is ready.
 
     *openvpn*: only this process counts, named as in `status`. *details*: with what OpenVPN has
-    answered.
+    answered, and with who has drained the node, and why.
     """
     return [
         *(["cuberouted is stopping"] if daemon.is_stopping else ()),
+        *_maintenance_reasons(daemon, details),
         *(
             reason
             for config in daemon.config.openvpns
@@ -77,6 +84,15 @@ def reasons_not_ready(daemon: Daemon, openvpn: str = "", *, details: bool = True
         ),
         *_peer_reasons(daemon),
     ]
+
+
+def _maintenance_reasons(daemon: Daemon, details: bool) -> Iterator[str]:
+    info = own_info(daemon)
+    if info.state is NodeState.ACTIVE:
+        return
+    by = f", by {info.by}" if info.by else ""
+    more = f"{by}{_because(info.reason)}" if details else ""
+    yield f"this node is {in_words(info.state)}{more}"
 
 
 async def _get_healthz(_request: Request) -> Reply:

@@ -24,14 +24,18 @@ from cuberouted.daemon import (
 )
 from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.listings import clients, count_clients, route_infos
+from cuberouted.daemon.node_info import own_info, with_state
+from cuberouted.daemon.readiness import reasons_not_ready
 from cuberouted.daemon.why import answer
-from cuberouted.model import Prefix, format_address, printable_name
+from cuberouted.model import NodeInfo, NodeState, Prefix, format_address, printable_name
 from cuberouted.peering.events import PeerState, not_received
 from cuberouted.routing.policy import OUTSIDE
 from cuberouted.routing.rib import Origin, RibRoute, Source
 
 MAX_PROBLEMS = 20
 """Problems of one kind that are listed one by one."""
+MAX_REASON_SHOWN = 60
+"""Characters of a reason in the one line for systemd."""
 
 
 def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
@@ -104,7 +108,7 @@ def _selection(request: Request, kind: type[NodeQuery]) -> Selection:
 def status(daemon: Daemon) -> report.Status:
     """This node, its OpenVPN processes, its peers."""
     now, fib = trio.current_time(), daemon.node.kernel_sync.fib
-    return report.Status(
+    row = report.Status(
         node=daemon.config.node,
         uptime=round(now - daemon.started_at, 1),
         openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
@@ -118,6 +122,7 @@ def status(daemon: Daemon) -> report.Status:
         warnings=list(warnings(daemon)),
         rejected_connections=daemon.rejected_connections,
     )
+    return with_state(row, own_info(daemon))
 
 
 def conflicting_routes(daemon: Daemon) -> int:
@@ -131,19 +136,33 @@ async def nodes(daemon: Daemon, selection: Selection) -> report.Nodes:
     """This node, and then its peers, as it sees them."""
     clients = await count_clients(daemon.node.rib)
     now, name = trio.current_time(), daemon.config.node
-    openvpns = [_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()]
-    here = report.NodeRow(
-        name, True, "running", clients.get(name, 0), None, None, None, None, openvpns
-    )
     peers = sorted(daemon.peers.values(), key=_peer_name)
-    rows = [here, *(_node_row(peer, clients, now) for peer in peers)]
+    rows = [_own_row(daemon, clients), *(_node_row(peer, clients, now) for peer in peers)]
     return report.Nodes(name, [row for row in rows if selection.matches(row.name, "")])
+
+
+def _own_row(daemon: Daemon, clients: Mapping[str, int]) -> report.NodeRow:
+    name = daemon.config.node
+    row = report.NodeRow(
+        name=name,
+        local=True,
+        state="running",
+        clients=clients.get(name, 0),
+        last_heard=None,
+        address=None,
+        interface=None,
+        encrypted=None,
+        openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
+        available=not reasons_not_ready(daemon),
+    )
+    return _with_info(row, own_info(daemon))
 
 
 def _node_row(peer: Peer, clients: Mapping[str, int], now: float) -> report.NodeRow:
     session, name = peer.session.status(), _peer_name(peer)
     received = session.last_received
-    return report.NodeRow(
+    info = peer.session.info
+    row = report.NodeRow(
         name=name,
         local=False,
         state=session.state.value,
@@ -152,7 +171,17 @@ def _node_row(peer: Peer, clients: Mapping[str, int], now: float) -> report.Node
         address=format_address(peer.config.mgmt_ip),
         interface=peer.config.mgmt_interface,
         encrypted=bool(peer.config.public_keys),
+        available=(
+            session.state is PeerState.UP and info is not None and info.state is NodeState.ACTIVE
+        ),
     )
+    return _with_info(row, info)
+
+
+def _with_info(row: report.NodeRow, info: NodeInfo | None) -> report.NodeRow:
+    if info is not None:
+        row.counted, row.capacity, row.remotes = info.clients, info.capacity, list(info.remotes)
+    return with_state(row, info)
 
 
 def status_line(daemon: Daemon) -> str:
@@ -168,6 +197,10 @@ def status_line(daemon: Daemon) -> str:
     local = sum(openvpn.clients for openvpn in openvpns)
     installed = daemon.node.kernel_sync.fib.installed_count
     summary = f"{report.pluralize(local, 'client')}, {report.pluralize(installed, 'route')}"
+    info = own_info(daemon)
+    if info.state is not NodeState.ACTIVE:
+        why = f" ({info.reason[:MAX_REASON_SHOWN]})" if info.reason else ""
+        summary = f"{report.in_words(info.state)}{why}, {summary}"
     return f"{summary}; waiting for {', '.join(missing)}" if missing else summary
 
 
@@ -191,7 +224,7 @@ def _peer_row(daemon: Daemon, peer: Peer, now: float) -> report.PeerRow:
     session = peer.session.status()
     received = session.last_received
     source = Source(Origin.PEER, session.peer)
-    return report.PeerRow(
+    row = report.PeerRow(
         name=_peer_name(peer),
         state=session.state.value,
         clients=session.clients,
@@ -203,6 +236,7 @@ def _peer_row(daemon: Daemon, peer: Peer, now: float) -> report.PeerRow:
         refused_prefixes=len(daemon.node.rib.refused(source)),
         unreceived_snapshots=daemon.unreceived_snapshots(session.peer),
     )
+    return with_state(row, peer.session.info)
 
 
 def problems(daemon: Daemon) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a peer says of itself, checked before it is shown or printed. Pure."""
+"""What nodes say of themselves, checked before it is sent, shown or printed. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from cuberouted.model import NodeInfo, printable_name
+from cuberouted.model import MAX_BY, MAX_REASON, NodeInfo, printable_name
 
 _REMOTE: Final = re.compile(
     r"[\w.:%-]{1,255} [0-9]{1,5} (?:udp[46]?|tcp[46]?|tcp[46]?-client)", re.ASCII
@@ -19,8 +19,8 @@ def checked(info: NodeInfo) -> NodeInfo:
     """*info* with unprintable characters escaped, and without what is no ``remote``."""
     return msgspec.structs.replace(
         info,
-        by=_printable(info.by),
-        reason=_printable(info.reason),
+        by=_printable(info.by)[:MAX_BY],
+        reason=_printable(info.reason)[:MAX_REASON],
         remotes=tuple(filter(_REMOTE.fullmatch, info.remotes)),
     )
 

@@ -1,4 +1,5 @@
-"""What the web listener serves with ``web_names = no``: nothing that names a client or its address.
+"""What the web listener serves with ``web_names = no``: nothing that names a client or its address,
+nor an administrator.
 
 Pure. What is not listed here is not served, so that nothing new is forgotten.
 """
@@ -14,7 +15,7 @@ import msgspec
 
 from cuberouted.api import report, report_services
 from cuberouted.api.http import Endpoint, HttpError, Request
-from cuberouted.events import Event, OpenVPNStateChanged, ServiceMoved
+from cuberouted.events import Event, NodeStateChanged, OpenVPNStateChanged, ServiceMoved
 
 HIDDEN: Final = "not shown here (web_names = no): see `cuberouted status`"
 """Stands for a text that may contain names or addresses of clients."""
@@ -47,6 +48,8 @@ def visible(event: Event) -> Event | None:
     if isinstance(event, OpenVPNStateChanged | ServiceMoved) and event.why:
         # may quote what OpenVPN has sent, or a command has written
         return msgspec.structs.replace(event, why=HIDDEN)
+    if isinstance(event, NodeStateChanged):
+        return msgspec.structs.replace(event, by="", why="")
     return event
 
 
@@ -77,9 +80,9 @@ async def _refuse(_request: Request) -> NoReturn:
 
 def _redact_status(status: report.Status) -> report.Status:
     return msgspec.structs.replace(
-        status,
+        _without_administrator(status),
         openvpn=[_redact_row(row) for row in status.openvpn],
-        peers=[_redact_row(row) for row in status.peers],
+        peers=[_redact_row(_without_administrator(row)) for row in status.peers],
         problems=_count(status.problems, "problem"),
         warnings=_count(status.warnings, "warning"),
     )
@@ -87,7 +90,9 @@ def _redact_status(status: report.Status) -> report.Status:
 
 def _redact_nodes(nodes: report.Nodes) -> report.Nodes:
     rows = [
-        msgspec.structs.replace(row, openvpn=[_redact_row(one) for one in row.openvpn])
+        msgspec.structs.replace(
+            _without_administrator(row), openvpn=[_redact_row(one) for one in row.openvpn]
+        )
         for row in nodes.nodes
     ]
     return msgspec.structs.replace(nodes, nodes=rows)
@@ -113,6 +118,13 @@ _Row = TypeVar("_Row", report.OpenVPNRow, report.PeerRow)
 def _redact_row(row: _Row) -> _Row:
     detail = f"{row.state}, and why is {HIDDEN}" if row.detail else ""
     return msgspec.structs.replace(row, detail=detail)
+
+
+_Maintained = TypeVar("_Maintained", report.Status, report.PeerRow, report.NodeRow)
+
+
+def _without_administrator(row: _Maintained) -> _Maintained:
+    return msgspec.structs.replace(row, by="", reason="")
 
 
 def _count(sentences: list[str], noun: str) -> list[str]:

@@ -408,7 +408,7 @@ STATUSES = {
 @pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
 def test_findings_are_those_of_the_command(page: Page, status: Status) -> None:
     terminal = Terminal()
-    lines = status_lines(status, terminal)
+    lines = status_lines(status, terminal, 0.0)
     found = scripts.call(page, SUMMARY_OF, msgspec.to_builtins(status))
     assert lines[0] == f"{status.node}: {found['summary']}"
     assert lines[-1] == found["verdict"]

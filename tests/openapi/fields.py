@@ -70,6 +70,14 @@ _KIND = (
     "client: an address of a client; network: a network behind one; server: the data address of a"
     " server."
 )
+_MAINTAINED = {
+    "maintenance": "active; draining: it sends its clients on; maintenance: it has none left, or"
+    " only such as come back. Empty: it has not been heard.",
+    "by": "Who has changed that last; empty if nobody has.",
+    "since": "When it was changed last; empty: never.",
+    "until": "When the node becomes active by itself; empty: not before `cuberouted resume`.",
+    "reason": "The reason that was given, or empty.",
+}
 _LAST_HEARD = "Seconds since its last message; null before the first one."
 _OPENVPN = "The name of the OpenVPN process in the configuration; empty if there is but one."
 _HOST_OR_NETWORK = "An address without length, or a network with it."
@@ -85,6 +93,7 @@ REPORTS: dict[str, dict[str, str]] = {
         "problems": "What is wrong and what to do, a sentence each.",
         "rejected_connections": "How many connections to the publishing socket were rejected.",
         "warnings": "What may be wrong, a sentence each.",
+        **_MAINTAINED,
     },
     "OpenVPNRow": {
         "name": "Its name in the configuration; empty if there is but one.",
@@ -105,6 +114,7 @@ REPORTS: dict[str, dict[str, str]] = {
         "known_as": "Its name in the log and in sentences.",
         "refused_prefixes": "How many prefixes it advertises now that the policy refuses.",
         "unreceived_snapshots": "Connections in a row that ended before it had our routes.",
+        **_MAINTAINED,
     },
     "RouteCounts": {
         "desired": "How many routes there should be.",
@@ -196,6 +206,12 @@ REPORTS: dict[str, dict[str, str]] = {
         "interface": "The interface of the tunnel to it; null for this node.",
         "encrypted": "Whether the connection is encrypted (CURVE); null for this node.",
         "openvpn": "The OpenVPN processes of this node; empty for others.",
+        "counted": "How many clients its OpenVPN processes count; null: it has not been heard.",
+        "capacity": "How many clients it should have at most; 0: not configured.",
+        "remotes": "Where clients reach it: HOST PORT PROTO, as in OpenVPN's option `remote`.",
+        "available": "Whether clients may be sent there: it is up and active; this node: it is"
+        " ready, as /readyz says.",
+        **_MAINTAINED,
     },
     "DrainOrder": {
         "over": "Seconds for all clients; null: five clients a second, or as it was before.",

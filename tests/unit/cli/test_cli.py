@@ -346,6 +346,62 @@ def test_the_exit_status_of_nodes_says_whether_all_are_up(place):
     assert (done.exit_code, done.stderr) == (PROBLEM, "no node matches node C*\n")
 
 
+MINE = msgspec.structs.replace(HERE, available=True, remotes=["a1 1194 udp", "a1 443 tcp"])
+THEIRS = msgspec.structs.replace(THERE, available=True, remotes=["b1 1194 udp"])
+DRAINED = msgspec.structs.replace(
+    THERE, name="C", maintenance="draining", remotes=["c1 1194 udp"], available=False
+)
+
+
+def test_only_available_nodes_are_shown(place):
+    gone = msgspec.structs.replace(THERE, name="D", state="down", last_heard=None)
+    with place.daemon(nodes=Nodes("A", [MINE, DRAINED, gone])):
+        done = place.run("nodes", "--available")
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert [line.split()[0] for line in done.stdout.splitlines()] == ["NODE", "A"]
+        found = json.loads(place.run("nodes", "--available", "--json").stdout)
+        assert [node["name"] for node in found["nodes"]] == ["A"]
+
+
+def test_without_an_available_node_the_exit_status_is_1(place):
+    with place.daemon(nodes=Nodes("A", [DRAINED])):
+        done = place.run("nodes", "--available")
+        assert (done.exit_code, done.stdout) == (PROBLEM, "")
+        assert done.stderr == "no node is available\n"
+        done = place.run("nodes", "--available", "--json", "C")
+        assert (done.exit_code, json.loads(done.stdout)["nodes"]) == (PROBLEM, [])
+        assert done.stderr == "none of these is available\n"
+        done = place.run("nodes", "--remotes")
+        assert (done.exit_code, done.stdout) == (PROBLEM, "")
+
+
+def test_the_remotes_of_available_nodes_are_lines_for_a_configuration_of_openvpn(place):
+    with place.daemon(nodes=Nodes("A", [MINE, THEIRS, DRAINED])):
+        orders = set()
+        for _ in range(50):  # that all are equal has a chance of 2^-49
+            done = place.run("nodes", "--remotes")
+            assert (done.exit_code, done.stderr) == (0, "")
+            orders.add(done.stdout)
+    mine, theirs = "remote a1 1194 udp\nremote a1 443 tcp\n", "remote b1 1194 udp\n"
+    assert orders == {mine + theirs, theirs + mine}
+
+
+def test_an_available_node_without_a_remote_is_named(place):
+    bare = msgspec.structs.replace(THEIRS, remotes=[])
+    with place.daemon(nodes=Nodes("A", [MINE, bare])):
+        done = place.run("nodes", "--remotes")
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 2)
+    assert done.stderr == "B is available, but has no `openvpn_remote` in its configuration\n"
+    with place.daemon(nodes=Nodes("A", [bare])):
+        done = place.run("nodes", "--remotes")
+    assert (done.exit_code, done.stdout) == (PROBLEM, "")
+    assert done.stderr.startswith("B is available, ")
+
+
+def test_remotes_are_no_json(place):
+    assert place.run("nodes", "--remotes", "--json").exit_code == WRONG_USAGE
+
+
 @pytest.mark.parametrize("behind", [False, True])
 def test_the_socket_may_be_given_without_any_configuration(place, behind):
     options = ["-c", "/nosuch.conf", "--socket", str(place.socket)]

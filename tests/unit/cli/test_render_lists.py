@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,15 +149,38 @@ OpenVPN here: udp connected, tcp waiting
     )
 
 
+def test_nodes_that_take_no_clients_on_a_terminal():
+    drained = msgspec.structs.replace(
+        NODES.nodes[1],
+        maintenance="maintenance",
+        by="root",
+        since=iso_time(NOW - 240),
+        until=iso_time(NOW + 3600),
+        reason="kernel",
+        capacity=400,
+    )
+    unheard = msgspec.structs.replace(NODES.nodes[3], maintenance="")
+    assert (
+        printed(Nodes("vpnsrvA", [drained, unheard]), SCREEN)
+        == """\
+NODE     STATE  MAINTENANCE  CLIENTS  CAPACITY  LAST HEARD  ADDRESS       DEV
+vpnsrvB  up     maintenance    12345       400  0.3 s ago   10.200.200.5  tun1
+vpnsrvD  down   -                  0         -  never       10.203.203.9  tun3
+
+vpnsrvB is in maintenance for 4 min (60 min left), by root: kernel
+"""
+    )
+
+
 def test_nodes_in_a_pipe():
     assert (
         printed(NODES, PIPE)
         == """\
-NODE     STATE         CLIENTS  LAST HEARD  ADDRESS       DEV   ENCRYPTED
-vpnsrvA  running             3  -           -             -     -
-vpnsrvB  up              12345  0.3         10.200.200.5  tun1  yes
-vpnsrvC  incompatible        0  400.0       fd00:200::9   tun2  yes
-vpnsrvD  down                0  -           10.203.203.9  tun3  yes
+NODE     STATE         MAINTENANCE  CLIENTS  CAPACITY  LAST HEARD  ADDRESS       DEV   ENCRYPTED
+vpnsrvA  running       active             3         -  -           -             -     -
+vpnsrvB  up            active         12345         -  0.3         10.200.200.5  tun1  yes
+vpnsrvC  incompatible  active             0         -  400.0       fd00:200::9   tun2  yes
+vpnsrvD  down          active             0         -  -           10.203.203.9  tun3  yes
 """
     )
 

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status
+from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status, iso_time
 from cuberouted.cli.render_status import status_lines
 from cuberouted.cli.terminal import Terminal, cell_len
 
@@ -34,10 +34,11 @@ ILL = Status(
     warnings=["data: with DCO, this version may list clients that have gone"],
 )
 SCREEN = Terminal(80, 24)
+NOW = 1_795_262_400.0
 
 
 def printed(status, terminal=SCREEN):
-    return "\n".join(status_lines(status, terminal)) + "\n"
+    return "\n".join(status_lines(status, terminal, NOW)) + "\n"
 
 
 def test_status_on_a_terminal():
@@ -162,3 +163,24 @@ def test_odd_words_never_stop_a_report(name, state, detail, width, colours, enco
     )
     text = printed(status, Terminal(width, 24, colours, encoding))
     text.encode(encoding)
+
+
+def test_who_takes_no_clients_is_a_warning_for_whoever_has_forgotten_it():
+    drained = msgspec.structs.replace(
+        WELL,
+        maintenance="draining",
+        by="root",
+        since=iso_time(NOW - 240),
+        until=iso_time(NOW + 3600),
+        reason="kernel",
+        peers=[
+            msgspec.structs.replace(WELL.peers[0], maintenance="maintenance", by="anna"),
+            msgspec.structs.replace(WELL.peers[1], maintenance=""),
+        ],
+    )
+    assert drained.well
+    assert printed(drained, Terminal()).splitlines()[-3:] == [
+        "warning: this node is draining for 4 min (60 min left), by root: kernel",
+        "warning: peer vpnsrvB is in maintenance, by anna",
+        "2 warnings",
+    ]

@@ -7,7 +7,13 @@ import pytest
 
 from cuberouted.api.http import Endpoint, HttpError, Reply
 from cuberouted.api.report import NodeRow, Nodes, OpenVPNRow, PeerRow, RouteCounts, Status
-from cuberouted.events import TYPES, ClientLeft, OpenVPNStateChanged, PeerStateChanged
+from cuberouted.events import (
+    TYPES,
+    ClientLeft,
+    NodeStateChanged,
+    OpenVPNStateChanged,
+    PeerStateChanged,
+)
 from cuberouted.web.names import HIDDEN, VISIBLE, visible, without_names
 from tests.fakes.api import call, get
 
@@ -74,6 +80,25 @@ def test_an_event_is_hidden_as_it_is_or_without_what_openvpn_said():
     assert visible(lost) == msgspec.structs.replace(lost, why=HIDDEN)
     well = OpenVPNStateChanged(openvpn="", old="waiting", new="connected", why="")
     assert visible(well) is well
+
+
+DRAINED = {"maintenance": "draining", "since": "2026-11-21T12:00:00Z"}
+
+
+async def test_nobody_learns_who_has_drained_a_node_and_why():
+    event = NodeStateChanged(of_node="A", old="active", new="draining", by="anna", why="paris")
+    assert "anna" not in str(visible(event))
+    assert "paris" not in str(visible(event))
+    secret = {**DRAINED, "by": "anna", "reason": "paris"}
+    status = msgspec.structs.replace(
+        STATUS, peers=[msgspec.structs.replace(STATUS.peers[0], **secret)], **secret
+    )
+    shown = await get(served("/v1/status", status), "/v1/status", Status)
+    nodes = Nodes("A", [msgspec.structs.replace(NODES.nodes[0], **secret)])
+    rows = (await get(served("/v1/nodes", nodes), "/v1/nodes", Nodes)).nodes
+    for row in (shown, *shown.peers, *rows):
+        assert (row.maintenance, row.since) == tuple(DRAINED.values())
+        assert (row.by, row.reason) == ("", "")
 
 
 async def test_of_the_status_numbers_and_states_are_left():
