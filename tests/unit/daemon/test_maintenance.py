@@ -10,7 +10,7 @@ import trio
 from cuberouted.api.report_drain import DrainOrder
 from cuberouted.daemon.maintenance import MaintenanceError
 from cuberouted.events import ClientSentOn, DrainFinished, NodeProblem, NodeStateChanged
-from cuberouted.model import NodeState, Prefix
+from cuberouted.model import Prefix
 from tests.fakes.openvpn_listing import Client
 from tests.unit.daemon.meshes import started
 
@@ -41,8 +41,12 @@ async def drained(mesh, server, **order):
     """After `drain`, once that has finished: the report with all clients."""
     maintenance = server.daemon.maintenance
     await maintenance.drain(DrainOrder(**order), "root")
-    await mesh.until(lambda: maintenance.record.state is NodeState.MAINTENANCE, 7200)
+    await mesh.until(lambda: state(server) == "maintenance", 7200)
     return await maintenance.report(every=True)
+
+
+def state(server):
+    return server.daemon.maintenance.record.state.value
 
 
 def outcomes(report):
@@ -136,7 +140,7 @@ async def test_who_connects_meanwhile_is_sent_on_as_well(mesh, autojump_clock):
         await mesh.until(lambda at=at: b.daemon.node.rib.best(Prefix.parse(at)) is not None)
         await mesh.until(lambda: not a.openvpn.clients)
     assert (await reported(a, {"moved": 2})).moved == {"B": 2}
-    assert a.daemon.maintenance.record.state is NodeState.MAINTENANCE
+    assert state(a) == "maintenance"
 
 
 async def test_a_client_that_goes_nowhere_has_left(mesh, autojump_clock):
@@ -205,15 +209,15 @@ async def test_it_is_kept_over_a_restart_and_goes_on_at_the_same_pace(mesh, auto
     assert 2 <= left <= 4
     await a.crash()
     await a.start()
-    assert a.daemon.maintenance.record.state is NodeState.DRAINING
+    assert state(a) == "draining"
     assert (a.daemon.maintenance.record.by, a.daemon.maintenance.record.reason) == ("anna", "disk")
     began = trio.current_time()
-    await mesh.until(lambda: a.daemon.maintenance.record.state is NodeState.MAINTENANCE)
+    await mesh.until(lambda: state(a) == "maintenance")
     assert trio.current_time() - began > 10 * (left - 1) * 0.7
     assert len(b.openvpn.clients) == 6
     await a.stop()
     await a.start()
-    assert a.daemon.maintenance.record.state is NodeState.MAINTENANCE
+    assert state(a) == "maintenance"
 
 
 async def test_resume_ends_it(mesh, autojump_clock):
@@ -261,7 +265,7 @@ async def test_a_record_that_cannot_be_read_means_maintenance(mesh, autojump_clo
     await a.stop()
     a.records.unreadable = "Permission denied"
     await a.start()
-    assert a.daemon.maintenance.record.state is NodeState.MAINTENANCE
+    assert state(a) == "maintenance"
     await trio.sleep(1)
     [problem] = events(a, NodeProblem)
     assert "Permission denied" in problem.why
@@ -279,7 +283,7 @@ async def test_what_cannot_be_written_is_told_and_done(mesh, autojump_clock):
     a.records.error = "No space left on device"
     report = await a.daemon.maintenance.drain(DrainOrder(), "root")
     assert any("a restart of the daemon would forget this" in text for text in report.problems)
-    await mesh.until(lambda: a.daemon.maintenance.record.state is NodeState.MAINTENANCE)
+    await mesh.until(lambda: state(a) == "maintenance")
     assert not a.openvpn.clients
     a.records.error = ""
     assert (await a.daemon.maintenance.resume("root")).problems == []
