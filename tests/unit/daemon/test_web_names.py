@@ -78,7 +78,7 @@ async def test_only_what_is_about_clients_is_refused(node, autojump_clock):
     replies = await fetch_all(node)
     refused = {target for target, reply in replies.items() if reply.startswith("HTTP/1.1 403")}
     whys = {f"/v1/why/{target}" for target in (NAMES[0], ADDRESSES[0], "nonsense")}
-    assert refused == {"/v1/clients", "/v1/routes", *whys}
+    assert refused == {"/v1/clients", "/v1/routes", "/v1/drain", *whys}
     for path in ("/", "/metrics", "/v1/status", "/v1/nodes", "/v1/services"):
         assert replies[path].startswith("HTTP/1.1 200"), path
 
