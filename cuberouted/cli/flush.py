@@ -20,7 +20,7 @@ from cuberouted.cli.context import (
 @location_options
 @click.pass_obj
 def flush(location: Location) -> None:
-    """Remove every route, nexthop object and rule that cuberouted installed (daemon stopped)."""
+    """Remove all routes, rules and service addresses that cuberouted installed (daemon stopped)."""
     from cuberouted.routing.flush import flush as flush_kernel
     from cuberouted.routing.linux.kernel import missing_capability
 
@@ -36,4 +36,7 @@ def flush(location: Location) -> None:
     if running:
         fail(f"{socket}: cuberouted is running; stop it first", PROBLEM)
     removed = run_in_kernel(config, flush_kernel)
-    click.echo(f"{report.pluralize(removed, 'route')} removed")
+    text = f"{report.pluralize(removed.routes, 'route')} removed"
+    if removed.addresses:
+        text += f", and {removed.addresses} of services' addresses"
+    click.echo(text)

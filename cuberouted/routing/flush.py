@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from cuberouted.routing.fib import ALREADY_GONE
 from cuberouted.routing.kernel_api import KernelApi, KernelError
@@ -17,8 +18,15 @@ from cuberouted.routing.types import (
 )
 
 
-async def flush(kernel: KernelApi) -> int:
-    """Remove every route, nexthop object and rule of ours. Return the number of routes.
+class Flushed(NamedTuple):
+    """How many routes and addresses were removed."""
+
+    routes: int
+    addresses: int
+
+
+async def flush(kernel: KernelApi) -> Flushed:
+    """Remove every route, nexthop object, rule and address of ours. Return what was there.
 
     Raises:
       KernelError: something could not be removed; everything else is.
@@ -26,13 +34,28 @@ async def flush(kernel: KernelApi) -> int:
     state = await kernel.dump()
     errors = await kernel.apply(flush_changes(state))
     await kernel.set_rules(present=False)
+    addresses = await _flush_addresses(kernel)
     remaining = [error for error in errors if error.errno not in ALREADY_GONE]
     if remaining:
         first, *more = remaining
         what, why = describe(first.change.what), first.message or os.strerror(first.errno)
         rest = f" and {len(more)} more" if more else ""
         raise KernelError(f"{what}{rest} cannot be removed: {why}", first.errno)
-    return len(state.routes) + len(state.strays)
+    return Flushed(len(state.routes) + len(state.strays), addresses)
+
+
+async def _flush_addresses(kernel: KernelApi) -> int:
+    """Remove every address of ours. Return their number. Raises KernelError after the last one."""
+    ours = [(link.index, address) for link in await kernel.links() for address in link.ours]
+    refusal: KernelError | None = None
+    for device, address in ours:
+        try:
+            await kernel.set_address(device, address, present=False)
+        except KernelError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return len(ours)
 
 
 def flush_changes(state: KernelState) -> list[Change]:

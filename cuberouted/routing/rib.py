@@ -17,7 +17,7 @@ import attrs
 from cuberouted.model import Advertisement, Kind, Prefix, printable_name
 from cuberouted.routing.coverage import Coverage
 from cuberouted.routing.policy import Policy
-from cuberouted.service_claim import NEVER, ServiceClaim, routing_key
+from cuberouted.service_claim import NEVER, routing_key, routing_reason
 
 ADOPTED_VERSION = 0
 """The version of routes that were found in the kernel at the start, or are configured. It is
@@ -129,56 +129,17 @@ def _by_kind(best: RibRoute, other: RibRoute) -> str:
 
 
 def _by_claim(best: RibRoute, other: RibRoute) -> str:
-    first, second = precedence(best)[1], precedence(other)[1]
-    parts = zip(first, second, _SERVICE_REASONS, strict=True)
-    return next(explain(best, other) for one, two, explain in parts if one != two)
-
-
-def _by_address(_: RibRoute, other: RibRoute) -> str:
-    claim = _claim(other)
-    why = f", {claim.why}" if claim.why else ""
-    return f"it does not have the address ({claim.phase}{why})"
-
-
-def _by_placement(_: RibRoute, other: RibRoute) -> str:
-    return f"placement = nearest: this node has the address itself, so not {other.node}"
-
-
-def _by_phase(best: RibRoute, other: RibRoute) -> str:
-    first, second = _claim(best), _claim(other)
-    why = f", {second.why}" if second.why else ""
-    return f"it is {second.phase}{why}; {best.node} is {first.phase}"
-
-
-def _by_priority(best: RibRoute, other: RibRoute) -> str:
-    first, second = _claim(best).priority, _claim(other).priority
-    return f"its priority is lower: {second}; that of {best.node} is {first}"
-
-
-def _by_time(best: RibRoute, _: RibRoute) -> str:
-    return f"the same priority: {best.node} has had the address for longer"
-
-
-def _by_service_node(best: RibRoute, other: RibRoute) -> str:
-    return f"the same priority: {best.node} comes before {other.node} by its name"
-
-
-_SERVICE_REASONS = (
-    _by_address,
-    _by_placement,
-    _by_phase,
-    _by_priority,
-    _by_time,
-    _by_service_node,
-)
-"""What each part of the key in `service_claim.routing_key` means where it decides."""
-
-
-def _claim(route: RibRoute) -> ServiceClaim:
-    claim = route.advertisement.service
-    if claim is None:
-        raise ValueError(f"not a service: {route}")
-    return claim
+    first, second = best.advertisement.service, other.advertisement.service
+    if first is None or second is None:
+        raise ValueError(f"not two claims to a service: {best}, {other}")
+    return routing_reason(
+        first,
+        best.node,
+        second,
+        other.node,
+        best_is_local=best.leads_here,
+        other_is_local=other.leads_here,
+    )
 
 
 def _by_version(best: RibRoute, other: RibRoute) -> str:

@@ -42,7 +42,7 @@ class Link:
 
     ``altnames``: its alternative names (``ip link property add``), which may be configured too.
     ``ours``: those of its addresses, packed, that bear our protocol number
-    (`KernelApi.set_address`).
+    (`KernelApi.set_address`); none with a kernel before Linux 5.18.
     """
 
     index: int

@@ -1,19 +1,22 @@
 """What every kernel must do that the daemon is given, the real one and the fake.
 
 Each check has a kernel that keeps routes in *table*, with METRIC and PROTOCOL, and holds
-none yet; and its world. Source: `port.KernelApi`.
+none yet; and its world. Source: `kernel_api.KernelApi`.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Awaitable, Callable
 from socket import AF_INET, AF_INET6, inet_pton
 
+import pytest
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.routing.kernel_api import KernelApi
+from cuberouted.routing.flush import flush
+from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import (
     FAMILIES,
@@ -171,6 +174,82 @@ async def a_change_of_links_or_addresses_is_told(
     await heard(kernel, world, "tun0")
     world.remove_link("tun0")
     await until(kernel, lambda n: n.links)
+
+
+# -- addresses of services --
+
+
+async def link_called(kernel: KernelApi, name: str) -> Link:
+    return next(link for link in await kernel.links() if link.name == name)
+
+
+SERVICE_ADDRESSES = tuple(Prefix.parse(text).address for text in ("10.9.0.200", "fd09::200"))
+
+
+async def an_address_is_there_once_and_ready_or_gone(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    world.add_tunnel("tun0")
+    world.add_address("tun0", "10.9.0.101/24")
+    for address, name in itertools.product(SERVICE_ADDRESSES, ("lo", "tun0")):
+        before = await kernel.links()
+        host = Prefix.host(address)
+        device = (await link_called(kernel, name)).index
+        for _ in range(2):
+            await kernel.set_address(device, address, present=True)
+            link = await link_called(kernel, name)
+            assert link.addresses.count(Address(address, host)) == 1
+            assert link.ours == {address}
+            found = (await kernel.lookup(address)).route
+            assert found is not None
+            assert found.type == RTN_LOCAL
+            assert await foreign(kernel, MAIN, str(host)) == []
+        for _ in range(2):
+            await kernel.set_address(device, address, present=False)
+            assert await kernel.links() == before
+
+
+async def an_address_of_somebody_else_is_not_ours(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    world.add_tunnel("tun0")
+    for name, text in (("lo", "10.9.0.200/32"), ("lo", "fd09::200/128"), ("tun0", "fd09::9/128")):
+        world.add_address(name, text)
+        before = await kernel.links()
+        device, address = (await link_called(kernel, name)).index, Prefix.parse(text).address
+        await kernel.set_address(device, address, present=True)
+        assert await flush(kernel) == (0, 0)
+        assert await kernel.links() == before
+        await kernel.set_address(device, address, present=False)
+        assert address not in [a.local for a in (await link_called(kernel, name)).addresses]
+
+
+async def a_flush_takes_our_addresses(kernel: KernelApi, world: KernelDriver, table: int) -> None:
+    world.add_tunnel("tun0")
+    before = await kernel.links()
+    for name, address in itertools.product(("lo", "tun0"), SERVICE_ADDRESSES):
+        device = (await link_called(kernel, name)).index
+        await kernel.set_address(device, address, present=True)
+    assert await flush(kernel) == (0, 4)
+    assert await kernel.links() == before
+
+
+async def an_address_that_we_add_is_told(
+    kernel: KernelApi, world: KernelDriver, table: int
+) -> None:
+    world.add_tunnel("tun0")
+    lo = (await link_called(kernel, "lo")).index
+    for address, present in itertools.product(SERVICE_ADDRESSES, (True, False)):
+        await heard(kernel, world, "tun0")
+        await kernel.set_address(lo, address, present=present)
+        assert (await until(kernel, lambda n: n.links)).lost is False
+
+
+async def an_address_needs_a_device(kernel: KernelApi, world: KernelDriver, table: int) -> None:
+    for address, present in itertools.product(SERVICE_ADDRESSES, (True, False)):
+        with pytest.raises(KernelError) as refused:
+            await kernel.set_address(4242, address, present=present)
+        assert refused.value.errno == errno.ENODEV
 
 
 # -- changes, and how they are refused --
@@ -663,6 +742,11 @@ CHECKS: tuple[Check, ...] = (
     a_link_has_its_alternative_names,
     a_link_runs_while_it_is_up_and_has_a_carrier,
     a_change_of_links_or_addresses_is_told,
+    an_address_is_there_once_and_ready_or_gone,
+    an_address_of_somebody_else_is_not_ours,
+    a_flush_takes_our_addresses,
+    an_address_that_we_add_is_told,
+    an_address_needs_a_device,
     what_is_added_is_found,
     what_is_deleted_is_gone,
     a_refused_change_stops_none_of_the_others,

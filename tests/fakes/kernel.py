@@ -164,15 +164,13 @@ class FakeKernel(FakeKernelState):
         link = next((link for link in self.devices.values() if link.index == device), None)
         if link is None:
             raise KernelError("no such device", errno.ENODEV)
-        there = next((a for a in link.addresses if a.local == address), None)
-        if present and there is None:
-            link.addresses.append(Address(address, Prefix.host(address)))
+        wanted = Address(address, Prefix.host(address))
+        if present and wanted not in link.addresses:
+            link.addresses.append(wanted)
             link.ours.add(address)
             self.tell_links()
-        elif not present and there is not None:
-            link.addresses.remove(there)
-            link.ours.discard(address)
-            self.tell_links()
+        elif not present and wanted in link.addresses:
+            self.lose_address(link, wanted)
 
     async def events(self) -> KernelEvents:
         """See `KernelApi`."""

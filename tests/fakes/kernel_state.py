@@ -76,7 +76,9 @@ class FakeKernelState:
 
     def __init__(self, table: int, metric: int, protocol: int) -> None:
         self.table, self.metric, self.protocol = table, metric, protocol
-        self.devices: dict[str, Device] = {}
+        # as on every host; the routes to its addresses are in table local
+        loopback = [_address("127.0.0.1/8"), _address("::1/128")]
+        self.devices = {"lo": Device(1, point_to_point=False, addresses=loopback)}
         self.nexthops: dict[int, tuple[Nexthop, int]] = {}
         self.routes: dict[Place, Entry] = {}
         self.rule_list: list[Rule] = []
@@ -103,9 +105,10 @@ class FakeKernelState:
         device = self.devices[name]
         device.up = up
         if up:
-            self._connect(device, device.addresses)
+            self._connect(device, [a for a in device.addresses if a.local not in device.ours])
         else:
             device.addresses = [a for a in device.addresses if len(a.local) == 4]
+            device.ours = {address for address in device.ours if len(address) == 4}
             self._lose_nexthops(device.index)
             self._lose_routes(lambda route: route.device == device.index)
         self._tell(links=True)
@@ -134,12 +137,9 @@ class FakeKernelState:
     def remove_address(self, name: str, address: str) -> None:
         """See `KernelDriver`."""
         device, gone = self.devices[name], _address(address)
-        device.addresses.remove(gone)
-        if device.up:
+        if device.up and gone.local not in device.ours:
             self._remove(_connected(gone), KERNEL)
-        if len(gone.local) == 4:
-            self._lose_routes(lambda r: r.source == gone.local, table=MAIN)
-        self._tell(links=True)
+        self.lose_address(device, gone)
 
     def add_route(
         self, prefix: str, name: str, metric: int, protocol: int = STATIC, table: int = MAIN
@@ -218,6 +218,14 @@ class FakeKernelState:
         """A nexthop object goes, with its routes, and nothing is said of them."""
         del self.nexthops[id_]
         self._lose_routes(lambda route: route.nexthop == id_)
+
+    def lose_address(self, device: Device, address: Address) -> None:
+        """An address goes, and the main table's IPv4 routes that prefer it."""
+        device.addresses.remove(address)
+        device.ours.discard(address.local)
+        if len(address.local) == 4:
+            self._lose_routes(lambda r: r.source == address.local, table=MAIN)
+        self._tell(links=True)
 
     def tell_links(self) -> None:
         """A link or an address has changed."""

@@ -46,11 +46,23 @@ async def filled(kernel):
 
 async def test_all_that_is_ours_is_removed_and_nothing_else():
     kernel = await filled(FakeKernel(TABLE, METRIC, PROTOCOL))
-    assert await flush(kernel) == 3
+    assert await flush(kernel) == (3, 0)
     assert kernel.installed == KernelState({}, {}, ())
     assert kernel.rules() == []
     assert len(await kernel.foreign_routes(lambda _: True)) == 1
-    assert await flush(kernel) == 0
+    assert await flush(kernel) == (0, 0)
+
+
+async def test_addresses_of_services_are_removed_and_no_others():
+    kernel = FakeKernel(TABLE, METRIC, PROTOCOL)
+    tun0 = kernel.add_tunnel("tun0")
+    kernel.add_address("tun0", "10.9.0.101/24")
+    before = await kernel.links()
+    lo = next(link.index for link in before if link.name == "lo")
+    for device, address in ((lo, "10.9.0.200"), (lo, "fd09::200"), (tun0, "10.9.0.201")):
+        await kernel.set_address(device, Prefix.parse(address).address, present=True)
+    assert await flush(kernel) == (0, 3)
+    assert await kernel.links() == before
 
 
 def test_networks_go_before_the_routes_inside_them():
@@ -73,7 +85,7 @@ async def test_what_cannot_be_removed_is_told():
 async def test_what_went_by_itself_is_no_mistake():
     kernel = await filled(RefusingKernel(TABLE, METRIC, PROTOCOL))
     kernel.reason = errno.ENOENT
-    assert await flush(kernel) == 3
+    assert await flush(kernel) == (3, 0)
 
 
 def test_a_nexthop_takes_its_routes_along():

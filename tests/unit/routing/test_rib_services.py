@@ -85,24 +85,24 @@ def test_claims_have_their_own_order_whichever_comes_first(one, two):
 @pytest.mark.parametrize(
     ("best", "other", "why"),
     [
-        (service(), service(STANDBY), "it does not have the address (standby)"),
+        (service(), service(STANDBY), "it is on standby"),
         (
             service(),
             service(ServicePhase.UNFIT, why="its check fails"),
-            "it does not have the address (unfit, its check fails)",
+            "it cannot have the address: its check fails",
         ),
         (
             service(),
             service(ServicePhase.LAST_RESORT, 200, why="its check fails"),
-            "it is last_resort, its check fails; vpnsrvB is holding",
+            "it has the address only until another node can take it: its check fails",
         ),
-        (service(), service(priority=50), "its priority is lower: 50; that of vpnsrvB is 100"),
+        (service(), service(priority=50), "its priority 50 is below the 100 of vpnsrvB"),
         (
             service(held_since=5),
             service(held_since=7),
-            "the same priority: vpnsrvB has had the address for longer",
+            "vpnsrvB has had the address for longer",
         ),
-        (service(), service(), "the same priority: vpnsrvB comes before vpnsrvC by its name"),
+        (service(), service(), "the same priority: vpnsrvB comes first by its name"),
         (
             service(),
             client(),
@@ -123,7 +123,7 @@ def test_the_own_address_comes_first_where_the_placement_is_nearest():
         (B, service(priority=200, nearest=True)), (OURS, service(nearest=True))
     ).claims(DB)
     assert first.route.source == OURS
-    assert second.why == "placement = nearest: this node has the address itself, so not vpnsrvB"
+    assert second.why == "placement = nearest: vpnsrvA is this node"
 
 
 def test_a_local_claim_is_no_session_that_could_be_superseded():
