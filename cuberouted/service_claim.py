@@ -127,11 +127,11 @@ def election_reason(best: ServiceClaim, best_node: str, other: ServiceClaim, nod
     """
     first, second = election_key(best, best_node), election_key(other, node)
     if first is not None and second is None:
-        return _state(other)
+        return describe_phase(other)
     if first is None or second is None or first >= second:
         raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
     return _first_difference(
-        zip(first, second, (_state(other), *_ranks(best, best_node, other)), strict=True)
+        zip(first, second, (describe_phase(other), *_ranks(best, best_node, other)), strict=True)
     )
 
 
@@ -153,7 +153,8 @@ def routing_reason(
     second = routing_key(other, node, is_local=other_is_local)
     if first >= second:
         raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
-    states = (_state(other), f"placement = nearest: {best_node} is this node", _state(other))
+    state = describe_phase(other)
+    states = (state, f"placement = nearest: {best_node} is this node", state)
     return _first_difference(
         zip(first, second, (*states, *_ranks(best, best_node, other)), strict=True)
     )
@@ -177,7 +178,7 @@ _STATES: Final = MappingProxyType(
 )
 
 
-def _state(claim: ServiceClaim) -> str:
+def describe_phase(claim: ServiceClaim) -> str:
     """What the phase of *claim* means, as a reason why another node comes first."""
     return _STATES[claim.phase] + (f": {claim.why}" if claim.why else "")
 

@@ -13,7 +13,8 @@ class WhyClaim(msgspec.Struct):
 
     ``source``: "local", "peer", "configured" or "kernel" (adopted at the start).
     ``best``: the kernel's route should follow this one. ``why``: why it does not; empty for the
-    best. ``refused``: the policy does not accept it.
+    best. ``refused``: the policy does not accept it. ``phase``, ``priority``: of a claim to a
+    service (kind "service"), what the node is to it (`service_claim.ServicePhase`).
     """
 
     prefix: str
@@ -26,6 +27,8 @@ class WhyClaim(msgspec.Struct):
     best: bool
     refused: bool
     why: str
+    phase: str = ""
+    priority: int | None = None
 
 
 class WhyRoute(msgspec.Struct):

@@ -96,11 +96,13 @@ def _claim(claim: WhyClaim) -> str:
     if claim.kind == "server":
         words.append(f"the server {claim.node} itself")
     else:
-        what = "network of " if claim.kind == "network" else ""
+        what = {"network": "network of ", "service": "service "}.get(claim.kind, "")
         place = "here" if claim.source in ("local", "kernel") else f"at {claim.node}"
         words.append(f"{what}{claim.name or 'a client without a name'} {place}")
     origins = {"configured": "configured here", "kernel": "found in the kernel at the start"}
     details = [origins.get(claim.source, "")]
+    if claim.phase:
+        details.append(f"{claim.phase.replace('_', ' ')}, priority {claim.priority}")
     if claim.since:
         details.append(f"since {claim.since}")
         details.append("" if claim.confirmed else "not listed there yet")

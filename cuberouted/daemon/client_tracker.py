@@ -109,7 +109,8 @@ class ClientTracker:
 def _is_client(route: RibRoute) -> bool:
     # an adopted route does not say which client it is for
     advertisement = route.advertisement
-    return advertisement.kind is not Kind.SERVER and advertisement.version != ADOPTED_VERSION
+    is_client = advertisement.kind in (Kind.CLIENT, Kind.NETWORK)
+    return is_client and advertisement.version != ADOPTED_VERSION
 
 
 def _left(route: RibRoute, why: str) -> ClientLeft:

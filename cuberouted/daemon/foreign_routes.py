@@ -165,8 +165,8 @@ class ForeignRoutes:
         """Whether *route* may carry packets to prefixes of the mesh, or is in our own table."""
         if route.table == self._table != MAIN_TABLE:
             return True
-        allowed = self._node.host.policy.allowed
-        return any(n.contains(route.prefix) or route.prefix.contains(n) for n in allowed)
+        networks = self._node.host.policy.acceptable
+        return any(n.contains(route.prefix) or route.prefix.contains(n) for n in networks)
 
     async def run(self) -> None:
         """Search after each change, until cancelled."""

@@ -31,6 +31,7 @@ from cuberouted.events import (
     PeerStateChanged,
     PoolConflictBegan,
     PoolConflictEnded,
+    ServiceMoved,
 )
 from cuberouted.routing.rib import Rib
 from cuberouted.util.tasks import Signal
@@ -65,6 +66,7 @@ CAUSES = (
     PoolConflictEnded,
     PeerStateChanged,
     InterfacesChanged,
+    ServiceMoved,
 )
 """Events after which names or addresses may be others."""
 

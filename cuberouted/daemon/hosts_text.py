@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import unicodedata
 from typing import NamedTuple
@@ -32,17 +33,25 @@ _LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
 
+class Owner(enum.IntEnum):
+    """Whose name it is. Of names that become one label, the lowest has it."""
+
+    SERVER = 0
+    SERVICE = 1
+    CLIENT = 2
+
+
 class Entry(NamedTuple):
     """One address and the name that belongs to it. Entries sort by family and address.
 
-    ``bits``: 32 for IPv4, 128 for IPv6. ``address``: packed. ``name``: the common name, or a
-    node's name.
+    ``bits``: 32 for IPv4, 128 for IPv6. ``address``: packed. ``name``: the common name, or the
+    name of a node or service.
     """
 
     bits: int
     address: bytes
     name: bytes
-    is_server: bool
+    owner: Owner
 
 
 def entry_of(prefix: Prefix, best: RibRoute) -> Entry | None:
@@ -54,24 +63,24 @@ def entry_of(prefix: Prefix, best: RibRoute) -> Entry | None:
     )
     if kind is Kind.NETWORK or version == ADOPTED_VERSION:
         return None
-    is_server = kind is Kind.SERVER
-    name = best.node.encode() if is_server else name
-    return Entry(prefix.length, prefix.address, name, is_server) if name else None
+    owner = {Kind.SERVER: Owner.SERVER, Kind.SERVICE: Owner.SERVICE}.get(kind, Owner.CLIENT)
+    name = best.node.encode() if owner is Owner.SERVER else name
+    return Entry(prefix.length, prefix.address, name, owner) if name else None
 
 
 class HostNames:
     """Which name has which label: add all entries, then ask for the line of each.
 
-    A common name becomes one label. Where several become the same, a server's goes first, then
-    the one that equals its label, then the lowest: all nodes choose alike, whoever came first.
+    A name becomes one label. Where several become the same, a server's goes first, then a
+    service's; of clients the one that equals its label, then the lowest: all nodes choose alike,
+    whoever came first.
     """
 
     def __init__(self, domain: str) -> None:
         self._suffix = f".{domain}" if domain else ""
         self._labels: dict[bytes, str] = {}
-        # label -> the name that has it
-        self._servers: dict[str, bytes] = {}
-        self._clients: dict[str, bytes] = {}
+        # label -> the name of this kind that has it
+        self._names: dict[Owner, dict[str, bytes]] = {owner: {} for owner in Owner}
 
     def add(self, entry: Entry) -> None:
         """Let the name of *entry* take part."""
@@ -79,22 +88,24 @@ class HostNames:
         label = self._labels.get(name)
         if label is None:
             label = self._labels[name] = dns_label(name)
-        owners = self._servers if entry.is_server else self._clients
-        owner = owners.setdefault(label, name)
-        if owner != name and _rank(name, label) < _rank(owner, label):
-            owners[label] = name
+        names = self._names[entry.owner]
+        first = names.setdefault(label, name)
+        if first != name and _rank(name, label) < _rank(first, label):
+            names[label] = name
 
     def line(self, entry: Entry) -> str:
         """The line of an entry that was added: a comment if it cannot have a name."""
         address, name = format_address(entry.address), entry.name
         label = self._labels[name]
-        owner = (self._servers if entry.is_server else self._clients)[label]
+        # the lowest kind of owner that has the label
+        owner = next(owner for owner in Owner if label in self._names[owner])
+        first = self._names[owner][label]
         if not label or label in RESERVED:
             why = f"{label} is reserved" if label else "no letter or digit of ASCII"
-        elif label in self._servers and not entry.is_server:
-            why = f"{label} is the name of server {printable_name(self._servers[label])}"
-        elif owner != name:
-            why = f"{label} is the name of {printable_name(owner)}"
+        elif owner is not entry.owner:
+            why = f"{label} is the name of {owner.name.lower()} {printable_name(first)}"
+        elif first != name:
+            why = f"{label} is the name of {printable_name(first)}"
         elif self._suffix:
             return f"{address} {label}{self._suffix} {label}\n"
         else:

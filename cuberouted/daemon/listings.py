@@ -66,7 +66,7 @@ async def route_infos(daemon: Daemon, selection: Selection) -> Parts:
             + msgspec.json.encode(route_info(best, now - since.get(prefix, now)))
             for prefix in chunk
             if selection.contains(prefix)
-            and (best := rib.best(prefix)) is not None
+            and (best := rib.followed(prefix)) is not None
             and _matches(selection, best)
         ]
         if entries:

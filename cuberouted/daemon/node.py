@@ -93,28 +93,17 @@ class Node:
 
     def target(self, prefix: Prefix) -> Target | None:
         """Where routes to *prefix* should lead; None if no route is needed."""
-        best = self.rib.best(prefix)
+        best = self.rib.followed(prefix)
         if best is None:
             return None
-        if best.advertisement.service is not None:
-            return self._service_target(prefix, best, best.advertisement.service)
         to_server = best.advertisement.kind is Kind.SERVER
         if not best.leads_here:
             return Target(best.source.name, prefix.family, to_server)
-        if to_server:
+        if to_server or best.advertisement.service is not None:
             return None  # our own address
         if best.is_local and len(self.instances) == 1 and not self.rib.is_covered(prefix):
             return None  # OpenVPN's or the kernel's own route leads there, and none of ours away
         return Target(local_neighbour(best.source.name), prefix.family, to_server=False)
-
-    def _service_target(self, prefix: Prefix, best: RibRoute, claim: ServiceClaim) -> Target | None:
-        leads_to: RibRoute | None = best
-        if not claim.phase.has_address:
-            # after our restart: where it was, until the peers have told where it is
-            leads_to = self.rib.adopted(prefix)
-        if leads_to is None or leads_to.leads_here:
-            return None
-        return Target(leads_to.source.name, prefix.family, to_server=False)
 
     def is_listed(self, instance: str) -> bool:
         """Whether OpenVPN process *instance* has been listed completely."""
@@ -325,7 +314,7 @@ class Node:
                 (before if self.rib.is_covered(prefix) else after).append(prefix)
             if len(chunk) == CHUNK_ROUTES:
                 await trio.lowlevel.checkpoint()
-        # an adopted route can go without a change of the best one: `_service_target`
+        # an adopted route can go without a change of the best one: `Rib.followed`
         return (*before, *change.changed_prefixes, *after, *change.services)
 
     async def _retarget(self, prefixes: Sequence[Prefix]) -> None:

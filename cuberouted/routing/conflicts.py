@@ -16,7 +16,7 @@ import attrs
 from cuberouted.model import Kind, Prefix
 from cuberouted.routing.lookup import Lookup, PrefixLengths, leads_to
 from cuberouted.routing.neighbours import ResolvedNexthop
-from cuberouted.routing.rib import RibRoute
+from cuberouted.routing.rib import RibRoute, is_vacant
 from cuberouted.routing.types import RTN_THROW, RTN_UNICAST, ForeignRoute
 
 CHUNK_ROUTES = 1000
@@ -139,8 +139,10 @@ class Search:
     def judge(self, prefix: Prefix, claims: SortedPrefixes) -> tuple[ForeignRoute, RibRoute] | None:
         """The foreign route that carries *prefix* elsewhere than its claim, with that claim."""
         claim = self._claim(prefix, claims)
-        if claim is None or (claim.leads_here and claim.advertisement.kind is Kind.SERVER):
+        if claim is None or is_vacant(claim):
             return None
+        if claim.leads_here and claim.advertisement.kind in (Kind.SERVER, Kind.SERVICE):
+            return None  # an address of this host
         nexthop = self.nexthop(claim)
         route = self.lookup.find(prefix) if nexthop else None
         if nexthop is None or route is None or route in self.lookup.uncertain:

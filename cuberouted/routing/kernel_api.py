@@ -106,10 +106,11 @@ class KernelApi(Protocol):
     async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
         """Make sure that the packed *address* is, or is not, on *device*, as a host address.
 
-        It bears our protocol number (IFA_PROTO), is ready at once (no duplicate address detection),
-        and brings no route but that of table local. A kernel before Linux 5.18 ignores the number:
-        there `Link.ours` is empty, and only configured addresses are known as ours. Not an error:
-        it is there already, whoever has added it, or there is none to remove.
+        It bears our protocol number (IFA_PROTO), needs no duplicate address detection, and brings
+        no route but that of table local. `events` tells of it, as of any address. A kernel before
+        Linux 5.18 ignores the number: there `Link.ours` is empty, and only configured addresses
+        are known as ours. Not an error: it is there already, whoever has added it, or there is
+        none to remove.
 
         Raises:
           KernelError: ENODEV: no such device. EPERM: CAP_NET_ADMIN is missing.

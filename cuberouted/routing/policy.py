@@ -62,6 +62,13 @@ class Policy:
 
     _networks: tuple[_AllowedNetwork, ...] = attrs.field(init=False, repr=False, eq=False)
 
+    acceptable: tuple[Prefix, ...] = attrs.field(init=False, repr=False, eq=False)
+    """Networks with everything that may be accepted."""
+
+    @acceptable.default
+    def _with_services(self) -> tuple[Prefix, ...]:
+        return (*self.allowed, *map(Prefix.host, self.services))
+
     @_networks.default
     def _prepare(self) -> tuple[_AllowedNetwork, ...]:
         return tuple(map(_AllowedNetwork.of, self.allowed))

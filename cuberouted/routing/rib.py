@@ -99,6 +99,12 @@ class RibChange(NamedTuple):
         self.superseded.update(later.superseded)
 
 
+def is_vacant(best: RibRoute) -> bool:
+    """Whether *best* is a claim to a service whose address nobody has."""
+    claim = best.advertisement.service
+    return claim is not None and not claim.phase.has_address
+
+
 Key = tuple[bool, tuple[bool, bool, int, int, int, str], int, str, str, str]
 
 _NO_SERVICE = (True, True, 0, 0, NEVER, "")
@@ -272,9 +278,16 @@ class Rib:
         routes = self._accepted.get(prefix, ())
         return [route for route in routes if route.advertisement.service is not None]
 
-    def adopted(self, prefix: Prefix) -> RibRoute | None:
-        """The route to a peer that was in the kernel at our start, until that peer advertises."""
-        for route in self._accepted.get(prefix, ()):
+    def followed(self, prefix: Prefix) -> RibRoute | None:
+        """The route that packets to *prefix* should take: the best; of a service, its holder's.
+
+        While nobody has a service's address it is the route that was in the kernel at our start,
+        until its peer has advertised.
+        """
+        best = self.best(prefix)
+        if best is None or not is_vacant(best):
+            return best
+        for route in self._accepted[prefix]:
             is_peer = route.source.origin is Origin.PEER
             if is_peer and route.advertisement.version == ADOPTED_VERSION:
                 return route

@@ -131,7 +131,8 @@ class FakeKernel(FakeKernelState):
             return RouteLookup(None, errno.ENETUNREACH)
         if hop.place is None:
             found = Prefix.host(destination)
-            return RouteLookup(ForeignRoute(found, LOCAL_TABLE, 0, 2, None, RTN_LOCAL))
+            here = self._device_with(destination)
+            return RouteLookup(ForeignRoute(found, LOCAL_TABLE, 0, 2, here, RTN_LOCAL))
         entry = self.routes[hop.place]
         if entry.type == RTN_BLACKHOLE:
             return RouteLookup(None, errno.EINVAL)
@@ -243,6 +244,12 @@ class FakeKernel(FakeKernelState):
         del self.routes[place]
         return 0
 
-    def _is_own_address(self, source: bytes) -> bool:
-        addresses = (a for device in self.devices.values() if device.up for a in device.addresses)
-        return any(address.local == source for address in addresses)
+    def _is_own_address(self, address: bytes) -> bool:
+        return self._device_with(address) is not None
+
+    def _device_with(self, address: bytes) -> int | None:
+        """The index of the device that has *address*."""
+        for device in self.devices.values():
+            if device.up and any(a.local == address for a in device.addresses):
+                return device.index
+        return None

@@ -72,7 +72,7 @@ def test_the_verdict_agrees_with_a_ping_while_clients_come_roam_and_leave(lab: L
     agrees(a, one, "10.100.100.77", "is not reached: no client has it")
     status, line, answer = why(a, "host2")
     assert (status, answer["addresses"]) == (1, [])
-    assert "no client or server is called host2; did you mean" in line
+    assert "no client, server or service is called host2; did you mean" in line
 
 
 def test_the_verdict_agrees_with_a_ping_while_others_change_routes_and_rules(lab: Lab) -> None:

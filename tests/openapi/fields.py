@@ -20,7 +20,7 @@ EVENTS = {
     "address": "An address without length, or a network with it.",
     "client": "The common name of the client.",
     "kind": "client: an address of a client; network: a network behind one; server: the data"
-    " address of a server.",
+    " address of a server; service: a shared service address.",
     "from_node": "The node where the client or the address was.",
     "to_node": "The node where the client or the address is.",
     "found": "Whether the session is older than the news of it: the client did not connect just"
@@ -356,7 +356,7 @@ REPORTS: dict[str, dict[str, str]] = {
     "WhyClaim": {
         "prefix": "The address or network, with its length.",
         "node": "The node that offers it.",
-        "name": "The client's common name, or the server's name.",
+        "name": "The client's common name, or the name of the server or service.",
         "kind": _KIND,
         "source": "local, peer, configured or kernel (found at the start).",
         "since": "The start of the session, ISO 8601 in UTC; null if there is none.",
@@ -364,6 +364,8 @@ REPORTS: dict[str, dict[str, str]] = {
         "best": "Whether the route in the kernel should follow it.",
         "refused": "Whether the policy does not accept it.",
         "why": "Why the route does not follow it; empty for the best one.",
+        "phase": "What the node is to the service; empty if the address is not a service's.",
+        "priority": "The node's priority for the service; null if it is not one.",
     },
     "WhyRoute": {
         "text": "The route as `ip route` prints it.",

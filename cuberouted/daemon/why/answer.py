@@ -51,13 +51,13 @@ def endpoint(daemon: Daemon) -> Endpoint:
         get_why,
         reply=report.Why,
         summary="Where packets to an address or a client go from here, and why.",
-        argument="An address, a network, or the name of a client or server.",
+        argument="An address, a network, or the name of a client, server or service.",
         errors={503: "The kernel did not answer; ask again."},
     )
 
 
 async def why(daemon: Daemon, target: str) -> report.Why:
-    """The answer on an address, a network, or the name of a client or server.
+    """The answer on an address, a network, or the name of a client, server or service.
 
     Raises:
       KernelError: the kernel did not answer.
@@ -135,7 +135,7 @@ def _with_way(daemon: Daemon, best: RibRoute, mesh: MeshFacts) -> MeshFacts:
         peer = daemon.peers.get(name)
         return attrs.evolve(mesh, interface=peer.config.mgmt_interface if peer else "")
     openvpn = daemon.openvpns.get(name)
-    if openvpn is None:  # our own data address, or one that a reload has just removed
+    if openvpn is None:  # an address of our own, or a process that a reload has just removed
         return mesh
     state = openvpn.source.status().state
     return attrs.evolve(mesh, interface=openvpn.config.data_interface, openvpn=state)
@@ -251,7 +251,7 @@ async def _unknown(daemon: Daemon, target: str) -> report.Why:
         target,
         daemon.config.node,
         reached=False,
-        verdict=f"no client or server is called {target}{question}",
+        verdict=f"no client, server or service is called {target}{question}",
         advice="" if near else "`cuberouted clients` lists who is connected, and where",
         matches=[_match(route) for route in near],
     )

@@ -7,7 +7,7 @@ import attrs
 from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, Probe
 from cuberouted.model import Kind, printable_name
 from cuberouted.routing.lookup import leads_to
-from cuberouted.routing.rib import RibRoute
+from cuberouted.routing.rib import RibRoute, is_vacant
 from cuberouted.routing.types import RTN_LOCAL, ForeignRoute
 
 
@@ -44,6 +44,8 @@ class Case:
         if advertisement.kind is Kind.SERVER:
             return f"the data address of {self.best.node}"
         name = printable_name(advertisement.name) or "a client"
+        if advertisement.kind is Kind.SERVICE:
+            return f"service {name} {place}"
         if advertisement.kind is Kind.NETWORK:
             return f"{advertisement.prefix} behind {name} {place}"
         return f"{name} {place}"
@@ -58,10 +60,19 @@ class Case:
         """Whether a packet goes to where the RIB has the address, or ends here if that is ours."""
         route, nexthop = probe.result.route, self.mesh.nexthop
         if self.is_own or route is None:
-            return self.is_own and route is not None and route.type == RTN_LOCAL
+            is_local = self.is_own and route is not None and route.type == RTN_LOCAL
+            return is_local and not self._has_other_holder
         if nexthop is None or self.mesh.best is None:
             return False
         return leads_to(route, nexthop.device, nexthop.gateway)
+
+    @property
+    def _has_other_holder(self) -> bool:
+        """Whether it is the address of a service that another node has."""
+        best = self.mesh.best
+        if best is None or best.route.advertisement.service is None:
+            return False
+        return not best.route.leads_here and not is_vacant(best.route)
 
     def is_ours(self, route: ForeignRoute) -> bool:
         """Whether we have installed it."""

@@ -1,4 +1,4 @@
-"""Finds what a name has in the RIB: the addresses of a client or server, and similar names.
+"""Finds what a name has in the RIB: addresses of a client, server or service; similar names.
 
 In steps of a few milliseconds, between which other tasks run.
 """
@@ -18,7 +18,7 @@ CHUNK_ROUTES = 1000
 
 
 async def routes_of(rib: Rib, name: str) -> Mapping[Prefix, RibRoute]:
-    """The prefixes of a client or server, as the listings print its name: a route of it for each.
+    """The prefixes of a client, server or service by the name in listings: a route of it for each.
 
     Also those that the policy refuses, or that another client has as well.
     """
@@ -47,7 +47,7 @@ async def similar(rib: Rib, name: str, limit: int) -> list[RibRoute]:
 
 
 def name_of(route: RibRoute) -> str:
-    """The name of the client or server behind *route*, as the listings print it."""
+    """The name of the client, server or service behind *route*, as the listings print it."""
     advertisement = route.advertisement
     if advertisement.kind is Kind.SERVER:
         return route.node

@@ -6,12 +6,14 @@ from cuberouted.api import report_why as report
 from cuberouted.api.report import iso_time
 from cuberouted.daemon.why.case import Case
 from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe
+from cuberouted.daemon.why.judgement import Judgement
 from cuberouted.daemon.why.packets import failure, is_regular
-from cuberouted.daemon.why.verdict import Judgement, judge, overlapping
+from cuberouted.daemon.why.verdict import judge, overlapping
 from cuberouted.model import MAIN_TABLE, Kind, format_address, printable_name
 from cuberouted.routing.conflict_text import describe_route, describe_shortly
-from cuberouted.routing.rib import ADOPTED_VERSION, Claim
+from cuberouted.routing.rib import ADOPTED_VERSION, Claim, is_vacant
 from cuberouted.routing.types import ForeignRoute, Rule
+from cuberouted.service_claim import describe_phase
 
 _KERNEL = 2
 """RTPROT_KERNEL: routes that come with an address."""
@@ -57,7 +59,10 @@ def _claim(mesh: MeshFacts, claim: Claim) -> report.WhyClaim:
     route, advertisement = claim.route, claim.route.advertisement
     best = claim is mesh.best
     why = claim.why
-    if mesh.best is not None and not (best or claim.refused or why):
+    service = advertisement.service
+    if best and service is not None and is_vacant(route):
+        why = describe_phase(service)
+    elif mesh.best is not None and not (best or claim.refused or why):
         why = f"{mesh.best.route.advertisement.prefix} is longer, and so comes first"
     adopted = advertisement.version == ADOPTED_VERSION
     return report.WhyClaim(
@@ -68,9 +73,11 @@ def _claim(mesh: MeshFacts, claim: Claim) -> report.WhyClaim:
         source=route.source.origin.value,
         since=iso_time(advertisement.since) if advertisement.since else None,
         confirmed=advertisement.confirmed and not adopted,
-        best=best,
+        best=best and not is_vacant(route),
         refused=claim.refused,
         why=why,
+        phase="" if service is None else service.phase.value,
+        priority=None if service is None else service.priority,
     )
 
 

@@ -7,25 +7,18 @@ what the kernel's lookups answered, compared with where the RIB has the address.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from cuberouted.daemon.why.case import Case
 from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, PeerFacts
+from cuberouted.daemon.why.judgement import Judgement
 from cuberouted.daemon.why.packets import explain_wrong, outcome
+from cuberouted.daemon.why.service import describe_holder, judge_service
 from cuberouted.model import Kind, format_address, printable_name
 from cuberouted.routing.policy import OUTSIDE
 from cuberouted.routing.rib import ADOPTED_VERSION
 from cuberouted.routing.types import RTN_LOCAL
 
 UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
-
-class Judgement(NamedTuple):
-    """Whether packets get there, the sentence on it, and what to do (empty: nothing)."""
-
-    reached: bool
-    verdict: str
-    advice: str = ""
 
 
 def judge(mesh: MeshFacts, kernel: KernelFacts) -> Judgement:
@@ -178,6 +171,7 @@ def _reached(case: Case) -> Judgement:
 
 
 RULES: tuple[Callable[[Case], Judgement | None], ...] = (
+    judge_service,
     _own_address,
     _management_address,
     _nobody,
@@ -261,6 +255,8 @@ def _by(case: Case) -> str:
     by = "" if best.leads_here else f" by {best.node}"
     if advertisement.kind is Kind.SERVER:
         return f": it is the data address of {best.node}"
+    if advertisement.service is not None:
+        return f": {describe_holder(best)}"
     if advertisement.version == ADOPTED_VERSION:
         until = "OpenVPN lists its clients" if best.leads_here else f"{best.node} is heard"
         return f"{by}: by a route of before our restart, which is kept until {until}"

@@ -94,6 +94,8 @@ class Kernel:
         self._table, self._metric, self._protocol = table, metric, protocol
         self._changes = stack.enter_context(closing(NetlinkSocket()))
         self._dumps = stack.enter_context(closing(NetlinkSocket()))
+        # the monitor leaves out what the socket for changes does
+        self._addresses = stack.enter_context(closing(NetlinkSocket()))
         self._monitor = stack.enter_context(closing(NetlinkMonitor(self._changes.port, protocol)))
         self._dump_lock = trio.Lock()
         self._packers = _packers(table, metric, protocol)
@@ -200,9 +202,9 @@ class Kernel:
     async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
         """See `KernelApi.set_address`."""
         await trio.lowlevel.checkpoint()
-        seqs = self._changes.next_seqs(1)
+        seqs = self._addresses.next_seqs(1)
         request = linkmsg.set_address(seqs.start, device, address, self._protocol, present=present)
-        for ack in self._changes.change([request], seqs):
+        for ack in self._addresses.change([request], seqs):
             if ack.errno != (errno.EEXIST if present else errno.EADDRNOTAVAIL):
                 what = f"{'add' if present else 'remove'} {format_address(address)}"
                 raise KernelError(f"the kernel refused to {what}: {ack.reason}", ack.errno)

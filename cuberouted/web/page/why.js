@@ -143,13 +143,15 @@ function item(text, more = "", mark = false) {
     more ? make("span", { class: "more" }, ...prose(more)) : null);
 }
 
-function claimText({ prefix, node, name, kind, source, since, confirmed }) {
+function claimText({ prefix, node, name, kind, source, since, confirmed, phase, priority }) {
   const place = ["local", "kernel"].includes(source) ? "here" : `at ${node}`;
-  const whose = `${kind === "network" ? "network of " : ""}${name || "a client without a name"}`;
+  const what = { network: "network of ", service: "service " }[kind] || "";
+  const whose = `${what}${name || "a client without a name"}`;
   const origins = { configured: "configured here", kernel: "found in the kernel at the start" };
   return [
     `${prefix} ${kind === "server" ? `the server ${node} itself` : `${whose} ${place}`}`,
     origins[source],
+    phase && `${phase.replace("_", " ")}, priority ${priority}`,
     since && `since ${spokenTime(since)}`,
     since && !confirmed && "not listed there yet",
   ].filter(Boolean).join(", ");

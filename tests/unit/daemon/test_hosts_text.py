@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuberouted.daemon.hosts_text import Entry, HostNames, dns_label, entry_of
+from cuberouted.daemon.hosts_text import Entry, HostNames, Owner, dns_label, entry_of
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.routing.rib import ADOPTED_VERSION, Origin, RibRoute, Source
 
@@ -41,7 +41,7 @@ def test_bytes_that_are_not_utf8_become_hyphens():
 
 @given(st.binary(max_size=512) | st.text(max_size=100).map(lambda text: text.encode("utf-8")))
 def test_whatever_the_name_is_its_line_has_one_address_and_safe_names(name):
-    entry = Entry(32, bytes((10, 0, 0, 1)), name, is_server=False)
+    entry = Entry(32, bytes((10, 0, 0, 1)), name, Owner.CLIENT)
     names = HostNames("vpn.example.org")
     names.add(entry)
     line = names.line(entry)
@@ -54,7 +54,7 @@ def test_whatever_the_name_is_its_line_has_one_address_and_safe_names(name):
 
 
 def client(last: int, name: str) -> Entry:
-    return Entry(32, bytes((10, 0, 0, last)), name.encode(), is_server=False)
+    return Entry(32, bytes((10, 0, 0, last)), name.encode(), Owner.CLIENT)
 
 
 def lines(*entries: Entry, domain: str = "") -> list[str]:
@@ -65,7 +65,7 @@ def lines(*entries: Entry, domain: str = "") -> list[str]:
 
 
 def test_with_a_domain_the_full_name_comes_first():
-    six = Entry(128, b"\xfd" + bytes(14) + b"\1", b"host2", is_server=False)
+    six = Entry(128, b"\xfd" + bytes(14) + b"\1", b"host2", Owner.CLIENT)
     assert lines(client(2, "host2"), six, domain="vpn.example.org") == [
         "10.0.0.2 host2.vpn.example.org host2",
         "fd00::1 host2.vpn.example.org host2",
@@ -89,7 +89,7 @@ def test_of_names_that_become_one_the_exact_one_and_then_the_lowest_has_it(order
 
 
 def test_no_client_has_the_name_of_a_server():
-    server = Entry(32, bytes((10, 0, 0, 9)), b"vpnsrvA", is_server=True)
+    server = Entry(32, bytes((10, 0, 0, 9)), b"vpnsrvA", Owner.SERVER)
     assert lines(client(1, "vpnsrva"), server) == [
         "# 10.0.0.1 vpnsrva: vpnsrva is the name of server vpnsrvA",
         "10.0.0.9 vpnsrva",
@@ -97,10 +97,25 @@ def test_no_client_has_the_name_of_a_server():
 
 
 def test_a_client_with_the_common_name_of_a_server_does_not_have_its_name_either():
-    server = Entry(32, bytes((10, 0, 0, 9)), b"srv", is_server=True)
+    server = Entry(32, bytes((10, 0, 0, 9)), b"srv", Owner.SERVER)
     assert lines(client(1, "srv"), server) == [
         "# 10.0.0.1 srv: srv is the name of server srv",
         "10.0.0.9 srv",
+    ]
+
+
+def test_a_service_has_its_name_before_any_client_and_after_the_servers():
+    server = Entry(32, bytes((10, 0, 0, 9)), b"web", Owner.SERVER)
+    db, web = (
+        Entry(32, bytes((10, 0, 0, 7 + n)), name, Owner.SERVICE)
+        for n, name in enumerate((b"db", b"Web"))
+    )
+    assert lines(client(1, "db"), client(2, "web"), db, web, server) == [
+        "# 10.0.0.1 db: db is the name of service db",
+        "# 10.0.0.2 web: web is the name of server web",
+        "10.0.0.7 db",
+        "# 10.0.0.8 Web: web is the name of server web",
+        "10.0.0.9 web",
     ]
 
 

@@ -175,7 +175,7 @@ async def test_an_unknown_name_shows_those_that_are_like_it(mesh, two, autojump_
     a, _ = two
     answer = await why(a.daemon, asked)
     assert (answer.reached, answer.addresses) == (False, [])
-    assert answer.verdict.startswith(f"no client or server is called {asked}")
+    assert answer.verdict.startswith(f"no client, server or service is called {asked}")
     assert ("did you mean" in answer.verdict) == bool(near)
     names = [match.name for match in answer.matches]
     assert names[: len(near)] == near
