@@ -154,6 +154,7 @@ class KernelMonitor:
                 await self._handle_events(await self._kernel.events())
             except KernelError as error:
                 self._publish_error("events", error, "scanning again")
+                self._on_links()
                 self.request_scan()
                 await trio.sleep(MAX_SCAN_INTERVAL)
 

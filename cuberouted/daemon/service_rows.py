@@ -17,7 +17,7 @@ from cuberouted.service_claim import ServiceClaim, ServicePhase, election_key, r
 
 if TYPE_CHECKING:
     from cuberouted.daemon.daemon import Daemon
-    from cuberouted.daemon.services import LocalService
+    from cuberouted.daemon.local_service import LocalService
 
 MAX_SERVICES = 1000
 """Services in one reply."""

@@ -8,14 +8,15 @@ looks again at each change and when a machine is due; nothing polls.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from cuberouted.config import Config, OnExit, ServiceConfig
 from cuberouted.daemon import service_rows
+from cuberouted.daemon.local_service import LocalService
 from cuberouted.daemon.service_addresses import ServiceAddresses
 from cuberouted.daemon.service_tracker import Service, ServiceTracker
 from cuberouted.model import Advertisement, Kind, Prefix, format_address, printable_name
@@ -41,44 +42,6 @@ MAX_LOOKS = 3
 MAX_TRACKED = 1000
 """Services of the mesh whose moves are published."""
 
-MAX_LINE = 100
-"""Characters of what a command has written last, in a reason."""
-
-
-@attrs.define(eq=False)
-class LocalService:
-    """A ``[service NAME]`` section at work. ``claim``: as it is advertised, None before the first.
-
-    ``command``, ``check``: the scopes of the commands that run. ``failed``: which fence, on_acquire
-    or on_release has failed, and why, or empty; ``check_failed``: why the last check has.
-    ``retiring``: the section is gone, or the daemon stops.
-    """
-
-    machine: ServiceMachine
-    claim: ServiceClaim | None = None
-    command: trio.CancelScope | None = None
-    check: trio.CancelScope | None = None
-    failed: str = ""
-    check_failed: str = ""
-    retiring: bool = False
-
-    @property
-    def config(self) -> ServiceConfig:
-        """Its section."""
-        return self.machine.config
-
-    def retire(self, now: float) -> None:
-        """Give the address up in order, and then end."""
-        if not self.retiring:
-            self.retiring = True
-            self.machine.stop(now)
-
-    def cancel(self) -> None:
-        """Kill the commands that run."""
-        for scope in (self.command, self.check):
-            if scope is not None:
-                scope.cancel()
-
 
 class Services:
     """The services of *daemon*'s node. Call `run` once, `stop` at the end.
@@ -88,12 +51,11 @@ class Services:
 
     def __init__(self, daemon: Daemon) -> None:
         self.local: list[LocalService] = []
-        environment, config = daemon.environment, daemon.config
+        config = daemon.config
         self.addresses = ServiceAddresses(
-            environment.kernel, config.service_interface, daemon.events.publish
+            daemon.environment.kernel, config.service_interface, daemon.events.publish
         )
         self._daemon = daemon
-        self._environment = environment
         self._emit = daemon.events.publish
         self._tracker = ServiceTracker()
         self._configs = config.services
@@ -103,7 +65,6 @@ class Services:
         self._released = trio.Event()
         self._settled = False
         self._task = CancellableTask()
-        self._nursery: trio.Nursery | None = None
         daemon.node.on_services_changed = self.wake
 
     # -- queries --
@@ -168,9 +129,9 @@ class Services:
         await self._task.run(self._run)
 
     async def _run(self) -> None:
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as nursery:
             while True:
-                await self._look()
+                await self._look(nursery)
                 if self._stopping and not self.local:
                     break
                 due = max(self._deadline(), trio.current_time() + MIN_LOOK_INTERVAL)
@@ -180,20 +141,20 @@ class Services:
 
     def _deadline(self) -> float:
         daemon = self._daemon
-        machines = (min(_check_due(s), s.machine.deadline) for s in self.local)
+        machines = (min(s.check_due, s.machine.deadline) for s in self.local)
         settles = math.inf if self._settled else daemon.initial_sync_ends
         return min(self.addresses.deadline, self._tracker.deadline, settles, *machines, math.inf)
 
-    async def _look(self) -> None:
+    async def _look(self, nursery: trio.Nursery) -> None:
         """Look at everything, and do what follows."""
+        self._settled = self._settled or self._is_settled()
         await self.addresses.refresh({s.config.address for s in self.local} | self._wanted)
         if self.addresses.known:
             self._start_missing()
             for service in tuple(self.local):
-                await self._look_at(service)
+                await self._look_at(service, nursery)
             self.local = [s for s in self.local if not self._is_over(s)]
             await self._announce()
-        self._settled = self._settled or self._is_settled()
         self._track()
 
     @property
@@ -206,11 +167,13 @@ class Services:
             return
         addresses = {s.config.address for s in self.local}
         names = {s.config.name for s in self.local}
-        node, wall_clock = self._daemon.config.node, self._environment.wall_clock
+        node, environment = self._daemon.config.node, self._daemon.environment
         for config in self._configs:
             if config.address not in addresses and config.name not in names:
-                machine = ServiceMachine(config, node, wall_clock, trio.current_time())
-                self.local.append(LocalService(machine))
+                now = trio.current_time()
+                machine = ServiceMachine(config, node, environment.wall_clock, now)
+                run = environment.run_command
+                self.local.append(LocalService(machine, run, self._variables(config), self.wake))
 
     def _is_over(self, service: LocalService) -> bool:
         """Whether it is given up, and its claim can be withdrawn."""
@@ -220,7 +183,7 @@ class Services:
         service.cancel()
         return True
 
-    async def _look_at(self, service: LocalService) -> None:
+    async def _look_at(self, service: LocalService, nursery: trio.Nursery) -> None:
         """Show *service* what is known, and carry out what it returns."""
         machine, config = service.machine, service.config
         for _ in range(MAX_LOOKS):
@@ -230,15 +193,15 @@ class Services:
                 service.claim = actions.claim
                 await self._announce()
             if actions.run is not None:
-                self._start(service, actions.run)
-            if actions.kill and service.command is not None:
-                service.command.cancel()
+                service.start(actions.run, nursery)
+            if actions.kill:
+                service.kill()
             for event in actions.events:
                 self._emit(event)
             if done or not actions.address:  # what is still there keeps its claim
                 break
-        if trio.current_time() >= _check_due(service) and not service.retiring:
-            self._start_check(service)
+        if trio.current_time() >= service.check_due:
+            service.start_check(nursery)
 
     async def _announce(self) -> None:
         """Advertise the claims, if one has changed."""
@@ -254,7 +217,7 @@ class Services:
         return View(
             claims=daemon.node.claims(config.address),
             peers=tuple(_peer_view(peer) for peer in daemon.peers.values()),
-            settled=self._is_settled(),
+            settled=self._settled,
             available=daemon.maintenance.is_active,
             has_address=config.address in self.addresses,
             address_error=self.addresses.error(config.address),
@@ -262,11 +225,13 @@ class Services:
         )
 
     def _is_settled(self) -> bool:
+        """Whether all that the peers had to tell at the start is known, or waited for no longer."""
         daemon = self._daemon
         if trio.current_time() >= daemon.initial_sync_ends:
             return True
-        sessions = [peer.session for peer in daemon.peers.values()]
-        return all(s.has_been_up for s in sessions) and len(sessions) == len(daemon.config.peers)
+        peers = daemon.peers.values()
+        known = all(p.session.has_been_up and not p.receiver.is_importing for p in peers)
+        return known and len(peers) == len(daemon.config.peers)
 
     def _track(self) -> None:
         """Publish where services are now, if they were elsewhere."""
@@ -302,84 +267,31 @@ class Services:
             s.last_accepted_name or s.peer: s.why for s in sessions if s.state is not PeerState.UP
         }
 
-    # -- commands --
+    def _variables(self, config: ServiceConfig) -> Callable[[Run], dict[str, str]]:
+        """What makes the variables of a command of *config*."""
+        node, address = self._daemon.config.node, format_address(config.address)
+        service = Service(config.name, address)
 
-    def _start(self, service: LocalService, run: Run) -> None:
-        service.command = trio.CancelScope()
-        argv = getattr(service.config, run.program.value)
-        env = self._variables(service.config, run)
-        limit = service.config.command_timeout
-        self._spawn(service, run.program, argv, env, limit, service.command)
+        def variables(run: Run) -> dict[str, str]:
+            env = {
+                "CUBEROUTED_SERVICE": config.name,
+                "CUBEROUTED_ADDRESS": address,
+                "CUBEROUTED_NODE": node,
+                "CUBEROUTED_INTERFACE": self.addresses.interface,
+            }
+            if run.program is Program.FENCE:
+                env["CUBEROUTED_PEER"] = run.peer
+            before = self._tracker.last_holder(service)
+            if run.program is Program.ON_ACQUIRE and before not in ("", node):
+                env["CUBEROUTED_FROM_NODE"] = before
+            return env
 
-    def _start_check(self, service: LocalService) -> None:
-        service.check = trio.CancelScope()
-        config = service.config
-        env = self._variables(config, Run(Program.CHECK))
-        self._spawn(service, Program.CHECK, config.check, env, config.check_timeout, service.check)
-
-    def _spawn(
-        self,
-        service: LocalService,
-        program: Program,
-        argv: tuple[str, ...],
-        env: dict[str, str],
-        limit: float,
-        scope: trio.CancelScope,
-    ) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(self._run_command, service, program, argv, env, limit, scope)
-
-    async def _run_command(
-        self,
-        service: LocalService,
-        program: Program,
-        argv: tuple[str, ...],
-        env: dict[str, str],
-        limit: float,
-        scope: trio.CancelScope,
-    ) -> None:
-        ok, why = False, "killed"
-        with scope:
-            end = await self._environment.run_command(argv, env=env, time_limit=limit)
-            key = "check_timeout" if program is Program.CHECK else "command_timeout"
-            line = printable_name(end.last_line)[:MAX_LINE]
-            ok, why = not end.failed, f"{argv[0]} {end.how(key)}{': ' if line else ''}{line}"
-        if program is Program.CHECK:
-            service.check = None
-            if argv == service.config.check and not scope.cancelled_caught:
-                service.check_failed = "" if ok else why
-                service.machine.ended(program, ok, service.check_failed, trio.current_time())
-        else:
-            service.command = None
-            service.failed = "" if ok or scope.cancelled_caught else f"{program} failed: {why}"
-            service.machine.ended(program, ok, "" if ok else why, trio.current_time())
-        self.wake()
-
-    def _variables(self, config: ServiceConfig, run: Run) -> dict[str, str]:
-        address = format_address(config.address)
-        env = {
-            "CUBEROUTED_SERVICE": config.name,
-            "CUBEROUTED_ADDRESS": address,
-            "CUBEROUTED_NODE": self._daemon.config.node,
-            "CUBEROUTED_INTERFACE": self.addresses.interface,
-        }
-        if run.peer:
-            env["CUBEROUTED_PEER"] = run.peer
-        before = self._tracker.last_holder(Service(config.name, address))
-        if run.program is Program.ON_ACQUIRE and before not in ("", self._daemon.config.node):
-            env["CUBEROUTED_FROM_NODE"] = before
-        return env
+        return variables
 
 
 def _key(config: ServiceConfig) -> tuple[str, bytes]:
     """A service with another name or address is another one."""
     return config.name, config.address
-
-
-def _check_due(service: LocalService) -> float:
-    """When the next check has to be started; not while one runs, and not for one that ends."""
-    idle = service.check is None and not service.retiring
-    return service.machine.check_due if idle else math.inf
 
 
 def _advertisement(config: ServiceConfig, claim: ServiceClaim) -> Advertisement:

@@ -35,6 +35,7 @@ from cuberouted.api.report_disconnect import (
     NodeDisconnected,
 )
 from cuberouted.api.report_peers import PeerCheck, PeersReport
+from cuberouted.api.report_services import ServiceNodeRow, ServiceRow, Services
 from cuberouted.api.report_why import Why
 from cuberouted.api.selection import NodeQuery, Query
 from cuberouted.api.server import listening, serve
@@ -400,6 +401,26 @@ def test_an_available_node_without_a_remote_is_named(place):
 
 def test_remotes_are_no_json(place):
     assert place.run("nodes", "--remotes", "--json").exit_code == WRONG_USAGE
+
+
+def test_the_exit_status_of_services_says_whether_all_are_well(place):
+    row = ServiceNodeRow("A", "holding", 100, "", "", local=True)
+    held = ServiceRow("db", "10.9.0.200", "single", ["A"], "A", True, [row])
+    lost = ServiceRow("web", "10.9.0.201", "single", [], None, True, [], "", ["nobody has it"])
+
+    def run(*arguments, services=(held, lost)):
+        reply = replies(Services("A", list(services)))
+        with place.daemon(more=[Endpoint("GET", "/v1/services", reply)]):
+            return place.run("services", *arguments)
+
+    assert [line.split()[0] for line in run("db").stdout.splitlines()] == ["NAME", "db"]
+    assert (run("d?").exit_code, run("w*").exit_code, run().exit_code) == (0, PROBLEM, PROBLEM)
+    found = json.loads(run("--json").stdout)
+    assert [service["name"] for service in found["services"]] == ["db", "web"]
+    done = run("x")
+    assert (done.exit_code, done.stderr) == (PROBLEM, "no service matches x\n")
+    done = run(services=())
+    assert (done.exit_code, done.stderr) == (0, "there is no service\n")
 
 
 @pytest.mark.parametrize("behind", [False, True])

@@ -251,6 +251,37 @@ async def test_with_a_witness_only_the_larger_part_has_it(mesh, autojump_clock):
     assert watch.overlaps == []
 
 
+async def test_of_two_nodes_with_a_witness_neither_has_it_alone(mesh, autojump_clock):
+    a, b = await started(mesh, {"A": 200, "B": 100}, "witness = yes")
+    mesh.network.partition(a.address, b.address)
+    assert await mesh.until(lambda: holders(mesh) == []) < a.config.hold_time
+    assert await quiet(mesh, 30.0) == []
+    assert service(a).problems == ["nobody has it; A is unfit (no peer is heard)"]
+    mesh.network.heal(a.address, b.address)
+    await mesh.until(lambda: holders(mesh) == ["A"])
+
+
+# -- on every node --
+
+
+async def test_with_placement_nearest_every_healthy_node_has_it(mesh, autojump_clock):
+    lines = ("placement = nearest", f"check = {CHECK}")
+    a, b, c = add_servers(mesh, {"A": 200, "B": 150, "C": 100}, *lines)
+    d = mesh.add("D")
+    await mesh.start()
+    await mesh.until(lambda: holders(mesh) == ["A", "B", "C"])
+    await mesh.until(lambda: d.routes.get(DB) == "A")
+    await trio.sleep(1.0)
+    assert [server.routes.get(DB) for server in (a, b, c)] == [None, None, None]
+    assert service(b).via == "B"
+    assert service(b).problems == []
+    a.commands.behaviours[CHECK] = FAILS
+    await mesh.until(lambda: holders(mesh) == ["B", "C"])
+    await mesh.until(lambda: a.routes.get(DB) == d.routes.get(DB) == "B")
+    assert events(c, ServiceMoved) == []
+    assert events(d, ServiceMoved)[-1].startswith(f"service db ({DB}) moved A -> B: check: ")
+
+
 # -- the kernel --
 
 

@@ -400,6 +400,14 @@ def test_a_goodbye_withdraws_at_once() -> None:
     assert made.deadline == math.inf
 
 
+def test_a_peer_has_shut_down_from_its_goodbye_to_its_next_message() -> None:
+    made, seen = up(1), []
+    for message in (goodbye(restarting=True), goodbye(restarting=False), heartbeat(1)):
+        made.receive(U, message, 1.0)
+        seen.append(made.has_shut_down)
+    assert seen == [False, True, False]
+
+
 # -- timers --
 
 

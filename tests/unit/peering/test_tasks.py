@@ -46,6 +46,9 @@ class FakeNode:
         endpoint = PeerEndpoint(NAMES[other], other, 5657, "tun1")
         self.direct: list[tuple[str, Direct]] = []
         self.infos: list[NodeInfo | None] = []
+        self.states: list[tuple[PeerState, int]] = []
+        """At each call of `on_change`: the state, and how many routes there were."""
+        self.importing: list[bool] = []
         self.receiver = PeerReceiver(
             self.transport,
             endpoint,
@@ -54,6 +57,7 @@ class FakeNode:
             lambda peer, message: self.direct.append((peer, message)),
             emit=self.events.append,
             on_info=lambda: self.infos.append(self.session.info),
+            on_change=lambda: self.states.append((self.session.state, len(self.routes))),
         )
 
     @property
@@ -70,6 +74,8 @@ class FakeNode:
         return self.session.state
 
     async def on_update(self, update: PeerUpdate) -> None:
+        await trio.lowlevel.checkpoint()
+        self.importing.append(self.receiver.is_importing)
         self.updates.append(update)
         match update:
             case RoutesChanged():
@@ -116,6 +122,19 @@ async def test_updates_arrive_within_milliseconds(
         a.publisher.announce(clients(2), [client(1).prefix])
         await trio.sleep(0.002)
         assert b.routes == {client(2).prefix: client(2)}
+
+
+async def test_a_change_of_state_is_told_once_its_updates_are_applied(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        a.publisher.announce(clients(2), ())
+        await trio.sleep(0.1)
+        assert b.importing == [True, False]  # the snapshot, and an update
+        a.publisher.goodbye(restarting=False)
+        await trio.sleep(0.1)
+        assert b.states[-2:] == [(PeerState.UP, 1), (PeerState.DOWN, 0)]
+        assert not b.receiver.is_importing
 
 
 async def test_a_lost_update_is_made_up_for_by_a_snapshot(

@@ -7,12 +7,14 @@ import pytest
 
 from cuberouted.api.http import Endpoint, HttpError, Reply
 from cuberouted.api.report import NodeRow, Nodes, OpenVPNRow, PeerRow, RouteCounts, Status
+from cuberouted.api.report_services import ServiceNodeRow, ServiceRow, Services
 from cuberouted.events import (
     TYPES,
     ClientLeft,
     NodeStateChanged,
     OpenVPNStateChanged,
     PeerStateChanged,
+    ServiceMoved,
 )
 from cuberouted.web.names import HIDDEN, VISIBLE, visible, without_names
 from tests.fakes.api import call, get
@@ -99,6 +101,23 @@ async def test_nobody_learns_who_has_drained_a_node_and_why():
     for row in (shown, *shown.peers, *rows):
         assert (row.maintenance, row.since) == tuple(DRAINED.values())
         assert (row.by, row.reason) == ("", "")
+
+
+def test_why_a_service_has_moved_may_quote_a_command():
+    moved = ServiceMoved(service="db", address="10.0.0.200", from_node="A", to_node="B", why="anna")
+    assert visible(moved) == msgspec.structs.replace(moved, why=HIDDEN)
+    without = msgspec.structs.replace(moved, why="")
+    assert visible(without) is without
+
+
+async def test_of_the_services_the_nodes_and_their_phases_are_left():
+    node = ServiceNodeRow("A", "unfit", 100, "", "check: anna", local=True, checked=0.5)
+    row = ServiceRow("db", "10.0.0.200", "single", [], None, True, [node], "anna", ["anna"])
+    reply = await get(served("/v1/services", Services("A", [row])), "/v1/services", Services)
+    (left,) = reply.services
+    assert (left.name, left.address, left.nodes[0].phase) == ("db", "10.0.0.200", "unfit")
+    assert (left.why, left.nodes[0].why) == (HIDDEN, HIDDEN)
+    assert left.problems == [f"1 problem {HIDDEN}"]
 
 
 async def test_of_the_status_numbers_and_states_are_left():

@@ -1,0 +1,115 @@
+"""One ``[service NAME]`` section at work: its machine, and the commands that it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from cuberouted.config import ServiceConfig
+from cuberouted.model import printable_name
+from cuberouted.service_claim import ServiceClaim
+from cuberouted.services.machine import ServiceMachine
+from cuberouted.services.types import Program, Run
+from cuberouted.util.command import CommandEnd, RunCommand
+
+MAX_LINE = 100
+"""Characters of what a command has written last, in a reason."""
+
+
+@attrs.define(eq=False)
+class LocalService:
+    """A service of this node. *run_command* runs its commands, with the variables of *variables*;
+    *on_end* is called after each.
+
+    ``claim``: as it is advertised, None before the first. ``failed``: which fence, on_acquire or
+    on_release has failed last, and why, or empty; ``check_failed``: why the last check has.
+    ``retiring``: the section is gone, or the daemon stops.
+    """
+
+    machine: ServiceMachine
+    run_command: RunCommand
+    variables: Callable[[Run], dict[str, str]]
+    on_end: Callable[[], None]
+    claim: ServiceClaim | None = attrs.field(default=None, init=False)
+    failed: str = attrs.field(default="", init=False)
+    check_failed: str = attrs.field(default="", init=False)
+    retiring: bool = attrs.field(default=False, init=False)
+    _command: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _check: trio.CancelScope | None = attrs.field(default=None, init=False)
+
+    @property
+    def config(self) -> ServiceConfig:
+        """Its section."""
+        return self.machine.config
+
+    @property
+    def check_due(self) -> float:
+        """When the next check has to be started; not while one runs, nor for one that ends."""
+        idle = self._check is None and not self.retiring
+        return self.machine.check_due if idle else math.inf
+
+    def retire(self, now: float) -> None:
+        """Give the address up in order, and then end."""
+        if not self.retiring:
+            self.retiring = True
+            self.machine.stop(now)
+
+    def start(self, run: Run, nursery: trio.Nursery) -> None:
+        """Run fence, on_acquire or on_release."""
+        self._command = trio.CancelScope()
+        nursery.start_soon(self._run, run, self._command)
+
+    def start_check(self, nursery: trio.Nursery) -> None:
+        """Run the check."""
+        self._check = trio.CancelScope()
+        nursery.start_soon(self._run_check, self._check)
+
+    def kill(self) -> None:
+        """Kill the command that runs, not the check."""
+        if self._command is not None:
+            self._command.cancel()
+
+    def cancel(self) -> None:
+        """Kill all that runs: it is over."""
+        self.kill()
+        if self._check is not None:
+            self._check.cancel()
+
+    async def _run(self, run: Run, scope: trio.CancelScope) -> None:
+        argv: tuple[str, ...] = getattr(self.config, run.program.value)
+        ok, why = False, "killed"
+        with scope:
+            end = await self.run_command(
+                argv, env=self.variables(run), time_limit=self.config.command_timeout
+            )
+            ok, why = not end.failed, _why(argv, end, "command_timeout")
+        self._command = None
+        self.failed = "" if ok or scope.cancelled_caught else f"{run.program} failed: {why}"
+        self.machine.ended(run.program, ok, why, trio.current_time())
+        self.on_end()
+
+    async def _run_check(self, scope: trio.CancelScope) -> None:
+        argv = self.config.check
+        with scope:
+            end = await self.run_command(
+                argv,
+                env=self.variables(Run(Program.CHECK)),
+                time_limit=self.config.check_timeout,
+            )
+            if argv == self.config.check:  # a reload may have replaced it meanwhile
+                self.check_failed = _why(argv, end, "check_timeout")
+                now = trio.current_time()
+                self.machine.ended(Program.CHECK, not end.failed, self.check_failed, now)
+        self._check = None
+        self.on_end()
+
+
+def _why(argv: tuple[str, ...], end: CommandEnd, time_limit: str) -> str:
+    """Why a command has failed, or empty. *time_limit*: the key that limits its time."""
+    if not end.failed:
+        return ""
+    line = printable_name(end.last_line)[:MAX_LINE]
+    return f"{argv[0]} {end.how(time_limit)}{': ' if line else ''}{line}"
