@@ -80,7 +80,8 @@ class DrainReport(msgspec.Struct):
     ``state``: active, draining or maintenance. ``finished``: nobody has to be sent on any more,
     except those who come back. ``problems``: what the order did not do, or cannot keep. ``total``:
     of all clients, ``outcomes``: by outcome, ``moved``: by node. ``clients``: without `DrainQuery`
-    only those that came back, left, or were kept. ``services``: that are handed over.
+    only those that came back, left, or were kept. ``services``: that are handed over. ``refused``:
+    why the order is refused without ``force``; only after one with ``dry_run``.
     """
 
     node: str
@@ -96,3 +97,4 @@ class DrainReport(msgspec.Struct):
     outcomes: dict[str, int] = {}
     services: list[str] = []
     problems: list[str] = []
+    refused: list[str] = []

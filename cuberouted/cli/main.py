@@ -16,14 +16,16 @@ from cuberouted.cli.ccd import ccd
 from cuberouted.cli.check import check
 from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
 from cuberouted.cli.disconnect import disconnect
+from cuberouted.cli.drain import drain, resume
 from cuberouted.cli.dump_routes import dump_routes
 from cuberouted.cli.flush import flush
 from cuberouted.cli.history import history
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.monitor import monitor
 from cuberouted.cli.nodes import nodes
+from cuberouted.cli.rebalance import rebalance
 from cuberouted.cli.services import services
-from cuberouted.cli.show import clients, status
+from cuberouted.cli.show import clients, nodes, status
 from cuberouted.cli.watch.command import watch
 from cuberouted.cli.why import why
 from cuberouted.config import ConfigError
@@ -123,6 +125,9 @@ for command in (
     history,
     watch,
     disconnect,
+    drain,
+    resume,
+    rebalance,
     ccd,
     flush,
     keygen,

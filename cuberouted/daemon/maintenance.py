@@ -30,6 +30,7 @@ from cuberouted.events import (
 )
 from cuberouted.maintenance import guards
 from cuberouted.maintenance.client import Outcome
+from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
 from cuberouted.model import NodeState
 from cuberouted.service_claim import ServicePhase
@@ -145,6 +146,9 @@ class Maintenance:
         """The state, and what became of the clients so far. *every*: with a row for each."""
         record, drainer = self.record, self._drainer
         counts = drainer.drain.counts if drainer else None
+        if counts is None and not self.is_active:
+            here = clients_here(self._daemon)
+            counts = Counts({Outcome.WAITING: here}, {}, here)
         return DrainReport(
             node=self._daemon.config.node,
             state=record.state.value,
@@ -166,23 +170,25 @@ class Maintenance:
         if order.until is not None and order.until <= now:
             raise MaintenanceError(f"--until: {iso_time(order.until)} is over")
         verdict = guards.examine(other_nodes(self._daemon), here)
-        told = [*verdict.notes, *verdict.refusals]
         if order.dry_run:
             report = await self.report()
             if self.is_active:
                 report.total, report.outcomes = here, {Outcome.WAITING.value: here}
-            report.problems += told
+            report.problems += verdict.notes
+            report.refused += verdict.refusals
             return report
         if self.is_active and verdict.refusals and not order.force:
             raise MaintenanceError("; ".join(verdict.refusals))
         await self._change(self._ordered(order, by, now, here))
         report = await self.report()
-        report.problems += told
+        report.problems += (*verdict.notes, *verdict.refusals)
         return report
 
     def _ordered(self, order: DrainOrder, by: str, now: int, here: int) -> MaintenanceRecord:
         """The record after *order*. What it leaves open stays as it was."""
         old, drainer = self.record, self._drainer
+        if not self.is_active and order == DrainOrder():
+            return old
         interval = DEFAULT_INTERVAL if self.is_active else old.interval
         if order.over is not None:
             waiting = drainer.drain.waiting if drainer else here

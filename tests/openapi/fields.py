@@ -234,6 +234,7 @@ REPORTS: dict[str, dict[str, str]] = {
         "outcomes": "How many clients there are, by outcome.",
         "services": "The services that this node still has.",
         "problems": "What the order did not do, or what is wrong; sentences.",
+        "refused": "Why the order is refused without `force`; only after `dry_run`.",
     },
     "DrainClientRow": {
         "name": "The client's common name.",

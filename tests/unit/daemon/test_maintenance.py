@@ -124,9 +124,9 @@ async def test_a_client_that_comes_back_is_named_and_sent_on_again(mesh, autojum
     short = await a.daemon.maintenance.report()
     assert [row.name for row in short.clients] == ["host7"]
     before = len(events(a, ClientSentOn))
-    await trio.sleep(600)
+    await trio.sleep(240)
     again = len(events(a, ClientSentOn)) - before
-    assert 8 <= again <= 16  # about once a minute
+    assert 3 <= again <= 8  # about once a minute, after it was more often
     let_them_go(a, b)
     await reported(a, {"moved": CLIENTS})
 
@@ -174,7 +174,7 @@ async def test_the_last_active_node_refuses(mesh, autojump_clock):
     assert a.daemon.maintenance.is_active
     report = await a.daemon.maintenance.drain(DrainOrder(dry_run=True), "root")
     assert report.total == 1
-    assert "no other node takes clients: B is down, C is down" in report.problems
+    assert report.refused == ["no other node takes clients: B is down, C is down"]
     assert a.daemon.maintenance.is_active
     report = await a.daemon.maintenance.drain(DrainOrder(force=True), "root")
     assert report.state == "draining"
@@ -243,17 +243,17 @@ async def test_it_ends_at_the_time_that_was_given_also_while_the_daemon_is_down(
 ):
     a, b, _ = await started(mesh)
     let_them_go(a, b)
-    until = int(a.wall_clock()) + 600
+    until = int(a.wall_clock()) + 120
     report = await drained(mesh, a, until=until)
     assert report.until.endswith("Z")
-    await trio.sleep(590)
+    await trio.sleep(110)
     assert not a.daemon.maintenance.is_active
     await trio.sleep(12)
     assert a.daemon.maintenance.is_active
     assert "by the time that was given" in str(events(a, NodeStateChanged)[-1])
-    await drained(mesh, a, until=int(a.wall_clock()) + 600)
+    await drained(mesh, a, until=int(a.wall_clock()) + 120)
     await a.stop()
-    await trio.sleep(1000)
+    await trio.sleep(150)
     await a.start()
     await mesh.until(lambda: a.daemon.maintenance.is_active, 1)
     with pytest.raises(MaintenanceError, match="is over"):
