@@ -15,6 +15,7 @@ from cuberouted.api.protocol import GROUP, GROUP_ADMIN
 from cuberouted.check.access import PRIVATE_SOCKETS
 from cuberouted.cli.context import WRONG_USAGE
 from cuberouted.cli.keygen import DEFAULT_KEY
+from cuberouted.config.schema import DEFAULT_STATE_DIRECTORY
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 CONF = SYSTEMD.parent / "conf"
@@ -97,6 +98,13 @@ def test_the_hosts_file_has_a_directory_that_stays_and_that_others_may_read():
     assert directory not in {f"/run/{name}" for name in unit["RuntimeDirectory"]}
     tmpfiles = (SYSTEMD / "cuberouted.tmpfiles").read_text("utf-8")
     assert f"\nd {directory} 0755 cuberouted cuberouted -\n" in tmpfiles
+
+
+def test_the_state_of_maintenance_has_a_directory_that_stays():
+    unit = settings(UNIT)
+    assert [f"/var/lib/{name}" for name in unit["StateDirectory"]] == [str(DEFAULT_STATE_DIRECTORY)]
+    reference = (CONF / "cuberouted.conf.reference").read_text("utf-8")
+    assert f"\n#state_directory = {DEFAULT_STATE_DIRECTORY}\n" in reference
 
 
 def test_what_a_restart_does_not_fix_is_not_tried_each_second():
