@@ -25,7 +25,7 @@ from cuberouted.cli.monitor import monitor
 from cuberouted.cli.nodes import nodes
 from cuberouted.cli.rebalance import rebalance
 from cuberouted.cli.services import services
-from cuberouted.cli.show import clients, nodes, status
+from cuberouted.cli.show import clients, status
 from cuberouted.cli.watch.command import watch
 from cuberouted.cli.why import why
 from cuberouted.config import ConfigError

@@ -11,8 +11,9 @@ from cuberouted.events import ClientSentOn
 from cuberouted.maintenance.client import DrainedClient, LocalSession, Outcome
 from cuberouted.maintenance.drain import Drain
 from cuberouted.maintenance.guards import OtherNode
-from cuberouted.model import NodeInfo, Prefix, SessionId, printable_name
+from cuberouted.model import Prefix, SessionId, printable_name
 from cuberouted.openvpn.protocol import NO_CID
+from cuberouted.peering.session import UP
 from cuberouted.routing.rib import ADOPTED_VERSION, Origin
 
 if TYPE_CHECKING:
@@ -129,9 +130,7 @@ def other_nodes(daemon: Daemon) -> list[OtherNode]:
     found = []
     for label, peer in daemon.peers.items():
         session = peer.session
-        info: NodeInfo | None = getattr(session, "info", None)
-        is_up = session.state.value == "up"
-        found.append(OtherNode(session.node or label, is_up, info))
+        found.append(OtherNode(session.node or label, session.state is UP, session.info))
     return found
 
 

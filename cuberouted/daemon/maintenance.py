@@ -222,7 +222,7 @@ class Maintenance:
                     why=record.reason,
                 )
             )
-        wake_services(self._daemon)
+        self._daemon.services.wake()
         self._changed.set()
         await self._keep(record)
 
@@ -323,21 +323,11 @@ class Maintenance:
 
 def held_services(daemon: Daemon) -> list[str]:
     """The names of the services whose address this node has, or is about to have."""
-    services = getattr(daemon, "services", None)
-    if services is None:
-        return []
     return [
         service.name
-        for service in services.report().services
+        for service in daemon.services.report().services
         if any(row.local and ServicePhase(row.phase).is_occupied for row in service.nodes)
     ]
-
-
-def wake_services(daemon: Daemon) -> None:
-    """Let the services see that this node is active, or no longer."""
-    services = getattr(daemon, "services", None)
-    if services is not None:
-        services.wake()
 
 
 def _time(seconds: int) -> str:

@@ -49,7 +49,7 @@ def share(clients: int, capacity: int, others: Iterable[OtherNode]) -> Share:
     available = [node for node in others if node.is_available]
     if not available:
         return Share(clients, float(clients), why="no other node takes clients")
-    counts = [node.clients if node.info is None else node.info.clients for node in available]
+    counts = [max(node.clients, node.info.clients if node.info else 0) for node in available]
     capacities = [0 if node.info is None else node.info.capacity for node in available]
     total = clients + sum(counts)
     if not (capacity and all(capacities)):

@@ -13,6 +13,8 @@ from cuberouted.events import ClientSentOn, DrainFinished, NodeProblem, NodeStat
 from cuberouted.model import Prefix
 from tests.fakes.openvpn_listing import Client
 from tests.unit.daemon.meshes import started
+from tests.unit.daemon.service_meshes import add_servers, holders
+from tests.unit.daemon.service_meshes import started as started_with_service
 
 CLIENTS = 12
 
@@ -218,6 +220,41 @@ async def test_it_is_kept_over_a_restart_and_goes_on_at_the_same_pace(mesh, auto
     await a.stop()
     await a.start()
     assert state(a) == "maintenance"
+
+
+async def test_services_go_first(mesh, autojump_clock):
+    a, b, _ = await started_with_service(mesh, {"A": 200, "B": 150, "C": 100})
+    assert holders(mesh) == ["A"]
+    connect_clients(a, 3)
+    let_them_go(a, b)
+    await mesh.until(lambda: len(a.daemon.openvpns[""].source.sessions.routes()) == 3)
+    report = await a.daemon.maintenance.drain(DrainOrder(dry_run=True), "root")
+    assert report.services == ["db"]
+    await a.daemon.maintenance.drain(DrainOrder(), "root")
+    await mesh.until(lambda: holders(mesh) == ["B"], 2)
+    assert not events(a, ClientSentOn)
+    await mesh.until(lambda: state(a) == "maintenance")
+    assert (await a.daemon.maintenance.report()).services == []
+    await a.daemon.maintenance.resume("root")
+    await trio.sleep(30)
+    assert holders(mesh) == ["B"]
+
+
+async def test_a_service_that_nobody_takes_does_not_hold_up_the_clients(mesh, autojump_clock):
+    add_servers(mesh, {"A": 200})
+    mesh.add("B")
+    await mesh.start()
+    a, b = mesh.servers
+    await mesh.until(lambda: holders(mesh) == ["A"])
+    connect_clients(a, 2)
+    let_them_go(a, b)
+    await mesh.until(lambda: len(a.daemon.openvpns[""].source.sessions.routes()) == 2)
+    began = trio.current_time()
+    await a.daemon.maintenance.drain(DrainOrder(), "root")
+    await mesh.until(lambda: bool(events(a, ClientSentOn)))
+    assert 4.9 < trio.current_time() - began < 6.1
+    await mesh.until(lambda: state(a) == "maintenance")
+    assert (await a.daemon.maintenance.report()).services == ["db"]
 
 
 async def test_resume_ends_it(mesh, autojump_clock):
