@@ -7,6 +7,9 @@ from collections.abc import Callable
 JITTER = 0.25
 """The share of an interval by which each time is earlier or later."""
 
+CATCH_UP = 1.0
+"""Seconds of a delay that are made up for, so that a busy daemon keeps the pace on the whole."""
+
 
 class Pace:
     """Even times, one every *interval* seconds from *now* on, with jitter that does not add up.
@@ -30,11 +33,13 @@ class Pace:
     def take(self, now: float) -> bool:
         """Whether a client may be sent on at *now*; if so, it counts as sent.
 
-        If nobody has asked for more than an interval, that time is not made up for.
+        If nobody has asked for some time, that is made up for only if it is short (`CATCH_UP`).
         """
         if now < self.due_at:
             return False
-        self._slot = max(self._slot, now - self._interval) + self._interval
+        if now - self._slot > max(self._interval, CATCH_UP):
+            self._slot = now
+        self._slot += self._interval
         self.due_at = self._slot + jitter(self._interval, self._uniform)
         return True
 
