@@ -148,8 +148,6 @@ class Daemon:
         self.counters = Counters()
         self.maintenance = Maintenance(self)
         self.node_info = NodeInfoPublisher(self, self._publisher_task.set_info)
-        self.peer_info_listeners: list[Callable[[], None]] = []
-        """Called after what any peer says of itself has changed (`PeerSession.info`)."""
         self.services = Services(self)
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
@@ -310,7 +308,6 @@ class Daemon:
             self.node.update_peer,
             self.requests.receive,
             emit=self.events.publish,
-            on_info=self._peer_info_changed,
             on_change=self.services.wake,
         )
         peer = self.peers[config.label] = Peer(config, session, receiver)
@@ -331,10 +328,6 @@ class Daemon:
         openvpn = self.openvpns[config.name] = OpenVPN(config, source)
         nursery.start_soon(openvpn.task.run, source.run)
         self._notify_superseded(config.name, self.node.superseded(config.name))
-
-    def _peer_info_changed(self) -> None:
-        for listener in self.peer_info_listeners:
-            listener()
 
     def _peer_limits(self) -> PeerLimits:
         config = self.config

@@ -223,6 +223,7 @@ class Maintenance:
                 )
             )
         self._daemon.services.wake()
+        self._daemon.node_info.refresh()
         self._changed.set()
         await self._keep(record)
 

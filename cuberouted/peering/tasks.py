@@ -113,10 +113,9 @@ class PeerReceiver:
     """Receives from one peer for *session*.
 
     Awaits ``on_update(update)`` for each update and calls ``on_direct(peer, message)`` for each
-    message to this node alone, in order; ``on_info()`` after what the peer says of itself
-    (`PeerSession.info`) has changed, and ``on_change()`` after each change of its state, once the
+    message to this node alone, in order; ``on_change()`` after each change of its state, once the
     updates that go with it are applied. ``is_importing``: whether all that the peer advertises is
-    being applied.
+    being applied. What the peer says of itself is in `PeerSession.info`.
     """
 
     def __init__(
@@ -128,7 +127,6 @@ class PeerReceiver:
         on_direct: OnDirect,
         *,
         emit: Emit,
-        on_info: Callable[[], None],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = session
@@ -138,7 +136,6 @@ class PeerReceiver:
         self._endpoint = endpoint
         self._on_update = on_update
         self._on_direct = on_direct
-        self._on_info = on_info
         self._emit = emit
         self._dropped_limit = LogRateLimit()
         self._dropped_reported = 0
@@ -222,7 +219,6 @@ class PeerReceiver:
             self._on_direct(self.session.peer, actions.direct)
         if actions.info is not None:
             self._info_changed(actions.info)
-            self._on_info()
 
     def _emit_dropped(self, why: str, now: float) -> None:
         if self._dropped_limit.allow("", now) is not None:

@@ -87,7 +87,6 @@ def daemon_that_never_ran(peers: Iterable[PeerConfig], openvpns: Iterable[str]) 
             on_update,
             on_direct,
             emit=daemon.events.publish,
-            on_info=lambda: None,
         )
         daemon.peers[peer.label] = Peer(peer, session, receiver)
     for name in openvpns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuberouted.api.report import Nodes
+from cuberouted.api.report_drain import DrainOrder
 from cuberouted.daemon.readiness import reasons_not_ready
 from cuberouted.daemon.snapshot import status_line
 from cuberouted.events import NodeStateChanged
@@ -37,16 +38,14 @@ async def test_a_changed_configuration_is_known_at_once(mesh):
     await mesh.until(lambda: info_of(b, a).capacity == 7, within=AT_ONCE + 0.1)
 
 
-async def test_maintenance_is_known_at_once_and_listeners_are_called(mesh):
+async def test_maintenance_is_known_at_once(mesh):
     a, b = await started(mesh, "AB")
-    seen = []
-    b.daemon.peer_info_listeners.append(lambda: seen.append(info_of(b, a)))
-    record = MaintenanceRecord(state=NodeState.DRAINING, by="root", since=5, reason="kernel")
-    a.daemon.maintenance.record = record
-    a.daemon.node_info.refresh()
-    await mesh.until(lambda: bool(seen), within=AT_ONCE + 0.1)
-    assert seen == [NodeInfo(state=NodeState.DRAINING, by="root", since=5, reason="kernel")]
-    [event] = [e for e in b.daemon.events.after(0) if isinstance(e, NodeStateChanged)]
+    await a.daemon.maintenance.drain(DrainOrder(reason="kernel"), "root")
+    await mesh.until(lambda: info_of(b, a).state is NodeState.DRAINING, within=AT_ONCE + 0.1)
+    assert (info_of(b, a).by, info_of(b, a).reason) == ("root", "kernel")
+    await a.daemon.maintenance.resume("root")
+    await mesh.until(lambda: info_of(b, a).state is NodeState.ACTIVE, within=AT_ONCE + 0.1)
+    event, *_ = [e for e in b.daemon.events.after(0) if isinstance(e, NodeStateChanged)]
     assert str(event) == "node A: active -> draining, by root: kernel"
 
 

@@ -45,10 +45,8 @@ class FakeNode:
         self.routes: dict[Prefix, Advertisement] = {}
         endpoint = PeerEndpoint(NAMES[other], other, 5657, "tun1")
         self.direct: list[tuple[str, Direct]] = []
-        self.infos: list[NodeInfo | None] = []
         self.states: list[tuple[PeerState, int]] = []
         """At each call of `on_change`: the state, and how many routes there were."""
-        self.importing: list[bool] = []
         self.receiver = PeerReceiver(
             self.transport,
             endpoint,
@@ -56,7 +54,6 @@ class FakeNode:
             self.on_update,
             lambda peer, message: self.direct.append((peer, message)),
             emit=self.events.append,
-            on_info=lambda: self.infos.append(self.session.info),
             on_change=lambda: self.states.append((self.session.state, len(self.routes))),
         )
 
@@ -349,7 +346,7 @@ async def test_a_peer_that_drains_is_known_at_once_and_an_event(
     network: FakeNetwork, autojump_clock: Clock
 ) -> None:
     async with mesh(network) as (a, b):
-        assert b.infos == [NodeInfo()]
+        assert b.session.info == NodeInfo()
         for state in (NodeState.DRAINING, NodeState.MAINTENANCE):
             a.publisher.set_info(NodeInfo(state=state, by="root", reason="kernel"))
             await trio.sleep(0.11)
@@ -357,7 +354,7 @@ async def test_a_peer_that_drains_is_known_at_once_and_an_event(
             assert b.session.info.state is state
         a.publisher.set_info(NodeInfo(state=NodeState.MAINTENANCE, by="root", clients=4))
         await trio.sleep(1.1)
-        assert len(b.infos) == 4
+        assert b.session.info.clients == 4
         assert [str(e) for e in b.events if isinstance(e, NodeStateChanged)] == [
             "node A: active -> draining, by root: kernel",
             "node A: draining -> maintenance, by root: kernel",

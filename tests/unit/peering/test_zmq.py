@@ -778,7 +778,6 @@ async def test_the_tasks_exchange_routes_over_real_sockets() -> None:
             updates_in.send,
             ignore_direct,
             emit=ignore,
-            on_info=lambda: None,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(publisher.run)
