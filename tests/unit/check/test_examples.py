@@ -45,4 +45,4 @@ def test_an_example_has_no_finding(path):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 10
