@@ -25,7 +25,7 @@ async def ask(address: str) -> None:
             stream = await trio.open_tcp_stream(address, PORT)
             async with stream:
                 answer = b"".join([part async for part in stream])
-        except OSError:
+        except (OSError, trio.BrokenResourceError):
             return
         if answer:
             print(f"{asked:.6f} {time.time():.6f} {answer.decode().strip()}", flush=True)

@@ -110,9 +110,10 @@ class Asker:
         return [name for name, before in zip(names, [None, *names], strict=False) if name != before]
 
     def longest_gap(self, after: float = 0.0) -> Gap:
-        """The longest time in which no request was answered (between requests that were)."""
-        asked = [answer.asked for answer in self.answers() if answer.asked > after]
-        return max(map(Gap, asked, asked[1:]), key=lambda gap: gap.seconds)
+        """The longest time in which no request was answered, if it ended after that moment."""
+        asked = [answer.asked for answer in self.answers()]
+        gaps = [gap for gap in map(Gap, asked, asked[1:]) if gap.first > after]
+        return max(gaps, key=lambda gap: gap.seconds)
 
     def end(self) -> None:
         """Stops asking."""

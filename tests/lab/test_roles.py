@@ -241,12 +241,18 @@ def test_a_daemon_that_is_stopped_hands_its_role_over(roles: Roles) -> None:
     assert not has_device(a, ONE.device)
     assert ONE.address not in addresses_of(a)
     roles.wait(b, c)
-    print(f"{b.name} and {c.name} have the roles {time.time() - stopped:.1f} s after the stop")
+    moves = [
+        f"{change.at - stopped:.1f} s {change.server} {'has' if change.has_it else 'without'}"
+        f" {change.address}"
+        for change in roles.watch.changes()
+        if change.at > stopped
+    ]
+    print("after the stop: " + ", ".join(moves))
     roles.wait_clients()
     a.daemon.start()
     a.daemon.ready()
-    wait_for("A to be the reserve", lambda: phases(b, "frontend1")[a.name] == "standby")
-    assert phases(b, "frontend2")[a.name] == "standby"
+    wait_for("A to be the reserve", lambda: phases(b, "frontend1").get(a.name) == "standby")
+    assert phases(b, "frontend2").get(a.name) == "standby"
     assert roles.fenced() == []  # it had said goodbye
     assert roles.watch.holders(ONE.address) == {b.name}
     assert roles.watch.overlaps(ONE.address) == roles.watch.overlaps(TWO.address) == []

@@ -23,18 +23,24 @@ EXAMPLES = sorted(CONF.glob("*/*.conf"))
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_an_example_has_no_finding(path):
     config = load(path)
-    links = [link("tun0", "10.100.100.251/24")]
+    links = [
+        link(openvpn.data_interface, f"10.100.{100 + number}.251/24")
+        for number, openvpn in enumerate(config.openvpns)
+    ]
     for peer in config.peers:
         theirs = format_address(peer.mgmt_ip)
         ours = f"{theirs.rpartition('.')[0]}.251"
         links.append(link(peer.mgmt_interface, f"{ours} peer {theirs}/32"))
-    openvpn = OpenVPNOptions(tuple(parse_file(block("dev tun0").encode())), Path("/etc/openvpn"))
+    options = OpenVPNOptions(tuple(parse_file(block("dev tun0").encode())), Path("/etc/openvpn"))
+    servers = {
+        openvpn.name: ServerFacts(options, version="OpenVPN 2.6.14") for openvpn in config.openvpns
+    }
     findings = run_checks(
         config,
         facts(
             config,
             links,
-            servers={"": ServerFacts(openvpn, version="OpenVPN 2.6.14")},
+            servers=servers,
             devices={name: Device("tun", 1500) for name in interfaces(config)},
             zebra=False,
             networkd=(),

@@ -47,6 +47,7 @@ class FakeNode:
         self.direct: list[tuple[str, Direct]] = []
         self.states: list[tuple[PeerState, int]] = []
         """At each call of `on_change`: the state, and how many routes there were."""
+        self.importing: list[bool] = []
         self.receiver = PeerReceiver(
             self.transport,
             endpoint,
