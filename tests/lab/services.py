@@ -5,6 +5,7 @@ The servers are those of VpnCloud's example: `socat` answers on TCP port 8000 wi
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import sys
@@ -109,10 +110,14 @@ class Asker:
         names = [answer.server for answer in self.answers()]
         return [name for name, before in zip(names, [None, *names], strict=False) if name != before]
 
-    def longest_gap(self, after: float = 0.0) -> Gap:
-        """The longest time in which no request was answered, if it ended after that moment."""
+    def longest_gap(self, after: float = 0.0, before: float = math.inf) -> Gap:
+        """The longest time in which no request was answered.
+
+        It ended after the first moment and began before the second.
+        """
         asked = [answer.asked for answer in self.answers()]
         gaps = [gap for gap in map(Gap, asked, asked[1:]) if gap.first > after]
+        gaps = [gap for gap in gaps if gap.last < before]
         return max(gaps, key=lambda gap: gap.seconds)
 
     def end(self) -> None:
