@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Metric as Family
 from prometheus_client.registry import Collector
 
-from cuberouted.daemon.metrics import METRICS, Metric, View
+from cuberouted.daemon.metrics import METRICS
+from cuberouted.daemon.metrics_view import Metric, View
 from cuberouted.model import printable_name
 from cuberouted.util.histogram import Histogram
 

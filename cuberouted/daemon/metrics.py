@@ -1,156 +1,42 @@
 """Every metric of /metrics: its name, type, labels and meaning, and how its value is read.
 
 The values are read when Prometheus asks; nothing here goes through all clients. `exposition` makes
-text of them. docs/metrics.md describes them for users; a test holds it against this table.
+text of them. docs/metrics.md describes them for users; a test holds it against this table. The
+metrics of services and of maintenance are in `metrics_services`.
 """
 
 from __future__ import annotations
 
-import enum
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterable
-
-import attrs
-import trio
 
 from cuberouted import __version__
-from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.hook_queue import event_type
+from cuberouted.daemon.metrics_view import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    Metric,
+    PeerView,
+    Series,
+    View,
+    node_metric,
+    openvpn_metric,
+    peer_metric,
+)
 from cuberouted.daemon.readiness import reasons_not_ready
 from cuberouted.daemon.snapshot import conflicting_routes, problems, warnings
 from cuberouted.events import EventsLost
-from cuberouted.openvpn.health import OpenVPNState, OpenVPNStatus
-from cuberouted.peering.events import PeerCounters, PeerState, PeerStatus
+from cuberouted.openvpn.health import OpenVPNState
+from cuberouted.peering.events import PeerState
 from cuberouted.routing.policy import REASON_LABELS
 from cuberouted.routing.rib import Origin, Source
-from cuberouted.util.histogram import Histogram
 
 USUAL_ERRORS = ("EPERM", "EINVAL", "ENOMEM", "ENOBUFS", "ENODEV", "ENETDOWN", "ENETUNREACH")
 """Errors of the kernel that have a series before they occur."""
 
 UNNAMED = "other"
 """Stands for all errors without a name: some numbers are known only in the kernel."""
-
-
-class MetricType(enum.StrEnum):
-    """As Prometheus calls it."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-COUNTER, GAUGE, HISTOGRAM = MetricType
-
-
-@attrs.frozen
-class PeerView:
-    """A peer at the time of the scrape. ``label``: the name of its series, which `status` shows."""
-
-    label: str
-    peer: Peer
-    status: PeerStatus
-    counters: PeerCounters
-
-
-@attrs.frozen
-class OpenVPNView:
-    """An OpenVPN process at the time of the scrape. ``label``: the name of its series."""
-
-    label: str
-    openvpn: OpenVPN
-    status: OpenVPNStatus
-
-
-@attrs.frozen
-class View:
-    """A daemon at the time of the scrape. ``unix_now``, ``now``: Unix and monotonic seconds."""
-
-    daemon: Daemon
-    unix_now: float
-    now: float
-    peers: tuple[PeerView, ...]
-    openvpns: tuple[OpenVPNView, ...]
-
-    @classmethod
-    def of(cls, daemon: Daemon) -> View:
-        """*daemon* now."""
-        return cls(
-            daemon,
-            daemon.environment.wall_clock(),
-            trio.current_time(),
-            tuple(_peer_view(peer) for peer in daemon.peers.values()),
-            tuple(_openvpn_view(openvpn) for openvpn in daemon.openvpns.values()),
-        )
-
-    def unix(self, at: float | None) -> float:
-        """Unix seconds of the monotonic time *at*; 0 for None, which means never."""
-        return 0.0 if at is None else round(self.unix_now - (self.now - at), 3)
-
-
-def _peer_view(peer: Peer) -> PeerView:
-    config, session = peer.config, peer.session
-    # what it announces counts only once it was accepted
-    label = config.name or session.last_accepted_name or config.label
-    return PeerView(label, peer, session.status(), session.counters())
-
-
-def _openvpn_view(openvpn: OpenVPN) -> OpenVPNView:
-    status = openvpn.source.status()
-    return OpenVPNView(status.name, openvpn, status)
-
-
-Series = Iterable[tuple[tuple[str, ...], float | Histogram]]
-"""The values of the labels of one series, and its value."""
-
-
-@attrs.frozen
-class Metric:
-    """One metric. ``read`` returns its series; the counter ones are there from the start, with 0.
-
-    ``name`` has its unit, and ``_total`` if it is a counter. No label has a value that a client
-    could choose.
-    """
-
-    name: str
-    type: MetricType
-    labels: tuple[str, ...]
-    meaning: str
-    read: Callable[[View], Series]
-
-
-def _node(
-    name: str, type_: MetricType, meaning: str, read: Callable[[View], float | Histogram]
-) -> Metric:
-    """A metric with one series."""
-    return Metric(name, type_, (), meaning, lambda view: [((), read(view))])
-
-
-def _peer(
-    name: str, type_: MetricType, meaning: str, read: Callable[[View, PeerView], float]
-) -> Metric:
-    """A metric with one series a peer."""
-
-    def series(view: View) -> Series:
-        return [((peer.label,), read(view, peer)) for peer in view.peers]
-
-    return Metric(name, type_, ("peer",), meaning, series)
-
-
-def _openvpn(
-    name: str,
-    type_: MetricType,
-    meaning: str,
-    read: Callable[[View, OpenVPNView], float | Histogram | None],
-) -> Metric:
-    """A metric with one series an OpenVPN process, where its value is known."""
-
-    def series(view: View) -> Series:
-        values = ((openvpn.label, read(view, openvpn)) for openvpn in view.openvpns)
-        return [((label,), value) for label, value in values if value is not None]
-
-    return Metric(name, type_, ("openvpn",), meaning, series)
 
 
 def _build(view: View) -> Series:
@@ -214,75 +100,75 @@ METRICS = (
         "Always 1: the version of cuberouted, and the name of the node.",
         _build,
     ),
-    _node(
+    node_metric(
         "cuberouted_start_timestamp_seconds",
         GAUGE,
         "When the daemon was started.",
         lambda view: round(view.daemon.start_time, 3),  # alerts count its changes
     ),
-    _node(
+    node_metric(
         "cuberouted_ready",
         GAUGE,
         "Whether clients may be sent to this node: 1 where /readyz replies 200.",
         lambda view: not reasons_not_ready(view.daemon),
     ),
-    _node(
+    node_metric(
         "cuberouted_problems",
         GAUGE,
         "Problems that `cuberouted status` shows.",
         lambda view: sum(1 for _ in problems(view.daemon)),
     ),
-    _node(
+    node_metric(
         "cuberouted_warnings",
         GAUGE,
         "Warnings that `cuberouted status` shows.",
         lambda view: sum(1 for _ in warnings(view.daemon)),
     ),
     # -- OpenVPN --
-    _openvpn(
+    openvpn_metric(
         "cuberouted_openvpn_up",
         GAUGE,
         "Whether the connection to the OpenVPN process works, or its status file is fresh.",
         lambda _, openvpn: openvpn.status.state is OpenVPNState.CONNECTED,
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_openvpn_sessions",
         GAUGE,
         "Clients of the OpenVPN process whose addresses are shared.",
         lambda _, openvpn: openvpn.status.clients,
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_openvpn_counted_sessions",
         GAUGE,
         "Clients that the OpenVPN process itself counts; missing while that is unknown.",
         lambda _, openvpn: openvpn.status.counted,
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_omitted_sessions",
         GAUGE,
         "Rows of OpenVPN's last listing that cannot be shared.",
         lambda _, openvpn: openvpn.status.omitted,
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_openvpn_last_listing_timestamp_seconds",
         GAUGE,
         "When the last complete listing of the clients came; 0 before the first.",
         lambda view, openvpn: view.unix(openvpn.status.last_listing),
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_openvpn_listing_duration_seconds",
         HISTOGRAM,
         "Time from the request to the end of a listing of the clients.",
         lambda _, openvpn: openvpn.openvpn.source.listing_durations,
     ),
-    _openvpn(
+    openvpn_metric(
         "cuberouted_sessions_killed_total",
         COUNTER,
         "Sessions of clients that had moved to another server, which were ended here.",
         lambda view, openvpn: view.daemon.counters.killed[openvpn.openvpn.config.name],
     ),
     # -- peers --
-    _peer(
+    peer_metric(
         "cuberouted_peer_up",
         GAUGE,
         "Whether the peer is up: everything that it advertises is known.",
@@ -295,31 +181,31 @@ METRICS = (
         "1 for the present state of the peer, 0 for the others.",
         _states,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_state_changes_total",
         COUNTER,
         "Changes of the peer's state.",
         lambda _, peer: peer.counters.state_changes,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_last_heard_timestamp_seconds",
         GAUGE,
         "When the last message of the peer came; 0 before the first.",
         lambda view, peer: view.unix(peer.status.last_received),
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_prefixes",
         GAUGE,
         "Prefixes that the peer advertises.",
         lambda _, peer: peer.status.advertisements,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_clients",
         GAUGE,
         "Clients of the peer; one with an IPv4 and an IPv6 address counts once.",
         lambda _, peer: peer.status.clients,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_refused_prefixes",
         GAUGE,
         "Prefixes that the peer advertises and this node refuses.",
@@ -332,13 +218,13 @@ METRICS = (
         "Messages and prefixes of the peer that were refused.",
         _refused,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_messages_received_total",
         COUNTER,
         "Messages of the peer, those that were refused included.",
         lambda _, peer: peer.counters.messages,
     ),
-    _peer(
+    peer_metric(
         "cuberouted_peer_gaps_total",
         COUNTER,
         "How often updates of the peer were lost on the way.",
@@ -352,19 +238,19 @@ METRICS = (
         _snapshots,
     ),
     # -- routes and clients --
-    _node(
+    node_metric(
         "cuberouted_routes_desired",
         GAUGE,
         "Routes that should be in the kernel.",
         lambda view: view.daemon.node.kernel_sync.fib.desired_count,
     ),
-    _node(
+    node_metric(
         "cuberouted_routes_installed",
         GAUGE,
         "Routes that are in the kernel.",
         lambda view: view.daemon.node.kernel_sync.fib.installed_count,
     ),
-    _node(
+    node_metric(
         "cuberouted_routes_conflicting",
         GAUGE,
         "Routes that foreign ones in the kernel cut off or keep out.",
@@ -377,7 +263,7 @@ METRICS = (
         "Changes of our routes in the kernel.",
         _route_changes,
     ),
-    _node(
+    node_metric(
         "cuberouted_routes_restored_total",
         COUNTER,
         "Routes that another program had deleted, and that were installed again.",
@@ -390,37 +276,37 @@ METRICS = (
         "Requests to the kernel that failed unexpectedly.",
         _kernel_errors,
     ),
-    _node(
+    node_metric(
         "cuberouted_convergence_seconds",
         HISTOGRAM,
         "Time from the news of a session to the kernel's acknowledgement of its route, here.",
         lambda view: view.daemon.counters.convergence,
     ),
-    _node(
+    node_metric(
         "cuberouted_clients",
         GAUGE,
         "Clients of all nodes that this one knows of.",
         _clients,
     ),
-    _node(
+    node_metric(
         "cuberouted_clients_joined_total",
         COUNTER,
         "Addresses of clients that connected, after they were nowhere.",
         lambda view: view.daemon.counters.joined,
     ),
-    _node(
+    node_metric(
         "cuberouted_client_moves_total",
         COUNTER,
         "Addresses of clients that moved from one server to another.",
         lambda view: view.daemon.counters.moved,
     ),
-    _node(
+    node_metric(
         "cuberouted_clients_left_total",
         COUNTER,
         "Addresses of clients that left.",
         lambda view: view.daemon.counters.left,
     ),
-    _node(
+    node_metric(
         "cuberouted_pool_conflicts",
         GAUGE,
         "Addresses that two clients have, because the pools of two servers overlap.",
@@ -434,19 +320,19 @@ METRICS = (
         "Events that were published.",
         _events,
     ),
-    _node(
+    node_metric(
         "cuberouted_events_lost_total",
         COUNTER,
         "Events that were not kept any more when a reader came to them, all readers together.",
         lambda view: view.daemon.events.lost,
     ),
-    _node(
+    node_metric(
         "cuberouted_rejected_connections_total",
         COUNTER,
         "Connections of strangers to the port for peers.",
         lambda view: view.daemon.rejected_connections,
     ),
-    _node(
+    node_metric(
         "cuberouted_hook_failures_total",
         COUNTER,
         "Runs of the hook that failed.",

@@ -8,7 +8,7 @@ import trio
 
 from cuberouted.api.http import Endpoint, HttpError, Reply, Request
 from cuberouted.daemon.daemon import Daemon
-from cuberouted.daemon.metrics import View
+from cuberouted.daemon.metrics_view import View
 from cuberouted.util.packages import PROMETHEUS_CLIENT, install_command
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,7 +14,7 @@ import trio
 
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.exposition import exposition
-from cuberouted.daemon.metrics import View
+from cuberouted.daemon.metrics_view import View
 from tests.bench.figures import SPREAD, Table, distribution, ms
 from tests.bench.loop_hold import WALL, Scene, client_address, measuring
 from tests.fakes.mesh import Mesh

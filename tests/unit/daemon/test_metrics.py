@@ -23,7 +23,8 @@ from cuberouted.api.http import HttpError, Reply, Request
 from cuberouted.config import OpenVPNConfig, PeerConfig, parse
 from cuberouted.daemon.daemon import Daemon, Environment, OpenVPN, Peer
 from cuberouted.daemon.exposition import exposition
-from cuberouted.daemon.metrics import METRICS, MetricType, View
+from cuberouted.daemon.metrics import METRICS
+from cuberouted.daemon.metrics_view import MetricType, View
 from cuberouted.daemon.web import web_endpoints
 from cuberouted.events import RoutesRestored, RouteTrace
 from cuberouted.openvpn.polling import PollIntervals
