@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 SOCKET = "/run/cuberouted/control.sock"
 EXAMPLES = (Path(__file__).parents[3] / "docs" / "commands.md").read_text("utf-8")
-STATUS, CLIENTS, WHY, KEPT, STREAM, DISCONNECT = re.findall(
+STATUS, CLIENTS, WHY, KEPT, STREAM, DISCONNECT, DRAIN, DRAINED = re.findall(
     rf"^curl --unix-socket {SOCKET} .*$", EXAMPLES, re.MULTILINE
 )
 
@@ -95,6 +95,13 @@ async def test_disconnect(control):
     report = json.loads(await curl(DISCONNECT, control))
     outcomes = {node["node"]: node["outcome"] for node in report["nodes"]}
     assert outcomes == {"vpnsrvA": "not_found", "vpnsrvB": "ended"}
+
+
+async def test_a_node_is_drained_and_tells_what_became_of_its_clients(control):
+    assert json.loads(await curl(DRAINED, control))["state"] == "active"
+    report = json.loads(await curl(DRAIN, control))
+    assert (report["state"], report["reason"]) == ("draining", "new disk")
+    assert [row["name"] for row in json.loads(await curl(DRAINED, control))["clients"]] == ["host1"]
 
 
 async def test_an_error_is_a_status_and_json(control):
