@@ -81,7 +81,7 @@ class ServiceTracker:
             self._lost.pop(service, None)
             return
         lost = self._lost.get(service)
-        why = lost.why if lost else self._reason(service, before, claims, problems)
+        why = lost.why if lost else self._reason(service, before, node, claims, problems)
         if node:
             self._set(service, node)
             yield ServiceMoved(
@@ -119,16 +119,19 @@ class ServiceTracker:
         self,
         service: Service,
         before: str,
+        node: str,
         claims: Mapping[str, ServiceClaim],
         problems: Mapping[str, str],
     ) -> str:
-        """Why *before* does not have it any more."""
+        """Why *before* does not have it any more, and *node* has."""
         if not before:
             return ""
         if before in problems and before not in claims:
             return f"peer {before}: {problems[before]}"
-        higher = _higher(before, claims)
-        return self._why.get(service) or higher or f"{before} has given it up"
+        why = self._why.get(service) or _higher(before, claims)
+        # in an orderly change nobody has it for a moment
+        both = f"{before} and {node} both had it" if node and before in claims else ""
+        return why or both or f"{before} has given it up"
 
 
 def _higher(before: str, claims: Mapping[str, ServiceClaim]) -> str:

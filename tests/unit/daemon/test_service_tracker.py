@@ -78,7 +78,7 @@ def test_the_reason_is_what_the_holder_has_said_until_it_is_well_again():
     scene.at("A", 1.0, A=failing)
     scene.at("A", 2.0, A=HOLDING)
     scene.at("B", 3.0, A=STANDBY, B=HOLDING)
-    assert scene.last == f"{SUBJECT} moved A -> B: A has given it up"
+    assert scene.last == f"{SUBJECT} moved A -> B: A and B both had it"
     scene.at("B", 4.0, B=failing)
     scene.at("A", 5.0, A=HOLDING)
     assert scene.last == f"{SUBJECT} moved B -> A: check: x failed"

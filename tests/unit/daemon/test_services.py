@@ -233,6 +233,8 @@ async def test_both_halves_of_a_cut_mesh_have_it_and_one_gives_it_up_when_it_hea
     await mesh.until(lambda: holders(mesh) == ["A"], within=5.0)
     assert await quiet(mesh) == ["A"]
     assert b.routes[DB] == "A"
+    moved = f"service db ({DB}) moved B -> A: A has the higher priority"
+    assert events(b, ServiceMoved)[-1] == moved
 
 
 async def test_with_a_witness_only_the_larger_part_has_it(mesh, autojump_clock):
