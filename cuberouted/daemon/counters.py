@@ -11,10 +11,12 @@ from cuberouted.events import (
     ClientKilled,
     ClientLeft,
     ClientMoved,
+    ClientSentOn,
     Event,
     RouteChanged,
     RoutesRestored,
     RouteTrace,
+    ServiceMoved,
 )
 from cuberouted.model import Kind
 from cuberouted.util.histogram import Histogram
@@ -41,6 +43,10 @@ class Counters:
         self.killed: Counter[str] = Counter()
         """Sessions that were killed, by the name of the OpenVPN process."""
         self.routes_restored = 0
+        self.sent_on: Counter[str] = Counter()
+        """Sessions that were sent on to the next server, by the name of the OpenVPN process."""
+        self.service_moves: Counter[str] = Counter()
+        """By service: how often another node got the packets to it."""
 
     def count(self, event: Event) -> None:
         """Count *event*."""
@@ -60,6 +66,10 @@ class Counters:
                 self.killed[event.openvpn] += 1
             case RoutesRestored():
                 self.routes_restored += event.routes
+            case ClientSentOn():
+                self.sent_on[event.openvpn] += 1
+            case ServiceMoved():
+                self.service_moves[event.service] += bool(event.to_node)
 
     def _observe(self, routed_after: float | None) -> None:
         if routed_after is not None:

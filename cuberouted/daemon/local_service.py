@@ -14,9 +14,13 @@ from cuberouted.service_claim import ServiceClaim
 from cuberouted.services.machine import ServiceMachine
 from cuberouted.services.types import Program, Run
 from cuberouted.util.command import CommandEnd, RunCommand
+from cuberouted.util.histogram import Histogram
 
 MAX_LINE = 100
 """Characters of what a command has written last, in a reason."""
+
+CHECK_DURATIONS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: the bounds of the histogram of checks."""
 
 
 @attrs.define(eq=False)
@@ -26,7 +30,8 @@ class LocalService:
 
     ``claim``: as it is advertised, None before the first. ``failed``: which fence, on_acquire or
     on_release has failed last, and why, or empty; ``check_failed``: why the last check has.
-    ``retiring``: the section is gone, or the daemon stops.
+    ``retiring``: the section is gone, or the daemon stops. ``check_durations``: seconds that each
+    check took.
     """
 
     machine: ServiceMachine
@@ -37,6 +42,7 @@ class LocalService:
     failed: str = attrs.field(default="", init=False)
     check_failed: str = attrs.field(default="", init=False)
     retiring: bool = attrs.field(default=False, init=False)
+    check_durations: Histogram = attrs.field(factory=lambda: Histogram(CHECK_DURATIONS), init=False)
     _command: trio.CancelScope | None = attrs.field(default=None, init=False)
     _check: trio.CancelScope | None = attrs.field(default=None, init=False)
 
@@ -92,13 +98,14 @@ class LocalService:
         self.on_end()
 
     async def _run_check(self, scope: trio.CancelScope) -> None:
-        argv = self.config.check
+        argv, began = self.config.check, trio.current_time()
         with scope:
             end = await self.run_command(
                 argv,
                 env=self.variables(Run(Program.CHECK)),
                 time_limit=self.config.check_timeout,
             )
+            self.check_durations.observe(trio.current_time() - began)
             if argv == self.config.check:  # a reload may have replaced it meanwhile
                 self.check_failed = _why(argv, end, "check_timeout")
                 now = trio.current_time()

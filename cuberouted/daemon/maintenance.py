@@ -93,6 +93,11 @@ class Maintenance:
         """Whether clients and services may come here."""
         return self.record.state is NodeState.ACTIVE
 
+    @property
+    def counts(self) -> Counts | None:
+        """What became of the clients, as of the last look; None if this node is not drained."""
+        return self._drainer.drain.counts if self._drainer else None
+
     async def run(self) -> None:
         """Send clients on whenever this node does not want any, until cancelled."""
         for what, why in self.problems.items():

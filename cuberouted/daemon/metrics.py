@@ -12,6 +12,7 @@ from collections import Counter
 
 from cuberouted import __version__
 from cuberouted.daemon.hook_queue import event_type
+from cuberouted.daemon.metrics_services import SERVICE_METRICS
 from cuberouted.daemon.metrics_view import (
     COUNTER,
     GAUGE,
@@ -338,4 +339,5 @@ METRICS = (
         "Runs of the hook that failed.",
         lambda view: view.daemon.hooks.failures,
     ),
+    *SERVICE_METRICS,
 )

@@ -20,13 +20,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cuberouted import __version__
 from cuberouted.api.http import HttpError, Reply, Request
-from cuberouted.config import OpenVPNConfig, PeerConfig, parse
+from cuberouted.config import OpenVPNConfig, PeerConfig, Placement, parse
 from cuberouted.daemon.daemon import Daemon, Environment, OpenVPN, Peer
 from cuberouted.daemon.exposition import exposition
 from cuberouted.daemon.metrics import METRICS
 from cuberouted.daemon.metrics_view import MetricType, View
 from cuberouted.daemon.web import web_endpoints
 from cuberouted.events import RoutesRestored, RouteTrace
+from cuberouted.maintenance.client import Outcome
+from cuberouted.model import NodeState
 from cuberouted.openvpn.polling import PollIntervals
 from cuberouted.openvpn.sessions import Sessions
 from cuberouted.openvpn.source import open_source
@@ -73,6 +75,7 @@ def on_direct(peer, message):
 
 def daemon_that_never_ran(peers: Iterable[PeerConfig], openvpns: Iterable[str]) -> Daemon:
     text = "node = A\ndata_interface = tun0\nmgmt_interface = to-B\nremote_mgmt_ip = 10.0.0.2\n"
+    text += "allowed_networks = 10.0.0.0/8\n[service db]\naddress = 10.9.9.9\n"
     config = parse(text, Path("/etc/a.conf"), "a")
     transport = FakeNetwork().transport(bytes(4), config.hold_time)
     environment = Environment(FakeKernel(254, 50, 201), transport, NoDialer(), time.time, bytes)
@@ -119,7 +122,10 @@ def test_the_page_has_every_metric_with_its_type_and_labels_and_no_other():
     assert found == {metric.name: (metric.type.value, metric.labels) for metric in METRICS}
 
 
-@pytest.mark.parametrize("values", [DropReason, PeerState, RouteTrace, REASON_LABELS])
+@pytest.mark.parametrize(
+    "values",
+    [DropReason, PeerState, RouteTrace, REASON_LABELS, NodeState, Outcome, Placement],
+)
 def test_the_page_has_every_value_of_the_labels_that_have_few(values):
     assert [value for value in values if f"`{value}`" not in PAGE] == []
 
@@ -127,7 +133,13 @@ def test_the_page_has_every_value_of_the_labels_that_have_few(values):
 async def test_the_output_has_every_metric_with_its_type_and_labels_and_no_other(
     mesh, autojump_clock
 ):
-    a, _ = await started(mesh, "AB")
+    for name in "AB":
+        mesh.add(name, "capacity = 50").services["db"] = [
+            "address = 10.100.100.200",
+            "check = /bin/check",
+        ]
+    await mesh.start()
+    a = mesh["A"]
     a.connect("host1", HOST1)
     await mesh.until(lambda: status(a).openvpn[0].counted == 1)
     found = {}
@@ -155,6 +167,8 @@ def test_every_counter_is_there_before_anything_has_happened():
         assert metrics.value("peer_refused_total", peer="B", reason="over_limit") == 0
         assert metrics.value("peer_snapshots_total", peer="B", result="timed_out") == 0
         assert metrics.value("kernel_errors_total", errno="EPERM") == 0
+        assert metrics.value("service_moves_total", service="db") == 0
+        assert metrics.value("sessions_sent_on_total", openvpn="udp") == 0
         assert metrics.value("events_total", type="client_moved") == 0
         assert metrics.value("peer_last_heard_timestamp_seconds", peer="B") == 0
         assert metrics.value("openvpn_last_listing_timestamp_seconds", openvpn="udp") == 0
