@@ -26,6 +26,7 @@ SCRIPTS: Final = (
     "dom.js",
     "picture.js",
     "nodes.js",
+    "services.js",
     "clients.js",
     "why.js",
     "events.js",

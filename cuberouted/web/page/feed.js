@@ -11,6 +11,8 @@ const SHORT_REPLY = 10000; // within which a reply has to come
 const LONG_REPLY = 60000; // the same for the lists of all clients and events
 const NO_ANSWER = "the daemon does not answer";
 const LATE_ANSWER = "the daemon does not answer in time";
+const ANNOUNCED = new Set(["peer_state_changed", "openvpn_state_changed", "service_moved",
+  "node_state_changed", "drain_finished"]);
 const CLIENT_EVENTS = new Set(["client_joined", "client_moved", "client_renewed", "client_left"]);
 
 /** A reply of the daemon that says why not. */
@@ -144,11 +146,12 @@ class Feed {
   }
 
   async getState(signal) {
-    const [status, { nodes }] = await Promise.all([
-      getJson("v1/status", signal), getJson("v1/nodes", signal)]);
+    const [status, { nodes }, { services }] = await Promise.all(
+      ["v1/status", "v1/nodes", "v1/services"].map((path) => getJson(path, signal)));
     if (signal.aborted) return;
     this.mesh.status = status;
     this.mesh.nodes = nodes;
+    this.mesh.services = services;
     this.asOf = Date.now();
     this.changed();
   }
@@ -184,8 +187,7 @@ class Feed {
     this.mesh.receive(event, Date.now());
     this.asOf = Date.now();
     if (event.type === "events_lost") this.snapshotSoon();
-    if (event.type === "peer_state_changed" || event.type === "openvpn_state_changed")
-      this.announce(event.text);
+    if (ANNOUNCED.has(event.type)) this.announce(event.text);
     if (!CLIENT_EVENTS.has(event.type) && !this.soon) {
       this.soon = true;
       if (this.state === "live") this.pollIn(Math.max(AT_ONCE, this.polled + SOON - Date.now()));

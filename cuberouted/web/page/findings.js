@@ -6,7 +6,7 @@ const SILENT = 10; // seconds without a message, from when on the way may be why
 /** The icon and colour of each state; all others are bad. @type {Record<string, string>} */
 const STATE_LOOKS = {
   up: "ok", running: "ok", connected: "ok",
-  syncing: "wait", restarting: "wait", connecting: "wait",
+  syncing: "wait", restarting: "wait", connecting: "wait", draining: "wait", maintenance: "wait",
   incompatible: "differ",
 };
 
@@ -16,13 +16,44 @@ function lookOf(state) {
 }
 
 /**
+ * Whether a node has said that it takes no clients.
+ * @param {Maintained} row
+ */
+function isAway({ maintenance }) {
+  return maintenance === "draining" || maintenance === "maintenance";
+}
+
+/**
+ * The word for the state of a node: that of its connection, if it takes clients.
+ * @param {NodeRow} node
+ */
+function stateOf(node) {
+  return isAway(node) && lookOf(node.state) === "ok" ? node.maintenance : node.state;
+}
+
+/**
+ * "draining for 4 min (56 min left), by root: kernel update"; empty if the node takes clients.
+ * @param {Maintained} row
+ * @param {number} now milliseconds since 1970
+ */
+function maintenanceText(row, now) {
+  if (!isAway(row)) return "";
+  const { maintenance, since, until, by, reason } = row;
+  const what = maintenance === "maintenance" ? "in maintenance" : maintenance;
+  const lasted = since && ` for ${age((now - Date.parse(since)) / 1000)}`;
+  const left = until && ` (${age((Date.parse(until) - now) / 1000)} left)`;
+  return `${what}${lasted}${left}${by && `, by ${by}`}${reason && `: ${reason}`}`;
+}
+
+/**
  * @param {Status} status
+ * @param {number} now milliseconds since 1970
  * @returns {{problems: string[], warnings: string[]}}
  */
-function findings(status) {
+function findings(status, now) {
   const ill = status.openvpn.filter((one) => one.detail || one.state !== "connected");
   const down = status.peers.filter((peer) => peer.state !== "up");
-  const late = status.peers.filter((peer) => peer.state === "up" && peer.detail);
+  const away = maintenanceText(status, now);
   return {
     problems: [
       ...ill.map((one) => `${one.name}: ${sentence(one, openvpnAdvice(one))}`),
@@ -30,10 +61,22 @@ function findings(status) {
       ...status.problems,
     ],
     warnings: [
-      ...late.map((peer) => `peer ${peer.known_as || peer.name}: ${peer.detail}`),
+      ...(away ? [`this node is ${away}`] : []),
+      ...status.peers.flatMap((peer) => peerWarnings(peer, now)),
       ...status.warnings,
     ],
   };
+}
+
+/**
+ * @param {PeerRow} peer
+ * @param {number} now
+ */
+function peerWarnings(peer, now) {
+  const name = `peer ${peer.known_as || peer.name}`;
+  const away = maintenanceText(peer, now);
+  const late = peer.state === "up" && peer.detail;
+  return [away && `${name} is ${away}`, late && `${name}: ${late}`].filter(Boolean);
 }
 
 /**

@@ -9,6 +9,7 @@ const why = new WhyDialog(getJson);
 const clients = new ClientTable(mesh, (target) => why.show(target));
 const picture = new Picture(/** @type {any} */ (byId("picture")), selectNode);
 const nodes = new Nodes(selectNode);
+const services = new Services();
 const events = new EventList(mesh);
 const feed = new Feed(mesh, drawSoon, (text) => (byId("announcer").textContent = text));
 let nextDraw = 0;
@@ -41,6 +42,7 @@ function draw() {
 function drawMesh() {
   nodes.draw(mesh, clients.node);
   picture.draw(mesh, clients.node);
+  services.draw(mesh);
 }
 
 const OLD = 5000; // milliseconds without a connection, after which what is shown is marked as old
@@ -79,7 +81,7 @@ function shownAge() {
 /** @param {string} word the state of the connection */
 function titleText(word) {
   if (!mesh.status) return `cuberouted: ${word}`;
-  return `${mesh.status.node}: ${word === "live" ? verdictOf(findings(mesh.status)) : word}`;
+  return `${mesh.status.node}: ${word === "live" ? verdictOf(findings(mesh.status, Date.now())) : word}`;
 }
 
 byId("every-node").addEventListener("click", () => {

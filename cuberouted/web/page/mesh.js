@@ -6,13 +6,28 @@
  * @typedef {{name: string, state: string, version: string | null, clients: number, detail: string,
  *   counted: number | null}} OpenVPNRow
  * @typedef {{name: string, state: string, clients: number, last_heard: number | null,
- *   detail: string, known_as: string}} PeerRow
+ *   detail: string, known_as: string} & Maintained} PeerRow
  * @typedef {{node: string, uptime: number, openvpn: OpenVPNRow[], peers: PeerRow[],
  *   routes: {desired: number, installed: number, conflicts: number}, problems: string[],
- *   warnings: string[], rejected_connections: number}} Status
+ *   warnings: string[], rejected_connections: number} & Maintained} Status
  * @typedef {{name: string, local: boolean, state: string, clients: number,
  *   last_heard: number | null, address: string | null, interface: string | null,
- *   encrypted: boolean | null}} NodeRow
+ *   encrypted: boolean | null} & Maintained} NodeRow
+ */
+
+/**
+ * Whether a node takes clients: `maintenance` is active, draining or maintenance, or empty while
+ * that is not known. The others are empty where there is nothing to tell; times are ISO 8601.
+ * @typedef {{maintenance: string, by: string, since: string, until: string, reason: string}}
+ *   Maintained
+ */
+
+/**
+ * Rows of GET /v1/services: a service, and what each node is to it.
+ * @typedef {{node: string, phase: string, priority: number, since: string, why: string}}
+ *   ServiceNodeRow
+ * @typedef {{name: string, address: string, placement: string, holders: string[], why: string,
+ *   nodes: ServiceNodeRow[], problems: string[]}} ServiceRow
  */
 
 /**
@@ -37,6 +52,7 @@ class Mesh {
   constructor() {
     /** @type {Status | null} */ this.status = null;
     /** @type {NodeRow[]} */ this.nodes = [];
+    /** @type {ServiceRow[]} */ this.services = [];
     /** @type {Map<string, Client>} */ this.clients = new Map();
     /** @type {MeshEvent[]} the newest last */ this.events = [];
     /** Why names of clients are not served; empty if they are. */ this.unnamed = "";

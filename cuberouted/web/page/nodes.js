@@ -24,7 +24,7 @@ class Nodes {
   }
 
   drawFindings(status) {
-    const found = findings(status);
+    const found = findings(status, Date.now());
     const rejected = status.rejected_connections;
     const text = JSON.stringify([found, rejected]);
     if (text === this.found) return;
@@ -50,7 +50,8 @@ class Nodes {
       button.setAttribute("aria-pressed", String(node.name === selected));
       button.disabled = Boolean(mesh.unnamed);
       way.textContent = wayTo(node);
-      state.replaceChildren(stateLabel(node.state));
+      const away = maintenanceText(node, Date.now());
+      state.replaceChildren(stateLabel(stateOf(node)), make("span", { class: "more" }, away));
       clients.textContent = mesh.clientsAt(node).toLocaleString("en");
       last.textContent = node.local ? "-" : heard(node.last_heard);
       name.lastElementChild.textContent = node.local ? way.textContent

@@ -106,7 +106,7 @@ class Picture {
     if (!here || !width || !mesh.status) return;
     const peers = mesh.nodes.filter((node) => !node.local);
     const openvpn = mesh.status.openvpn.map(({ name, state }) => [name, state]);
-    const states = mesh.nodes.map(({ name, state }) => [name, state]);
+    const states = mesh.nodes.map((node) => [node.name, node.state, stateOf(node)]);
     const drawn = JSON.stringify([width, selected, openvpn, states]);
     if (drawn !== this.drawn) {
       this.drawn = drawn;
@@ -134,20 +134,22 @@ class Picture {
   }
 
   peerBox(peer, rect, selected) {
-    const state = stateText(peer.state, peer.state);
+    const shown = stateOf(peer);
+    const state = stateText(shown, shown);
     const lines = [this.text("name", peer.name, rect.width - 20), state];
     if (rect.height > EDGES + 2 * LINE) lines.push(this.number(peer.name, 0, rect.width - 20));
     else {
-      const x = 26 + this.measure(peer.state, false);
+      const x = 26 + this.measure(shown, false);
       state.append(this.number(peer.name, x, rect.width - x - 16));
     }
-    return box(peer.name, rect, lookOf(peer.state), selected, lines);
+    return box(peer.name, rect, lookOf(shown), selected, lines);
   }
 
   hereBox(here, openvpn, rect, selected) {
     return box(here.name, rect, "here", selected, [
       this.text("name", here.name, rect.width - 20),
-      this.text("", "this node", rect.width - 20),
+      isAway(here) ? stateText(here.maintenance, here.maintenance)
+        : this.text("", "this node", rect.width - 20),
       this.number(here.name, 0, rect.width - 20),
       ...openvpn.map(([name, state]) => {
         const rest = rect.width - 34 - this.measure(` ${state}`, false);
@@ -216,6 +218,6 @@ function tunnel(state, { path, icon: [x, y] }) {
 
 /** What the picture shows, in words. The table of nodes has the rest. */
 function describe(here, peers) {
-  const tunnels = peers.map((peer) => `${peer.name} ${peer.state}`).join(", ");
+  const tunnels = peers.map((peer) => `${peer.name} ${stateOf(peer)}`).join(", ");
   return `${here} and its tunnels to ${plural(peers.length, "peer")}${tunnels && `: ${tunnels}`}`;
 }
