@@ -54,6 +54,11 @@ def node_state(page: Page, node: str) -> Locator:
     return page.locator(f'#nodes tr[data-node="{node}"] .state')
 
 
+def service(page: Page, name: str) -> Locator:
+    """The row of a service."""
+    return page.locator(f'#services tr[data-service="{name}"]')
+
+
 def box(page: Page, node: str) -> Locator:
     """A node in the picture."""
     return page.locator(f'#picture [data-node="{node}"]')

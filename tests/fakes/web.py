@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self, TypeVar
 
 import trio
@@ -25,13 +25,19 @@ T = TypeVar("T")
 class WebMesh:
     """Servers; the first one has a web listener at ``url``.
 
-    *settings* are lines of its configuration, *of_all* such of all servers.
+    *settings* are lines of its configuration, *of_all* such of all servers. *services*: the lines
+    of the section of each service on each server.
     """
 
     def __init__(
-        self, *settings: str, of_all: Sequence[str] = (), names: Sequence[str] = "ABC"
+        self,
+        *settings: str,
+        of_all: Sequence[str] = (),
+        names: Sequence[str] = "ABC",
+        services: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     ) -> None:
         self._settings = settings
+        self._services = services or {}
         self._of_all = of_all
         self._names = names
         self._port = _free_port()
@@ -70,6 +76,10 @@ class WebMesh:
         """What *function* returns, called among the daemons: none of them runs meanwhile."""
         return trio.from_thread.run_sync(function, *arguments, trio_token=self._token)
 
+    def run(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """What the async *function* returns."""
+        return trio.from_thread.run(function, *arguments, trio_token=self._token)
+
     def until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
         """Wait until *condition* holds, in seconds."""
         trio.from_thread.run(self._mesh.until, condition, within, trio_token=self._token)
@@ -104,7 +114,10 @@ class WebMesh:
         async with trio.open_nursery() as self._nursery:
             self._mesh = Mesh(self._nursery)
             for name in self._names:
-                self._mesh.add(name, *self._of_all)
+                added = self._mesh.add(name, *self._of_all)
+                for service, lines in self._services.items():
+                    if name in lines:
+                        added.services[service] = list(lines[name])
             listen = f"web_listen = 127.0.0.1:{self._port}"
             self._mesh.servers[0].settings += [listen, *self._settings]
             await self._mesh.start()

@@ -18,6 +18,7 @@ from cuberouted.api.report import (
     PeerRow,
     RouteCounts,
     Status,
+    iso_time,
 )
 from cuberouted.cli.render_status import status_lines
 from cuberouted.cli.terminal import Terminal
@@ -365,10 +366,13 @@ def test_snapshots_and_events_of_daemons_give_their_clients(page: Page, seed: in
         assert sorted(scripts.call(page, LOSE, events, snapshots)) == truth
 
 
-SUMMARY_OF = """(status) => {
-  const found = findings(status);
+SUMMARY_OF = """(status, now) => {
+  const found = findings(status, now);
   return {summary: summaryOf(status), verdict: verdictOf(found), ...found};
 }"""
+
+NOW = 1_795_222_140.0
+SINCE, UNTIL = iso_time(NOW - 300), iso_time(NOW + 9000)
 
 DOWN = PeerRow("B", "down", 0, 33.0, "hold timer expired", known_as="B (10.200.200.2)")
 STATUSES = {
@@ -401,6 +405,23 @@ STATUSES = {
         ["route 10.9.0.1: refused", "another `problem`"],
         warnings=["a warning"],
     ),
+    "away": Status(
+        "A",
+        60.0,
+        [],
+        [
+            PeerRow("B", "up", 1, 1.0, maintenance="maintenance", since=SINCE, by="root"),
+            PeerRow("C", "up", 1, 1.0, "it has not taken our snapshot", maintenance="draining"),
+            PeerRow("D", "down", 0, 33.0, maintenance="maintenance", since=SINCE, until=UNTIL),
+            PeerRow("E", "up", 0, 1.0, maintenance=""),
+        ],
+        RouteCounts(1, 1, 0),
+        maintenance="draining",
+        since=SINCE,
+        until=UNTIL,
+        by="anna",
+        reason="a new kernel: `reboot`",
+    ),
     "warned": Status("A", 60.0, [], [], RouteCounts(1, 1, 0), warnings=["one", "two"]),
 }
 
@@ -408,8 +429,8 @@ STATUSES = {
 @pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
 def test_findings_are_those_of_the_command(page: Page, status: Status) -> None:
     terminal = Terminal()
-    lines = status_lines(status, terminal, 0.0)
-    found = scripts.call(page, SUMMARY_OF, msgspec.to_builtins(status))
+    lines = status_lines(status, terminal, NOW)
+    found = scripts.call(page, SUMMARY_OF, msgspec.to_builtins(status), NOW * 1000)
     assert lines[0] == f"{status.node}: {found['summary']}"
     assert lines[-1] == found["verdict"]
     for kind in ("problem", "warning"):

@@ -15,7 +15,7 @@ from cuberouted.web.page import SCRIPTS, get_page
 FILES = resources.files("cuberouted.web") / "page"
 TEXTS = {name: (FILES / name).read_text("utf-8") for name in SCRIPTS}
 
-MAX_SIZE = 80 * 1024
+MAX_SIZE = 96 * 1024
 """Bytes of the page, with the comments in it."""
 
 
