@@ -93,8 +93,9 @@ def test_another_client_at_the_same_address_is_a_departure_and_an_arrival(story)
     ]
 
 
-def test_routes_to_servers_and_adopted_ones_are_no_clients(story):
+def test_routes_to_servers_to_services_and_adopted_ones_are_no_clients(story):
     story.best(route("B", kind=Kind.SERVER), 0)
+    story.best(route("B", kind=Kind.SERVICE), 0)
     story.best(route("B", name="", version=0), 0)
     story.timer(100)
     assert story.said == []
