@@ -448,7 +448,48 @@ async def test_the_fence_has_to_succeed_before_the_address_is_taken(mesh, autoju
     assert acquire.began >= fence.ended == fence.began + 4.0
 
 
+async def test_a_fence_is_killed_when_its_peer_is_heard_again(mesh, autojump_clock):
+    a, b = await started(mesh, {"A": 200, "B": 100}, f"fence = {FENCE}")
+    b.commands.behaviours[FENCE] = HANGS
+    before = len(b.commands.of(FENCE))
+    mesh.network.partition(a.address, b.address)
+    await mesh.until(lambda: len(b.commands.of(FENCE)) > before)
+    assert phase(b, b) == "acquiring"
+    mesh.network.heal(a.address, b.address)
+    await mesh.until(lambda: b.commands.of(FENCE)[-1].killed and phase(b, b) == "standby")
+    assert await quiet(mesh) == ["A"]
+    assert len(b.commands.of(FENCE)) == before + 1
+    assert not [p for p in status(b).problems if "service" in p]  # that was no failure
+
+
+async def test_an_on_acquire_is_killed_and_undone_when_its_node_is_drained(mesh, autojump_clock):
+    a, _ = add_servers(mesh, {"A": 200, "B": 100}, f"on_acquire = {ACQUIRE}")
+    a.services["db"].append(f"on_release = {RELEASE}")
+    a.commands.behaviours[ACQUIRE] = HANGS
+    await mesh.start()
+    await mesh.until(lambda: len(a.commands.runs) == 1)
+    drain(a)
+    await mesh.until(lambda: holders(mesh) == ["B"], within=3.0)
+    acquire, release = a.commands.runs
+    assert (acquire.killed, release.argv) == (True, (RELEASE,))
+    assert release.began >= acquire.ended
+    assert service(a).problems == []
+
+
 # -- reload --
+
+
+async def test_the_end_of_a_check_that_a_reload_has_replaced_does_not_count(mesh, autojump_clock):
+    a, _ = await started(mesh, {"A": 200, "B": 100}, f"check = {CHECK}", "fall = 1")
+    a.commands.behaviours[CHECK] = Behaviour(1, duration=0.9)
+    runs = len(a.commands.of(CHECK))
+    await mesh.until(lambda: len(a.commands.of(CHECK)) > runs)
+    a.services["db"][2] = "check = /bin/other"
+    await a.reload()
+    assert await quiet(mesh, 30.0) == ["A"]
+    assert len(a.commands.of(CHECK)) == runs + 1
+    assert len(a.commands.of("/bin/other")) > 10
+    assert events(a, ServiceChecked)[1:] == []
 
 
 async def test_a_section_that_is_removed_gives_its_address_up_in_order(mesh, autojump_clock):
