@@ -19,12 +19,13 @@ NAME_FIELDS = (
     "peer",
     "known_as",
     "openvpn",
+    "service",
     "from_node",
     "to_node",
     "at_node",
     "other_node",
 )
-"""The fields of events that have the name of a client, a node, a peer or an OpenVPN process."""
+"""The fields of events that have the name of a client, node, peer, OpenVPN process or service."""
 
 LEVEL_STYLES = {Level.DEBUG: "dim", Level.WARNING: "yellow", Level.ERROR: "red"}
 """INFO has the terminal's own colour. These are in `terminal.STYLES`, and known to rich."""

@@ -74,9 +74,9 @@ def history(
 ) -> None:
     """Show what has happened in the mesh, oldest first.
 
-    ADDRESS|NAME: only what is about this address, client, node or OpenVPN process. The daemon
-    keeps its newest events, events_kept in its configuration, until it ends; the journal has
-    those before.
+    ADDRESS|NAME: only what is about this address, client, node, service or OpenVPN process. The
+    daemon keeps its newest events, events_kept in its configuration, until it ends; the journal
+    has those before.
     """
     from cuberouted.cli.event_lines import Selection, Target
 

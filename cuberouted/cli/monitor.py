@@ -31,8 +31,8 @@ FOLLOW = "/v1/events"
 def monitor(location: Location, target: str | None, as_json: bool, verbose: bool) -> None:
     """Show what happens in the mesh, as it happens, one event a line, until Ctrl-C.
 
-    ADDRESS|NAME: only what is about this address, client, node or OpenVPN process. With --json
-    the lines are as the daemon sends them, with changes of routes.
+    ADDRESS|NAME: only what is about this address, client, node, service or OpenVPN process. With
+    --json the lines are as the daemon sends them, with changes of routes.
 
     Exits with 3 when the daemon stops.
     """

@@ -228,6 +228,24 @@ def test_a_higher_priority_takes_it_back_after_preempt(
     assert services.watch.overlaps() == []
 
 
+def test_the_holder_is_drained_and_resumes(services: Services, two: tuple[Server, Server]) -> None:
+    a, b = two
+    services.start((), two, (200, 100))
+    services.watch.wait_holder(a)
+    [asker] = services.ask(1)
+    done = a.daemon.command("drain", "--reason", "disks")
+    assert done.returncode == 0, done.stderr
+    services.watch.wait_holder(b)
+    asker.wait_answer(b)
+    print(f"drained: {orderly(services, [asker])}")
+    wait_for("A to be unfit", lambda: phases(b).get(a.name) == "unfit")
+    done = a.daemon.command("resume")
+    assert done.returncode == 0, done.stderr
+    wait_for("A to be back", lambda: phases(b).get(a.name) == "standby")
+    assert services.watch.holders() == {b.name}
+    assert services.watch.overlaps() == []
+
+
 def test_the_commands_run_in_order_and_before_the_address_moves(
     services: Services, two: tuple[Server, Server]
 ) -> None:
@@ -369,7 +387,7 @@ def test_flush_removes_the_address_of_a_daemon_that_does_not_come_back(
     services.watch.wait_holder(a, b)
     done = a.daemon.command("flush")
     assert done.returncode == 0, done.stderr
-    assert "1 of the services' addresses removed" in done.stdout
+    assert "and 1 of services' addresses" in done.stdout
     assert services.watch.holders() == {b.name}
 
 

@@ -19,6 +19,7 @@ from cuberouted.events import (
     PoolConflictBegan,
     RouteChanged,
     RouteTrace,
+    ServiceMoved,
 )
 from cuberouted.model import Kind
 
@@ -32,6 +33,7 @@ OPENVPN = OpenVPNStateChanged(openvpn="udp", old="connected", new="waiting", why
 POOL = PoolConflictBegan(
     address="10.9.0.20", client="host5", other_client="host6", to_node="B", other_node="C"
 )
+SERVICE = ServiceMoved(service="db", address="10.8.0.200", from_node="C", to_node="D")
 
 
 @pytest.fixture(autouse=True)
@@ -58,10 +60,12 @@ def in_utc(monkeypatch):
         ("B", [MOVED, NETWORK, PEER, POOL]),
         ("B (10.2.0.5)", [PEER]),
         ("udp", [OPENVPN]),
+        ("db", [SERVICE]),
+        ("D", [SERVICE]),
     ],
 )
 def test_a_target_is_an_address_a_network_or_a_name_in_an_event(target, found):
-    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL]
+    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL, SERVICE]
     selection = Selection(Target.parse(target), verbose=True)
     assert [event for event in events if selection.shows(event)] == found
 
