@@ -14,6 +14,7 @@ class Client:
     """A device with a certificate and an address of its own, whichever server it is on.
 
     ``networks`` are the prefixes behind it. ``fixed_port``: it always uses the same UDP port.
+    ``also``: the servers that it tries after the one that it is told to connect to.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Client:
         self.data6 = addresses.ipv6(self.data)
         self.networks = networks
         self.fixed_port = False
+        self.also: tuple[Server, ...] = ()
         self._openvpn: OpenVPN | None = None
 
     @property
@@ -36,7 +38,7 @@ class Client:
 
     def start(self, server: Server) -> None:
         """Starts to connect to *server*, without waiting."""
-        config = client_config(self.name, server.internet)
+        config = client_config(self.name, *(each.internet for each in (server, *self.also)))
         if self.fixed_port:
             config = config.replace("nobind", "lport 1194")
         self._openvpn = OpenVPN(self.host, "client", config)

@@ -124,13 +124,17 @@ def _iroute(network: IPv4Network | IPv6Network) -> str:
     return f"iroute {network.network_address} {network.netmask}"
 
 
-def client_config(common_name: str, server: str) -> str:
-    """A client of the server at address *server*; it sends an exit notification when it ends."""
+def client_config(common_name: str, *servers: str) -> str:
+    """A client of the servers at these addresses, which it tries in this order.
+
+    It sends an exit notification when it ends.
+    """
+    remotes = "\n".join(f"remote {server} 1194" for server in servers)
     return f"""{COMMON}{_identity(common_name)}
 client
 dev tun0
 dev-type tun
-remote {server} 1194
+{remotes}
 nobind
 connect-retry 1 1
 explicit-exit-notify 1
