@@ -308,12 +308,11 @@ def _advertisement(config: ServiceConfig, claim: ServiceClaim) -> Advertisement:
 
 def _peer_view(peer: Peer) -> PeerView:
     session = peer.session
-    importing = peer.receiver.is_importing
-    state, received = session.state, session.status().last_received
+    state, importing = session.state, peer.receiver.is_importing
     return PeerView(
         name=session.last_accepted_name or peer.config.name or session.peer,
         heard=state is PeerState.UP and not importing,
         pending=importing or state in (PeerState.SYNCING, PeerState.RESTARTING),
-        last_heard=-math.inf if received is None else received,
+        last_heard=session.last_heard,
         gone=session.has_shut_down,
     )

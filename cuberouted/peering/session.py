@@ -110,6 +110,8 @@ class PeerSession:
         self.state = DOWN
         self.has_been_up = False
         """Whether ``state`` was UP at any time."""
+        self.last_heard = -math.inf
+        """When its last message came that was not refused."""
         self.has_shut_down = False
         """Whether its last message was that it ends, and is not about to restart."""
         self.topics = (UPDATES, direct_topic(own_name))
@@ -170,6 +172,7 @@ class PeerSession:
             self._accepted_name, self._refusal_logged = message.node, False
             self.last_accepted_name = message.node
             self._known_as = known_as(self.peer, message.node)
+        self.last_heard = now
         if isinstance(message, Direct):
             return PeerActions(direct=message)  # it tells nothing about routes
         if isinstance(message, Goodbye):

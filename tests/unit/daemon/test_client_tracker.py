@@ -140,3 +140,11 @@ def test_the_time_until_the_route_was_there_is_passed_on():
     (event,) = tracker.receive(HOST2, route("C"), 0, routed_after=0.5)
     assert isinstance(event, ClientMoved)
     assert event.routed_after == 0.5
+
+
+@pytest.mark.parametrize("kind", [Kind.SERVER, Kind.SERVICE])
+def test_addresses_of_servers_and_services_are_no_clients(story, kind):
+    story.best(route(kind=kind), 0)
+    story.best(None, 1)
+    story.timer(100)
+    assert story.said == []

@@ -263,6 +263,16 @@ async def test_of_two_nodes_with_a_witness_neither_has_it_alone(mesh, autojump_c
     await mesh.until(lambda: holders(mesh) == ["A"])
 
 
+async def test_a_peer_that_is_refused_is_no_witness(mesh, autojump_clock):
+    (a, b) = await started(mesh, {"A": 200, "B": 100}, "witness = yes")
+    await b.crash()
+    b.node = "C"  # its heartbeats still come
+    await b.start()
+    await mesh.until(lambda: a.session("B").state == "down")
+    assert await mesh.until(lambda: not a.has(DB)) <= a.config.hold_time
+    assert await quiet(mesh) == ["B"]  # which hears A
+
+
 # -- on every node --
 
 
