@@ -14,6 +14,7 @@ from tests.fakes.openvpn_listing import Client
 from tests.simulation.devices import Device
 from tests.simulation.kernel import Lost
 from tests.simulation.oracle import installed
+from tests.simulation.service_monitor import ServiceMonitor
 from tests.simulation.world import Node, World
 
 CHECK_INTERVAL = 0.5
@@ -27,7 +28,7 @@ KILL_TIME = 6.0
 
 
 class InvariantMonitor:
-    """Checks one run."""
+    """Checks one run. ``services``: what checks its services."""
 
     def __init__(self, world: World, devices: Sequence[Device]) -> None:
         self.world = world
@@ -35,6 +36,7 @@ class InvariantMonitor:
         self._held: dict[Prefix, tuple[tuple[str, ...], float]] = {}
         self._named: dict[tuple[str, bytes], float] = {}
         self._killed: dict[tuple[str, bytes], list[float]] = {}
+        self.services = ServiceMonitor(world)
         for node in world.nodes:
             self._attach(node)
 
@@ -72,6 +74,7 @@ class InvariantMonitor:
                 self._held[prefix] = at, now
         for node in self.world.nodes:
             self._check_local(node)
+        self.services.check()
 
     # -- the kernel --
 
@@ -121,7 +124,7 @@ class InvariantMonitor:
         rib = node.server.daemon.node.rib
         elsewhere = [p for p, best in rib.best_routes() if not (p.is_host or best.leads_here)]
         for prefix, to in installed(node).items():
-            best = rib.best(prefix)
+            best = rib.followed(prefix)
             around = any(wider.contains(prefix) and wider != prefix for wider in elsewhere)
             if best is None or (best.leads_here and to != "tun0") or (best.is_local and not around):
                 self.world.fail(f"{node.name}: {prefix} leads to {to}, its best route is {best}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cuberouted.model import Prefix
+from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.types import Change, ChangeError, Nexthop, Op, Route, StrayRoute
 from tests.fakes.kernel_state import Entry, Place
 from tests.fakes.server import RecordingKernel
@@ -16,14 +17,32 @@ Lost = Mapping[Prefix, int]
 class SimulatedKernel(RecordingKernel):
     """``refuses`` returns the errno for a change, or 0. ``on_apply`` is called after every
     `apply` with the changes made, the routes lost, and the foreign routes changed.
+
+    ``refuses_addresses``: the errno for `set_address`, or 0. ``on_address`` is called after an
+    address was set by the daemon, with the address and whether it is there now.
     """
 
     def __init__(self, table: int) -> None:
         super().__init__(table)
         self.refuses: Callable[[Change], int] = lambda _: 0
         self.on_apply: Callable[[Sequence[Change], Lost, Sequence[Place]], None] = lambda *_: None
+        self.refuses_addresses = 0
+        self.on_address: Callable[[bytes, bool], None] = lambda *_: None
         self._touched: list[Place] = []
         self._vanished: dict[Prefix, int] = {}
+
+    async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
+        """See `KernelApi`."""
+        if self.refuses_addresses:
+            raise KernelError("the address was refused", self.refuses_addresses)
+        before = self.has_address(address)
+        await super().set_address(device, address, present=present)
+        if before != present:
+            self.on_address(address, present)
+
+    def has_address(self, address: bytes) -> bool:
+        """Whether this address is on any device."""
+        return any(a.local == address for d in self.devices.values() for a in d.addresses)
 
     async def apply(self, changes: Sequence[Change]) -> tuple[ChangeError, ...]:
         """See `KernelApi`."""

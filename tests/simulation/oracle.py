@@ -32,7 +32,8 @@ def violations(world: World) -> Iterator[str]:
     tables = {node.name: installed(node) for node in running}
     holders = claims(running)
     servers = {Prefix.parse(node.server.data_address): node for node in world.nodes}
-    known = {*holders, *(prefix for table in tables.values() for prefix in table)} - servers.keys()
+    known = {*holders, *(prefix for table in tables.values() for prefix in table)}
+    known -= servers.keys() | {service.prefix for service in world.plan.services}
     for prefix in sorted(known):
         yield from _of_client(prefix, holders, running, tables)
     for prefix, server in servers.items():
@@ -73,7 +74,9 @@ def misdelivered(world: World) -> Iterator[str]:
 
 
 def _is_own(world: World, address: bytes) -> bool:
-    return any(Prefix.parse(n.server.data_address).address == address for n in world.nodes)
+    """Whether it is the data address of a server, or that of a service."""
+    servers = {Prefix.parse(node.server.data_address).address for node in world.nodes}
+    return address in servers | {service.prefix.address for service in world.plan.services}
 
 
 def covered(node: Node, prefix: Prefix, holders: dict[Prefix, list[str]]) -> bool | None:

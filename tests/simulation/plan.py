@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import attrs
 
+from tests.simulation.service_plan import ServicePlan, service_plans
+
 T = TypeVar("T")
 
 NAMES = "ABCDE"
@@ -79,6 +81,7 @@ class Plan:
     status_interval: float
     ping_restart: float
     data_ips: bool
+    services: tuple[ServicePlan, ...]
 
     @property
     def settings(self) -> list[str]:
@@ -102,9 +105,10 @@ def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
     """The run of *seed*; *kinds*: all kinds of faults, by theme."""
     rng = random.Random(seed)  # seeded with an int, so that other processes repeat it
     hold = rng.choice((1.5, 3.0, 6.0, 6.0))
+    nodes = _nodes(rng, hold)
     return Plan(
         seed=seed,
-        nodes=_nodes(rng, hold),
+        nodes=nodes,
         devices=_devices(rng),
         kinds=_some(rng, kinds),
         duration=rng.choice((40.0, 80.0, 160.0)),
@@ -116,6 +120,7 @@ def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
         status_interval=rng.choice((10.0, 30.0)),
         ping_restart=rng.choice((10.0, 30.0, 60.0)),
         data_ips=rng.random() < 0.5,
+        services=service_plans(seed, [node.name for node in nodes]),
     )
 
 

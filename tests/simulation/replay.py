@@ -116,7 +116,7 @@ class Replay:
         clients = {
             prefix.short: (printable_name(best.advertisement.name), best.node)
             for prefix, best in rib.best_routes()
-            if best.advertisement.kind is not Kind.SERVER
+            if best.advertisement.kind in (Kind.CLIENT, Kind.NETWORK)
             and best.advertisement.version != ADOPTED_VERSION
         }
         targets = {prefix: node.target(prefix) for prefix in fib.installed}

@@ -18,6 +18,7 @@ from tests.simulation.faults import FAULTS, themes
 from tests.simulation.invariants import InvariantMonitor
 from tests.simulation.oracle import installed, is_blocked, misdelivered, violations
 from tests.simulation.plan import Plan, plan
+from tests.simulation.service_scenario import ServiceScenario
 from tests.simulation.world import Node, World
 
 SCAN_INTERVAL = 65.0
@@ -140,6 +141,7 @@ class Run:
         for _ in range(3):
             await self._roam()
         await self._come_back()
+        await ServiceScenario(world, self.monitor.services).run()
         world.failed.set()
 
     async def _schedule(self, nursery: trio.Nursery) -> None:

@@ -12,9 +12,11 @@ import trio
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.events import Event, Level
 from cuberouted.model import Prefix
+from cuberouted.routing.types import Address
 from tests.fakes.mesh import Mesh
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.server import Server, section_of
+from tests.simulation.commands import Commands
 from tests.simulation.disturbances import Disturbances
 from tests.simulation.kernel import SimulatedKernel
 from tests.simulation.plan import CLIENT_NETWORK, WIDE, NodePlan, Plan
@@ -22,6 +24,9 @@ from tests.simulation.replay import Replay
 
 BOOT = 3
 """RTPROT_BOOT: OpenVPN's own routes."""
+
+SERVICE_DEVICE = "lo"
+"""Where addresses of services are."""
 
 MIN_RESTART_INTERVAL = 15.0
 """Seconds. Peers may withdraw the routes of a daemon that restarts more often."""
@@ -36,7 +41,9 @@ class Node:
 
     ``goodbye_sent``: its daemon announced a restart when it ended. ``serving``: clients can
     connect. ``gone``: it stays down until the faults are over. ``damping_since``: when its
-    daemon last forgot which names it has killed.
+    daemon last forgot which names it has killed. ``priorities``: of its services, by name; those
+    that are not there are not in its configuration. ``commands``: those of its services.
+    ``started_at``: when its daemon was started last. ``on_run`` are called then.
     """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
@@ -54,9 +61,18 @@ class Node:
         self.server.skew = plan.skew
         self.openvpn.version = plan.version
         self.openvpn.lag = plan.lag
+        self.priorities = {
+            service.name: service.seats[plan.name].priority
+            for service in world.plan.services
+            if plan.name in service.seats
+        }
+        self.commands = Commands()
+        self.server.commands = self.commands
         self.replay: Replay
         self.server.on_start = self._follow
+        self.on_run: list[Callable[[], None]] = []
         self.running = False
+        self.started_at = 0.0
         self.damping_since = 0.0
         self.goodbye_sent = False
         self.serving = True
@@ -65,7 +81,21 @@ class Node:
         self.add_own_routes()
         self.allowed = [Prefix.parse(p) for p in (WIDE if plan.wide else (CLIENT_NETWORK,))]
 
+    def configure(self) -> None:
+        """Write its configuration, for the next start or reload."""
+        world, name = self.world, self.server.node
+        peers = [world.section(other) for other in self.others if other.name != name]
+        services = [
+            service.section(self.name, self.priorities[service.name])
+            for service in world.plan.services
+            if service.name in self.priorities
+        ]
+        self.server.sections = [*peers, *services]
+
     def _follow(self, daemon: Daemon) -> None:
+        self.started_at = self.world.disturbances.now
+        for call in self.on_run:
+            call()
         self.replay = Replay(daemon, self.world.fail)
         daemon.events.listeners.append(self._note)
 
@@ -89,6 +119,31 @@ class Node:
         for network in ("fd00:100::/64", *self.plan.own_routes):
             metric = 1024 if ":" in network else 0
             self.kernel.add_route(network, "tun0", metric, protocol=BOOT)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is neither drained nor in maintenance."""
+        return self.server.daemon.maintenance.is_active
+
+    def add_address(self, prefix: Prefix) -> bool:
+        """Somebody adds the address of a service. Returns False if it is there."""
+        if self.kernel.has_address(prefix.address):
+            return False
+        device = self.kernel.devices[SERVICE_DEVICE]
+        device.addresses.append(Address(prefix.address, prefix))
+        self.kernel.tell_links()
+        return True
+
+    def remove_address(self, prefix: Prefix) -> bool:
+        """Somebody removes the address of a service. Returns False if it is not there."""
+        device = self.kernel.devices[SERVICE_DEVICE]
+        there = next((a for a in device.addresses if a.local == prefix.address), None)
+        if there is None:
+            return False
+        device.addresses.remove(there)
+        device.ours.discard(prefix.address)
+        self.kernel.tell_links()
+        return True
 
     @property
     def others(self) -> list[Node]:
@@ -128,9 +183,10 @@ class World:
         self._trace = trace
         self.nodes = [Node(self, node) for node in plan.nodes]
         for node in self.nodes:
-            node.server.sections = [self._section(other) for other in node.others]
+            node.configure()
 
-    def _section(self, peer: Node) -> str:
+    def section(self, peer: Node) -> str:
+        """The section for *peer* in the configurations of the others."""
         data_ip = f"\ndata_ip = {peer.server.data_address}" if self.plan.data_ips else ""
         return section_of(peer.server) + data_ip
 

@@ -14,8 +14,18 @@ from cuberouted.routing.types import Change, Nexthop, Op
 from tests.fakes.kernel_state import Place
 from tests.fakes.server import METRIC, PROTOCOL
 from tests.simulation.faults.networks import is_cut
-from tests.simulation.faults.registry import aftermath, between, fault, one_of, two_nodes
+from tests.simulation.faults.registry import (
+    aftermath,
+    between,
+    claims_between,
+    fault,
+    one_of,
+    two_nodes,
+)
 from tests.simulation.world import Node, World
+
+ADDRESS_RETRY = 1.0
+"""Seconds after which a node tries again to set an address."""
 
 REFUSALS = (errno.EBUSY, errno.ENETUNREACH, errno.EEXIST, errno.ENOMEM)
 
@@ -56,6 +66,7 @@ async def link_down(world: World) -> bool:
     with (
         _disturbed(world, a, f"{device} is down, {carrier=}"),
         world.disturbances.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(world.plan.hold_time, *claims_between(a, b)),
     ):
         network.partition(*ends)
         change(device, False)
@@ -76,6 +87,7 @@ async def tunnel_recreated(world: World) -> bool:
     with (
         _disturbed(world, a, f"{device} is recreated"),
         world.disturbances.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(world.plan.hold_time, *claims_between(a, b)),
     ):
         network.partition(*ends)
         a.kernel.remove_link(device)
@@ -213,7 +225,10 @@ async def kernel_does_not_answer(world: World) -> bool:
     node = _any(world)
     if node.kernel.broken is not None or not node.running:
         return False
-    with _disturbed(world, node, "does not answer"):
+    with (
+        _disturbed(world, node, "does not answer"),
+        world.disturbances.disturbed(2 * ADDRESS_RETRY, ("addresses", node.name)),
+    ):
         node.kernel.broken = KernelError("no answer", errno.ENOBUFS)
         await trio.sleep(world.rng.uniform(0.05, 10))
         node.kernel.broken = None

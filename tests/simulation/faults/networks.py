@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import trio
 
-from tests.simulation.faults.registry import aftermath, between, fault, two_nodes
+from tests.simulation.faults.registry import (
+    aftermath,
+    between,
+    claims_between,
+    fault,
+    two_nodes,
+)
 from tests.simulation.world import Node, World
 
 
@@ -33,7 +39,10 @@ async def _cut(world: World, *, one_way: bool) -> bool:
         return False
     world.note(f"cut {a.name} {'->' if one_way else '<->'} {b.name}")
     network, ends = world.mesh.network, (a.server.address, b.server.address)
-    with world.disturbances.disturbed(aftermath(world), *between(a, b)):
+    with (
+        world.disturbances.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(world.plan.hold_time, *claims_between(a, b)),
+    ):
         (network.block if one_way else network.partition)(*ends)
         await trio.sleep(world.rng.choice((0.2, 1, 5)) * world.plan.hold_time)
         network.heal(*ends)
@@ -47,7 +56,10 @@ async def messages_lost(world: World) -> bool:
     a, b = two_nodes(world)
     count = world.rng.choice((1, 1, 2, 5, 20))
     world.note(f"{count} messages {a.name} -> {b.name} will be lost")
-    with world.disturbances.disturbed(aftermath(world), ("routes", b.name, a.name)):
+    with (
+        world.disturbances.disturbed(aftermath(world), ("routes", b.name, a.name)),
+        world.disturbances.disturbed(world.plan.hold_time, ("claims", b.name, a.name)),
+    ):
         world.mesh.network.lose(a.server.address, b.server.address, count)
         await trio.sleep(world.plan.hold_time)
     return True
@@ -60,7 +72,10 @@ async def connection_lost(world: World) -> bool:
     network, ends = world.mesh.network, (a.server.address, b.server.address)
     lost, repeated = world.rng.random() < 0.5, world.rng.randint(0, 5)
     world.note(f"connection of {a.name} and {b.name} ends, {lost=}, {repeated=}")
-    with world.disturbances.disturbed(aftermath(world), *between(a, b)):
+    with (
+        world.disturbances.disturbed(aftermath(world), *between(a, b)),
+        world.disturbances.disturbed(world.plan.hold_time, *claims_between(a, b)),
+    ):
         if lost:
             network.drop_in_flight(*ends)
         network.repeat(*ends, repeated)
@@ -78,7 +93,11 @@ async def slow_network(world: World) -> bool:
     network.delay = world.rng.choice((0.02, 0.2, 2.0))
     world.note(f"messages take {network.delay} s")
     keys = [key for a in world.nodes for b in a.others for key in between(a, b)]
-    with world.disturbances.disturbed(aftermath(world) + 2, *keys):
+    claims = [key for a in world.nodes for b in a.others for key in claims_between(a, b)]
+    with (
+        world.disturbances.disturbed(aftermath(world) + 2, *keys),
+        world.disturbances.disturbed(world.plan.hold_time + 2, *claims),
+    ):
         await trio.sleep(world.rng.uniform(1, 30))
         network.delay = 0.001
     world.note("the network is fast again")

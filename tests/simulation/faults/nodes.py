@@ -136,15 +136,15 @@ async def name_cloned(world: World) -> bool:
         world.occupied(("clone",)),
         world.disturbances.disturbed(aftermath(world), *keys),
     ):
-        sections = clone.server.sections or []
         clone.server.node = original.name
-        clone.server.sections = [s for s in sections if f"[peer {original.name}]" not in s]
+        clone.configure()
         await _restart(world, clone)
         await trio.sleep(world.plan.hold_time)
         if third.running:
             await _quick_restart(world, third)
         await trio.sleep(world.plan.hold_time)
-        clone.server.node, clone.server.sections = clone.name, sections
+        clone.server.node = clone.name
+        clone.configure()
         while not (clone.running or clone.gone):  # noqa: ASYNC110 - another fault restarts it
             await trio.sleep(0.05)
         if clone.running and clone.server.daemon.config.node != clone.name:

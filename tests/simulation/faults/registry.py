@@ -7,6 +7,8 @@ invariants are suspended meanwhile, and for how long after:
 - ("versions", A): a session that begins on A gets a higher version than all before it.
 - ("kernel", A): A's kernel contains what A wants.
 - ("prefix", P): routes to P are kept.
+- ("claims", A, B): A knows what B claims of services.
+- ("addresses", A): A's kernel has the addresses of services that A wants.
 """
 
 from __future__ import annotations
@@ -62,3 +64,8 @@ def learned_from(node: Node) -> list[Hashable]:
 def between(a: Node, b: Node) -> list[Hashable]:
     """The keys of what two nodes have learned from each other."""
     return [("routes", a.name, b.name), ("routes", b.name, a.name)]
+
+
+def claims_between(a: Node, b: Node) -> list[Hashable]:
+    """The keys of what two nodes know of each other's claims to services."""
+    return [("claims", a.name, b.name), ("claims", b.name, a.name)]

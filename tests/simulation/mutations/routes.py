@@ -1,14 +1,10 @@
-"""Deliberate mistakes in the daemon; the simulation has to find each of them.
-
-Each function changes the classes of its process permanently, so it runs in a process of its
-own.
-"""
+"""Deliberate mistakes about sessions, peers and routes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import trio
@@ -36,43 +32,13 @@ from cuberouted.routing.rib import Origin, RibRoute, Source
 from cuberouted.routing.types import Route
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_state import Place
-
-
-class Mutation(NamedTuple):
-    """A mistake; the faults of *theme* show it soonest."""
-
-    apply: Callable[[], None]
-    theme: str
-
-
-MUTATIONS: dict[str, Mutation] = {}
-
-
-def mutation(theme: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register a function under the first line of its docstring."""
-
-    def register(function: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[(function.__doc__ or "").strip(".")] = Mutation(function, theme)
-        return function
-
-    return register
-
-
-def _replace(owner: object, name: str, value: object) -> Any:
-    """Replace an attribute. Returns the original.
-
-    Raises:
-      AttributeError: *owner* has no such attribute (any more).
-    """
-    original = getattr(owner, name)
-    setattr(owner, name, value)
-    return original
+from tests.simulation.mutations.registry import mutation, replace
 
 
 @mutation("nodes")
 def hold_timer() -> None:
     """the hold timer is ignored."""
-    _replace(PeerSession, "_hold_timer_expires", property(lambda _: math.inf))
+    replace(PeerSession, "_hold_timer_expires", property(lambda _: math.inf))
 
 
 @mutation()
@@ -82,14 +48,14 @@ def versions() -> None:
     def reversed_(route: RibRoute) -> tuple[int, str, str, str]:
         return -original(route)[0], *original(route)[1:]
 
-    original = _replace(rib, "precedence", reversed_)
+    original = replace(rib, "precedence", reversed_)
 
 
 @mutation("nodes")
 def listing() -> None:
     """a listing increases the version."""
 
-    def replace(
+    def listed_again(
         self: Sessions, listed: dict[Prefix, LocalRoute], position: int
     ) -> SessionUpdate | None:
         update = original(self, listed, position)
@@ -99,8 +65,8 @@ def listing() -> None:
     def increased(_self: LocalRoutes, route: LocalRoute, highest: Callable[[Prefix], int]) -> int:
         return min(highest(route.prefix) + 1, MAX_VERSION - 1)
 
-    original = _replace(Sessions, "replace", replace)
-    _replace(LocalRoutes, "_version", increased)
+    original = replace(Sessions, "replace", listed_again)
+    replace(LocalRoutes, "_version", increased)
 
 
 @mutation()
@@ -111,13 +77,13 @@ def unconfirmed() -> None:
         changed = msgspec.structs.replace(best.advertisement, confirmed=True)
         return bool(original(best._replace(advertisement=changed), ours))
 
-    original = _replace(rib, "supersedes", supersedes)
+    original = replace(rib, "supersedes", supersedes)
 
 
 @mutation("networks")
 def gap() -> None:
     """a gap in seq is ignored."""
-    _replace(AdjRibIn, "_need_snapshot", lambda *_: None)
+    replace(AdjRibIn, "_need_snapshot", lambda *_: None)
 
 
 @mutation("nodes")
@@ -128,7 +94,7 @@ def adoption() -> None:
         await original(self, *args)
         return {}
 
-    original = _replace(KernelSync, "adopt", adopt)
+    original = replace(KernelSync, "adopt", adopt)
 
 
 @mutation("nodes")
@@ -140,7 +106,7 @@ def early_withdrawal() -> None:
         for target in adopted:
             await self._withdraw_all(Source(Origin.PEER, target.name))
 
-    original = _replace(Node, "start", start)
+    original = replace(Node, "start", start)
 
 
 @mutation("nodes")
@@ -149,9 +115,9 @@ def first_snapshot() -> None:
 
     def init(self: Publisher, *args: Any) -> None:
         original(self, *args)
-        _replace(self, "_syncing", value=False)
+        replace(self, "_syncing", value=False)
 
-    original = _replace(Publisher, "__init__", init)
+    original = replace(Publisher, "__init__", init)
 
 
 @mutation("kernels")
@@ -162,7 +128,7 @@ def replacing() -> None:
         self.routes.pop(Place(route.prefix, self.table, self.metric), None)
         return int(original(self, route))
 
-    original = _replace(FakeKernel, "_add_route", add)
+    original = replace(FakeKernel, "_add_route", add)
 
 
 @mutation("nodes")
@@ -177,7 +143,7 @@ def early_timers() -> None:
                 await self._act(self.session.timer(trio.current_time()), socket)
             await self._drain(socket)
 
-    _replace(PeerReceiver, "_receive", receive)
+    replace(PeerReceiver, "_receive", receive)
 
 
 @mutation("nodes")
@@ -189,7 +155,7 @@ def goodbye() -> None:
         actions: PeerActions = original(self, final, now)
         return actions
 
-    original = _replace(PeerSession, "_goodbye", leave)
+    original = replace(PeerSession, "_goodbye", leave)
 
 
 @mutation("nodes")
@@ -205,8 +171,8 @@ def taken_names() -> None:
         taken = any(other is not self and other.node == node for other in others)
         return original(self, node) or ("another peer announces that name" if taken else None)
 
-    start = _replace(Daemon, "_start_peer", start_peer)
-    original = _replace(PeerSession, "_why_refused", why_refused)
+    start = replace(Daemon, "_start_peer", start_peer)
+    original = replace(PeerSession, "_why_refused", why_refused)
 
 
 @mutation("nodes")
@@ -219,7 +185,7 @@ def changed_openvpn() -> None:
             await self.node.update_local(SessionUpdate(name, (), routes, complete=True))
         return {}
 
-    original = _replace(Daemon, "_stop_openvpns", stop_openvpns)
+    original = replace(Daemon, "_stop_openvpns", stop_openvpns)
 
 
 @mutation("nodes")
@@ -231,19 +197,19 @@ def epochs() -> None:
         self.table.epoch = update.epoch
         return (RoutesChanged(self._peer, update.node, update.advertise, update.withdraw),)
 
-    _replace(AdjRibIn, "_update", update)
+    replace(AdjRibIn, "_update", update)
 
 
 @mutation()
 def damping() -> None:
     """kills are not damped."""
-    _replace(KillDamping, "_is_allowed", lambda *_: True)
+    replace(KillDamping, "_is_allowed", lambda *_: True)
 
 
 @mutation()
 def renewal() -> None:
     """a renewed session is not announced."""
-    _replace(Sessions, "renewed", lambda *_: None)
+    replace(Sessions, "renewed", lambda *_: None)
 
 
 @mutation()
@@ -254,19 +220,19 @@ def names() -> None:
         changed = msgspec.structs.replace(best.advertisement, name=ours.advertisement.name)
         return bool(original(best._replace(advertisement=changed), ours))
 
-    original = _replace(rib, "supersedes", supersedes)
+    original = replace(rib, "supersedes", supersedes)
 
 
 @mutation()
 def policy() -> None:
     """the import policy accepts everything."""
-    _replace(Policy, "refusal", lambda *_: None)
+    replace(Policy, "refusal", lambda *_: None)
 
 
 @mutation()
 def local_more_specifics() -> None:
     """local prefixes inside another node's network are not installed."""
-    _replace(rib.Rib, "is_covered", lambda *_: False)
+    replace(rib.Rib, "is_covered", lambda *_: False)
 
 
 @mutation()
@@ -283,13 +249,13 @@ def own_routes() -> None:
         return found
 
     before: dict[Any, Any] = {}
-    original = _replace(Node, "target", remember)
+    original = replace(Node, "target", remember)
 
 
 @mutation("kernels")
 def lost_traces() -> None:
     """routes that a dump lacks are not traced."""
-    _replace(Fib, "_trace_differences", lambda *_: None)
+    replace(Fib, "_trace_differences", lambda *_: None)
 
 
 @mutation()
@@ -303,4 +269,4 @@ def moved_traces() -> None:
             self._known[prefix] = known
         return events
 
-    original = _replace(ClientTracker, "receive", receive)
+    original = replace(ClientTracker, "receive", receive)
