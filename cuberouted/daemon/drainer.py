@@ -25,8 +25,9 @@ LOOK_INTERVAL = 1.0
 SEARCH_INTERVAL = 5.0
 """Seconds between two searches in all routes for clients that have got another address."""
 
-CHUNK_ROUTES = 2000
-"""Routes that are examined before other tasks run: some milliseconds of work."""
+CHUNK_ROUTES = 500
+"""Routes that are examined before other tasks run: one millisecond of work, or three for new ones.
+"""
 
 TOLD = frozenset({Outcome.CAME_BACK, Outcome.LEFT, Outcome.KEPT})
 """The outcomes of clients that a short report has."""
@@ -118,6 +119,13 @@ def elsewhere(daemon: Daemon, prefix: Prefix, name: bytes) -> str:
     if best is None or best.leads_here or best.advertisement.name != name:
         return ""
     return "" if best.advertisement.version == ADOPTED_VERSION else best.node
+
+
+def is_listed(daemon: Daemon, session: LocalSession) -> bool:
+    """Whether OpenVPN still has *session*."""
+    openvpn = daemon.openvpns.get(session.instance)
+    route = openvpn and openvpn.source.sessions.get(session.prefix)
+    return bool(route and route.session == session.session)
 
 
 def clients_here(daemon: Daemon) -> int:

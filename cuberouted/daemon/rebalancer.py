@@ -13,6 +13,7 @@ from cuberouted.api.report_drain import RebalanceOrder, RebalanceReport
 from cuberouted.daemon.drainer import (
     clients_here,
     elsewhere,
+    is_listed,
     other_nodes,
     random_share,
     send_on,
@@ -40,7 +41,7 @@ class Rebalancer:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._running: Rebalance | None = None
-        self._sent_at: deque[float] = deque()
+        self._leaving: deque[tuple[float, LocalSession]] = deque()
         self._limit = 0
         self._why = ""
 
@@ -87,16 +88,18 @@ class Rebalancer:
         if session is None:
             self.stop()
         elif not send_on(self._daemon, session, self._why):
-            self._sent_at.append(now)
+            self._leaving.append((now, session))
 
     async def _share(self) -> Share:
         daemon, now = self._daemon, trio.current_time()
         counted = await count_clients(daemon.node.rib)
         others = [attrs.evolve(o, clients=counted.get(o.name, 0)) for o in other_nodes(daemon)]
-        while self._sent_at and self._sent_at[0] < now - LISTED_TIME:
-            self._sent_at.popleft()
-        here = max(0, clients_here(daemon) - len(self._sent_at))
-        return share(here, daemon.config.capacity, others)
+        while self._leaving and self._leaving[0][0] < now - LISTED_TIME:
+            self._leaving.popleft()
+        leaving = sum(is_listed(daemon, session) for _, session in self._leaving)
+        here = max(0, clients_here(daemon) - leaving)
+        on_their_way = sum(not self._elsewhere(session) for _, session in self._leaving)
+        return share(here, daemon.config.capacity, others, on_their_way)
 
     def _elsewhere(self, session: LocalSession) -> str:
         return elsewhere(self._daemon, session.prefix, session.name)

@@ -37,11 +37,6 @@ class Outcome(enum.StrEnum):
     LEFT = "left"
     KEPT = "kept"
 
-    @property
-    def is_pending(self) -> bool:
-        """Whether the drain waits for this client."""
-        return self in (Outcome.WAITING, Outcome.SENT)
-
 
 @attrs.frozen
 class LocalSession:
@@ -91,12 +86,11 @@ class DrainedClient:
             return Outcome.LEFT
         return Outcome.CAME_BACK if self.returns >= SETTLED_RETURNS else Outcome.SENT
 
-    def is_pending(self, now: float) -> bool:
-        """Whether the drain is not finished because of it."""
-        outcome = self.outcome(now)
-        return outcome.is_pending or (
-            outcome is Outcome.CAME_BACK and self.returns < SETTLED_RETURNS
-        )
+    def is_pending(self, outcome: Outcome) -> bool:
+        """Whether the drain is not finished because of it, whose *outcome* is this now."""
+        if outcome is Outcome.CAME_BACK:
+            return self.returns < SETTLED_RETURNS
+        return outcome is Outcome.WAITING or outcome is Outcome.SENT
 
     def return_delay(self) -> float:
         """Seconds until it is sent on again."""

@@ -26,8 +26,8 @@ from cuberouted.maintenance.pace import Pace, jitter
 from cuberouted.maintenance.record import DEFAULT_INTERVAL
 from cuberouted.model import Kind, LocalRoute, SessionId
 
-CHUNK_CLIENTS = 1000
-"""Clients that are examined before other tasks run: some two milliseconds of work."""
+CHUNK_CLIENTS = 500
+"""Clients that are examined before other tasks run: one or two milliseconds of work."""
 
 MAX_DUE = 100
 """Clients that are sent on at a time."""
@@ -150,7 +150,7 @@ class Drain:
             self._examine(client, now, elsewhere)
             outcome = client.outcome(now)
             outcomes[outcome] += 1
-            pending += client.is_pending(now)
+            pending += client.is_pending(outcome)
             if outcome is Outcome.MOVED:
                 moved[client.moved_to] += 1
             if number % CHUNK_CLIENTS == 0:
@@ -285,7 +285,7 @@ class Drain:
             return
         kept = []
         for client in self.clients:
-            if surplus > 0 and not client.here and not client.is_pending(now):
+            if surplus > 0 and not client.here and not client.is_pending(client.outcome(now)):
                 surplus -= 1
                 self._by_session.pop(client.session.key, None)
                 same_name = self._by_name[client.session.name]

@@ -41,9 +41,10 @@ class Share:
         return 0 if self.why else max(0, math.floor(self.clients - self.share))
 
 
-def share(clients: int, capacity: int, others: Iterable[OtherNode]) -> Share:
+def share(clients: int, capacity: int, others: Iterable[OtherNode], on_their_way: int = 0) -> Share:
     """The share of this node, which has so many *clients* and this *capacity* (0: not configured).
 
+    *on_their_way*: clients that were sent on, and are at no other node yet.
     It is in proportion to the capacities if all available nodes have one, else all are alike.
     """
     available = [node for node in others if node.is_available]
@@ -51,7 +52,7 @@ def share(clients: int, capacity: int, others: Iterable[OtherNode]) -> Share:
         return Share(clients, float(clients), why="no other node takes clients")
     counts = [max(node.clients, node.info.clients if node.info else 0) for node in available]
     capacities = [0 if node.info is None else node.info.capacity for node in available]
-    total = clients + sum(counts)
+    total = clients + on_their_way + sum(counts)
     if not (capacity and all(capacities)):
         capacity, capacities = 1, [1] * len(available)
     whole = capacity + sum(capacities)
