@@ -127,7 +127,7 @@ def _target(claim: RibRoute) -> str:
     if kind is Kind.SERVER:
         return f"{address}, the data address of {claim.node},"
     if kind is Kind.SERVICE:
-        return f"{address}, which service {name} has at {claim.node},"
+        return f"{address}, the address of service {name} at {claim.node},"
     where = "here" if claim.leads_here else f"at {claim.node}"
     if kind is Kind.NETWORK:
         return f"{address}, a network behind {name or 'a client'}, which is connected {where},"

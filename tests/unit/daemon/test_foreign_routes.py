@@ -12,12 +12,14 @@ from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import RoutesChanged
 from cuberouted.routing.rib import Rib
 from cuberouted.routing.types import ForeignRoute
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from tests.unit.daemon.test_kernel_monitor import HOST1, HOST2, Scene
 from tests.unit.longest_step import longest_step
 
 HERE = Prefix.parse("10.100.100.10")
 NETWORK = Prefix.parse("10.100.100.64/27")
 DATA_B = Prefix.parse("10.100.100.102")
+SERVICE = Prefix.parse("10.100.100.200")
 SIX = Prefix.parse("fd00:100::12")
 MANY = 3000
 
@@ -152,6 +154,53 @@ async def test_a_route_inside_a_network_cuts_a_part_of_it_off(main_scene, autoju
             " configured"
         )
     ]
+
+
+def service(phase, prefix=SERVICE):
+    claim = ServiceClaim(phase, 100)
+    return Advertisement(prefix, Kind.SERVICE, b"db", 1, True, 0, claim)
+
+
+async def test_a_route_that_carries_a_service_s_packets_elsewhere(main_scene, autojump_clock):
+    scene = main_scene
+    holding = service(ServicePhase.HOLDING)
+    await scene.node.update_peer(RoutesChanged("B", "B", (holding,), ()))
+    scene.kernel.add_route(str(SERVICE), "tun2", metric=20)
+    await scene.settled()
+    assert [text.partition(";")[0] for text in scene.sentences] == [
+        (
+            "10.100.100.200/32 dev tun2 in table main (protocol static, metric 20):"
+            " packets to 10.100.100.200, the address of service db at B, leave by tun2"
+        )
+    ]
+    released = service(ServicePhase.STANDBY)  # then there is nowhere that they should go
+    await scene.node.update_peer(RoutesChanged("B", "B", (released,), ()))
+    await scene.settled()
+    assert scene.sentences == []
+
+
+async def test_a_service_that_this_node_has_is_on_it_whatever_the_routes(
+    main_scene, autojump_clock
+):
+    await main_scene.node.update_services([service(ServicePhase.HOLDING)])
+    main_scene.kernel.add_route(str(SERVICE), "tun2", metric=20)
+    await main_scene.settled()
+    assert main_scene.sentences == []
+
+
+async def test_a_service_outside_allowed_networks_has_its_routes_looked_at(
+    main_scene, autojump_clock
+):
+    scene = main_scene
+    outside = Prefix.parse("10.55.0.1")
+    policy = attrs.evolve(scene.node.host.policy, services={outside.address: "db"})
+    foreign = [
+        ForeignRoute(Prefix.parse(p), MAIN_TABLE, 0, 4, 3)
+        for p in ("10.55.0.1", "10.55.0.0/24", "10.55.0.2", "10.56.0.0/24")
+    ]
+    assert [*map(scene.monitor.foreign_routes.matters, foreign)] == [False] * 4
+    scene.node.host = attrs.evolve(scene.node.host, policy=policy)
+    assert [*map(scene.monitor.foreign_routes.matters, foreign)] == [True, True, False, False]
 
 
 async def test_openvpn_s_own_route_for_a_network_asks_for_route_table(scene, autojump_clock):

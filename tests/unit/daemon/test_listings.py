@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.api.http import HttpError
-from cuberouted.api.report import Clients, Nodes, RouteInfos
+from cuberouted.api.report import Clients, Nodes, RouteInfo, RouteInfos
 from cuberouted.api.selection import Selection
 from cuberouted.daemon.listings import CHUNK_SORTED, client_row, clients, count_clients, route_info
 from cuberouted.model import MAX_VERSION, Advertisement, Kind, Prefix
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, RibRoute, Source
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from tests.fakes.api import get
 from tests.unit.longest_step import longest_step
 
@@ -72,6 +73,19 @@ async def test_clients_are_sorted_by_address_also_over_several_chunks(mesh, auto
     assert {row.node for row in rows} == {"vpnsrvB"}
 
 
+CLAIM = ServiceClaim(ServicePhase.HOLDING, 100)
+DB = Advertisement(Prefix.parse("10.9.0.8"), Kind.SERVICE, b"db", 1, True, NOON, CLAIM)
+
+
+def test_a_route_to_a_service_is_told_by_its_name():
+    assert route_info(RibRoute(B, "B", DB), 2.5) == RouteInfo("B", "service", "db", 2.5)
+
+
+async def test_a_service_is_no_client(meeting, autojump_clock):
+    counts = await count_clients(meeting.daemon.node.rib)
+    assert counts == {"A": 1, "B": 2, "C": 1}
+
+
 @pytest.fixture
 async def meeting(mesh, autojump_clock):
     """A server that has routes of three nodes."""
@@ -91,6 +105,7 @@ async def meeting(mesh, autojump_clock):
             kind = Kind.CLIENT if prefix.is_host else Kind.NETWORK
             rib.update(source, node, [Advertisement(prefix, kind, name, 1, True, NOON)])
     rib.update(B, "B", [Advertisement(Prefix.parse("10.9.0.9"), Kind.SERVER, b"B", 1, True)])
+    rib.update(B, "B", [DB])
     rib.adopt(B, "B", Kind.CLIENT, [Prefix.parse("10.202.0.1")])
     return server
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
 import pytest
 
 from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.daemon.web import is_client, web_endpoints
+from cuberouted.model import Advertisement, Kind, Prefix
+from cuberouted.routing.rib import Origin, Source
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from cuberouted.web.request_filter import CLIENT_REFUSED, WebRequestFilter
 from tests.fakes.api import exchange
 
@@ -42,6 +46,20 @@ def among_clients(node, addresses):
 
 async def test_addresses_of_clients_are_told_from_those_of_servers_and_others(node, autojump_clock):
     assert among_clients(node, (*CLIENTS, *OTHERS)) == list(CLIENTS)
+
+
+async def test_the_address_of_a_service_is_no_client_s(node, autojump_clock):
+    db, web, inside = (Prefix.parse(f"10.100.100.{n}") for n in (7, 8, 9))
+    policy = attrs.evolve(node.daemon.node.rib.policy, services={web.address: "web"})
+    node.daemon.node.rib.policy = policy
+    node.daemon.node.host = attrs.evolve(node.daemon.node.host, policy=policy)
+    claim = ServiceClaim(ServicePhase.STANDBY, 100)
+    node.daemon.node.rib.update(
+        Source(Origin.PEER, "B"),
+        "B",
+        [Advertisement(db, Kind.SERVICE, b"db", 1, True, 0, claim)],
+    )
+    assert among_clients(node, [p.short for p in (db, web, inside)]) == [inside.short]
 
 
 async def test_a_peer_that_is_down_is_a_server_if_its_address_is_configured(node, autojump_clock):
