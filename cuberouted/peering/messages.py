@@ -254,21 +254,27 @@ def _check_topic(topic: bytes, message: AnyMessage) -> None:
 
 def _check_contents(message: AnyMessage) -> None:
     advertisements, withdrawn = _contents(message)
+    service = Kind.SERVICE
     try:
         for advertisement in advertisements:
             address, length = advertisement.prefix
             # a host prefix is always valid, and nearly all are hosts
             if (length != 32 or len(address) != 4) and (length != 128 or len(address) != 16):
                 advertisement.prefix.validated()
-                if advertisement.service is not None:
-                    raise MalformedMessageError(f"a service at {advertisement.prefix}")
-            if (advertisement.service is None) is (advertisement.kind is Kind.SERVICE):
-                what = "without" if advertisement.service is None else "with"
-                raise MalformedMessageError(f"kind {advertisement.kind} {what} a claim")
+            if advertisement.kind is service or advertisement.service is not None:
+                _check_service(advertisement)
         for prefix in withdrawn:
             prefix.validated()
     except ValueError as error:
         raise MalformedMessageError(str(error)) from None
+
+
+def _check_service(advertisement: Advertisement) -> None:
+    if advertisement.service is None or advertisement.kind is not Kind.SERVICE:
+        what = "without" if advertisement.service is None else "with"
+        raise MalformedMessageError(f"kind {advertisement.kind} {what} a claim")
+    if not advertisement.prefix.is_host:
+        raise MalformedMessageError(f"a service at {advertisement.prefix}")
 
 
 def _contents(message: AnyMessage) -> tuple[tuple[Advertisement, ...], tuple[Prefix, ...]]:

@@ -122,9 +122,9 @@ def precedence(route: RibRoute) -> Key:
     (origin, name), node, advertisement = route
     claim = advertisement.service
     if claim is None:
-        return (True, _NO_SERVICE, -advertisement.version, node, origin.value, name)
+        return (True, _NO_SERVICE, -advertisement.version, node, origin, name)
     key = routing_key(claim, node, is_local=route.leads_here)
-    return (False, key, 0, node, origin.value, name)
+    return (False, key, 0, node, origin, name)
 
 
 def _by_kind(best: RibRoute, other: RibRoute) -> str:
@@ -434,7 +434,7 @@ class Rib:
             # a client of any node ends here, unless somebody has a network
             if self._coverage.in_use or not prefix.is_host:
                 self._best_changed(prefix, old[0] if old else None, new[0] if new else None, change)
-        if source.origin is Origin.LOCAL or any(r.is_local for r in old):
+        if source.origin is Origin.LOCAL or (old and any(r.is_local for r in old)):
             self._advertise(prefix, new, change)
             self._supersede(prefix, new, change)
 
