@@ -1,7 +1,7 @@
 """What the claims and the peers mean for one node: functions of a `View`. Pure.
 
 All nodes compute the same from the same claims. Claims arrive late, so a node acts only on a claim
-that has stood for `SETTLE_TIME`, its own included: by then everybody knows it.
+that has stood for `SETTLE_TIME`, its own included: by then everybody knows it that can be reached.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def is_vacant(view: View) -> bool:
     return not any(claim.phase.is_occupied for claim in view.claims.values())
 
 
+def is_anybody_electable(view: View) -> bool:
+    """Whether another node may get the address."""
+    return any(election_key(claim, node) is not None for node, claim in view.claims.items())
+
+
 def is_held(view: View) -> bool:
     """Whether another node has the address and is well."""
     return any(claim.phase is ServicePhase.HOLDING for claim in view.claims.values())
@@ -44,6 +49,14 @@ def is_held(view: View) -> bool:
 def is_known(view: View) -> bool:
     """Whether all claims are known that there may be."""
     return view.settled and not any(peer.pending for peer in view.peers)
+
+
+def is_known_to_all(since: float, view: View) -> bool:
+    """Whether the own claim, electable *since* then, has reached every peer that is heard.
+
+    A peer of which nothing has come since then may be cut off already, and not know it.
+    """
+    return all(p.last_heard >= since + SETTLE_TIME for p in view.peers if p.heard)
 
 
 def rightful(own: ServiceClaim, node: str, view: View) -> str:
@@ -106,12 +119,14 @@ def _precedes(claim: ServiceClaim, node: str, other: ServiceClaim, other_node: s
 
 @attrs.define
 class Sightings:
-    """Since when the claim of each other node is what it is now."""
+    """Since when the claims of the other nodes are what they are now, and peers are lost."""
 
     _since: dict[str, tuple[ServicePhase, int, float]] = attrs.field(factory=dict, init=False)
+    _lost: dict[str, float] = attrs.field(factory=dict, init=False)
 
     def update(self, view: View, now: float) -> None:
-        """Look at the claims."""
+        """Look at the claims and the peers."""
+        self._lost = {p.name: self._lost.get(p.name, now) for p in view.peers if is_lost(p)}
         new = {}
         for node, claim in view.claims.items():
             old = self._since.get(node)
@@ -129,9 +144,15 @@ class Sightings:
             for phase, priority, since in self._since.values()
         )
 
+    @property
+    def last_loss(self) -> float:
+        """Since when the last of the lost peers is lost, ``-inf``: none is."""
+        return max(self._lost.values(), default=-math.inf)
+
     def next_settled(self, now: float) -> float:
-        """When the next claim has stood for SETTLE_TIME, ``inf``: all have."""
-        times = (since + SETTLE_TIME for _, _, since in self._since.values())
+        """When the next claim or loss has stood for SETTLE_TIME, ``inf``: all have."""
+        claims = (since for _, _, since in self._since.values())
+        times = (since + SETTLE_TIME for since in (*claims, *self._lost.values()))
         return min((time for time in times if time > now), default=math.inf)
 
 

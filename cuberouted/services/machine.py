@@ -3,11 +3,19 @@
 `ServiceMachine.receive` looks at everything and moves to the phase that follows from it, so that an
 input that was missed only delays a move until the next look. See `ServicePhase` for the phases.
 
-A node that is not settled yet is UNFIT: a holder gives the address only to one that takes it at
-once. For the same reason it gives it only to a node that has claimed it, or stood by, for
-SETTLE_TIME. on_release is run for each on_acquire that was started, also if that failed or was
-killed, and for an address that was found at the start. The phase remains ACQUIRING meanwhile; after
-the address had to be removed at once it is UNFIT.
+A holder gives the address only to a node that takes it at once: one that has claimed it, or stood
+by, for SETTLE_TIME. So a node is UNFIT, not on STANDBY, until its view is settled. If nobody took
+the address all the same, and nobody can any more, the node that gave it last takes it back.
+
+A node takes a vacant address once every peer that it hears has sent something since its own claim
+has stood for SETTLE_TIME: a peer that was cut off a moment ago does not know the claim. With a
+witness, a peer that was lost gets SETTLE_TIME more to notice that it has none; and after this node
+was alone itself, as long as its new witness may have been that of the other. Not covered: a peer
+that hears two nodes which do not hear each other is a witness for both.
+
+on_release is run for each on_acquire that was started, also if that failed or was killed, and for
+an address that was found at the start. The phase remains ACQUIRING meanwhile; after the address had
+to be removed at once it is UNFIT.
 """
 
 from __future__ import annotations
@@ -28,13 +36,14 @@ from cuberouted.services.election import SETTLE_TIME, Sightings
 from cuberouted.services.health import Health
 from cuberouted.services.types import PeerView, Program, Run, ServiceActions, View
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at most: whatever was missed is noticed then."""
+LOOK_INTERVAL, SHORT_LOOK_INTERVAL = 1.0, 0.1
+"""Seconds between two looks at most, for whatever was missed; and while only a message of a peer
+is awaited until the address is taken."""
 
 MAX_WHY = 200
 """Characters of a claim's ``why``."""
 
-NO_WITNESS = "no peer is heard"
+STOPPING, NO_WITNESS = "the daemon is being stopped", "no peer is heard"
 
 UNFIT, STANDBY, CLAIMING = ServicePhase.UNFIT, ServicePhase.STANDBY, ServicePhase.CLAIMING
 ACQUIRING, HOLDING, ADOPTED = ServicePhase.ACQUIRING, ServicePhase.HOLDING, ServicePhase.ADOPTED
@@ -62,8 +71,16 @@ class ServiceMachine:
     _stopping: bool = attrs.field(default=False, init=False)
     # on_release has to be run
     _to_release: bool = attrs.field(default=False, init=False)
+    # the address was given to another node, and none has it since
+    _gave_it_last: bool = attrs.field(default=False, init=False)
     # what ACQUIRING has begun is to be undone
     _abandoned: bool = attrs.field(default=False, init=False)
+    # since when the claim is STANDBY or CLAIMING, with this priority
+    _electable_since: float = attrs.field(default=math.inf, init=False)
+    # only a message of a peer is awaited until the address is taken
+    _is_next: bool = attrs.field(default=False, init=False)
+    # since when a peer is heard
+    _witnessed_since: float = attrs.field(default=math.inf, init=False)
     # since when this node may take the address back by its priority
     _outranks_since: float = attrs.field(default=math.inf, init=False)
     # when the peers that were fenced had been heard
@@ -100,9 +117,11 @@ class ServiceMachine:
             self._outranks_since + (self.config.preempt or 0.0),
             self._commands.retry_at,
             self._witness_until,
+            self._witness_settled,
             self._sightings.next_settled(self.now),
         )
-        return min([self.now + LOOK_INTERVAL, *(time for time in times if time > self.now)])
+        interval = SHORT_LOOK_INTERVAL if self._is_next else LOOK_INTERVAL
+        return min([self.now + interval, *(time for time in times if time > self.now)])
 
     @property
     def check_due(self) -> float:
@@ -162,7 +181,7 @@ class ServiceMachine:
             if healthy:
                 self._health.adopt()
         if config.priority != old.priority:
-            self._phase_since = now
+            self._phase_since = self._electable_since = now
 
     def receive(self, view: View, now: float) -> ServiceActions:
         """Look at everything, and return what to do."""
@@ -171,6 +190,8 @@ class ServiceMachine:
         self._sightings.update(view, now)
         if is_start and view.has_address:
             self._adopt()
+        has_witness = now < self._witness_until
+        self._witnessed_since = min(self._witnessed_since, now) if has_witness else math.inf
         for _ in ServicePhase:  # one move may allow the next
             phase = self._phase
             self._LOOKS[phase](self, view)
@@ -193,14 +214,17 @@ class ServiceMachine:
         self._release()
         if self._to_release:
             return
-        unfit = self._unfit(view)
+        self._gave_it_last = self._gave_it_last and election.is_vacant(view)
+        unfit, self._is_next = self._unfit(view), False
         if unfit:
             self._outranks_since = math.inf
             self._move(UNFIT, unfit)
+            if self._may_take_it_back(view):
+                self._move(ACQUIRING)
             return
         self._move(CLAIMING if self._claims(view) else STANDBY)
         if self._may_acquire(view):
-            self._outranks_since = math.inf
+            self._is_next, self._outranks_since = False, math.inf
             self._move(ACQUIRING)
 
     def _acquire(self, view: View) -> None:
@@ -219,6 +243,7 @@ class ServiceMachine:
         else:
             self._to_release = True
             self._commands.acquired()
+            self._gave_it_last = False
             self._move(HOLDING)
 
     def _undo(self) -> None:
@@ -253,6 +278,7 @@ class ServiceMachine:
             return
         self._release()
         if not self._to_release:
+            self._gave_it_last = not self._stopping
             self._move(UNFIT)
 
     def _release(self) -> None:
@@ -266,6 +292,8 @@ class ServiceMachine:
     def _move(self, phase: ServicePhase, why: str = "") -> None:
         if phase is not self._phase:
             self._phase_since = self.now
+        is_electable = phase in (STANDBY, CLAIMING)
+        self._electable_since = min(self._electable_since, self.now) if is_electable else math.inf
         if not phase.has_address:
             self._held_since, self._adopted = 0, False
         elif not self._phase.has_address:
@@ -291,7 +319,7 @@ class ServiceMachine:
     def _should_not(self, view: View) -> str:
         """Why another node should have the address, or empty."""
         if self._stopping:
-            return "the daemon is being stopped"
+            return STOPPING
         if not view.available:
             return "the node is draining or in maintenance"
         return self._health.problem
@@ -307,12 +335,29 @@ class ServiceMachine:
 
     def _unfit(self, view: View) -> str:
         """Why this node may not get the address, or empty."""
-        why = self._should_not(view) or self._commands.problem_at(self.now) or view.address_error
-        if not why and self.now >= self._witness_until:
+        return self._should_not(view) or self._cannot(view)
+
+    def _cannot(self, view: View) -> str:
+        """Why this node may not even get it as the last resort, or empty."""
+        why = self._commands.problem_at(self.now) or view.address_error
+        if self._stopping:
+            why = STOPPING
+        elif not why and self.now >= self._witness_until:
             why = NO_WITNESS
-        if not why and not view.settled and not self._is_nearest:
+        elif not why and not view.settled and not self._is_nearest:
             why = "the peers are not known yet"
         return why
+
+    def _may_take_it_back(self, view: View) -> bool:
+        """Whether this node gave the address to one that cannot have it any more, nor any other."""
+        return (
+            self._gave_it_last
+            and self.now >= self._phase_since + SETTLE_TIME
+            and not self._cannot(view)
+            and election.is_known(view)
+            and not election.is_anybody_electable(view)
+            and self._have_lost_given_up()
+        )
 
     def _claims(self, view: View) -> bool:
         """Whether this node, on standby, takes the address back from a lower priority."""
@@ -326,23 +371,41 @@ class ServiceMachine:
             self._outranks_since = math.inf
             return False
         self._outranks_since = min(self._outranks_since, self.now)
-        return self.now >= self._outranks_since + preempt
+        is_due = self.now >= self._outranks_since + preempt
+        return is_due and election.is_known_to_all(self._electable_since, view)
+
+    @property
+    def _witness_settled(self) -> float:
+        """When a peer that only the witness has heard has given the address up."""
+        if self._view is None:
+            return math.inf
+        return self._witnessed_since + self._view.witness_time + SETTLE_TIME
 
     def _may_acquire(self, view: View) -> bool:
         if self._is_nearest:
             return True
-        return (
+        self._is_next = (
             self.now >= self._phase_since + SETTLE_TIME
             and election.is_known(view)
             and election.is_vacant(view)
             and election.is_first(self.claim, self.node, view)
+            and self._have_lost_given_up()
         )
+        return self._is_next and election.is_known_to_all(self._electable_since, view)
+
+    def _have_lost_given_up(self) -> bool:
+        """Whether each peer that is lost has noticed by now that it has no witness."""
+        lost = self._sightings.last_loss
+        if not self.config.witness or lost == -math.inf:
+            return True
+        return self.now >= lost + SETTLE_TIME and self.now >= self._witness_settled
 
     def _is_abandoned(self, view: View) -> bool:
         """Whether the node stops to acquire the address."""
         if not self._abandoned:
             other = "" if self._is_nearest else election.occupant(self.claim, self.node, view)
-            self._abandoned = bool(other or self._unfit(view))
+            takes_back = self._gave_it_last and not election.is_anybody_electable(view)
+            self._abandoned = bool(other or (self._cannot if takes_back else self._unfit)(view))
         return self._abandoned
 
     def _has_successor(self, view: View, why: str) -> bool:

@@ -30,6 +30,7 @@ class Driver:
         self.view = View(witness_time=2.0, peers=peers, has_address=has_address)
         self.events, self.runs, self.kills = [], [], 0
         self.address = None
+        self.beats = True  # peers that are heard go on sending
 
     def see(self, **changes):
         """Change the view, and look."""
@@ -45,6 +46,12 @@ class Driver:
         return self.see(claims={} if claim is None else {"vpnsrvB": claim})
 
     def look(self):
+        peers = self.view.peers
+        if self.beats:
+            peers = tuple(
+                attrs.evolve(p, last_heard=self.now) if p.heard else p for p in self.view.peers
+            )
+        self.view = attrs.evolve(self.view, peers=peers)
         actions = self.machine.receive(self.view, self.now)
         assert actions.claim == self.machine.claim
         assert actions.address == actions.claim.phase.has_address
@@ -347,6 +354,27 @@ def test_a_node_in_maintenance_keeps_it_until_somebody_can_take_it():
     assert driver.wait(SETTLE_TIME) is ServicePhase.UNFIT
 
 
+def test_who_gave_it_to_a_node_that_did_not_take_it_takes_it_back():
+    driver = holding(on_acquire=ACQUIRE)
+    driver.claims(B_WAITS)
+    driver.wait(SETTLE_TIME)
+    assert driver.see(available=False) is ServicePhase.UNFIT
+    assert driver.wait(60.0) is ServicePhase.UNFIT
+    driver.claims(ServiceClaim(ServicePhase.UNFIT, 100))
+    assert driver.phase is ServicePhase.ACQUIRING
+    assert driver.ends(Program.ON_ACQUIRE) is ServicePhase.LAST_RESORT
+
+
+def test_who_gave_it_to_a_node_that_took_it_does_not_take_it_back():
+    driver = holding()
+    driver.claims(B_WAITS)
+    driver.wait(SETTLE_TIME)
+    driver.see(available=False)
+    driver.claims(ServiceClaim(ServicePhase.HOLDING, 100, HELD_SINCE))
+    driver.claims(None)
+    assert driver.wait(60.0) is ServicePhase.UNFIT
+
+
 def test_an_orderly_change_needs_no_time_where_the_other_has_been_on_standby():
     driver = holding()
     driver.claims(B_WAITS)
@@ -425,7 +453,7 @@ def test_without_preempt_or_a_higher_priority_the_holder_is_left_alone(priority,
 def test_a_claim_ends_when_a_higher_priority_has_the_address():
     driver = Driver(priority=200, preempt=0.0)
     driver.claims(B_HOLDS)
-    assert driver.phase is ServicePhase.CLAIMING
+    assert driver.wait(SETTLE_TIME) is ServicePhase.CLAIMING
     assert driver.claims(ServiceClaim(ServicePhase.HOLDING, 300, 1)) is ServicePhase.STANDBY
 
 
@@ -434,7 +462,7 @@ def test_a_claim_ends_when_a_higher_priority_has_the_address():
 
 def test_the_holder_without_a_witness_removes_the_address_before_on_release():
     driver = holding(witness=True, on_release=RELEASE)
-    heard = driver.now
+    heard, driver.beats = driver.now, False
     driver.hears(last_heard=heard)
     assert driver.wait(1.99) is ServicePhase.HOLDING
     assert driver.machine.deadline == heard + 2.0
@@ -445,6 +473,34 @@ def test_the_holder_without_a_witness_removes_the_address_before_on_release():
     driver.ends(Program.ON_RELEASE)
     assert driver.wait(60.0) is ServicePhase.UNFIT
     assert driver.hears(last_heard=driver.now) is ServicePhase.STANDBY
+
+
+def test_with_a_witness_a_lost_peer_gets_the_time_to_give_the_address_up():
+    driver = Driver(witness=True)
+    driver.see(peers=(*driver.view.peers, PeerView("vpnsrvC", heard=True)))
+    driver.claims(B_HOLDS)
+    driver.wait(10.0)
+    b, c = driver.view.peers
+    driver.see(peers=(attrs.evolve(b, heard=False), c), claims={})
+    assert driver.wait(SETTLE_TIME - 0.01) is ServicePhase.STANDBY
+    assert driver.wait(0.01) is ServicePhase.HOLDING
+
+
+def test_a_new_witness_may_have_heard_until_now_who_is_lost():
+    driver = Driver(witness=True)
+    b, c = PeerView("vpnsrvB", last_heard=1.0), PeerView("vpnsrvC", last_heard=1.0)
+    driver.see(peers=(b, c))
+    assert driver.wait(60.0) is ServicePhase.UNFIT
+    driver.see(peers=(b, attrs.evolve(c, heard=True)))
+    assert driver.wait(2.0 + SETTLE_TIME - 0.01) is ServicePhase.STANDBY
+    assert driver.wait(0.01) is ServicePhase.HOLDING
+
+
+def test_nothing_is_taken_until_the_peers_were_heard_after_the_own_claim(alone):
+    alone.beats = False
+    assert alone.wait(2.0) is ServicePhase.STANDBY
+    assert alone.machine.deadline == pytest.approx(alone.now + 0.1)
+    assert alone.hears(last_heard=100.0 + SETTLE_TIME) is ServicePhase.HOLDING
 
 
 def test_a_peer_that_said_goodbye_is_no_witness():
