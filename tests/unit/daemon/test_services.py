@@ -12,6 +12,7 @@ from cuberouted.events import NodeProblem, NodeProblemEnded, ServiceChecked, Ser
 from cuberouted.maintenance.record import MaintenanceRecord
 from cuberouted.model import NodeState
 from cuberouted.routing.kernel_api import KernelError
+from cuberouted.services.election import SETTLE_TIME
 from tests.fakes.commands import HANGS, Behaviour
 from tests.unit.daemon.meshes import status
 from tests.unit.daemon.service_meshes import (
@@ -244,7 +245,7 @@ async def test_with_a_witness_only_the_larger_part_has_it(mesh, autojump_clock):
     for other in (b, c):
         mesh.network.partition(a.address, other.address)
     took = await mesh.until(lambda: holders(mesh) == ["B"])
-    assert took < b.config.hold_time + LOST
+    assert took < b.config.hold_time + SETTLE_TIME + LOST
     await trio.sleep(30.0)
     for other in (b, c):
         mesh.network.heal(a.address, other.address)
