@@ -98,8 +98,8 @@ def last_heard(view: View) -> float:
 
 
 def is_lost(peer: PeerView) -> bool:
-    """Whether nobody knows what that peer does."""
-    return not peer.heard and not peer.gone
+    """Whether nobody knows what that peer does, nor is about to."""
+    return not (peer.heard or peer.pending or peer.gone)
 
 
 def next_to_fence(view: View, fenced: Mapping[str, float]) -> PeerView | None:

@@ -234,6 +234,8 @@ class ServiceMachine:
         elif running is not None:
             if running.program is Program.FENCE and not self._is_lost(running.peer, view):
                 self._commands.kill()  # it came back by itself
+        elif not (self._is_nearest or election.is_known(view)):
+            return  # a peer that has just come back may have it
         elif (peer := self._next_to_fence(view)) is not None:
             self._fenced[peer.name] = peer.last_heard
             self._commands.start(Run(Program.FENCE, peer.name))

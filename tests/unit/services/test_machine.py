@@ -248,6 +248,19 @@ def test_a_fence_command_is_killed_when_the_peer_is_back_without_the_address():
     assert not driver.events
 
 
+def test_a_peer_that_comes_back_is_awaited_and_not_fenced():
+    driver = Driver(fence=FENCE, on_acquire=ACQUIRE)
+    driver.hears(heard=False)
+    driver.wait(SETTLE_TIME)
+    driver.hears(pending=True, last_heard=driver.now)
+    assert driver.kills == 1
+    driver.ends(Program.FENCE, ok=False, why="killed")
+    assert driver.wait(2.0) is ServicePhase.ACQUIRING
+    assert driver.runs == [Run(Program.FENCE, "vpnsrvB")]
+    driver.hears(pending=False, heard=True)
+    assert driver.runs[1:] == [Run(Program.ON_ACQUIRE)]
+
+
 def test_a_failed_fence_leaves_the_address_alone():
     driver = Driver(fence=FENCE, on_acquire=ACQUIRE, on_release=RELEASE)
     driver.hears(heard=False)
