@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import attrs
 
@@ -28,7 +29,7 @@ class Theme:
     """
 
     faults: tuple[str, ...]
-    config: dict = attrs.field(factory=dict)
+    config: dict[str, Any] = attrs.field(factory=dict)
     count: tuple[int, int] = (2, 4)
     is_strict: bool = False
     is_orderly: bool = False
@@ -237,7 +238,7 @@ class Invariants:
 
     world: World
     theme: Theme
-    _both_since: dict = attrs.field(factory=dict, init=False)
+    _both_since: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False)
 
     def check(self):
         for node in self.world.nodes.values():

@@ -12,6 +12,7 @@ import itertools
 import math
 import random
 from collections import deque
+from typing import Any
 
 import attrs
 
@@ -32,7 +33,7 @@ class Link:
     is_cut: bool = False
     cut_since: float = 0.0
     last_arrival: float = 0.0
-    backlog: list = attrs.field(factory=list)
+    backlog: list[Any] = attrs.field(factory=list)
 
 
 @attrs.define
@@ -60,7 +61,7 @@ class World:
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.max_delay = max_delay
-        self.trace = deque(maxlen=400)
+        self.trace: deque[str] = deque(maxlen=400)
         self._queue = []
         self._numbers = itertools.count(1)
         self.links = {(a, b): Link() for a in configs for b in configs if a != b}
@@ -148,7 +149,7 @@ class Node:
     def __init__(self, world, name, config):
         self.world, self.name, self.config = world, name, config
         self.powered, self.well, self.available = True, True, True
-        self.machine = None
+        self.machine: Any = None
         self.address = False
         self.role = False  # on_acquire was started, and on_release has not ended since
         self.run = 0
@@ -163,7 +164,7 @@ class Node:
         self._start_time = 0.0
         self._sent = None
         self._command = 0
-        self._running = None
+        self._running: Any = None
         self._killed = False
         self._timer = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from cuberouted.service_claim import ServicePhase
 from cuberouted.services import election, machine
@@ -63,7 +64,7 @@ REMOVE_FIRST = {
     ServicePhase.LAST_RESORT: _remove_first,
 }
 
-MUTANTS = {
+MUTANTS: dict[str, tuple[Any, ...]] = {
     "the own claim counts at once": (
         "calm without commands",
         (machine, "SETTLE_TIME", 0.0),
