@@ -53,7 +53,7 @@ def check_files(config: Config, facts: HostFacts) -> Iterator[Finding]:
         )
     path = config.secret_key_file
     if path is not None:
-        yield from _file("key-unusable", "secret_key_file", path, facts)
+        yield from check_file("key-unusable", "secret_key_file", path, facts)
     if facts.public_key is not None:
         text = f"is on; our public key is {facts.public_key}"
         yield Finding(Level.OK, "key-unusable", "encryption", text)
@@ -63,11 +63,11 @@ def check_programs(config: Config, facts: HostFacts) -> Iterator[Finding]:
     """Whether the hook can be run, and the hosts file be written: routing works without them."""
     if config.hook:
         program = config.hook[0]
-        yield from _file(
+        yield from check_file(
             "hook-unusable", f"hook {program}", Path(program), facts, level=Level.WARNING
         )
     if config.hosts_file is not None:
-        yield from _file(
+        yield from check_file(
             "hosts-file-unwritable",
             f"hosts_file, directory {config.hosts_file.parent}",
             config.hosts_file.parent,
@@ -95,7 +95,7 @@ def check_openvpn(config: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
         ("openvpn-unusable", config.mgmt_socket),
     ):
         if path is not None:
-            yield from _file(id_, str(path), path, facts, _advice(config, path), about)
+            yield from check_file(id_, str(path), path, facts, _advice(config, path), about)
     how = facts.exposed.get(config.name)
     if how:
         yield Finding(
@@ -109,7 +109,7 @@ def check_openvpn(config: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _file(
+def check_file(
     id_: str,
     subject: str,
     path: Path,

@@ -249,6 +249,36 @@ CHECKS: Final = MappingProxyType(
                 " ends, whatever the kernel's routes are.",
             ),
             Check(
+                "service-given-to-clients",
+                "Addresses of services and of clients",
+                "The servers refuse a route to a client that has the address of a service: nobody"
+                " but its own server reaches that client.",
+            ),
+            Check(
+                "service-on-interface",
+                "Addresses of services and of this host",
+                "This host keeps packets to an address that it has for itself, also while another"
+                " server has the service.",
+            ),
+            Check(
+                "service-outside-networks",
+                "Networks of the services",
+                "A server without this section accepts only addresses inside `allowed_networks`, so"
+                " its clients do not reach the service.",
+            ),
+            Check(
+                "service-command-unusable",
+                "Commands of the services",
+                "A check that cannot be run fails, and so does a command that has to succeed before"
+                " the address is taken.",
+            ),
+            Check(
+                "state-unwritable",
+                "The state directory",
+                "A restart of the daemon ends a drain or maintenance that cannot be kept there:"
+                " clients and services come back.",
+            ),
+            Check(
                 "daemon-unreachable",
                 "The daemon's control socket",
                 "Without its answer nothing is known of OpenVPN and the peers.",

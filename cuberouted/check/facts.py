@@ -47,13 +47,14 @@ class ClientFiles:
     """The files of OpenVPN's ``client-config-dir``.
 
     ``names``: of the clients. ``fixed``: those with ``ifconfig-push``. ``fixed6``: those with
-    ``ifconfig-ipv6-push``.
+    ``ifconfig-ipv6-push``. ``addresses``: the names by the fixed addresses, packed.
     """
 
     directory: Path
     names: frozenset[str]
     fixed: frozenset[str]
     fixed6: frozenset[str]
+    addresses: Mapping[bytes, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

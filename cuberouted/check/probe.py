@@ -25,8 +25,10 @@ from cuberouted.check import firewall, networkd, ports, servers, surroundings, u
 from cuberouted.check.facts import HostFacts, User
 from cuberouted.check.programs import is_running
 from cuberouted.check.rules import sysctls_to_read
+from cuberouted.check.service_rules import commands
 from cuberouted.config import Config, ConfigError, OpenVPNConfig
 from cuberouted.config.keypair import public_of, with_secret_key
+from cuberouted.config.schema import DEFAULT_STATE_DIRECTORY
 from cuberouted.daemon.host import HostState, read_host_state
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.linux.kernel import missing_capability
@@ -45,6 +47,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
     unit = users.read_unit()
     view = _View.of(daemon, unit)
     _look_at_files(config, view, unit)
+    _look_at_state(config, view, daemon)
     _look_for_hidden_files(config, view, unit)
     openvpn = {o.name: _why_absent(o, host, view) for o in config.openvpns}
     # one that runs has taken them itself, or reports that it cannot
@@ -238,6 +241,20 @@ def _look_at_files(config: Config, view: _View, unit: users.Unit | None) -> None
         view.test(Path(config.hook[0]), "executed", os.X_OK)
     if config.hosts_file is not None:
         view.test(config.hosts_file.parent, "written to", os.W_OK | os.X_OK)
+    for program in _service_programs(config):
+        view.test(program, "executed", os.X_OK)
+
+
+def _service_programs(config: Config) -> list[Path]:
+    programs = (path for one in config.services for path in commands(one).values())
+    return list(dict.fromkeys(programs))
+
+
+def _look_at_state(config: Config, view: _View, daemon: _Daemon) -> None:
+    """Keep why the daemon cannot write its state. systemd makes the directory at the start."""
+    directory = config.state_directory
+    if daemon.runs or directory != DEFAULT_STATE_DIRECTORY or directory.exists():
+        view.test(directory, "written to", os.W_OK | os.X_OK)
 
 
 def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None) -> None:
@@ -245,6 +262,7 @@ def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None)
     if unit is None or not _is_used_by(unit, config.path):
         return
     paths = [config.path, config.secret_key_file, *map(Path, config.hook[:1])]
+    paths += _service_programs(config)
     if config.hosts_file is not None:
         paths.append(config.hosts_file.parent)
     for openvpn in config.openvpns:

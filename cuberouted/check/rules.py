@@ -1,14 +1,22 @@
 """The rules of `check`: would this configuration work on this host?
 
 Pure: `HostFacts`, which `probe` collects, go in, and findings come out. The rules on interfaces
-and addresses are here, the others in `access`, `forwarding`, `filter_rules` and `server_rules`.
+and addresses are here, the others in `access`, `forwarding`,
+`filter_rules`, `server_rules`, `service_rules` and `web_rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cuberouted.check import access, filter_rules, forwarding, server_rules, web_rules
+from cuberouted.check import (
+    access,
+    filter_rules,
+    forwarding,
+    server_rules,
+    service_rules,
+    web_rules,
+)
 from cuberouted.check.causes import without_consequences
 from cuberouted.check.facts import HostFacts
 from cuberouted.check.finding import Finding, Level, interface, peer
@@ -30,6 +38,7 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *_tunnels(config, facts),
             *access.check_files(config, facts),
             *access.check_programs(config, facts),
+            *service_rules.check_state_directory(config, facts),
             *_peer_addresses(config, facts),
             *_allowed_networks(config, facts),
             *forwarding.check_forwarding(config, facts),
@@ -43,6 +52,7 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *forwarding.check_cloud(facts),
             *(f for openvpn in config.openvpns for f in access.check_openvpn(openvpn, facts)),
             *(f for one in config.openvpns for f in server_rules.check_server(config, one, facts)),
+            *service_rules.check_services(config, facts),
             *access.check_daemon(config, facts),
             *access.check_listen_addresses(facts),
             *web_rules.check_web(config, facts),

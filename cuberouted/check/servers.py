@@ -4,9 +4,9 @@ the management interface. Only reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from itertools import islice
-from pathlib import Path
 
 from cuberouted.api.report import Status
 from cuberouted.check import holders, ports
@@ -15,7 +15,7 @@ from cuberouted.check.finding import openvpn
 from cuberouted.check.programs import run
 from cuberouted.config import Config, OpenVPNConfig
 from cuberouted.daemon.host import HostState
-from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file
+from cuberouted.openvpn.config_file import OpenVPNOptions, Option, parse_file
 from cuberouted.openvpn.config_search import SearchError, find_options, read_file
 
 MAX_CLIENT_FILES = 10_000
@@ -23,6 +23,9 @@ MAX_CLIENT_FILES = 10_000
 
 MAX_CLIENT_FILE = 65_536
 """Bytes of one of them."""
+
+PUSH, PUSH6 = "ifconfig-push", "ifconfig-ipv6-push"
+"""The options that give a client a fixed address."""
 
 
 def read_servers(
@@ -80,7 +83,7 @@ def read_clients(options: OpenVPNOptions) -> ClientFiles | None:
     directory = options.path(option)
     try:
         given = {
-            path.name: frozenset(_names(path))
+            path.name: tuple(parse_file(read_file(path, MAX_CLIENT_FILE)))
             for path in islice(directory.iterdir(), MAX_CLIENT_FILES)
             if path.name != "DEFAULT" and path.is_file()
         }
@@ -89,10 +92,21 @@ def read_clients(options: OpenVPNOptions) -> ClientFiles | None:
     return ClientFiles(
         directory,
         frozenset(given),
-        frozenset(name for name, found in given.items() if "ifconfig-push" in found),
-        frozenset(name for name, found in given.items() if "ifconfig-ipv6-push" in found),
+        frozenset(name for name, found in given.items() if _has(found, PUSH)),
+        frozenset(name for name, found in given.items() if _has(found, PUSH6)),
+        {address: name for name, found in given.items() for address in _pushed(found)},
     )
 
 
-def _names(path: Path) -> Iterator[str]:
-    return (option.name for option in parse_file(read_file(path, MAX_CLIENT_FILE)))
+def _has(options: Iterable[Option], name: str) -> bool:
+    return any(option.name == name for option in options)
+
+
+def _pushed(options: Iterable[Option]) -> Iterator[bytes]:
+    """The addresses that a client's file gives it, packed."""
+    for option in options:
+        if option.name in (PUSH, PUSH6) and option.arguments:
+            try:
+                yield ip_address(option.arguments[0].partition("/")[0]).packed
+            except ValueError:
+                continue  # OpenVPN reports it when the client connects

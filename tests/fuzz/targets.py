@@ -301,7 +301,8 @@ def openvpn_options(data: bytes) -> None:
     """OpenVPN's own configuration, and the rules of `check` on it."""
     found = OpenVPNOptions(tuple(parse_file(data)), Path("/etc/openvpn"))
     assert len(found.options) <= data.count(b"\n") + 1
-    server = ServerFacts(found, ClientFiles(Path("ccd"), *[frozenset({"a"})] * 3))
+    names = frozenset({"a"})
+    server = ServerFacts(found, ClientFiles(Path("ccd"), names, names, names))
     config = parse(CHECKED, Path("c.conf"), "a")
     facts = HostFacts((), HostState(), None, {}, {}, {}, {}, daemon=False, servers={"": server})
     assert len(list(check_server(config, config.openvpns[0], facts))) < 20

@@ -15,7 +15,7 @@ import pytest
 
 from cuberouted.api.report import RouteCounts, Status
 from cuberouted.check import firewall, ports, probe, users
-from cuberouted.config import keypair
+from cuberouted.config import ServiceConfig, keypair
 from cuberouted.routing.linux.kernel import open_kernel
 from tests.fakes.samples import TWO_SERVERS, config
 
@@ -210,6 +210,36 @@ async def test_a_hook_and_a_hosts_file_that_cannot_be_used_are_told(tmp_path):
     assert found.unreadable[hook].startswith("cannot be executed: Permission denied")
     hook.chmod(0o755)
     assert (await probed(configured(tmp_path, *lines))).unreadable == {}
+
+
+async def test_a_service_s_commands_and_the_state_directory_that_cannot_be_used_are_told(tmp_path):
+    check, fence, state = (tmp_path / name for name in ("check", "fence", "state"))
+    check.touch(mode=0o755)
+    fence.touch(mode=0o644)
+    service = ServiceConfig(
+        check=(str(check), "-v"), fence=(str(fence),), on_release=(f"{tmp_path}/none",)
+    )
+    node = configured(tmp_path, f"state_directory = {state}")
+    found = await probed(attrs.evolve(node, services=(service,)))
+    assert found.unreadable.keys() == {fence, tmp_path / "none", state}
+    assert found.unreadable[fence].startswith("cannot be executed: Permission denied")
+    assert found.unreadable[state] == "cannot be written to: No such file or directory"
+    fence.chmod(0o755)
+    state.mkdir()
+    service = attrs.evolve(service, on_release=())
+    found = await probed(attrs.evolve(node, services=(service,)))
+    assert found.unreadable == {}
+
+
+async def test_the_state_directory_of_the_unit_is_looked_at_once_the_daemon_runs(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(probe, "DEFAULT_STATE_DIRECTORY", tmp_path / "state")
+    configuration = configured(tmp_path, f"state_directory = {tmp_path}/state")
+    assert (await probed(configuration)).unreadable == {}
+    with serving(configuration.control_socket):
+        found = await probed(configuration)
+    assert found.unreadable.keys() == {tmp_path / "state"}
 
 
 @as_root

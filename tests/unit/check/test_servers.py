@@ -17,7 +17,7 @@ from cuberouted.check.facts import ClientFiles, Device, Holder
 from cuberouted.daemon.host import HostState
 from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file
 from cuberouted.openvpn.config_search import SearchError
-from tests.fakes.samples import TWO_SERVERS, config
+from tests.fakes.samples import TWO_SERVERS, config, packed
 from tests.unit.check.test_access import status
 
 SS = """\
@@ -89,7 +89,7 @@ def test_the_clients_files_are_read(tmp_path):
     for name, text in (
         ("host1", "ifconfig-push 10.9.0.1 255.255.255.0\nifconfig-ipv6-push fd00::1/64\n"),
         ("host2", "# fixed\nifconfig-push 10.9.0.2 255.255.255.0\n"),
-        ("host3", "push 'route 10.0.0.0 255.0.0.0'\n"),
+        ("host3", "push 'route 10.0.0.0 255.0.0.0'\nifconfig-push pool\n"),
         ("DEFAULT", "ifconfig-push 10.9.0.9 255.255.255.0\n"),
     ):
         (tmp_path / "ccd" / name).write_text(text)
@@ -98,8 +98,9 @@ def test_the_clients_files_are_read(tmp_path):
     assert servers.read_clients(options) == ClientFiles(
         tmp_path / "ccd",
         frozenset({"host1", "host2", "host3"}),
-        frozenset({"host1", "host2"}),
+        frozenset({"host1", "host2", "host3"}),
         frozenset({"host1"}),
+        {packed("10.9.0.1"): "host1", packed("fd00::1"): "host1", packed("10.9.0.2"): "host2"},
     )
     missing = OpenVPNOptions(tuple(parse_file(b"client-config-dir none")), tmp_path)
     assert servers.read_clients(missing) is None
