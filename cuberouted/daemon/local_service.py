@@ -10,7 +10,7 @@ import trio
 
 from cuberouted.config import ServiceConfig
 from cuberouted.model import printable_name
-from cuberouted.service_claim import ServiceClaim
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from cuberouted.services.machine import ServiceMachine
 from cuberouted.services.types import Program, Run
 from cuberouted.util.command import CommandEnd, RunCommand
@@ -28,8 +28,9 @@ class LocalService:
     """A service of this node. *run_command* runs its commands, with the variables of *variables*;
     *on_end* is called after each.
 
-    ``claim``: as it is advertised, None before the first. ``failed``: which fence, on_acquire or
-    on_release has failed last, and why, or empty; ``check_failed``: why the last check has.
+    ``claim``: as it is advertised, None before the first. ``failed``: why fence, on_acquire and
+    on_release have failed, until they succeed, it has the address, or a reload; ``check_failed``:
+    why the last check has.
     ``retiring``: the section is gone, or the daemon stops. ``check_durations``: seconds that each
     check took.
     """
@@ -39,7 +40,7 @@ class LocalService:
     variables: Callable[[Run], dict[str, str]]
     on_end: Callable[[], None]
     claim: ServiceClaim | None = attrs.field(default=None, init=False)
-    failed: str = attrs.field(default="", init=False)
+    failed: dict[Program, str] = attrs.field(factory=dict, init=False)
     check_failed: str = attrs.field(default="", init=False)
     retiring: bool = attrs.field(default=False, init=False)
     check_durations: Histogram = attrs.field(factory=lambda: Histogram(CHECK_DURATIONS), init=False)
@@ -56,6 +57,12 @@ class LocalService:
         """When the next check has to be started; not while one runs, nor for one that ends."""
         idle = self._check is None and not self.retiring
         return self.machine.check_due if idle else math.inf
+
+    def advertised(self, claim: ServiceClaim) -> None:
+        """*claim* is what the peers are told from now on."""
+        self.claim = claim
+        if claim.phase is ServicePhase.HOLDING:
+            self.failed.clear()
 
     def retire(self, now: float) -> None:
         """Give the address up in order, and then end."""
@@ -93,7 +100,10 @@ class LocalService:
             )
             ok, why = not end.failed, _why(argv, end, "command_timeout")
         self._command = None
-        self.failed = "" if ok or scope.cancelled_caught else f"{run.program} failed: {why}"
+        if ok:
+            self.failed.pop(run.program, None)
+        elif not scope.cancelled_caught:
+            self.failed[run.program] = why
         self.machine.ended(run.program, ok, why, trio.current_time())
         self.on_end()
 

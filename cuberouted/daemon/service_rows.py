@@ -167,8 +167,7 @@ def _local_problems(daemon: Daemon, local: LocalService | None) -> Iterator[str]
     if not machine.is_healthy and machine.last_checked is not None:
         why = f" ({local.check_failed})" if local.check_failed else ""
         yield f"its check fails here{why}"
-    if local.failed:
-        yield local.failed
+    yield from (f"{program} failed: {why}" for program, why in local.failed.items())
     error = daemon.services.addresses.error(local.config.address)
     if error:
         address, name = format_address(local.config.address), daemon.services.addresses.interface

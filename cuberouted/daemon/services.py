@@ -93,6 +93,7 @@ class Services:
         now, wanted = trio.current_time(), {_key(c): c for c in config.services}
         for service in self.local:
             new = wanted.get(_key(service.config))
+            service.failed.clear()  # a reload is what an administrator does after mending it
             if new is None:
                 service.retire(now)
             elif new != service.config and not service.retiring:
@@ -190,7 +191,7 @@ class Services:
             actions = machine.receive(self._view(config), trio.current_time())
             done = await self.addresses.set(config.name, config.address, present=actions.address)
             if done:
-                service.claim = actions.claim
+                service.advertised(actions.claim)
                 await self._announce()
             if actions.run is not None:
                 service.start(actions.run, nursery)

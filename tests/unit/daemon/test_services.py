@@ -406,6 +406,21 @@ async def test_where_on_acquire_fails_another_node_takes_it(mesh, autojump_clock
     assert service(a).problems == [why]
     assert f"service db: {why}" in status(a).problems
     assert [p for p in status(b).problems if "service" in p] == []
+    await a.reload()
+    assert service(a).problems == []
+
+
+async def test_a_failure_is_no_problem_any_more_once_the_node_has_the_address(mesh, autojump_clock):
+    a = add_alone(mesh, f"on_acquire = {ACQUIRE}", f"on_release = {RELEASE}")
+    a.commands.behaviours[RELEASE] = a.commands.behaviours[ACQUIRE] = Behaviour(1)
+    await a.start()
+    await mesh.until(lambda: len(a.commands.of(RELEASE)) == 1)
+    await mesh.until(lambda: len(service(a).problems) == 3)  # and that nobody has it
+    assert events(a, NodeProblem)[-1].startswith("service db: ")
+    a.commands.behaviours.clear()
+    await mesh.until(lambda: service(a).problems == [])
+    assert holders(mesh) == ["A"]
+    assert "service db: works again" in events(a, NodeProblemEnded)
 
 
 async def test_an_on_acquire_that_hangs_is_killed_at_its_time_limit(mesh, autojump_clock):
