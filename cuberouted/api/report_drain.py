@@ -7,6 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999."""
+
 
 class DrainQuery(msgspec.Struct):
     """Which clients."""
@@ -53,7 +56,7 @@ class DrainOrder(msgspec.Struct, forbid_unknown_fields=True):
 
     over: Annotated[float, Meta(ge=0, le=86400)] | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
-    until: Annotated[int, Meta(ge=0)] | None = None
+    until: Annotated[int, Meta(ge=0, le=MAX_TIME)] | None = None
     force: bool = False
     dry_run: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from cuberouted.cli.context import (
 from cuberouted.cli.terminal import Terminal, cut
 from cuberouted.cli.until import parse_until
 from cuberouted.config.converters import duration
+from cuberouted.model import printable_name
 
 T = TypeVar("T")
 
@@ -43,6 +45,9 @@ LINE_INTERVAL = 10.0
 
 RESTART_TIME = 60.0
 """Seconds for which a daemon that is being restarted is waited for."""
+
+MAX_REASON = 500
+"""Characters, as in `DrainOrder`."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -93,6 +98,7 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
 
     Exits with 0 if the order was given; with --wait if all clients have moved.
     """
+    options["reason"] = printable_name(os.fsencode(options["reason"]))[:MAX_REASON]
     order = DrainOrder(**options)
     report = query_daemon(location, "/v1/drain", DrainReport, body=order, timeout=TIMEOUT)
     show = not as_json
@@ -194,7 +200,7 @@ class _Display:
         text = self.terminal.show(text)
         if self.terminal.width is not None:
             text = cut(text, self.terminal.width - 1, "...")
-            click.echo(f"\r\x1b[K{text}", nl=False)
+            click.echo(f"\r\x1b[K{text}", nl=False, color=True)
             self._shown = text
         elif text != self._shown and now >= self._next_line:
             click.echo(text)
@@ -203,5 +209,5 @@ class _Display:
 
     def clear(self) -> None:
         if self.terminal.width is not None and self._shown:
-            click.echo("\r\x1b[K", nl=False)
+            click.echo("\r\x1b[K", nl=False, color=True)
             self._shown = ""

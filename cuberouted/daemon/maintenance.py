@@ -32,7 +32,7 @@ from cuberouted.maintenance import guards
 from cuberouted.maintenance.client import Outcome
 from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
-from cuberouted.model import NodeState
+from cuberouted.model import NodeState, printable_name
 from cuberouted.service_claim import ServicePhase
 from cuberouted.util.tasks import Signal
 
@@ -44,6 +44,9 @@ WHAT = "maintenance"
 
 NOBODY_TAKES = "maintenance: other nodes"
 """`NodeProblem.what` while nobody can be sent on."""
+
+MAX_REASON = 500
+"""Characters, as in `NodeInfo`."""
 
 HAND_OVER_TIME = 5.0
 """Seconds for which the first client waits until the services of this node are elsewhere."""
@@ -203,7 +206,7 @@ class Maintenance:
             by=by[:200],
             since=now if self.is_active else old.since,
             until=old.until if order.until is None else order.until,
-            reason=order.reason or ("" if self.is_active else old.reason),
+            reason=_printable(order.reason) or ("" if self.is_active else old.reason),
             interval=interval,
             force=order.force or (old.force and not self.is_active),
         )
@@ -334,6 +337,11 @@ def held_services(daemon: Daemon) -> list[str]:
         for service in daemon.services.report().services
         if any(row.local and ServicePhase(row.phase).is_occupied for row in service.nodes)
     ]
+
+
+def _printable(reason: str) -> str:
+    """*reason* as it is logged: in one line."""
+    return printable_name(reason.encode("utf-8", "surrogatepass"))[:MAX_REASON]
 
 
 def _time(seconds: int) -> str:

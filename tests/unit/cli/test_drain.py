@@ -21,6 +21,7 @@ from cuberouted.api.report_drain import (
 from cuberouted.cli import drain as command
 from cuberouted.cli import render_drain
 from cuberouted.cli.context import PROBLEM, WRONG_USAGE
+from cuberouted.cli.terminal import Terminal
 from cuberouted.cli.until import parse_until
 from tests.unit.cli.test_cli import place
 
@@ -220,6 +221,35 @@ def test_rebalance(place):
     assert orders == [RebalanceOrder(5.0), RebalanceOrder(10.0, stop=True)]
     assert done.stdout == "A has 30 clients, its share is 20: sends 5 clients a minute on\n"
     assert stopped.stdout.splitlines()[1] == "3 clients sent on"
+
+
+def test_a_reason_in_odd_bytes_is_sent_printable(place):
+    daemon = Daemon(report())
+    run(place, daemon, "drain", "--reason", "caf\u00e9 \udcff\n" + "x" * 600)
+    [order] = daemon.orders
+    assert order.reason.startswith("caf\u00e9 \\xff\\nxxx")
+    assert len(order.reason) == 500
+
+
+def test_on_a_terminal_one_line_is_written_again_and_again(capsys):
+    display = command._Display(Terminal(width=30))
+    display.update("A draining: 1 of 40 clients moved, 39 waiting", 0.0)
+    display.update("A draining: 2 of 40", 1.0)
+    display.clear()
+    display.clear()
+    assert capsys.readouterr().out == (
+        "\r\x1b[KA draining: 1 of 40 client...\r\x1b[KA draining: 2 of 40\r\x1b[K"
+    )
+
+
+def test_in_a_pipe_lines_are_few(capsys):
+    display = command._Display(Terminal())
+    for second in range(60):
+        display.update(f"{second} of 60", float(second))
+        display.update(f"{second} of 60", float(second))
+    display.clear()
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == [f"{second} of 60" for second in range(0, 60, 10)]
 
 
 def test_many_names_are_not_all_shown():

@@ -8,13 +8,15 @@ import pytest
 import trio
 
 from cuberouted.api.report_drain import DrainOrder
+from cuberouted.daemon.drainer import Drainer
 from cuberouted.daemon.maintenance import MaintenanceError
 from cuberouted.events import ClientSentOn, DrainFinished, NodeProblem, NodeStateChanged
-from cuberouted.model import Prefix
+from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from tests.fakes.openvpn_listing import Client
 from tests.unit.daemon.meshes import started
 from tests.unit.daemon.service_meshes import add_servers, holders
 from tests.unit.daemon.service_meshes import started as started_with_service
+from tests.unit.longest_step import longest_step
 
 CLIENTS = 12
 
@@ -342,6 +344,48 @@ async def test_a_second_order_changes_pace_and_reason(mesh, autojump_clock):
     assert (record.by, record.reason) == ("anna", "two")
     await a.daemon.maintenance.drain(DrainOrder(), "root")
     assert a.daemon.maintenance.record.reason == "two"
+
+
+async def test_a_reason_is_one_line_whatever_it_contains(mesh, autojump_clock):
+    a, _, _ = await started(mesh)
+    await drained(mesh, a, reason="disk\nnode A: \x1b[31mred " + "\u202e" * 200)
+    reason = a.daemon.maintenance.record.reason
+    assert reason.startswith("disk\\nnode A: \\x1b[31mred \\u202e")
+    assert reason.isprintable()
+    assert len(reason) == 500
+    await a.stop()
+    await a.start()
+    assert a.daemon.maintenance.record.reason == reason
+
+
+async def test_20000_clients_hold_nobody_up(mesh, autojump_clock):
+    a, b = await started(mesh, "AB")
+    routes = [
+        LocalRoute(
+            Prefix.host((0x0A640000 + n).to_bytes(4)),
+            Kind.CLIENT,
+            b"client%d" % n,
+            SessionId(n, 7),
+            announced=True,
+            confirmed=True,
+        )
+        for n in range(20_000)
+    ]
+    sessions = a.daemon.openvpns[""].source.sessions
+    drainer = Drainer(a.daemon, 0.001, paced=True)
+    sessions.replace({route.prefix: route for route in routes}, 0)
+    with longest_step() as longest:
+        await drainer.look()
+        assert drainer.drain.counts is not None
+        assert drainer.drain.counts.outcomes == {"waiting": 20_000}
+        drainer.send_due("a test")
+        await drainer.look()
+        assert len(await drainer.rows(every=True)) == 20_000
+        sessions.replace({}, 0)
+        await drainer.look()
+        assert drainer.drain.counts.pending == 20_000
+    assert longest.seconds < 0.02
+    assert b.daemon.maintenance.is_active
 
 
 async def test_a_client_that_cannot_be_sent_on_is_kept_and_told(mesh, autojump_clock):
