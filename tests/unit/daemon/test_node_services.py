@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cuberouted.daemon.node import Node
+from cuberouted.daemon.node import CHUNK_ROUTES, Node
 from cuberouted.model import Advertisement, Kind, Prefix
 from cuberouted.peering.events import PeerLost, RoutesReplaced
 from cuberouted.service_claim import ServiceClaim, ServicePhase
-from tests.unit.daemon.test_node import Scene, advertisement, changed
+from tests.unit.daemon.test_node import SERVERS, Scene, advertisement, changed
 
 DB, WEB = Prefix.parse("10.100.0.200"), Prefix.parse("10.100.0.201")
+FAR = Prefix.parse("10.100.200.1")
 HOLDING, STANDBY, UNFIT = ServicePhase.HOLDING, ServicePhase.STANDBY, ServicePhase.UNFIT
 
 
@@ -92,6 +93,20 @@ async def test_the_claims_of_a_lost_peer_vanish_with_its_routes(scene):
     assert scene.routes == {}
     await scene.node.update_peer(RoutesReplaced("C", "vpnsrvC", ()))
     assert scene.node.claims(DB.address) == {}
+
+
+async def test_the_claims_of_a_lost_peer_go_before_its_clients(scene):
+    clients = [advertisement(number) for number in range(1, 3 * CHUNK_ROUTES)]
+    await scene.node.update_peer(RoutesReplaced("B", "vpnsrvB", (*clients, service(prefix=FAR))))
+    told = []
+
+    def tell():
+        told.append((scene.node.claims(FAR.address), len(scene.node.rib.prefixes())))
+
+    scene.node.on_services_changed = tell
+    await scene.node.update_peer(PeerLost("B", "nothing received for 3 s"))
+    assert told == [({}, len(clients) + len(SERVERS) + 1)]
+    assert len(scene.node.rib.prefixes()) == len(SERVERS) + 1
 
 
 async def test_a_restarted_daemon_keeps_the_route_until_the_peers_have_told(scene):
