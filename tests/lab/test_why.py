@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 from tests.lab import ping
@@ -13,6 +14,7 @@ from tests.lab.lab import Lab
 from tests.lab.mesh import connect, share, start_daemons
 from tests.lab.network import drop_large_packets, drop_pings, stop_dropping
 from tests.lab.server import Server
+from tests.lab.services import ADDRESS, NAME, section
 from tests.lab.waiting import wait_for
 
 
@@ -73,6 +75,34 @@ def test_the_verdict_agrees_with_a_ping_while_clients_come_roam_and_leave(lab: L
     status, line, answer = why(a, "host2")
     assert (status, answer["addresses"]) == (1, [])
     assert "no client, server or service is called host2; did you mean" in line
+
+
+def test_the_verdict_agrees_with_a_ping_to_a_service_that_moves(lab: Lab, tmp_path: Path) -> None:
+    one, two = connect(lab, {"host1": 0, "host2": 1})
+    a, b = lab.servers
+    fit = tmp_path / "fit"
+    fit.touch()
+    checked = f"check = /usr/bin/test -e {fit}", "check_interval = 100ms", "fall = 1", "rise = 1"
+    of_a, of_b = section("priority = 200", *checked), section("priority = 100")
+    start_daemons((a, b), lambda server: mesh(server, services=[of_a if server is a else of_b]))
+    holds = f"has the address of service {NAME}"
+    agrees(a, one, ADDRESS, f"{ADDRESS} is on lo of this host: vpnsrvA {holds}")
+    answer = agrees(b, two, ADDRESS, f"{ADDRESS} is reached through tun1: vpnsrvA {holds}")
+    assert [
+        (claim["node"], claim["phase"], claim["why"]) for claim in answer["addresses"][0]["claims"]
+    ] == [("vpnsrvA", "holding", ""), ("vpnsrvB", "standby", "it is on standby")]
+    fit.unlink()
+    agrees(a, one, ADDRESS, f"{ADDRESS} is reached through tun1: vpnsrvB {holds}")
+    agrees(b, two, ADDRESS, f"{ADDRESS} is on lo of this host: vpnsrvB {holds}")
+    by_name = why(a, NAME)[2]["addresses"][0]
+    assert by_name["claims"][1]["why"].startswith("it cannot have the address: ")
+    [row] = json.loads(a.daemon.command("dump-routes", NAME, "--json").stdout)["routes"]
+    assert (row["destination"], row["kind"], row["name"], row["node"]) == (
+        f"{ADDRESS}/32",
+        "service",
+        NAME,
+        "vpnsrvB",
+    )
 
 
 def test_the_verdict_agrees_with_a_ping_while_others_change_routes_and_rules(lab: Lab) -> None:
