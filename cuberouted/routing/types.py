@@ -191,7 +191,7 @@ class ChangeError(NamedTuple):
 
 @attrs.frozen
 class KernelEvents:
-    """What rtnetlink has notified since the last time, without the changes made by us.
+    """What rtnetlink has notified since the last time, without what `KernelApi.apply` did.
 
     ``links``: a link or an address changed. ``ours``: another process changed a route,
     nexthop object or rule that bears our protocol. ``lost``: notifications were lost, so

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import tempfile
@@ -42,6 +43,7 @@ from cuberouted.api.server import listening, serve
 from cuberouted.check import users
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_config, run_in_kernel
 from cuberouted.cli.main import main
+from cuberouted.routing.flush import Flushed
 from cuberouted.routing.kernel_api import KernelError
 from tests.openapi.validation import validate
 
@@ -500,6 +502,14 @@ def test_flush_beside_a_running_daemon_is_refused(place):
 def test_flush_without_anything_to_remove(place):
     done = place.run("flush")
     assert (done.exit_code, done.stdout) == (0, "0 routes removed\n")
+
+
+def test_flush_tells_of_addresses_of_services(place, monkeypatch):
+    module = importlib.import_module("cuberouted.cli.flush")  # the package has the command's name
+    monkeypatch.setattr(module, "run_in_kernel", lambda *_: Flushed(routes=1, addresses=2))
+    done = place.run("flush")
+    assert done.exit_code == 0
+    assert done.stdout == "1 route removed, and 2 of services' addresses\n"
 
 
 def test_a_kernel_error_is_printed_without_a_traceback(place, capsys):
