@@ -12,6 +12,7 @@ from cuberouted.events import NodeProblem, NodeProblemEnded, ServiceChecked, Ser
 from cuberouted.maintenance.record import MaintenanceRecord
 from cuberouted.model import NodeState
 from cuberouted.routing.kernel_api import KernelError
+from cuberouted.service_claim import ServicePhase
 from cuberouted.services.election import SETTLE_TIME
 from tests.fakes.commands import HANGS, Behaviour
 from tests.unit.daemon.meshes import status
@@ -214,6 +215,38 @@ async def test_draining_hands_it_over(mesh, autojump_clock):
         f"service db ({DB}) moved A -> B: the node is draining or in maintenance"
     )
     assert await quiet(mesh) == ["B"]
+
+
+async def test_the_address_is_there_before_a_claim_says_so_and_gone_before_it_says_that(
+    mesh, autojump_clock
+):
+    """Whenever a node advertises a claim, it is true, through all moves of the address."""
+    a, b = add_servers(mesh, {"A": 200, "B": 100}, "on_release = /bin/release")
+    told: list[tuple[str, ServicePhase, bool]] = []
+
+    def listen(server):
+        update = server.daemon.node.update_services
+
+        async def update_services(claims):
+            told.extend((server.name, c.service.phase, server.has(DB)) for c in claims)
+            await update(claims)
+
+        server.daemon.node.update_services = update_services
+
+    for server in (a, b):
+        server.on_start = lambda daemon: listen(mesh[daemon.config.node])
+        server.commands.behaviours["/bin/release"] = Behaviour(duration=0.2)
+    await mesh.start()
+    await mesh.until(lambda: holders(mesh) == ["A"])
+    drain(a)
+    await mesh.until(lambda: holders(mesh) == ["B"])
+    drain(b)
+    a.daemon.maintenance.record = MaintenanceRecord()
+    a.daemon.services.wake()
+    await mesh.until(lambda: holders(mesh) == ["A"])
+    await a.stop()
+    assert {name for name, phase, _ in told if phase == "releasing"} == {"A", "B"}
+    assert [t for t in told if t[1].has_address is not t[2]] == []
 
 
 # -- a cut mesh --
