@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +45,10 @@ class RecordStore(Protocol):
 class RecordFile:
     """Implements `RecordStore` by a file."""
 
+    def __init__(self) -> None:
+        self._number = 0
+        self._lock = threading.Lock()
+
     def read(self, directory: Path) -> MaintenanceRecord:
         """See `RecordStore`."""
         path = directory / FILE
@@ -61,13 +67,26 @@ class RecordFile:
     async def write(self, directory: Path, record: MaintenanceRecord) -> None:
         """See `RecordStore`."""
         path = directory / FILE
+        self._number += 1
+        write = partial(self._write, path, record, self._number)
         try:
             with trio.fail_after(WRITE_TIMEOUT):
-                await trio.to_thread.run_sync(_keep, path, record, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         except trio.TooSlowError:
             raise RecordError(f"{path}: not written in {WRITE_TIMEOUT:g} s") from None
         except OSError as error:
-            raise RecordError(f"{path}: {error.strerror or error}") from None
+            why = f"{path}: {error.strerror or error}"
+            if isinstance(error, FileNotFoundError):
+                why += "; the directory is missing, which the unit's StateDirectory= makes"
+            raise RecordError(why) from None
+
+    def _write(self, path: Path, record: MaintenanceRecord, number: int) -> None:
+        """One after the other, in threads. One that was given up, and goes on after the disk has
+        hung, must not undo a later one.
+        """
+        with self._lock:
+            if number == self._number:
+                _keep(path, record)
 
 
 def _keep(path: Path, record: MaintenanceRecord) -> None:

@@ -7,6 +7,7 @@ import stat
 import threading
 
 import pytest
+import trio
 
 from cuberouted.daemon import maintenance_file
 from cuberouted.daemon.maintenance_file import FILE, RecordFile
@@ -71,9 +72,21 @@ async def test_what_cannot_be_written_is_an_error_and_keeps_the_old_one(tmp_path
 
 
 async def test_a_disk_that_hangs_is_waited_for_some_seconds_only(tmp_path, monkeypatch):
-    release = threading.Event()
+    store, release, keep, done = RecordFile(), threading.Event(), maintenance_file._keep, []
+
+    def hang(path, record):
+        release.wait(30)
+        keep(path, record)
+        done.append(record)
+
     monkeypatch.setattr(maintenance_file, "WRITE_TIMEOUT", 0.05)
-    monkeypatch.setattr(maintenance_file, "_keep", lambda *_: release.wait(30))
-    with pytest.raises(RecordError, match="not written in"):
-        await RecordFile().write(tmp_path, RECORD)
+    monkeypatch.setattr(maintenance_file, "_keep", hang)
+    for record in (RECORD, MaintenanceRecord(state=NodeState.MAINTENANCE), ACTIVE):
+        with pytest.raises(RecordError, match="not written in"):
+            await store.write(tmp_path, record)
     release.set()
+    with trio.fail_after(10):
+        while ACTIVE not in done:  # noqa: ASYNC110 - a thread sets no trio event
+            await trio.sleep(0.01)
+    assert len(done) == 2  # the one that had begun, and the last one
+    assert list(tmp_path.iterdir()) == []
