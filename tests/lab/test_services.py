@@ -152,6 +152,12 @@ def answered_by(askers: Sequence[Asker], server: Server, after: float = 0.0) -> 
     return [asker.wait_answer(server, after).asked for asker in askers]
 
 
+def peer_is_up(server: Server) -> bool:
+    """Whether the first peer of a server is up."""
+    state: str = server.daemon.ask("status")["peers"][0]["state"]
+    return state == "up"
+
+
 def silence(askers: Sequence[Asker], after: float) -> str:
     """The longest time without an answer for each, for a person to read."""
     gaps = [f"{asker.longest_gap(after).seconds:.2f} s" for asker in askers]
@@ -244,6 +250,47 @@ def test_the_holder_is_drained_and_resumes(services: Services, two: tuple[Server
     wait_for("A to be back", lambda: phases(b).get(a.name) == "standby")
     assert services.watch.holders() == {b.name}
     assert services.watch.overlaps() == []
+
+
+def test_a_reload_removes_and_adds_the_section(services: Services) -> None:
+    a, b, c = services.servers
+    with_it = [section()]
+    start_daemons((a, b), lambda server: mesh(server, services=with_it))
+    start_daemons((c,))  # routes to the address without a section
+    services.watch.wait_holder(a)
+    [asker] = services.ask(2)
+    a.daemon.reload(mesh(a))
+    asker.wait_answer(b)
+    print(f"section removed: {orderly(services, [asker])}")
+    wait_for("A's claim to be gone", lambda: phases(c) == {b.name: "holding"})
+    a.daemon.reload(mesh(a, services=with_it))
+    wait_for("A's claim", lambda: phases(c) == {a.name: "standby", b.name: "holding"})
+    assert row(c)["configured"] is False
+    assert asker.servers() == [a.name, b.name]
+    assert services.watch.overlaps() == []
+
+
+def test_a_planned_restart_with_on_exit_keep_moves_nothing(
+    services: Services, two: tuple[Server, Server]
+) -> None:
+    a, b = two
+    services.start((), two, node=("on_exit = keep", "restart_time = 5s"))
+    services.watch.wait_holder(a)
+    askers = services.ask(0, 1)
+    assert a.daemon.stop() == 0
+    stopped = time.time()
+    a.daemon.start()
+    a.daemon.ready()
+    wait_for("A to be up", lambda: peer_is_up(b) and peer_is_up(a))
+    wait_for("A to have it again", lambda: phases(b).get(a.name) == "holding")
+    answered_by(askers, a, time.time())
+    print(f"restarted: {silence(askers, stopped)}")
+    assert [change.has_it for change in services.watch.changes()] == [True]
+    stopped = time.time()
+    a.daemon.stop()  # and it does not come back
+    taken = services.watch.wait_holder(a, b)
+    print(f"taken {taken - stopped:.1f} s after the stop, with restart_time = 5s")
+    assert taken - stopped > 4.9
 
 
 def test_the_commands_run_in_order_and_before_the_address_moves(
@@ -348,6 +395,7 @@ def test_a_daemon_that_is_killed_and_started_again_keeps_the_address(
     a.daemon.crash()
     a.daemon.start()
     a.daemon.ready()
+    wait_for("A to be up", lambda: peer_is_up(b) and peer_is_up(a))
     wait_for("A to have it again", lambda: phases(b).get(a.name) == "holding")
     answered_by(askers, a, time.time())
     print(f"killed and started again: {silence(askers, killed)}")
@@ -455,10 +503,11 @@ def test_a_partition_of_two_servers_with_witness(
     given_up = services.watch.wait_holder()
     print(f"given up {given_up - parted:.2f} s after the cut")
     assert given_up - parted < HOLD
-    wait_for("B to lose A", lambda: b.daemon.ask("status")["peers"][0]["state"] != "up")
+    wait_for("B to lose A", lambda: not peer_is_up(b))
     assert services.watch.holders() == frozenset()
     healed = services.heal()
-    taken = services.watch.wait_holder(a)
+    wait_for("one of them to have it", services.watch.holders)
+    taken = services.watch.changes()[-1].at
     print(f"taken {taken - healed:.2f} s after it was mended")
     assert services.watch.overlaps() == []
 
