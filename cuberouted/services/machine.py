@@ -40,6 +40,9 @@ LOOK_INTERVAL, SHORT_LOOK_INTERVAL = 1.0, 0.1
 """Seconds between two looks at most, for whatever was missed; and while only a message of a peer
 is awaited until the address is taken."""
 
+MAX_LATENESS = 0.1
+"""Seconds that a look may come after `ServiceMachine.deadline`. Later: the daemon was suspended."""
+
 MAX_WHY = 200
 """Characters of a claim's ``why``."""
 
@@ -79,6 +82,8 @@ class ServiceMachine:
     _electable_since: float = attrs.field(default=math.inf, init=False)
     # only a message of a peer is awaited until the address is taken
     _is_next: bool = attrs.field(default=False, init=False)
+    # since when this daemon has not been suspended
+    _awake_since: float = attrs.field(default=-math.inf, init=False)
     # since when a peer is heard
     _witnessed_since: float = attrs.field(default=math.inf, init=False)
     # since when this node may take the address back by its priority
@@ -114,6 +119,7 @@ class ServiceMachine:
         """When `receive` is due if nothing happens before. Checks have their own `check_due`."""
         times = (
             self._phase_since + SETTLE_TIME,
+            self._awake_since + SETTLE_TIME,
             self._outranks_since + (self.config.preempt or 0.0),
             self._commands.retry_at,
             self._witness_until,
@@ -186,6 +192,8 @@ class ServiceMachine:
     def receive(self, view: View, now: float) -> ServiceActions:
         """Look at everything, and return what to do."""
         is_start = self._view is None
+        if not is_start and now > self.deadline + MAX_LATENESS:
+            self._awake_since = now
         self._view, self.now = view, now
         self._sightings.update(view, now)
         if is_start and view.has_address:
@@ -234,7 +242,7 @@ class ServiceMachine:
         elif running is not None:
             if running.program is Program.FENCE and not self._is_lost(running.peer, view):
                 self._commands.kill()  # it came back by itself
-        elif not (self._is_nearest or election.is_known(view)):
+        elif not (self._is_nearest or self._knows(view)):
             return  # a peer that has just come back may have it
         elif (peer := self._next_to_fence(view)) is not None:
             self._fenced[peer.name] = peer.last_heard
@@ -356,7 +364,7 @@ class ServiceMachine:
             self._gave_it_last
             and self.now >= self._phase_since + SETTLE_TIME
             and not self._cannot(view)
-            and election.is_known(view)
+            and self._knows(view)
             and not election.is_anybody_electable(view)
             and self._have_lost_given_up()
         )
@@ -383,12 +391,18 @@ class ServiceMachine:
             return math.inf
         return self._witnessed_since + self._view.witness_time + SETTLE_TIME
 
+    def _knows(self, view: View) -> bool:
+        """Whether all is known of the other nodes. What they sent while this daemon was suspended
+        may not be received yet, while their hold timers have passed.
+        """
+        return election.is_known(view) and self.now >= self._awake_since + SETTLE_TIME
+
     def _may_acquire(self, view: View) -> bool:
         if self._is_nearest:
             return True
         self._is_next = (
             self.now >= self._phase_since + SETTLE_TIME
-            and election.is_known(view)
+            and self._knows(view)
             and election.is_vacant(view)
             and election.is_first(self.claim, self.node, view)
             and self._have_lost_given_up()

@@ -155,6 +155,7 @@ class Node:
         self.run = 0
         self.paused = []
         self.is_paused = False
+        self.unpaused_at = -math.inf
         self.peers = {}
         self.command_fails = set()
         self.command_time = dict.fromkeys(Program, 0.0)
@@ -239,8 +240,10 @@ class Node:
     def unpause(self):
         if self.is_paused:
             self.world.log(self.name, "goes on")
-            self.is_paused = False
+            self.is_paused, self.unpaused_at = False, self.world.now
             inbox, self.paused = self.paused, []
+            if self.world.rng.random() < 0.5:  # a timer may come before what was received
+                self.look()
             for call, args in inbox:
                 call(*args)
             self.look()
@@ -361,6 +364,8 @@ class Node:
         self.world.log(self.name, f"runs {run.program} {run.peer}")
         failed = self.failed_at.get(run.program, -math.inf)
         assert self.world.now >= failed + MIN_BACK_OFF, f"{run.program} is tried again at once"
+        awake = self.world.now - self.unpaused_at
+        assert run.program is not Program.FENCE or awake > self.world.max_delay, "fences at once"
         if run.program is Program.ON_ACQUIRE:
             assert not self.role, "on_acquire without on_release before"
             self.role = True

@@ -118,6 +118,14 @@ MUTANTS: dict[str, tuple[Any, ...]] = {
         "restarts",
         (ServiceMachine, "is_released", property(_returns(True))),
     ),
+    "with nearest an unhealthy node keeps it": (
+        "nearest",
+        (ServiceMachine, "_has_successor", _returns(False)),
+    ),
+    "who was suspended acts before it has received": (
+        "fence",
+        (ServiceMachine, "_knows", lambda _self, view: election.is_known(view)),
+    ),
     "nobody is fenced": ("fence", (ServiceMachine, "_next_to_fence", _returns(None))),
     "a failed fence is good enough": ("fence only", (ServiceMachine, "ended", _fence_succeeds)),
 }

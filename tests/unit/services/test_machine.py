@@ -261,6 +261,19 @@ def test_a_peer_that_comes_back_is_awaited_and_not_fenced():
     assert driver.runs[1:] == [Run(Program.ON_ACQUIRE)]
 
 
+def test_a_daemon_that_was_suspended_receives_first_what_came_meanwhile():
+    driver = Driver(fence=FENCE)
+    driver.claims(B_HOLDS)
+    driver.wait(5.0)
+    driver.now += 60.0
+    driver.view = attrs.evolve(driver.view, claims={})
+    assert driver.hears(heard=False) is ServicePhase.STANDBY
+    assert driver.wait(SETTLE_TIME - 0.01) is ServicePhase.STANDBY
+    assert not driver.runs
+    assert driver.wait(0.01) is ServicePhase.ACQUIRING
+    assert driver.runs == [Run(Program.FENCE, "vpnsrvB")]
+
+
 def test_a_failed_fence_leaves_the_address_alone():
     driver = Driver(fence=FENCE, on_acquire=ACQUIRE, on_release=RELEASE)
     driver.hears(heard=False)
