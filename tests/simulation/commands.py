@@ -34,13 +34,30 @@ class Outcome(NamedTuple):
 
 
 class Commands(FakeCommands):
-    """All commands of one node. ``on_start`` and ``on_end`` are called at once."""
+    """All commands of one node. ``on_start`` and ``on_end`` are called at once.
 
-    def __init__(self) -> None:
+    *durations*: how many seconds they take, by path. ``misbehaving``: the paths of those that a
+    fault has changed.
+    """
+
+    def __init__(self, durations: Mapping[str, float]) -> None:
         super().__init__()
+        self._usual = {path: Behaviour(duration=length) for path, length in durations.items()}
+        self.behaviours |= self._usual
+        self.misbehaving: set[str] = set()
         self.kill_delay = 0.05
         self.on_start: Callable[[Command], None] = lambda _: None
         self.on_end: Callable[[Command, Outcome], None] = lambda *_: None
+
+    def misbehave(self, path: str, does: Behaviour) -> None:
+        """The command does this until `recover`."""
+        self.misbehaving.add(path)
+        self.behaviours[path] = does
+
+    def recover(self, path: str) -> None:
+        """It does what it has always done."""
+        self.misbehaving.discard(path)
+        self.behaviours[path] = self._usual.get(path, Behaviour())
 
     def behaviour(self, program: str, service: str) -> Behaviour:
         """What it does when it is run now."""

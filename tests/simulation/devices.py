@@ -89,6 +89,12 @@ class Device:
             node.openvpn.say(b">NOTIFY:info,remote-exit,EXIT\r\n")
         self.world.nursery.start_soon(end_session_later, node, session, EXIT_TIME)
 
+    def send_on(self) -> None:
+        """Its server tells it to connect to the next one; the session ends there by itself."""
+        left, _ = self._leave("is sent on")
+        others = [node for node in self.world.nodes if node.serving and node is not left]
+        self.connect(self.world.rng.choice(others or [left]))
+
     def _leave(self, how: str) -> tuple[Node, Client]:
         assert self.node is not None
         assert self.session is not None

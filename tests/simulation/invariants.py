@@ -36,6 +36,7 @@ class InvariantMonitor:
         self._held: dict[Prefix, tuple[tuple[str, ...], float]] = {}
         self._named: dict[tuple[str, bytes], float] = {}
         self._killed: dict[tuple[str, bytes], list[float]] = {}
+        self._sent_on: dict[int, Client] = {}
         self.services = ServiceMonitor(world)
         for node in world.nodes:
             self._attach(node)
@@ -46,6 +47,7 @@ class InvariantMonitor:
 
         node.kernel.on_apply = on_apply
         node.openvpn.on_drop = lambda client: self.check_kill(node, client)
+        node.openvpn.on_sent_on = lambda client: self.check_sent_on(node, client)
 
     async def run(self) -> None:
         """Check again and again until cancelled."""
@@ -74,7 +76,13 @@ class InvariantMonitor:
                 self._held[prefix] = at, now
         for node in self.world.nodes:
             self._check_local(node)
+            self._check_maintenance(node)
         self.services.check()
+
+    def _check_maintenance(self, node: Node) -> None:
+        """What was ordered last holds, also after restarts."""
+        if node.running and node.drained is node.is_active:
+            self.world.fail(f"{node.name}: {node.drained=}, {node.is_active=}")
 
     # -- the kernel --
 
@@ -129,11 +137,23 @@ class InvariantMonitor:
             if best is None or (best.leads_here and to != "tun0") or (best.is_local and not around):
                 self.world.fail(f"{node.name}: {prefix} leads to {to}, its best route is {best}")
 
+    def check_sent_on(self, node: Node, client: Client) -> None:
+        """Check a client that *node* sends on, and let it go to another server."""
+        self._sent_on[id(client)] = client
+        self.world.counts["clients sent on"] += 1
+        if node.drained is False and self.world.disturbances.holds(("drained", node.name)):
+            self.world.fail(f"{node.name} sends {client.name!r} on, though it is not drained")
+        device = next((d for d in self.devices if d.session is client), None)
+        if device is not None:
+            device.send_on()
+
     # -- kills --
 
     def check_kill(self, node: Node, client: Client) -> None:
         """Check a kill: *node*'s OpenVPN ended the session of *client* on cuberouted's request."""
         world = self.world
+        if self._sent_on.pop(id(client), None) is not None:
+            return
         listed = [
             c for c in node.openvpn.clients.values() if node.server.wall_clock() > c.since + 10
         ]

@@ -136,12 +136,15 @@ class Run:
             await self._schedule(nursery)
             world.note("no more faults")
             world.over.set()
+        for node in world.nodes:
+            if node.running and node.drained:
+                await node.resume()
         await self._settle()
         await self._check()
         for _ in range(3):
             await self._roam()
         await self._come_back()
-        await ServiceScenario(world, self.monitor.services).run()
+        await ServiceScenario(world, self.monitor.services, self.devices).run()
         world.failed.set()
 
     async def _schedule(self, nursery: trio.Nursery) -> None:

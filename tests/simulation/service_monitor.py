@@ -166,18 +166,17 @@ class ServiceMonitor:
         for other in node.others:
             if has_address(other, service) and self._know_each_other(node, other):
                 yield f"while {other.name} has it, and they hear each other"
-        if service.witness and not any(receives(node, other) for other in node.others):
+        if service.witness and self._silence(node, service) > self.world.plan.hold_time:
             yield "though it hears nobody"
         if "fence" in seat.programs:
             yield from self._unfenced(node, holding)
 
     def _unfenced(self, node: Node, holding: Holding) -> Iterator[str]:
         for other in node.others:
-            session = node.server.daemon.peers.get(other.name)
-            if session is None or hears(node, other) or "it shut down" in session.session.why:
+            peer = node.server.daemon.peers.get(other.name)
+            if peer is None or peer.session.state == "up" or peer.session.has_shut_down:
                 continue
-            heard = session.session.status().last_received
-            if holding.fenced.get(other.name, -math.inf) < (heard or -math.inf):
+            if holding.fenced.get(other.name, -math.inf) < peer.session.last_heard:
                 yield f"and has not fenced {other.name} since it heard it"
 
     def _know_each_other(self, a: Node, b: Node) -> bool:
@@ -218,14 +217,16 @@ class ServiceMonitor:
 
     def _check_witness(self, node: Node, service: ServicePlan) -> None:
         """Who has heard nobody for the hold time does not have it."""
-        now = self.world.disturbances.now
-        key = node.name, service.name
+        silence = self._silence(node, service)
+        if silence > self.world.plan.hold_time + MARGIN and has_address(node, service):
+            self._fail(node, service, f"it has heard nobody for {silence:.1f} s, and still has it")
+
+    def _silence(self, node: Node, service: ServicePlan) -> float:
+        """For how many seconds no message can have reached it, if it could act on that."""
+        now, key = self.world.disturbances.now, (node.name, service.name)
         if not self._is_looking(node) or any(is_reached(node, other) for other in node.others):
             self._heard[key] = now
-            return
-        alone = now - self._heard.get(key, now)
-        if alone > self.world.plan.hold_time + MARGIN and has_address(node, service):
-            self._fail(node, service, f"it has heard nobody for {alone:.1f} s, and still has it")
+        return now - self._heard.get(key, now)
 
     def _check_both(self, a: Node, b: Node, service: ServicePlan) -> None:
         """Two nodes that hear each other do not both have it, but for a moment."""
@@ -261,12 +262,6 @@ def hears(node: Node, other: Node) -> bool:
     """Whether *node* is in session with *other*, and messages of that reach it."""
     peer = node.server.daemon.peers.get(other.name) if node.running else None
     return peer is not None and peer.session.state == "up" and is_reached(node, other)
-
-
-def receives(node: Node, other: Node) -> bool:
-    """Whether *node* accepts messages of *other*, which reach it."""
-    peer = node.server.daemon.peers.get(other.name) if node.running else None
-    return peer is not None and peer.session.state != "down" and is_reached(node, other)
 
 
 def is_reached(node: Node, other: Node) -> bool:

@@ -25,7 +25,7 @@ PREEMPT: Final = (None, None, 0.0, 1.0, 10.0)
 class Seat:
     """The section of one node. ``preempt``: seconds; None: never. ``check_interval``: 0: no check.
 
-    ``programs``: the commands that it has, besides the check.
+    ``programs``: the commands that it has, besides the check; each takes ``duration`` seconds.
     """
 
     priority: int
@@ -35,6 +35,7 @@ class Seat:
     fall: int
     programs: tuple[str, ...]
     command_timeout: float
+    duration: float
 
     @property
     def check_timeout(self) -> float:
@@ -55,6 +56,12 @@ class ServicePlan:
     def prefix(self) -> Prefix:
         """Its address."""
         return Prefix.parse(ADDRESSES[self.name])
+
+    def durations(self, node: str) -> dict[str, float]:
+        """How long the commands of *node* take, by path."""
+        seat = self.seats.get(node)
+        programs = seat.programs if seat else ()
+        return {Command(one, self.name).path: seat.duration for one in programs if seat}
 
     def section(self, node: str, priority: int) -> str:
         """The section of *node*."""
@@ -107,4 +114,5 @@ def _seat(rng: random.Random, *, nearest: bool, equal: bool) -> Seat:
         fall=rng.randint(1, 3),
         programs=tuple(program for program in programs if rng.random() < share),
         command_timeout=rng.choice((1.0, 3.0)),
+        duration=rng.choice((0.0, 0.0, 0.1, 0.8)),
     )

@@ -7,12 +7,13 @@ services are where they should be, and nobody but who had a reason to has lost o
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
 from tests.fakes.commands import HANGS
 from tests.simulation.commands import FAILS, Command
+from tests.simulation.devices import Device
 from tests.simulation.faults.registry import learned_from
 from tests.simulation.service_monitor import ServiceMonitor
 from tests.simulation.service_oracle import (
@@ -26,13 +27,13 @@ from tests.simulation.service_oracle import (
 from tests.simulation.service_plan import ServicePlan
 from tests.simulation.world import Node, World
 
-CHANGES = 2
+CHANGES = (1, 2, 5)
 """How many changes are made, one after the other; each is undone."""
 
 QUIET_TIME = 2.0
 """Seconds after a change has settled, in which nothing moves any more."""
 
-VACATING = ("isolated", "killed", "stopped", "check_fails")
+VACATING = ("isolated", "killed", "stopped", "check_fails", "drained")
 """Changes after which another node has what the node had, if there is one that may."""
 
 Undo = Callable[[], Awaitable[None]]
@@ -51,8 +52,9 @@ def change(function: Change) -> Change:
 class ServiceScenario:
     """The changes of one run."""
 
-    def __init__(self, world: World, monitor: ServiceMonitor) -> None:
+    def __init__(self, world: World, monitor: ServiceMonitor, devices: Sequence[Device]) -> None:
         self.world = world
+        self.devices = devices
         self._monitor = monitor
         self._alone: dict[str, Node] = {}  # service -> who had it, alone in the mesh
 
@@ -65,7 +67,7 @@ class ServiceScenario:
             for key in learned_from(node):
                 world.disturbances.disturb(key, math.inf)
         await self._settle("the end of the faults")
-        for _ in range(CHANGES):
+        for _ in range(world.rng.choice(CHANGES)):
             name = world.rng.choice(sorted(CHANGES_BY_NAME))
             service = world.rng.choice(world.plan.services)
             running = [node for node in world.nodes if node.running]
@@ -90,7 +92,7 @@ class ServiceScenario:
         # a command that fails meanwhile extends the time
         while trio.current_time() < settled_at(world, monitor, began):  # noqa: ASYNC110
             await trio.sleep(0.5)
-        for wrong in service_violations(world):
+        for wrong in (*service_violations(world), *self._still_here()):
             world.fail(f"{wrong}, after {after}")
         for service in world.plan.services:
             if not service.nearest:
@@ -100,6 +102,15 @@ class ServiceScenario:
         await trio.sleep(QUIET_TIME)
         if monitor.taken != settled:
             world.fail(f"services move without a reason, long after {after}")
+
+    def _still_here(self) -> Iterator[str]:
+        """Clients of drained nodes that could be elsewhere."""
+        nodes = [node for node in self.world.nodes if node.running]
+        if len(parts(self.world)) != 1 or all(node.drained for node in nodes):
+            return
+        for device in self.devices:
+            if device.is_live and device.node in nodes and device.node.drained:
+                yield f"{device.plan.label} is still on {device.node.name}, which is drained"
 
     def _check_moves(self, service: ServicePlan, taken: int, after: str, *, vacated: bool) -> None:
         """Nobody has lost the service without a reason."""
@@ -144,10 +155,10 @@ class ServiceScenario:
         if program == "check" and not seat.check_interval:
             return None
         key = Command(program, service.name).path
-        node.commands.behaviours[key] = self.world.rng.choice((FAILS, HANGS))
+        node.commands.misbehave(key, self.world.rng.choice((FAILS, HANGS)))
 
         async def recover() -> None:
-            node.commands.behaviours.pop(key, None)
+            node.commands.recover(key)
 
         return recover
 
@@ -180,6 +191,7 @@ async def all_checks_fail(
     undo = [one for one in all_ if one is not None]
 
     async def recover() -> None:
+        scenario.forget()  # the first that is healthy again gets it
         for one in undo:
             await one()
             await trio.sleep(scenario.world.rng.choice((0, 0.1, 3)))
@@ -211,14 +223,13 @@ async def on_release_fails(
     """on_release fails or hangs; then the check fails."""
     first = scenario.misbehave(node, service, "on_release")
     second = scenario.misbehave(node, service, "check")
-    if first is None or second is None:
-        node.commands.behaviours.clear()
-        return None
+    undo = [one for one in (first, second) if one is not None]
 
-    async def undo() -> None:
-        node.commands.behaviours.clear()
+    async def recover() -> None:
+        for one in undo:
+            await one()
 
-    return undo
+    return recover if undo else None
 
 
 @change
@@ -320,6 +331,18 @@ async def address_added(
 ) -> Undo | None:
     """Somebody adds the address on a host that does not have it."""
     return _nothing if node.add_address(service.prefix) else None
+
+
+@change
+async def drained(scenario: ServiceScenario, node: Node, _: ServicePlan) -> Undo | None:
+    """A node is drained; with luck it restarts meanwhile."""
+    world = scenario.world
+    if not await node.drain(0.0):
+        return None
+    if world.rng.random() < 0.3:
+        await world.crash(node)
+        await world.start(node)
+    return node.resume
 
 
 async def _nothing() -> None:

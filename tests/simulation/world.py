@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import trio
 
+from cuberouted.api.report_drain import DrainOrder
 from cuberouted.daemon.daemon import Daemon
+from cuberouted.daemon.maintenance import MaintenanceError
 from cuberouted.events import Event, Level
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Address
@@ -24,6 +26,9 @@ from tests.simulation.replay import Replay
 
 BOOT = 3
 """RTPROT_BOOT: OpenVPN's own routes."""
+
+SENDING_ON_TIME = 30.0
+"""Seconds after which a slow OpenVPN has sent on whom it was told to."""
 
 SERVICE_DEVICE = "lo"
 """Where addresses of services are."""
@@ -43,7 +48,8 @@ class Node:
     connect. ``gone``: it stays down until the faults are over. ``damping_since``: when its
     daemon last forgot which names it has killed. ``priorities``: of its services, by name; those
     that are not there are not in its configuration. ``commands``: those of its services.
-    ``started_at``: when its daemon was started last. ``on_run`` are called then.
+    ``started_at``: when its daemon was started last. ``on_run`` are called then. ``drained``:
+    whether that was ordered last; None while an order is given.
     """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
@@ -66,13 +72,15 @@ class Node:
             for service in world.plan.services
             if plan.name in service.seats
         }
-        self.commands = Commands()
+        durations = [service.durations(plan.name) for service in world.plan.services]
+        self.commands = Commands(dict(item for some in durations for item in some.items()))
         self.server.commands = self.commands
         self.replay: Replay
         self.server.on_start = self._follow
         self.on_run: list[Callable[[], None]] = []
         self.running = False
         self.started_at = 0.0
+        self.drained: bool | None = False
         self.damping_since = 0.0
         self.goodbye_sent = False
         self.serving = True
@@ -124,6 +132,25 @@ class Node:
     def is_active(self) -> bool:
         """Whether it is neither drained nor in maintenance."""
         return self.server.daemon.maintenance.is_active
+
+    async def drain(self, over: float) -> bool:
+        """Order it to send its clients on in *over* seconds. Returns False if it refuses."""
+        self.drained = None
+        order = DrainOrder(over=over, reason="simulated")
+        try:
+            await self.server.daemon.maintenance.drain(order, "simulation")
+        except MaintenanceError as error:
+            self.world.note(f"{self.name} is not drained: {error}")
+        self.drained = not self.is_active
+        return self.drained
+
+    async def resume(self) -> None:
+        """Order it to take clients again."""
+        self.drained = None
+        # some commands may be on their way to its OpenVPN
+        self.world.disturbances.disturb(("drained", self.name), SENDING_ON_TIME)
+        await self.server.daemon.maintenance.resume("simulation")
+        self.drained = not self.is_active
 
     def add_address(self, prefix: Prefix) -> bool:
         """Somebody adds the address of a service. Returns False if it is there."""
@@ -235,6 +262,10 @@ class World:
         expected = node.plan.keep or not self.disturbances.holds(("kernel", node.name))
         if (left.routes or left.nexthops) and not expected:
             self.fail(f"{node.name} left routes behind: {left}")
+        could = self.disturbances.holds(("addresses", node.name))
+        for service in self.plan.services if could and not node.plan.keep else ():
+            if service.name in node.priorities and node.kernel.has_address(service.prefix.address):
+                self.fail(f"{node.name} left the address of {service.name} behind")
 
     async def crash(self, node: Node) -> None:
         """Kill it."""

@@ -36,13 +36,14 @@ async def _misbehave(world: World, program: str) -> bool:
     node, service = found
     key, seat = Command(program, service.name).path, service.seats[node.name]
     exists = seat.check_interval > 0 if program == "check" else program in seat.programs
-    if not exists or key in node.commands.behaviours:
+    if not exists or key in node.commands.misbehaving:
         return False
     slow = Behaviour(duration=world.rng.uniform(0.01, 1.5) * seat.command_timeout)
-    does = node.commands.behaviours[key] = world.rng.choice((FAILS, FAILS, HANGS, slow))
+    does = world.rng.choice((FAILS, FAILS, HANGS, slow))
+    node.commands.misbehave(key, does)
     world.note(f"{program} of {service.name} on {node.name}: {does}")
     await trio.sleep(world.rng.uniform(0.1, 30))
-    del node.commands.behaviours[key]
+    node.commands.recover(key)
     world.note(f"{program} of {service.name} on {node.name} succeeds again")
     return True
 
@@ -163,4 +164,22 @@ async def section_removed(world: World) -> bool:
     node.configure()
     if node.running:
         await node.server.reload()
+    return True
+
+
+@fault
+async def drained(world: World) -> bool:
+    """A node is drained, and put into service again."""
+    node = one_of(world, [node for node in world.nodes if node.running and not node.drained])
+    if node is None or node.drained is None:
+        return False
+    world.note(f"drain {node.name}")
+    if not await node.drain(world.rng.choice((0.0, 5.0, 30.0))):
+        return False
+    await trio.sleep(world.rng.uniform(0.1, 40))
+    while not (node.running or node.gone):  # noqa: ASYNC110 - another fault restarts it
+        await trio.sleep(0.05)
+    if node.running:
+        world.note(f"resume {node.name}")
+        await node.resume()
     return True

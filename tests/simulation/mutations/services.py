@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from cuberouted.config import OnExit
 from cuberouted.daemon.service_addresses import ServiceAddresses
 from cuberouted.daemon.services import Services
 from cuberouted.service_claim import ServiceClaim, ServicePhase
@@ -33,12 +32,6 @@ def settle_time() -> None:
 def occupied() -> None:
     """an address that another node has is taken."""
     replace(election, "is_vacant", lambda _: True)
-
-
-@mutation(THEME)
-def unknown_claims() -> None:
-    """an address is taken before the claims of all peers are known."""
-    replace(election, "is_known", lambda _: True)
 
 
 @mutation(THEME)
@@ -79,8 +72,12 @@ def equal_preempts() -> None:
 
 @mutation(THEME)
 def last_resort() -> None:
-    """the last node that has the address gives it to nobody."""
-    replace(ServiceMachine, "_has_successor", lambda _self, _view, why: bool(why))
+    """who should not have the address gives it up though nobody else may have it."""
+
+    def has_successor(self: ServiceMachine, view: View, why: str) -> bool:
+        return bool(why or original(self, view, why))
+
+    original = replace(ServiceMachine, "_has_successor", has_successor)
 
 
 @mutation(THEME)
@@ -128,11 +125,8 @@ def kept_at_stop() -> None:
     """a daemon that is stopped leaves its addresses."""
 
     async def stop(self: Services) -> None:
-        self._daemon.config = kept(self._daemon.config)
+        self.local.clear()
         await original(self)
-
-    def kept(config: Any) -> Any:
-        return attrs.evolve(config, on_exit=OnExit.KEEP)
 
     original = replace(Services, "stop", stop)
 
