@@ -11,7 +11,6 @@ others. From the claims alone every node computes the same two things:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -119,22 +118,6 @@ def routing_key(
     )
 
 
-def election_reason(best: ServiceClaim, best_node: str, other: ServiceClaim, node: str) -> str:
-    """Why *best* comes before the claim *other* of *node*, from their keys: `election_key`.
-
-    Raises:
-      ValueError: it does not.
-    """
-    first, second = election_key(best, best_node), election_key(other, node)
-    if first is not None and second is None:
-        return describe_phase(other)
-    if first is None or second is None or first >= second:
-        raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
-    return _first_difference(
-        zip(first, second, (describe_phase(other), *_ranks(best, best_node, other)), strict=True)
-    )
-
-
 def routing_reason(
     best: ServiceClaim,
     best_node: str,
@@ -154,13 +137,15 @@ def routing_reason(
     if first >= second:
         raise ValueError(f"{best} of {best_node} does not come before {other} of {node}")
     state = describe_phase(other)
-    states = (state, f"placement = nearest: {best_node} is this node", state)
-    return _first_difference(
-        zip(first, second, (*states, *_ranks(best, best_node, other)), strict=True)
+    reasons = (  # what each part of the key means where it decides
+        state,
+        f"placement = nearest: {best_node} is this node",
+        state,
+        f"its priority {other.priority} is below the {best.priority} of {best_node}",
+        f"{best_node} has had the address for longer",
+        f"the same priority: {best_node} comes first by its name",
     )
-
-
-def _first_difference(parts: Iterable[tuple[object, object, str]]) -> str:
+    parts = zip(first, second, reasons, strict=True)
     return next(why for one, two, why in parts if one != two)
 
 
@@ -181,12 +166,3 @@ _STATES: Final = MappingProxyType(
 def describe_phase(claim: ServiceClaim) -> str:
     """What the phase of *claim* means, as a reason why another node comes first."""
     return _STATES[claim.phase] + (f": {claim.why}" if claim.why else "")
-
-
-def _ranks(best: ServiceClaim, best_node: str, other: ServiceClaim) -> tuple[str, str, str]:
-    """What the last three parts of both keys mean where they decide."""
-    return (
-        f"its priority {other.priority} is below the {best.priority} of {best_node}",
-        f"{best_node} has had the address for longer",
-        f"the same priority: {best_node} comes first by its name",
-    )

@@ -102,6 +102,11 @@ def is_lost(peer: PeerView) -> bool:
     return not (peer.heard or peer.pending or peer.gone)
 
 
+def lost_peers(view: View) -> set[str]:
+    """The names of the lost peers."""
+    return {peer.name for peer in view.peers if is_lost(peer)}
+
+
 def next_to_fence(view: View, fenced: Mapping[str, float]) -> PeerView | None:
     """A peer that may have the address without our knowledge.
 

@@ -35,6 +35,7 @@ from cuberouted.services.commands import Commands
 from cuberouted.services.election import SETTLE_TIME, Sightings
 from cuberouted.services.health import Health
 from cuberouted.services.types import PeerView, Program, Run, ServiceActions, View
+from cuberouted.services.witness import Witness
 
 LOOK_INTERVAL, SHORT_LOOK_INTERVAL = 1.0, 0.1
 """Seconds between two looks at most, for whatever was missed; and while only a message of a peer
@@ -68,7 +69,6 @@ class ServiceMachine:
     _phase_since: float = attrs.field(init=False)
     _why: str = attrs.field(default="not started yet", init=False)
     _held_since: int = attrs.field(default=0, init=False)
-    _started: float = attrs.field(init=False)
     _view: View | None = attrs.field(default=None, init=False)
     _adopted: bool = attrs.field(default=False, init=False)
     _stopping: bool = attrs.field(default=False, init=False)
@@ -84,8 +84,6 @@ class ServiceMachine:
     _is_next: bool = attrs.field(default=False, init=False)
     # since when this daemon has not been suspended
     _awake_since: float = attrs.field(default=-math.inf, init=False)
-    # since when a peer is heard
-    _witnessed_since: float = attrs.field(default=math.inf, init=False)
     # since when this node may take the address back by its priority
     _outranks_since: float = attrs.field(default=math.inf, init=False)
     # when the peers that were fenced had been heard
@@ -93,11 +91,13 @@ class ServiceMachine:
     _events: list[Event] = attrs.field(factory=list, init=False)
     _health: Health = attrs.field(init=False)
     _commands: Commands = attrs.field(init=False)
+    _witness: Witness = attrs.field(init=False)
     _sightings: Sightings = attrs.field(factory=Sightings, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start to check now."""
-        self._started = self._phase_since = self.now
+        self._phase_since = self.now
+        self._witness = Witness(self.now)
         self._health = Health.of(self.config, self.now)
         self._commands = Commands(self.config.name, self._events.append)
 
@@ -122,8 +122,8 @@ class ServiceMachine:
             self._awake_since + SETTLE_TIME,
             self._outranks_since + (self.config.preempt or 0.0),
             self._commands.retry_at,
-            self._witness_until,
-            self._witness_settled,
+            self._witness.until,
+            self._witness.settled,
             self._sightings.next_settled(self.now),
         )
         interval = SHORT_LOOK_INTERVAL if self._is_next else LOOK_INTERVAL
@@ -198,8 +198,7 @@ class ServiceMachine:
         self._sightings.update(view, now)
         if is_start and view.has_address:
             self._adopt()
-        has_witness = now < self._witness_until
-        self._witnessed_since = min(self._witnessed_since, now) if has_witness else math.inf
+        self._witness.update(self.config, view, now, is_adopted=self._adopted)
         for _ in ServicePhase:  # one move may allow the next
             phase = self._phase
             self._LOOKS[phase](self, view)
@@ -240,7 +239,7 @@ class ServiceMachine:
         if self._is_abandoned(view):
             self._undo()
         elif running is not None:
-            if running.program is Program.FENCE and not self._is_lost(running.peer, view):
+            if running.program is Program.FENCE and running.peer not in election.lost_peers(view):
                 self._commands.kill()  # it came back by itself
         elif not (self._is_nearest or self._knows(view)):
             return  # a peer that has just come back may have it
@@ -316,16 +315,6 @@ class ServiceMachine:
     def _is_nearest(self) -> bool:
         return self.config.placement is Placement.NEAREST
 
-    @property
-    def _witness_until(self) -> float:
-        """When the address has to be given up if no peer is heard until then."""
-        if not self.config.witness or self._is_nearest or self._view is None:
-            return math.inf
-        heard = election.last_heard(self._view)
-        if self._adopted:  # a peer was heard before the restart, and has to answer now
-            heard = max(heard, self._started)
-        return heard + self._view.witness_time
-
     def _should_not(self, view: View) -> str:
         """Why another node should have the address, or empty."""
         if self._stopping:
@@ -338,7 +327,7 @@ class ServiceMachine:
         """Why this node, which has the address, has to remove it at once; or empty."""
         if view.address_error and not view.has_address:
             return view.address_error
-        if self.now >= self._witness_until:
+        if self.now >= self._witness.until:
             return NO_WITNESS
         other = "" if self._is_nearest else election.rightful(self.claim, self.node, view)
         return f"{other} has the address" if other else ""
@@ -352,7 +341,7 @@ class ServiceMachine:
         why = self._commands.problem_at(self.now) or view.address_error
         if self._stopping:
             why = STOPPING
-        elif not why and self.now >= self._witness_until:
+        elif not why and self.now >= self._witness.until:
             why = NO_WITNESS
         elif not why and not view.settled and not self._is_nearest:
             why = "the peers are not known yet"
@@ -384,13 +373,6 @@ class ServiceMachine:
         is_due = self.now >= self._outranks_since + preempt
         return is_due and election.is_known_to_all(self._electable_since, view)
 
-    @property
-    def _witness_settled(self) -> float:
-        """When a peer that only the witness has heard has given the address up."""
-        if self._view is None:
-            return math.inf
-        return self._witnessed_since + self._view.witness_time + SETTLE_TIME
-
     def _knows(self, view: View) -> bool:
         """Whether all is known of the other nodes. What they sent while this daemon was suspended
         may not be received yet, while their hold timers have passed.
@@ -414,7 +396,7 @@ class ServiceMachine:
         lost = self._sightings.last_loss
         if not self.config.witness or lost == -math.inf:
             return True
-        return self.now >= lost + SETTLE_TIME and self.now >= self._witness_settled
+        return self.now >= lost + SETTLE_TIME and self.now >= self._witness.settled
 
     def _is_abandoned(self, view: View) -> bool:
         """Whether the node stops to acquire the address."""
@@ -436,10 +418,6 @@ class ServiceMachine:
         if not self.config.fence or self._is_nearest or self._to_release:
             return None
         return election.next_to_fence(view, self._fenced)
-
-    @staticmethod
-    def _is_lost(peer: str, view: View) -> bool:
-        return any(p.name == peer and election.is_lost(p) for p in view.peers)
 
     _LOOKS: ClassVar[Mapping[ServicePhase, Callable[[ServiceMachine, View], None]]] = (
         MappingProxyType(

@@ -1,5 +1,3 @@
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +5,6 @@ from hypothesis import strategies as st
 from cuberouted.service_claim import (
     ServiceClaim,
     ServicePhase,
-    election_key,
-    election_reason,
     routing_key,
     routing_reason,
 )
@@ -29,12 +25,6 @@ PARTIES = st.tuples(
 
 @given(PARTIES, PARTIES)
 def test_each_order_has_a_reason_and_no_other_order_has(one, other):
-    first, second = (election_key(party[0], party[1]) for party in (one, other))
-    if first is not None and (second is None or first < second):
-        assert election_reason(*one[:2], *other[:2])
-    else:
-        with pytest.raises(ValueError, match="does not come before"):
-            election_reason(*one[:2], *other[:2])
     keys = [routing_key(party[0], party[1], is_local=party[2]) for party in (one, other)]
     local = {"best_is_local": one[2], "other_is_local": other[2]}
     if keys[0] < keys[1]:
@@ -42,27 +32,6 @@ def test_each_order_has_a_reason_and_no_other_order_has(one, other):
     else:
         with pytest.raises(ValueError, match="does not come before"):
             routing_reason(*one[:2], *other[:2], **local)
-
-
-def test_reasons_of_the_election():
-    order = [
-        (ServiceClaim(HOLDING, 200, 5), "vpnsrvD", ""),
-        (ServiceClaim(HOLDING, 100, 5), "vpnsrvE", "its priority 100 is below the 200 of vpnsrvD"),
-        (ServiceClaim(HOLDING, 100, 6), "vpnsrvB", "vpnsrvE has had the address for longer"),
-        (
-            ServiceClaim(HOLDING, 100, 6),
-            "vpnsrvC",
-            "the same priority: vpnsrvB comes first by its name",
-        ),
-        (ServiceClaim(STANDBY, 300), "vpnsrvA", "it is on standby"),
-        (
-            ServiceClaim(ServicePhase.UNFIT, 300, why="no peer is heard"),
-            "vpnsrvA",
-            "it cannot have the address: no peer is heard",
-        ),
-    ]
-    for (best, node, _), (other, other_node, why) in itertools.pairwise(order):
-        assert election_reason(best, node, other, other_node) == why
 
 
 def test_reasons_of_the_routing():

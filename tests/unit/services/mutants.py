@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from cuberouted.service_claim import ServicePhase
@@ -12,6 +11,7 @@ from cuberouted.services.election import Sightings
 from cuberouted.services.health import Health
 from cuberouted.services.machine import ServiceMachine
 from cuberouted.services.types import Program
+from tests.unit.services.mesh import HEARTBEAT
 
 UNFIT, RELEASING = ServicePhase.UNFIT, ServicePhase.RELEASING
 
@@ -52,10 +52,8 @@ def _no_witness_needed(self, view):
     return election.rightful(self.claim, self.node, view)
 
 
-def _witness_for_the_hold_time(self):
-    if not self.config.witness:
-        return math.inf
-    return election.last_heard(self._view) + self._view.witness_time + 1.0
+def _heard_later(view, last_heard=election.last_heard):
+    return last_heard(view) + HEARTBEAT
 
 
 REMOVE_FIRST = {
@@ -88,7 +86,7 @@ MUTANTS: dict[str, tuple[Any, ...]] = {
     ),
     "a witness counts for the hold time": (
         "strict witness",
-        (ServiceMachine, "_witness_until", property(_witness_for_the_hold_time)),
+        (election, "last_heard", _heard_later),
     ),
     "the own claim need not reach the others": (
         "early cut",
