@@ -11,7 +11,7 @@ import trio.testing
 
 from cuberouted.events import Event, Level, NodeStateChanged, PeerStateChanged, PeerWarning
 from cuberouted.model import Advertisement, NodeInfo, NodeState, Prefix
-from cuberouted.peering.adj_rib_out import Publisher
+from cuberouted.peering.adj_rib_out import MIN_GREETING_INTERVAL, Publisher
 from cuberouted.peering.change_limit import INTERVAL, MAX_CHANGES
 from cuberouted.peering.events import PeerLost, PeerState, PeerUpdate, RoutesChanged, RoutesReplaced
 from cuberouted.peering.messages import Direct, DisconnectRequest, Heartbeat, Update, encode
@@ -360,6 +360,18 @@ async def test_a_peer_that_drains_is_known_at_once_and_an_event(
             "node A: active -> draining, by root: kernel",
             "node A: draining -> maintenance, by root: kernel",
         ]
+
+
+async def test_a_second_change_right_after_the_first_does_not_wait_for_a_heartbeat(
+    network: FakeNetwork, autojump_clock: Clock
+) -> None:
+    async with mesh(network) as (a, b):
+        await trio.sleep(0.3)  # the publisher's task waits for the next heartbeat
+        a.publisher.set_info(NodeInfo(state=NodeState.DRAINING))
+        await trio.sleep(0.01)
+        a.publisher.set_info(NodeInfo(state=NodeState.MAINTENANCE))
+        await trio.sleep(MIN_GREETING_INTERVAL)
+        assert b.session.info == NodeInfo(state=NodeState.MAINTENANCE)
 
 
 async def test_a_peer_first_heard_of_in_maintenance_is_an_event_and_an_active_one_is_none(
