@@ -17,6 +17,8 @@ _STATE_STYLES = {
     "syncing": "yellow",
     "restarting": "yellow",
     "connecting": "yellow",
+    "draining": "yellow",
+    "maintenance": "yellow",
 }
 
 SILENT = 10.0

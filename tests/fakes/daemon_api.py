@@ -15,6 +15,7 @@ import trio
 from cuberouted.api.http import Endpoint, HttpError, Parts, Reply, Request
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.report import ClientRow, Clients, Status
+from cuberouted.api.report_services import ServiceRow, Services
 from cuberouted.api.report_why import Why
 from cuberouted.api.server import listening, serve
 from cuberouted.daemon import event_stream
@@ -25,11 +26,12 @@ from cuberouted.events import Event
 
 @attrs.define
 class FakeDaemon:
-    """A daemon in another thread. ``status``, ``clients`` and ``why`` may change at any time."""
+    """A daemon in another thread. What it replies with may change at any time."""
 
     socket: Path
     status: Status
     clients: list[ClientRow] = attrs.field(factory=list)
+    services: list[ServiceRow] = attrs.field(factory=list)
     why: dict[str, Why] = attrs.field(factory=dict)
     kept: int = 10000
     readers: int = 0
@@ -93,6 +95,9 @@ class FakeDaemon:
         async def get_clients(_request: Request) -> Clients:
             return Clients(list(self.clients))
 
+        async def get_services(_request: Request) -> Services:
+            return Services(self.status.node, list(self.services))
+
         stream = event_stream.endpoint(self._published)
 
         async def get_events(request: Request) -> msgspec.Struct | Reply | Parts:
@@ -107,6 +112,7 @@ class FakeDaemon:
         return [
             Endpoint("GET", "/v1/status", get_status),
             Endpoint("GET", "/v1/clients", get_clients),
+            Endpoint("GET", "/v1/services", get_services),
             Endpoint("GET", "/v1/why/{target}", get_why),
             attrs.evolve(stream, handler=get_events),
         ]

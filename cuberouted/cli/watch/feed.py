@@ -12,6 +12,7 @@ import trio
 from cuberouted.api import client
 from cuberouted.api.protocol import ControlError, NotRunningError
 from cuberouted.api.report import Clients, Status
+from cuberouted.api.report_services import Services
 from cuberouted.cli.monitor import decode
 from cuberouted.cli.watch.mesh import Client, client_of
 from cuberouted.cli.watch.model import Watch
@@ -117,6 +118,7 @@ class Feed:
     async def _refresh_status(self) -> None:
         while True:
             self._view.mesh.status = await self._get("/v1/status", Status)
+            self._view.mesh.services = (await self._get("/v1/services", Services)).services
             self._view.trouble = ""
             self._changed()
             await trio.sleep(STATUS_INTERVAL)

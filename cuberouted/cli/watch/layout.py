@@ -1,7 +1,7 @@
 """How many lines and columns each part of the screen has.
 
-Pure. From the top: a line on the state of all, problems, nodes, clients and events, and a line
-with keys. Clients and events are side by side where the screen is wide enough, else below each
+Pure. From the top: a line on the state of all, problems, nodes, services, clients and events, and a
+line with keys. Clients and events are side by side where the screen is wide enough, else below each
 other.
 """
 
@@ -30,6 +30,7 @@ class Layout:
     height: int
     problems: int
     nodes: int
+    services: int
     clients: int
     events: int
     clients_width: int
@@ -42,23 +43,31 @@ class Layout:
 
 
 def arrange(
-    width: int, height: int, *, nodes: int, problems: int, events_first: bool = False
+    width: int,
+    height: int,
+    *,
+    nodes: int,
+    problems: int,
+    services: int = 0,
+    events_first: bool = False,
 ) -> Layout:
-    """The layout for a screen of *width* by *height*, and that many nodes and problems.
+    """The layout for a screen of *width* by *height*, and that many nodes, problems and services.
 
     *events_first*: the events get the larger part of what they share with the clients.
     """
     rest = max(height - FRAME, 1)
     if height < LOW:
-        problems, nodes = min(problems, rest // 5), 0
+        problems, nodes, services = min(problems, rest // 5), 0, 0
     else:
         problems, nodes = min(problems, 1 + height // 12), min(nodes, height // 5)
-    rest -= problems + (nodes + 1 if nodes else 0)
+        services = min(services, height // 8)
+    rest -= problems + sum(lines + 1 for lines in (nodes, services) if lines)
     client_lines, event_lines = max(rest - 2, 0), max(rest - 1, 0)  # titles; columns have names
     if width >= WIDE:
         left = width * 9 // 20
+        right = width - left - 3
         return Layout(
-            width, height, problems, nodes, client_lines, event_lines, left, width - left - 3
+            width, height, problems, nodes, services, client_lines, event_lines, left, right
         )
     if height < LOW:
         client_lines, event_lines = (0, event_lines) if events_first else (client_lines, 0)
@@ -68,4 +77,4 @@ def arrange(
     else:
         event_lines = max(rest // 3 - 1, 1)
         client_lines = rest - event_lines - 3
-    return Layout(width, height, problems, nodes, client_lines, event_lines, width, width)
+    return Layout(width, height, problems, nodes, services, client_lines, event_lines, width, width)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cuberouted.api.report import ClientRow, Status
+from cuberouted.api.report_services import ServiceRow
 from cuberouted.events import (
     ClientEvent,
     ClientJoined,
@@ -76,6 +77,7 @@ class Mesh:
 
     def __init__(self) -> None:
         self.status: Status | None = None
+        self.services: list[ServiceRow] = []
         self.clients: dict[str, Client] = {}
         self.events: deque[EventRow] = deque(maxlen=MAX_EVENTS)
         self.version = 0  # grows with each change of the clients
@@ -87,6 +89,7 @@ class Mesh:
         """The same state, which does not change any more."""
         copy = Mesh()
         copy.status, copy.version, copy.received = self.status, self.version, self.received
+        copy.services = self.services
         copy.clients, copy.events = dict(self.clients), self.events.copy()
         return copy
 

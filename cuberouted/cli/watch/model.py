@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from cuberouted.api.report import Maintained
 from cuberouted.cli.watch import keys
 from cuberouted.cli.watch.layout import Layout, arrange
 from cuberouted.cli.watch.mesh import Client, EventRow, Mesh
@@ -56,12 +57,16 @@ Action = Quit | Explain
 
 @attrs.frozen
 class Node:
-    """A row of the nodes: this one, or a peer. ``detail``: what is wrong, or empty."""
+    """A row of the nodes: this one, or a peer. ``detail``: what is wrong, or empty.
+
+    ``away``: what it has said of itself, if it takes no clients.
+    """
 
     name: str
     state: str
     clients: int
     detail: str = ""
+    away: Maintained | None = None
 
 
 @attrs.define
@@ -188,11 +193,15 @@ class Watch:
         ill = [o for o in status.openvpn if o.state != "connected" or o.detail]
         this = Node(
             name=status.node,
-            state=ill[0].state if ill else "running",
+            state=ill[0].state if ill else _state(status, "running"),
             clients=sum(o.clients for o in status.openvpn),
             detail="; ".join(f"{o.name}: {o.detail or o.state}" for o in ill),
+            away=_away(status),
         )
-        peers = [Node(p.known_as or p.name, p.state, p.clients, p.detail) for p in status.peers]
+        peers = [
+            Node(p.known_as or p.name, _state(p, p.state), p.clients, p.detail, _away(p))
+            for p in status.peers
+        ]
         return [this, *peers]
 
     @property
@@ -202,6 +211,7 @@ class Watch:
             *self._size,
             nodes=len(self.nodes),
             problems=len(self.problems),
+            services=len(self.shown.services),
             events_first=self.events_first,
         )
 
@@ -351,6 +361,15 @@ g, G          first, last; at the last event the display follows new ones
 
 A client that has just joined, moved, reconnected or left is highlighted
 for a few seconds. Events are in local time; `cuberouted history` has more."""
+
+
+def _state(row: Maintained, state: str) -> str:
+    """The state of a node: whether it takes clients, where its connection is well."""
+    return row.maintenance if state in ("up", "running") and not row.takes_clients else state
+
+
+def _away(row: Maintained) -> Maintained | None:
+    return None if row.takes_clients else row
 
 
 def _steps(key: str, page: int, everything: int) -> int | None:

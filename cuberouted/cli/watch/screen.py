@@ -15,7 +15,9 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from cuberouted.api.report import Status, pluralize
+from cuberouted.api.report_services import ServiceRow
 from cuberouted.cli.event_lines import LEVEL_STYLES, printable
+from cuberouted.cli.render_maintenance import maintenance_text
 from cuberouted.cli.render_status import state_styles
 from cuberouted.cli.terminal import cell_len
 from cuberouted.cli.watch.layout import Layout
@@ -67,7 +69,9 @@ def render(view: Watch, now: float, wall_clock: float, look: Look) -> list[Text]
     layout = view.layout
     lines = [_header(view, layout, wall_clock, look), *_problems(view, layout, look)]
     if layout.nodes:
-        lines += _nodes(view.nodes, layout, look)
+        lines += _nodes(view.nodes, layout, wall_clock, look)
+    if layout.services:
+        lines += _services(view.shown.services, layout, look)
     shown_at = view.shown_at(now)
     today = dt.datetime.fromtimestamp(wall_clock, look.zone).date()
     clients = _clients(view, layout, shown_at, today, look) if layout.clients else []
@@ -169,7 +173,7 @@ def _is_warning(problem: str) -> bool:
     return problem.startswith("warning: ")
 
 
-def _nodes(nodes: Sequence[Node], layout: Layout, look: Look) -> list[Text]:
+def _nodes(nodes: Sequence[Node], layout: Layout, wall_clock: float, look: Look) -> list[Text]:
     lines = [_title("nodes", "", layout.width, look, active=False)]
     # peers that are up may be left out, the others stay in their order
     ill = [node for node in nodes if node.state not in ("up", "running")]
@@ -187,12 +191,49 @@ def _nodes(nodes: Sequence[Node], layout: Layout, look: Look) -> list[Text]:
         line.append(" " * GAP)
         line.append(f"{pluralize(node.clients, 'client'):>{clients_width}}")
         line.append(" " * GAP)
-        line.append(look.fit(node.detail, layout.width - line.cell_len), "red")
+        if node.away is not None:
+            line.append(printable(maintenance_text(node.away, wall_clock), look.encoding), "yellow")
+            line.append("; " if node.detail else "")
+        line.append(look.fit(node.detail, max(layout.width - line.cell_len, 0)), "red")
         lines.append(line)
     hidden = len(nodes) - layout.nodes
     if hidden > 0:
         lines[0] = _title("nodes", f"{hidden} more not shown", layout.width, look, active=False)
     return lines
+
+
+def _services(services: Sequence[ServiceRow], layout: Layout, look: Look) -> list[Text]:
+    hidden = len(services) - layout.services
+    note = f"{hidden} more: cuberouted services" if hidden > 0 else ""
+    # those that are not well come first, the others stay in their order
+    order = sorted(services, key=lambda service: service.well)[: layout.services]
+    names, addresses = ([getattr(s, key) for s in order] for key in ("name", "address"))
+    name_width, address_width = min(_width(names), 30), _width(addresses)
+    lines = [_title("services", note, layout.width, look, active=False)]
+    for service in order:
+        line = Text(" ")
+        line.append(look.fit(service.name, name_width), "bold")
+        line.append(" " * GAP + look.fit(service.address, address_width) + " " * GAP)
+        where = f"at {', '.join(service.holders)}" if service.holders else "nobody has it"
+        others = [node for node in service.nodes if node.node not in service.holders]
+        if service.well:
+            line.append(printable(where, look.encoding), "green")
+            rest = "".join(f", {node.node} {node.phase}" for node in others)
+            line.append(printable(rest, look.encoding), DIM)
+        else:
+            first = service.problems[0] if service.problems else where
+            text = f"{where}; {first}" if service.holders and service.problems else first
+            line.append(printable(text, look.encoding), "red")
+        lines.append(_cut(line, layout.width, look))
+    return lines
+
+
+def _cut(line: Text, width: int, look: Look) -> Text:
+    """*line* with an ellipsis, if it is wider than *width* columns."""
+    if line.cell_len > width:
+        line.truncate(max(width - 1, 0))
+        line.append(look.fit("..", 1))
+    return line
 
 
 # -- clients and events --

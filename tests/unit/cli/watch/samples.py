@@ -7,6 +7,7 @@ import datetime as dt
 import msgspec
 
 from cuberouted.api.report import ClientRow, OpenVPNRow, PeerRow, RouteCounts, Status, iso_time
+from cuberouted.api.report_services import ServiceNodeRow, ServiceRow
 from cuberouted.cli.watch.mesh import client_of
 from cuberouted.cli.watch.model import Watch
 from cuberouted.events import (
@@ -51,6 +52,49 @@ ILL = msgspec.structs.replace(
     routes=RouteCounts(138, 137, 1),
     problems=["route 10.100.100.7/32: a foreign route carries its packets to eth0"],
 )
+AWAY = msgspec.structs.replace(
+    STATUS,
+    peers=[
+        STATUS.peers[0],
+        PeerRow(
+            "vpnsrvC",
+            "up",
+            12,
+            0.1,
+            known_as="vpnsrvC",
+            maintenance="draining",
+            by="root",
+            since=iso_time(WALL_CLOCK - 240),
+            until=iso_time(WALL_CLOCK + 3360),
+            reason="kernel update",
+        ),
+    ],
+)
+SERVICES = [
+    ServiceRow(
+        "db",
+        "10.100.100.200",
+        "single",
+        ["vpnsrvB"],
+        "vpnsrvB",
+        True,
+        [
+            ServiceNodeRow("vpnsrvB", "holding", 100, "2026-11-27T08:00:00Z", "", False),
+            ServiceNodeRow("vpnsrvA", "standby", 100, "", "", True),
+            ServiceNodeRow("vpnsrvC", "unfit", 50, "", "the node is draining", False),
+        ],
+    ),
+    ServiceRow(
+        "frontend",
+        "10.100.100.201",
+        "single",
+        [],
+        None,
+        True,
+        [ServiceNodeRow("vpnsrvA", "unfit", 100, "", "check: no answer", True)],
+        problems=["nobody has it; vpnsrvA is unfit (check: no answer)"],
+    ),
+]
 EVENTS = [
     NodeStarted(version="0.1.0", control_socket="/run/cuberouted/control.sock"),
     ClientJoined(address="10.100.100.14", client="host13", to_node="vpnsrvB", routed_after=0.0021),

@@ -13,7 +13,7 @@ from cuberouted.cli.watch.layout import arrange
 from cuberouted.cli.watch.mesh import client_of
 from cuberouted.cli.watch.model import MAX_FILTER, Cursor, Explain, Order, Quit, Watch
 from cuberouted.events import ClientLeft, ClientMoved, EventsLost
-from tests.unit.cli.watch.samples import NOW, client_row, press, snapshot, watching
+from tests.unit.cli.watch.samples import AWAY, NOW, SERVICES, client_row, press, snapshot, watching
 
 T = TypeVar("T")
 
@@ -355,3 +355,27 @@ def test_the_parts_of_the_screen_fit_it(width, height, nodes, problems, events_f
     used = 2 + layout.problems + titles + layout.nodes + rows
     assert used <= height or height < 6
     assert used >= height - 1 or height < 6
+
+
+# -- nodes --
+
+
+def test_a_node_that_takes_no_clients_has_that_as_its_state_while_it_is_up():
+    view = watching(80, 24, AWAY)
+    assert [node.state for node in view.nodes] == ["running", "up", "draining"]
+    assert [node.away is not None for node in view.nodes] == [False, False, True]
+    down = msgspec.structs.replace(AWAY.peers[1], state="down")
+    view.mesh.status = msgspec.structs.replace(AWAY, peers=[down], maintenance="maintenance")
+    assert [node.state for node in view.nodes] == ["maintenance", "down"]
+    assert all(node.away for node in view.nodes)
+
+
+def test_a_frozen_display_keeps_the_services():
+    view = watching(80, 24)
+    view.mesh.services = SERVICES
+    press(view, "p")
+    view.mesh.services = []
+    assert view.shown.services == SERVICES
+    assert view.layout.services == len(SERVICES)
+    press(view, "p")
+    assert view.layout.services == 0

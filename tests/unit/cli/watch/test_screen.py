@@ -19,7 +19,17 @@ from cuberouted.cli.watch.mesh import client_of
 from cuberouted.cli.watch.model import Watch
 from cuberouted.cli.watch.screen import Look, render
 from cuberouted.events import ClientMoved, decode, encode
-from tests.unit.cli.watch.samples import ILL, NOW, STATUS, WALL_CLOCK, client_row, press, watching
+from tests.unit.cli.watch.samples import (
+    AWAY,
+    ILL,
+    NOW,
+    SERVICES,
+    STATUS,
+    WALL_CLOCK,
+    client_row,
+    press,
+    watching,
+)
 
 SCREENS = Path(__file__).with_name("screens")
 LOOK = Look(zone=dt.UTC)
@@ -49,6 +59,7 @@ def styles(line: Text) -> set[str]:
 STATES: dict[str, tuple[Status, list[str]]] = {
     "well": (STATUS, []),
     "ill": (ILL, []),
+    "away": (AWAY, []),
     "filter": (STATUS, ["/", *"host11", keys.DOWN]),
     "frozen": (STATUS, ["p", keys.TAB, "k"]),
     "help": (STATUS, ["?"]),
@@ -60,6 +71,7 @@ STATES: dict[str, tuple[Status, list[str]]] = {
 def test_the_screen(state, size):
     status, pressed = STATES[state]
     view = watching(size[0], size[1], status)
+    view.mesh.services = SERVICES if state == "away" else []
     press(view, *pressed)
     file = SCREENS / f"{state}_{size[0]}x{size[1]}.txt"
     if os.environ.get("WRITE"):
@@ -74,12 +86,13 @@ def test_the_screen(state, size):
     st.lists(
         st.sampled_from(["j", "G", keys.TAB, "/", "?", "s", "p", keys.ENTER, "x"]), max_size=8
     ),
-    st.sampled_from([STATUS, ILL, None]),
+    st.sampled_from([STATUS, ILL, AWAY, None]),
     st.text(max_size=30),
 )
 def test_every_screen_is_filled_exactly(encoding, width, height, pressed, status, name):
     view = watching(width, height, clients=20)
     view.mesh.status = status
+    view.mesh.services = [msgspec.structs.replace(SERVICES[0], name=name, holders=[name])]
     put(view, msgspec.structs.replace(client_row(0), name=name, node=name))
     for key in pressed:
         view.press(key, NOW)

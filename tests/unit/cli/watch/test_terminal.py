@@ -15,7 +15,7 @@ import pytest
 from cuberouted.api.report_why import Why
 from cuberouted.events import ClientMoved, EventsLost
 from tests.fakes.daemon_api import FakeDaemon
-from tests.unit.cli.watch.samples import ILL, STATUS, client_row
+from tests.unit.cli.watch.samples import AWAY, ILL, SERVICES, STATUS, client_row
 from tests.unit.cli.watch.tmux import terminal
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -72,6 +72,16 @@ def test_a_roaming_client_is_shown_and_q_leaves_no_trace(daemon, screen):
         daemon.status = ILL
         screen.wait("2 problems", "down", "nothing received for 3.0 s", "a foreign route carries")
         screen.wait("10.100.100.2 ", absent="moved from")  # some seconds later
+        screen.type("q")
+        screen.assert_restored(0)
+
+
+def test_services_and_a_node_that_is_drained(daemon, screen):
+    with daemon.running():
+        screen.watch(daemon.socket)
+        screen.wait("3 of 3 nodes up", absent="services")
+        daemon.status, daemon.services = AWAY, SERVICES
+        screen.wait("services", "at vpnsrvB, vpnsrvA standby", "nobody has it", "draining")
         screen.type("q")
         screen.assert_restored(0)
 
