@@ -31,6 +31,7 @@ _NOT_CONNECTED = (errno.ECONNREFUSED, errno.ENOTCONN)
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _NO_FIELDS = frozenset({"number", "time", "node", "text"})
 """What is in the entry anyway, or under another name."""
+_WHERE = ("to_node", "at_node", "from_node", "of_node")
 
 
 def priority(level: str) -> int:
@@ -41,15 +42,16 @@ def priority(level: str) -> int:
 def event_entry(event: Event) -> bytes:
     """The entry of *event*.
 
-    Its fields are those of the event in capitals. NODE: where the client is now, or was last;
-    of other events the node whose daemon saw it, which is CUBEROUTED_NODE in all.
+    Its fields are those of the event in capitals. NODE: where the client or the service is now, or
+    was last, or the node that has another state; of other events the node whose daemon saw it,
+    which is CUBEROUTED_NODE in all.
     """
     values = {
         name: value
         for name, value in msgspec.structs.asdict(event).items()
         if name not in _NO_FIELDS and value not in ("", None, ())
     }
-    here = values.get("to_node") or values.get("at_node") or values.get("from_node") or event.node
+    here = next((values[key] for key in _WHERE if key in values), event.node)
     fields = [
         ("MESSAGE", str(event)),
         ("PRIORITY", str(priority(event.level))),

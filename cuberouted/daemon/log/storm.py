@@ -1,9 +1,9 @@
 """Which events of a storm are log lines. Pure: the time is passed in.
 
 Within `WINDOW` seconds of the first event of a kind, only so many of that kind are logged, and
-then the number of the others. A kind is a type of event, and the peer or OpenVPN process that it
-is about: so one of them never hides another. Within a kind, one address or client that flaps does
-not use up the limit either.
+then the number of the others. A kind is a type of event, and the peer, OpenVPN process, service or
+node that it is about: so one of them never hides another. Within a kind, one address or client that
+flaps does not use up the limit either.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_KINDS = 1000
 """Kinds that are told apart at a time; peers that change their names could make very many."""
 
 _SEVERITY = list(Level)
+_ABOUT = ("peer", "openvpn", "service", "of_node")
 
 
 @attrs.frozen
@@ -102,5 +103,5 @@ def type_of(event: Event) -> str:
 
 
 def about(event: Event) -> str:
-    """The peer or OpenVPN process of *event*, or empty."""
-    return str(getattr(event, "peer", "") or getattr(event, "openvpn", ""))
+    """The peer, OpenVPN process, service or node of *event*, or empty."""
+    return next((str(name) for key in _ABOUT if (name := getattr(event, key, ""))), "")

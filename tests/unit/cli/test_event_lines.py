@@ -14,11 +14,13 @@ from cuberouted.events import (
     Event,
     EventsLost,
     NodeStarted,
+    NodeStateChanged,
     OpenVPNStateChanged,
     PeerStateChanged,
     PoolConflictBegan,
     RouteChanged,
     RouteTrace,
+    ServiceChecked,
     ServiceMoved,
 )
 from cuberouted.model import Kind
@@ -33,7 +35,9 @@ OPENVPN = OpenVPNStateChanged(openvpn="udp", old="connected", new="waiting", why
 POOL = PoolConflictBegan(
     address="10.9.0.20", client="host5", other_client="host6", to_node="B", other_node="C"
 )
-SERVICE = ServiceMoved(service="db", address="10.8.0.200", from_node="C", to_node="D")
+SERVICE = ServiceMoved(service="db", address="10.8.0.200", from_node="", to_node="D")
+CHECKED = ServiceChecked(service="db", healthy=False)
+NODE = NodeStateChanged(of_node="D", old="active", new="draining", by="root")
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +64,14 @@ def in_utc(monkeypatch):
         ("B", [MOVED, NETWORK, PEER, POOL]),
         ("B (10.2.0.5)", [PEER]),
         ("udp", [OPENVPN]),
-        ("db", [SERVICE]),
-        ("D", [SERVICE]),
+        ("db", [SERVICE, CHECKED]),
+        ("10.8.0.200", [SERVICE]),
+        ("D", [SERVICE, NODE]),
+        ("root", []),
     ],
 )
 def test_a_target_is_an_address_a_network_or_a_name_in_an_event(target, found):
-    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL, SERVICE]
+    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL, SERVICE, CHECKED, NODE]
     selection = Selection(Target.parse(target), verbose=True)
     assert [event for event in events if selection.shows(event)] == found
 

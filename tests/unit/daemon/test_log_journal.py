@@ -19,8 +19,12 @@ from cuberouted.events import (
     ClientJoined,
     ClientLeft,
     ClientMoved,
+    Event,
     NodeProblem,
+    NodeStateChanged,
     PeerStateChanged,
+    ServiceChecked,
+    ServiceMoved,
 )
 
 Fields = list[tuple[str, str]]
@@ -116,12 +120,21 @@ def test_an_entry_has_the_fields_of_the_event(receiver: Receiver) -> None:
         (ClientJoined(address="10.9.0.50", client="host1", to_node="B", node="A"), "B"),
         (ClientLeft(address="10.9.0.50", client="host1", from_node="B", node="A"), "B"),
         (NodeProblem(what="kernel", why="x", node="A"), "A"),
+        (ServiceMoved(service="db", address="10.9.0.9", from_node="B", to_node="C", node="A"), "C"),
+        (ServiceMoved(service="db", address="10.9.0.9", from_node="B", to_node="", node="A"), "B"),
+        (NodeStateChanged(of_node="B", old="active", new="draining", node="A"), "B"),
     ],
 )
-def test_node_is_where_the_client_is(
-    event: ClientJoined | ClientLeft | NodeProblem, node: str
-) -> None:
+def test_node_is_where_the_client_or_the_service_is(event: Event, node: str) -> None:
     assert dict(parse(event_entry(event)))["NODE"] == node
+
+
+def test_the_events_of_a_service_are_found_by_its_name() -> None:
+    for event in (
+        ServiceMoved(service="db", address="10.9.0.9", from_node="B", to_node="C"),
+        ServiceChecked(service="db", healthy=False, why="not master"),
+    ):
+        assert dict(parse(event_entry(event)))["SERVICE"] == "db"
 
 
 def test_several_values_are_several_fields() -> None:

@@ -12,7 +12,14 @@ from cuberouted.daemon.log.storm import (
     StormLimit,
     Suppressed,
 )
-from cuberouted.events import ClientJoined, ClientMoved, Level, PeerStateChanged, PeerWarning
+from cuberouted.events import (
+    ClientJoined,
+    ClientMoved,
+    Level,
+    PeerStateChanged,
+    PeerWarning,
+    ServiceChecked,
+)
 
 
 def joined(number: int) -> ClientJoined:
@@ -62,6 +69,15 @@ def test_a_peer_that_flaps_does_not_hide_another() -> None:
     assert storm.timer(11.0) == [
         Suppressed(200 - MAX_LINES, Level.WARNING, "peer_state_changed", "A")
     ]
+
+
+def test_a_service_that_flaps_does_not_hide_another() -> None:
+    storm = StormLimit()
+    for _ in range(2 * MAX_LINES):
+        storm.allow(ServiceChecked(service="db", healthy=True), now=0.0)
+    assert storm.allow(ServiceChecked(service="web", healthy=False), now=0.1)
+    (suppressed,) = storm.timer(WINDOW)
+    assert suppressed.about == "db"
 
 
 def test_a_client_that_flaps_does_not_hide_another() -> None:
