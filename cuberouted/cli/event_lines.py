@@ -19,6 +19,7 @@ NAME_FIELDS = (
     "peer",
     "known_as",
     "openvpn",
+    "of_node",
     "service",
     "from_node",
     "to_node",

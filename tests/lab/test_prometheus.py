@@ -261,7 +261,12 @@ def expressions() -> list[tuple[str, str]]:
     return found
 
 
+SERVICE = "[service db]\naddress = 10.100.100.200\ncheck = /bin/true\ncheck_interval = 500ms\n"
+
+
 def test_every_rule_can_be_evaluated_and_every_panel_shows_something(site: Site) -> None:
+    for server in site.lab.servers[:2]:
+        server.daemon.reload(config(server) + SERVICE)
     three = next(client for client in site.where if client.name == "host3")
     three.roam(site.lab.servers[1])
     three.roam(site.lab.servers[2])
@@ -271,7 +276,9 @@ def test_every_rule_can_be_evaluated_and_every_panel_shows_something(site: Site)
         assert empty_panels(site.prometheus) == []
         return True
 
-    wait_for("all panels", look)
+    wait_for("all panels", look, 30.0)
+    held = site.prometheus.query("sum by (service) (cuberouted_service_held)")
+    assert [series["value"][1] for series in held] == ["1"]
     assert site.prometheus.rule_errors() == []
 
 
