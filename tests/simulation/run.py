@@ -140,6 +140,7 @@ class Run:
             if node.running and node.drained:
                 await node.resume()
         await self._settle()
+        self.monitor.services.check_flapping(sum(world.counts[kind] for kind in FAULTS))
         await self._check()
         for _ in range(3):
             await self._roam()

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from cuberouted.model import Prefix
-from cuberouted.service_claim import ServiceClaim
+from cuberouted.service_claim import ServiceClaim, ServicePhase
 from tests.simulation.commands import Command, Outcome
 from tests.simulation.service_plan import ServicePlan
 from tests.simulation.world import Node, World
@@ -79,6 +79,18 @@ class ServiceMonitor:
     def holding(self, node: Node, service: ServicePlan) -> Holding:
         """What is known of *service* on *node*."""
         return self._holdings.setdefault((node.name, service.name), Holding())
+
+    def check_flapping(self, faults: int) -> None:
+        """So many faults have begun and ended since the start: each moves a service twice at most.
+
+        A node takes it when the fault begins, or is found, and again when it is over.
+        """
+        for service in self.world.plan.services:
+            taken, limit = self.taken[service.name], len(service.seats) + 2 * faults
+            if taken > limit:
+                self.world.fail(
+                    f"service {service.name} was taken {taken} times in {faults} faults"
+                )
 
     # -- what happens --
 
@@ -159,8 +171,8 @@ class ServiceMonitor:
             return
         if "on_acquire" in seat.programs and holding.programs is not Programs.ACQUIRED:
             yield f"though {holding.programs.value}"
-        if not node.is_active:
-            yield "though it is in maintenance"
+        if not node.is_active and any(_waits(node, other, service) for other in node.others):
+            yield "though it is in maintenance, and another waits for it"
         if service.nearest:
             return
         for other in node.others:
@@ -256,6 +268,13 @@ def claim_of(node: Node, service: ServicePlan) -> ServiceClaim | None:
     """What its daemon says of itself."""
     local = node.server.daemon.services.local
     return next((one.claim for one in local if one.config.name == service.name), None)
+
+
+def _waits(node: Node, other: Node, service: ServicePlan) -> bool:
+    """Whether *node* hears that *other* can take the address."""
+    claims = node.server.daemon.node.claims(service.prefix.address)
+    claim = claims.get(other.name) if hears(node, other) else None
+    return claim is not None and claim.phase in (ServicePhase.STANDBY, ServicePhase.CLAIMING)
 
 
 def hears(node: Node, other: Node) -> bool:

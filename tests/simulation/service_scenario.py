@@ -124,8 +124,9 @@ class ServiceScenario:
                 world.fail(f"{had.name} has lost {service.name} without a reason, after {after}")
             if had is not None and had not in have and len(have) == 1 and vacated:
                 first = successor(self._monitor, part, service)
-                if first not in (None, have[0]):
-                    world.fail(f"{have[0].name} has {service.name}, not {first}, after {after}")
+                if first is not None and first is not have[0]:
+                    wrong = f"{have[0].name} has {service.name}, not {first.name}"
+                    world.fail(f"{wrong}, after {after}")
             if len(whole) == 1 and len(have) == 1:
                 self._alone[service.name] = have[0]
 
@@ -167,6 +168,17 @@ class ServiceScenario:
 async def isolated(scenario: ServiceScenario, node: Node, _: ServicePlan) -> Undo | None:
     """A node is cut from all others."""
     return scenario.cut([node])
+
+
+@change
+async def back_meanwhile(scenario: ServiceScenario, node: Node, _: ServicePlan) -> Undo | None:
+    """A node is cut from all others, and back when these may be about to take what it has."""
+    world = scenario.world
+    scenario.forget()
+    heal = scenario.cut([node])
+    await trio.sleep(world.plan.hold_time + world.rng.uniform(-0.5, 0.9))
+    await heal()
+    return _nothing
 
 
 @change

@@ -24,8 +24,8 @@ from tests.simulation.faults.registry import (
 )
 from tests.simulation.world import Node, World
 
-ADDRESS_RETRY = 1.0
-"""Seconds after which a node tries again to set an address."""
+ADDRESS_RETRY = 62.0
+"""Seconds after which a node has tried again to set an address."""
 
 REFUSALS = (errno.EBUSY, errno.ENETUNREACH, errno.EEXIST, errno.ENOMEM)
 
@@ -227,7 +227,7 @@ async def kernel_does_not_answer(world: World) -> bool:
         return False
     with (
         _disturbed(world, node, "does not answer"),
-        world.disturbances.disturbed(2 * ADDRESS_RETRY, ("addresses", node.name)),
+        world.disturbances.disturbed(ADDRESS_RETRY, ("addresses", node.name)),
     ):
         node.kernel.broken = KernelError("no answer", errno.ENOBUFS)
         await trio.sleep(world.rng.uniform(0.05, 10))

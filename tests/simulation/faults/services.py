@@ -101,7 +101,7 @@ async def addresses_refused(world: World) -> bool:
     if node is None or not world.plan.services:
         return False
     world.note(f"kernel {node.name}: refuses addresses")
-    with world.disturbances.disturbed(2 * ADDRESS_RETRY, ("addresses", node.name)):
+    with world.disturbances.disturbed(ADDRESS_RETRY, ("addresses", node.name)):
         node.kernel.refuses_addresses = errno.EPERM
         await trio.sleep(world.rng.uniform(0.1, 10))
         node.kernel.refuses_addresses = 0
