@@ -45,8 +45,9 @@ def hold_timer() -> None:
 def versions() -> None:
     """the version comparison is reversed."""
 
-    def reversed_(route: RibRoute) -> tuple[int, str, str, str]:
-        return -original(route)[0], *original(route)[1:]
+    def reversed_(route: RibRoute) -> rib.Key:
+        key: rib.Key = original(route)
+        return (*key[:2], -key[2], *key[3:])
 
     original = replace(rib, "precedence", reversed_)
 
