@@ -36,6 +36,11 @@ def is_vacant(view: View) -> bool:
     return not any(claim.phase.is_occupied for claim in view.claims.values())
 
 
+def is_elsewhere(view: View) -> bool:
+    """Whether another node has the address."""
+    return any(claim.phase.has_address for claim in view.claims.values())
+
+
 def is_anybody_electable(view: View) -> bool:
     """Whether another node may get the address."""
     return any(election_key(claim, node) is not None for node, claim in view.claims.items())

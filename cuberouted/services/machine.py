@@ -4,8 +4,9 @@
 input that was missed only delays a move until the next look. See `ServicePhase` for the phases.
 
 A holder gives the address only to a node that takes it at once: one that has claimed it, or stood
-by, for SETTLE_TIME. So a node is UNFIT, not on STANDBY, until its view is settled. If nobody took
-the address all the same, and nobody can any more, the node that gave it last takes it back.
+by, for SETTLE_TIME. So a node is UNFIT, not on STANDBY, until its view is settled. If nobody got
+the address all the same, and nobody can any more, because that node has become unfit meanwhile or
+its commands have failed, the node that gave it last takes it back.
 
 A node takes a vacant address once every peer that it hears has sent something since its own claim
 has stood for SETTLE_TIME: a peer that was cut off a moment ago does not know the claim. With a
@@ -221,7 +222,7 @@ class ServiceMachine:
         self._release()
         if self._to_release:
             return
-        self._gave_it_last = self._gave_it_last and election.is_vacant(view)
+        self._gave_it_last = self._gave_it_last and not election.is_elsewhere(view)
         unfit, self._is_next = self._unfit(view), False
         if unfit:
             self._outranks_since = math.inf

@@ -244,8 +244,10 @@ class Invariants:
     world: World
     theme: Theme
     _both_since: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False)
+    _was_held: bool = attrs.field(default=False, init=False)
 
     def check(self):
+        self._was_held |= any(node.address for node in self.world.nodes.values())
         for node in self.world.nodes.values():
             if node.runs:
                 self._check_witness(node)
@@ -317,8 +319,13 @@ class Invariants:
             best = max(node.config.priority for node in able)
             if holder.config.preempt is not None:
                 assert holder.config.priority == best, f"{holder.name} was not preempted"
-        elif any(before.get(name) for name in names) and not part[0].config.witness:
+        elif self._must_be_held(names, before) and not part[0].config.witness:
             assert having, f"the last holder of {names} has given it up"
+
+    def _must_be_held(self, names, before):
+        """Whether somebody keeps it though nobody is able. It is lost with its holder only."""
+        is_kept = self.theme.is_orderly and self._was_held
+        return is_kept or any(before.get(name) for name in names)
 
     def _is_able(self, node, part):
         well = node.well or not node.config.check

@@ -391,6 +391,19 @@ def test_who_gave_it_to_a_node_that_did_not_take_it_takes_it_back():
     assert driver.ends(Program.ON_ACQUIRE) is ServicePhase.LAST_RESORT
 
 
+def test_who_gave_it_to_a_node_whose_commands_failed_takes_it_back():
+    driver = holding()
+    driver.claims(B_WAITS)
+    driver.wait(SETTLE_TIME)
+    assert driver.see(available=False) is ServicePhase.UNFIT
+    driver.claims(ServiceClaim(ServicePhase.ACQUIRING, 100))
+    assert driver.wait(60.0) is ServicePhase.UNFIT
+    driver.claims(ServiceClaim(ServicePhase.UNFIT, 100, why="on_acquire: exit status 1"))
+    assert driver.phase is ServicePhase.LAST_RESORT
+    driver.claims(B_WAITS)
+    assert driver.wait(SETTLE_TIME) is ServicePhase.UNFIT
+
+
 def test_who_gave_it_to_a_node_that_took_it_does_not_take_it_back():
     driver = holding()
     driver.claims(B_WAITS)
