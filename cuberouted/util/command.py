@@ -53,8 +53,15 @@ class CommandEnd:
         if self.status is None:
             return "could not be started"
         if self.status < 0:
-            return f"was ended by {signal.Signals(-self.status).name}"
+            return f"was ended by {_signal_name(-self.status)}"
         return f"ended with exit status {self.status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 class RunCommand(Protocol):
@@ -132,8 +139,9 @@ async def _kill_group(process: trio.Process) -> None:
     """End a command and its children, also when the daemon ends."""
     with trio.CancelScope(shield=True):
         for number in (signal.SIGTERM, signal.SIGKILL):
-            # whatever is left of the group: the command may end before its children
-            with contextlib.suppress(ProcessLookupError):
+            # whatever is left of the group: the command may end before its children; and with
+            # sudo and the like it may be another user's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
             with trio.move_on_after(KILL_DELAY):
                 await process.wait()

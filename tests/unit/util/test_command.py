@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -46,6 +47,7 @@ async def test_its_status_and_the_end_of_its_standard_error_are_kept():
     assert end.last_line == b"no disk"
     assert end.how("timeout") == "ended with exit status 4"
     assert (await run("kill -9 $$")).how("timeout") == "was ended by SIGKILL"
+    assert (await run("kill -40 $$")).how("timeout") == "was ended by signal 40"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,16 @@ async def test_after_the_time_limit_the_command_and_its_children_are_killed(tmp_
     assert end.failed
     assert end.how("check_timeout") == "was killed after check_timeout"
     await ended([int(pid) for pid in pids.read_text().split()])
+
+
+async def test_a_command_that_may_not_be_killed_has_timed_out(monkeypatch):
+    # as with sudo: the kernel refuses signals to the processes of another user
+    def refuse(_group: int, _number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(command.os, "killpg", refuse)
+    end = await run("exec sleep 0.5", time_limit=0.1)
+    assert (end.timed_out, end.status) == (True, 0)
 
 
 async def test_when_cancelled_the_command_and_its_children_are_killed(tmp_path):
