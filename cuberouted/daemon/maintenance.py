@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from cuberouted.api.report import iso_time
+from cuberouted.api.report import in_words, iso_time
 from cuberouted.api.report_drain import (
     DrainOrder,
     DrainReport,
@@ -33,7 +33,6 @@ from cuberouted.maintenance.client import Outcome
 from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
 from cuberouted.model import NodeState, printable_name
-from cuberouted.service_claim import ServicePhase
 from cuberouted.util.tasks import Signal
 
 if TYPE_CHECKING:
@@ -145,8 +144,16 @@ class Maintenance:
             return report
 
     async def rebalance(self, order: RebalanceOrder, by: str) -> RebalanceReport:
-        """Send the surplus of this node on, or stop that. This node is active."""
-        report = await self.rebalancer.order(order, by)
+        """Send the surplus of this node on, or stop that.
+
+        Raises:
+          MaintenanceError: this node is not active.
+        """
+        async with self._orders:
+            if not self.is_active:
+                is_away = f"this node is {in_words(self.record.state)}"
+                raise MaintenanceError(f"{is_away}, so all its clients go: rebalance another one")
+            report = await self.rebalancer.order(order, by)
         self._changed.set()
         return report
 
@@ -301,7 +308,8 @@ class Maintenance:
         if counts is None or counts.pending:
             return
         async with self._orders:
-            if self.record.state is not NodeState.DRAINING:
+            is_another = drainer is not self._drainer  # resumed and drained again meanwhile
+            if is_another or self.record.state is not NodeState.DRAINING:
                 return
             await self._change(msgspec.structs.replace(self.record, state=NodeState.MAINTENANCE))
         self._daemon.events.publish(
@@ -332,11 +340,8 @@ class Maintenance:
 
 def held_services(daemon: Daemon) -> list[str]:
     """The names of the services whose address this node has, or is about to have."""
-    return [
-        service.name
-        for service in daemon.services.report().services
-        if any(row.local and ServicePhase(row.phase).is_occupied for row in service.nodes)
-    ]
+    local = daemon.services.local
+    return [s.config.name for s in local if s.claim is not None and s.claim.phase.is_occupied]
 
 
 def _printable(reason: str) -> str:

@@ -32,10 +32,10 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         return await daemon.maintenance.resume(request.user)
 
     async def post_rebalance(request: Request) -> RebalanceReport:
-        order = request.json(RebalanceOrder)
-        if not daemon.maintenance.is_active:
-            raise HttpError(409, f"this node is {daemon.maintenance.record.state.value}")
-        return await daemon.maintenance.rebalance(order, request.user)
+        try:
+            return await daemon.maintenance.rebalance(request.json(RebalanceOrder), request.user)
+        except MaintenanceError as error:
+            raise HttpError(409, str(error)) from None
 
     return (
         Endpoint(

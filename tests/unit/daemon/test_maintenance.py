@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import trio
+import trio.testing
 
 from cuberouted.api.report_drain import DrainOrder
 from cuberouted.daemon.drainer import Drainer
@@ -275,6 +276,31 @@ async def test_resume_ends_it(mesh, autojump_clock):
     assert report.problems == ["this node was active already"]
     await drained(mesh, a)
     assert not a.openvpn.clients
+
+
+async def test_a_drain_is_not_finished_by_a_look_of_the_one_before(
+    mesh, autojump_clock, monkeypatch
+):
+    a, b, _ = await started(mesh)
+    await drained(mesh, a)
+    in_look, goes_on = trio.Event(), trio.Event()
+
+    async def slow_look(self, look=Drainer.look):
+        await look(self)
+        in_look.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(Drainer, "look", slow_look)
+    await in_look.wait()
+    await a.daemon.maintenance.resume("root")
+    connect_clients(a)
+    await known(mesh, a)
+    await a.daemon.maintenance.drain(DrainOrder(), "root")
+    goes_on.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert state(a) == "draining"
+    let_them_go(a, b)
+    await reported(a, {"moved": CLIENTS})
 
 
 async def test_it_ends_at_the_time_that_was_given_also_while_the_daemon_is_down(

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from cuberouted.api.report_drain import DrainOrder, RebalanceOrder
+from cuberouted.daemon.maintenance import MaintenanceError
 from cuberouted.daemon.rebalancer import ENOUGH
 from cuberouted.events import ClientSentOn
 from tests.fakes.openvpn_listing import Client
@@ -124,3 +125,11 @@ async def test_it_ends(mesh, autojump_clock, how):
     before = len(sent_on(a))
     await trio.sleep(60)
     assert len(sent_on(a)) <= before + 1  # the first one of a drain
+
+
+async def test_a_node_that_is_drained_refuses(mesh, autojump_clock):
+    a, _, _ = await started(mesh)
+    await trio.sleep(TOLD)
+    await a.daemon.maintenance.drain(DrainOrder(), "root")
+    with pytest.raises(MaintenanceError, match="this node is .*: rebalance another one"):
+        await order(a)
