@@ -71,14 +71,15 @@ class LocalService:
             self.machine.stop(now)
 
     def start(self, run: Run, nursery: trio.Nursery) -> None:
-        """Run fence, on_acquire or on_release."""
+        """Run fence, on_acquire or on_release. One that a reload has just removed succeeds."""
         self._command = trio.CancelScope()
-        nursery.start_soon(self._run, run, self._command)
+        argv: tuple[str, ...] = getattr(self.config, run.program.value)
+        nursery.start_soon(self._run, run, argv, self._command)
 
     def start_check(self, nursery: trio.Nursery) -> None:
         """Run the check."""
         self._check = trio.CancelScope()
-        nursery.start_soon(self._run_check, self._check)
+        nursery.start_soon(self._run_check, self.config.check, self._check)
 
     def kill(self) -> None:
         """Kill the command that runs, not the check."""
@@ -91,14 +92,14 @@ class LocalService:
         if self._check is not None:
             self._check.cancel()
 
-    async def _run(self, run: Run, scope: trio.CancelScope) -> None:
-        argv: tuple[str, ...] = getattr(self.config, run.program.value)
-        ok, why = False, "killed"
+    async def _run(self, run: Run, argv: tuple[str, ...], scope: trio.CancelScope) -> None:
+        ok, why = not argv, "killed" if argv else ""
         with scope:
-            end = await self.run_command(
-                argv, env=self.variables(run), time_limit=self.config.command_timeout
-            )
-            ok, why = not end.failed, _why(argv, end, "command_timeout")
+            if argv:
+                end = await self.run_command(
+                    argv, env=self.variables(run), time_limit=self.config.command_timeout
+                )
+                ok, why = not end.failed, _why(argv, end, "command_timeout")
         self._command = None
         if ok:
             self.failed.pop(run.program, None)
@@ -107,8 +108,8 @@ class LocalService:
         self.machine.ended(run.program, ok, why, trio.current_time())
         self.on_end()
 
-    async def _run_check(self, scope: trio.CancelScope) -> None:
-        argv, began = self.config.check, trio.current_time()
+    async def _run_check(self, argv: tuple[str, ...], scope: trio.CancelScope) -> None:
+        began = trio.current_time()
         with scope:
             end = await self.run_command(
                 argv,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import trio
 
+from cuberouted.config import ServiceConfig
+from cuberouted.daemon.local_service import LocalService
 from cuberouted.events import NodeProblem, NodeProblemEnded, ServiceChecked, ServiceMoved
 from cuberouted.maintenance.record import MaintenanceRecord
 from cuberouted.model import NodeState
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.service_claim import ServicePhase
 from cuberouted.services.election import SETTLE_TIME
-from tests.fakes.commands import HANGS, Behaviour
+from cuberouted.services.types import Program, Run
+from tests.fakes.commands import HANGS, Behaviour, FakeCommands
 from tests.unit.daemon.meshes import status
 from tests.unit.daemon.service_meshes import (
     DB,
@@ -549,6 +553,17 @@ async def test_the_end_of_a_check_that_a_reload_has_replaced_does_not_count(mesh
     assert len(a.commands.of(CHECK)) == runs + 1
     assert len(a.commands.of("/bin/other")) > 10
     assert events(a, ServiceChecked)[1:] == []
+
+
+async def test_a_command_that_a_reload_removes_before_it_has_begun_succeeds():
+    ended, machine = [], SimpleNamespace(config=ServiceConfig(name="db"))
+    machine.ended = lambda *args: ended.append(args)
+    commands = FakeCommands()
+    local = LocalService(machine, commands.run, lambda _run: {}, lambda: None)
+    async with trio.open_nursery() as nursery:
+        local.start(Run(Program.ON_RELEASE), nursery)
+    assert [args[:3] for args in ended] == [(Program.ON_RELEASE, True, "")]
+    assert (commands.runs, local.failed) == ([], {})
 
 
 async def test_a_section_that_is_removed_gives_its_address_up_in_order(mesh, autojump_clock):
