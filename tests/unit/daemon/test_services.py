@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -556,7 +557,8 @@ async def test_the_end_of_a_check_that_a_reload_has_replaced_does_not_count(mesh
 
 
 async def test_a_command_that_a_reload_removes_before_it_has_begun_succeeds():
-    ended, machine = [], SimpleNamespace(config=ServiceConfig(name="db"))
+    ended: list[Any] = []
+    machine: Any = SimpleNamespace(config=ServiceConfig(name="db"))
     machine.ended = lambda *args: ended.append(args)
     commands = FakeCommands()
     local = LocalService(machine, commands.run, lambda _run: {}, lambda: None)

@@ -77,7 +77,7 @@ async def test_a_command_that_may_not_be_killed_has_timed_out(monkeypatch):
     def refuse(_group: int, _number: int) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(command.os, "killpg", refuse)
+    monkeypatch.setattr(os, "killpg", refuse)
     end = await run("exec sleep 0.5", time_limit=0.1)
     assert (end.timed_out, end.status) == (True, 0)
 
