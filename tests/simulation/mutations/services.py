@@ -15,6 +15,7 @@ from cuberouted.services.commands import Commands
 from cuberouted.services.health import Health
 from cuberouted.services.machine import ServiceMachine
 from cuberouted.services.types import View
+from cuberouted.services.witness import Witness
 from cuberouted.util.command import CommandEnd
 from tests.simulation.mutations.registry import mutation, replace
 
@@ -89,7 +90,12 @@ def forced_release() -> None:
 @mutation(THEME)
 def witness() -> None:
     """witness = yes is ignored."""
-    replace(ServiceMachine, "_witness_until", property(lambda _: math.inf))
+
+    def update(self: Witness, *args: Any, **more: Any) -> None:
+        original(self, *args, **more)
+        self.until = math.inf
+
+    original = replace(Witness, "update", update)
 
 
 @mutation(THEME)
