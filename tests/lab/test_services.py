@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from tests.lab.addresses import NETMASK
 from tests.lab.client import Client
 from tests.lab.configs import mesh, shipped
 from tests.lab.lab import Lab
@@ -541,6 +542,37 @@ def test_an_address_that_somebody_adds_or_removes(
     services.watch.wait_holder(a)
     b.host.ip(f"address add {ADDRESS}/32 dev lo")
     services.watch.wait_holder(a)
+
+
+def test_a_client_with_the_same_address_does_not_get_its_packets(
+    services: Services, two: tuple[Server, Server], lab: Lab
+) -> None:
+    a, _ = two
+    services.start((), two)
+    services.watch.wait_holder(a)
+    askers = services.ask(0, 1)
+    rogue = lab.client("rogue")
+    for server in two:
+        server.host.write(f"/etc/openvpn/ccd/{rogue.name}", f"ifconfig-push {ADDRESS} {NETMASK}\n")
+        rogue.connect(server)
+        wait_told(server)
+        answered_by(askers, a, time.time())
+        rogue.vanish()
+    assert [asker.servers() for asker in askers] == [[a.name]] * 2
+    assert [change.has_it for change in services.watch.changes()] == [True]
+
+
+def wait_told(server: Server) -> None:
+    """Waits until `status` tells that somebody has the service's address, and is refused."""
+
+    def look() -> bool:
+        problems: list[str] = server.daemon.ask("status")["problems"]
+        assert any(f"{ADDRESS}: the address of service {NAME}" in text for text in problems), (
+            problems
+        )
+        return True
+
+    wait_for("the refusal to be told", look)
 
 
 def test_an_ipv6_address(services: Services, two: tuple[Server, Server]) -> None:
