@@ -107,7 +107,8 @@ class KernelApi(Protocol):
         """Make sure that the packed *address* is, or is not, on *device*, as a host address.
 
         It bears our protocol number (IFA_PROTO), needs no duplicate address detection, and brings
-        no route but that of table local. `events` tells of it, as of any address. A kernel before
+        no route but that of table local. An IPv6 one is deprecated, so that connections of this
+        host itself begin from others. `events` tells of it, as of any address. A kernel before
         Linux 5.18 ignores the number: there `Link.ours` is empty, and only configured addresses
         are known as ours. Not an error: it is there already, whoever has added it, or there is
         none to remove.

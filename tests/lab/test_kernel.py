@@ -201,3 +201,17 @@ async def test_a_process_without_the_capability_may_look_but_not_change(world: R
     without = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
     told = world.run(*without, sys.executable, "-c", UNPRIVILEGED)
     assert told == "CAP_NET_ADMIN ['lo'] {'EPERM'} 1000\n"
+
+
+async def test_connections_of_this_host_do_not_begin_from_a_service_s_ipv6_address(world):
+    # a tunnel without a global address of its own: the kernel takes one of another interface
+    world.add_tunnel("tun0")
+    world.add_address("lo", "fd08::1/128")
+    world.add_route("fd09::/64", "tun0", 7)
+    async with opened(world, MAIN) as kernel:
+        [lo] = [link for link in await kernel.links() if link.name == "lo"]
+        shared = Prefix.parse("fd09::200").address
+        await kernel.set_address(lo.index, shared, present=True)
+        route = world.run("ip", "-6", "route", "get", "fd09::5")
+        assert "src fd08::1" in route
+        assert " dev tun0 " in route

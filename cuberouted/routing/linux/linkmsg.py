@@ -43,6 +43,7 @@ from cuberouted.routing.types import Address, Link, Nexthop, Rule
 
 _IFF_UP, _IFF_POINTOPOINT, _IFF_LOWER_UP = 0x1, 0x10, 0x10000
 _IFA_F_NODAD, _IFA_F_OPTIMISTIC, _IFA_F_TENTATIVE, _IFA_F_NOPREFIXROUTE = 0x02, 0x04, 0x40, 0x200
+_FOREVER = 0xFFFFFFFF
 _RTEXT_FILTER_SKIP_STATS = 8
 _FR_ACT_TO_TBL = 1
 _RTNH_F_ONLINK = 4
@@ -198,6 +199,9 @@ def set_address(seq: int, device: int, address: bytes, protocol: int, *, present
     attributes: list[tuple[str, Any]] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
     if present:
         attributes += [("IFA_FLAGS", _IFA_F_NODAD | _IFA_F_NOPREFIXROUTE), ("IFA_PROTO", protocol)]
+    if present and family == socket.AF_INET6:
+        # deprecated: this host's own connections never begin from it (RFC 6724 rule 3)
+        attributes.append(("IFA_CACHEINFO", {"ifa_preferred": 0, "ifa_valid": _FOREVER}))
     fields = {"family": family, "prefixlen": 8 * len(address), "index": device}
     type_, flags = (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) if present else (RTM_DELADDR, 0)
     return _encode(ifaddrmsg, seq, type_, flags, fields, attributes)
