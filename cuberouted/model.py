@@ -214,6 +214,11 @@ class NodeState(enum.StrEnum):
     MAINTENANCE = "maintenance"
 
 
+def in_words(state: str) -> str:
+    """A `NodeState` in a sentence, after ``is``."""
+    return "in maintenance" if state == "maintenance" else str(state)
+
+
 MAX_BY = 200
 """Characters of the name of who changed a node's state."""
 MAX_REASON = 500

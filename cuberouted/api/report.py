@@ -201,11 +201,6 @@ Report = Status | Clients | Routes | Nodes
 """What the listing commands print."""
 
 
-def in_words(maintenance: str) -> str:
-    """A node's state of maintenance in a sentence."""
-    return "in maintenance" if maintenance == "maintenance" else maintenance
-
-
 def iso_time(seconds: float) -> str:
     """A Unix time in ISO 8601; times after the year 9999 are printed as its last second."""
     last = 253_402_300_799

@@ -84,7 +84,8 @@ class DrainReport(msgspec.Struct):
     except those who come back. ``problems``: what the order did not do, or cannot keep. ``total``:
     of all clients, ``outcomes``: by outcome, ``moved``: by node. ``clients``: without `DrainQuery`
     only those that came back, left, or were kept. ``services``: that are handed over. ``refused``:
-    why the order is refused without ``force``; only after one with ``dry_run``.
+    why the order is refused without ``force``; only after one with ``dry_run``. ``interval``:
+    seconds between two clients that are sent on.
     """
 
     node: str
@@ -101,3 +102,4 @@ class DrainReport(msgspec.Struct):
     services: list[str] = []
     problems: list[str] = []
     refused: list[str] = []
+    interval: float = 0.2

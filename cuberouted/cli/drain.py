@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,7 +104,7 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
     show = not as_json
     if order.dry_run:
         _finish(report, render_drain.planned(report, order.over), as_json, not report.refused)
-    begun = render_drain.begun(report, order.over)
+    begun = render_drain.begun(report)
     if not wait:
         follow = "`cuberouted drain --wait` waits for the end" if not report.finished else ""
         _finish(report, [*begun, *filter(None, [follow])], as_json, True)
@@ -112,7 +112,7 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
         click.echo(line)
     target = "/v1/drain?all=1" if as_json else "/v1/drain"
     with daemon_socket(location) as socket:
-        report = _wait(socket, report.node, show=show)
+        _wait(socket, report, show=show)
         report = client.get(socket, target, DrainReport, TIMEOUT)
     if report.state == "active":
         fail(f"{report.node} was resumed before its clients had moved", PROBLEM)
@@ -143,24 +143,25 @@ def _finish(report: DrainReport, lines: list[str], as_json: bool, well: bool) ->
     sys.exit(0 if well else PROBLEM)
 
 
-def _wait(socket: Path, node: str, *, show: bool) -> DrainReport:
-    """Show how far it is until nobody is waited for."""
-    display = _Display(Terminal.of(sys.stdout)) if show else None
+def _wait(socket: Path, begun: DrainReport, *, show: bool) -> None:
+    """Show how far it is until nobody is waited for. *begun*: the report that has been shown."""
+    display = _Display(Terminal.of(sys.stdout), set(begun.problems)) if show else None
     ask = _Patience(lambda: client.get(socket, "/v1/drain", DrainReport, TIMEOUT))
     try:
         while True:
             report = ask()
             if report.finished or report.state == "active":
-                return report
+                return
             if display:
+                display.tell(report.problems)
                 display.update(render_drain.progress(report), time.monotonic())
             time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         if display:
             display.clear()
         fail(
-            f"not waiting any more; {node} goes on draining: `cuberouted drain --wait` waits again,"
-            " `cuberouted resume` ends it",
+            f"not waiting any more; {begun.node} goes on draining: `cuberouted drain --wait` waits"
+            " again, `cuberouted resume` ends it",
             INTERRUPTED,
         )
     finally:
@@ -190,9 +191,13 @@ class _Patience:
 
 @attrs.define
 class _Display:
-    """One line that is written again and again; where that is impossible, a line now and then."""
+    """One line that is written again and again; where that is impossible, a line now and then.
+
+    ``told``: the problems that have been shown, each once.
+    """
 
     terminal: Terminal
+    told: set[str] = attrs.field(factory=set)
     _shown: str = ""
     _next_line: float = 0.0
 
@@ -206,6 +211,14 @@ class _Display:
             click.echo(text)
             sys.stdout.flush()
             self._shown, self._next_line = text, now + LINE_INTERVAL
+
+    def tell(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            if problem not in self.told:
+                self.clear()
+                self.told.add(problem)
+                click.echo(self.terminal.wrap(self.terminal.show(f"note: {problem}"), 2))
+                sys.stdout.flush()
 
     def clear(self) -> None:
         if self.terminal.width is not None and self._shown:

@@ -19,14 +19,15 @@ def is_well(report: DrainReport) -> bool:
     return report.outcomes.get("moved", 0) == report.total
 
 
-def begun(report: DrainReport, over: float | None) -> list[str]:
+def begun(report: DrainReport) -> list[str]:
     """What the order does, and what it does not do."""
     waiting = report.outcomes.get("waiting", report.total)
     lines = [f"note: {problem}" for problem in report.problems]
     if report.state == "maintenance":
         return [*lines, f"{report.node} is in maintenance{_ends(report)}: clients are sent on"]
-    how = "five a second" if over is None else f"within {over:g} s"
     if waiting:
+        default = report.interval == DEFAULT_INTERVAL
+        how = "five a second" if default else f"within {round(waiting * report.interval)} s"
         lines.append(
             f"{report.node} is draining{_ends(report)}:"
             f" {pluralize(waiting, 'client')} to be sent on, {how}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cuberouted.api.report import Maintained, in_words
+from cuberouted.api.report import Maintained
 from cuberouted.cli.times import format_age
+from cuberouted.model import in_words
 
 
 def maintenance_text(row: Maintained, now: float) -> str:

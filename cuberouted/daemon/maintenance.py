@@ -178,6 +178,7 @@ class Maintenance:
             outcomes={o.value: n for o, n in counts.outcomes.items()} if counts else {},
             services=held_services(self._daemon),
             problems=[f"{what}: {why}" for what, why in self.problems.items()],
+            interval=record.interval,
         )
 
     async def _begin(self, order: DrainOrder, by: str) -> DrainReport:

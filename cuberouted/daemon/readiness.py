@@ -16,11 +16,10 @@ import trio
 from msgspec import Meta
 
 from cuberouted.api.http import Endpoint, HttpError, Reply, Request
-from cuberouted.api.report import in_words
 from cuberouted.config import OpenVPNConfig
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.node_info import own_info
-from cuberouted.model import NodeState
+from cuberouted.model import NodeState, in_words
 from cuberouted.openvpn.health import OpenVPNState
 
 PLAIN = "text/plain; charset=utf-8"

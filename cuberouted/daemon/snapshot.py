@@ -27,7 +27,7 @@ from cuberouted.daemon.listings import clients, count_clients, route_infos
 from cuberouted.daemon.node_info import own_info, with_state
 from cuberouted.daemon.readiness import reasons_not_ready
 from cuberouted.daemon.why import answer
-from cuberouted.model import NodeInfo, NodeState, Prefix, format_address, printable_name
+from cuberouted.model import NodeInfo, NodeState, Prefix, format_address, in_words, printable_name
 from cuberouted.peering.events import PeerState, not_received
 from cuberouted.routing.policy import OUTSIDE
 from cuberouted.routing.rib import Origin, RibRoute, Source
@@ -200,7 +200,7 @@ def status_line(daemon: Daemon) -> str:
     info = own_info(daemon)
     if info.state is not NodeState.ACTIVE:
         why = f" ({info.reason[:MAX_REASON_SHOWN]})" if info.reason else ""
-        summary = f"{report.in_words(info.state)}{why}, {summary}"
+        summary = f"{in_words(info.state)}{why}, {summary}"
     return f"{summary}; waiting for {', '.join(missing)}" if missing else summary
 
 

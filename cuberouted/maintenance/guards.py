@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from cuberouted.model import NodeInfo, NodeState
+from cuberouted.model import NodeInfo, NodeState, in_words
 
 
 @attrs.frozen
@@ -70,6 +70,6 @@ def _states(others: tuple[OtherNode, ...]) -> str:
     if not others:
         return "none is configured"
     return ", ".join(
-        f"{node.name} is {node.info.state.value if node.is_up and node.info else 'down'}"
+        f"{node.name} is {in_words(node.info.state) if node.is_up and node.info else 'down'}"
         for node in others
     )

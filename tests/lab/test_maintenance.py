@@ -261,7 +261,7 @@ def test_the_last_active_node_refuses_unless_it_is_forced(clients: Fleet) -> Non
     wait_state(b, "maintenance", 60.0)
     status, text = order(c, "drain")
     assert status == 1
-    assert text.startswith("no other node takes clients: vpnsrvA is maintenance")
+    assert text.startswith("no other node takes clients: vpnsrvA is in maintenance")
     assert remotes(c) == {c.internet}
     assert order(c, "drain", "--force", "--over", "2s")[0] == 0
     wait_for("C to send its clients on", lambda: clients.counts()[c.name] < 5, 30.0)

@@ -235,6 +235,7 @@ REPORTS: dict[str, dict[str, str]] = {
         "services": "The services that this node still has.",
         "problems": "What the order did not do, or what is wrong; sentences.",
         "refused": "Why the order is refused without `force`; only after `dry_run`.",
+        "interval": "Seconds between two clients that are sent on.",
     },
     "DrainClientRow": {
         "name": "The client's common name.",

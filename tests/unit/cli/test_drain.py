@@ -102,7 +102,7 @@ def run(place, daemon, *arguments):
 
 
 def test_the_order_is_sent_as_it_was_typed(place):
-    daemon = Daemon(report(rows=[row("x", "waiting")] * 3))
+    daemon = Daemon(report(rows=[row("x", "waiting")] * 3, interval=40.0))
     done = run(
         place, daemon, "drain", "--over", "2m", "--force", "--reason", "disk", "--until", "2h"
     )
@@ -114,6 +114,13 @@ def test_the_order_is_sent_as_it_was_typed(place):
         "A is draining: 3 clients to be sent on, within 120 s",
         "`cuberouted drain --wait` waits for the end",
     ]
+
+
+@pytest.mark.parametrize(("interval", "pace"), [(0.2, "five a second"), (60.0, "within 180 s")])
+def test_who_only_waits_is_told_the_pace_of_the_drain_that_goes_on(place, interval, pace):
+    daemon = Daemon(report(rows=[row("x", "waiting")] * 3, interval=interval), DONE)
+    done = run(place, daemon, "drain", "--wait")
+    assert done.stdout.splitlines()[0] == f"A is draining: 3 clients to be sent on, {pace}"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +205,7 @@ def test_a_daemon_that_does_not_come_back_is_not_waited_for_for_ever(place, monk
     with place.daemon(more=daemon.endpoints):
         pass  # the socket is gone afterwards
     with pytest.raises(SystemExit):
-        command._wait(place.socket, "A", show=False)
+        command._wait(place.socket, report(), show=False)
 
 
 def test_resume(place):
@@ -250,6 +257,17 @@ def test_in_a_pipe_lines_are_few(capsys):
     display.clear()
     shown = capsys.readouterr().out.splitlines()
     assert shown == [f"{second} of 60" for second in range(0, 60, 10)]
+
+
+def test_what_holds_it_up_is_told_once_while_it_waits(place):
+    nobody = "other nodes: nobody is sent on"
+    first = report(rows=[row("x", "waiting")], problems=["kept: not written"])
+    stuck = report(rows=[row("x", "waiting")], problems=["kept: not written", nobody])
+    done = run(place, Daemon(first, stuck, stuck, stuck, DONE), "drain", "--wait")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "note: kept: not written"
+    assert lines[2:4] == [f"note: {nobody}", "A draining: 0 of 1 client moved, 1 waiting"]
+    assert lines.count(f"note: {nobody}") == 1
 
 
 def test_many_names_are_not_all_shown():

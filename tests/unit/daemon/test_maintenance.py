@@ -368,6 +368,7 @@ async def test_a_second_order_changes_pace_and_reason(mesh, autojump_clock):
     assert trio.current_time() - began < 20
     record = a.daemon.maintenance.record
     assert (record.by, record.reason) == ("anna", "two")
+    assert (await a.daemon.maintenance.report()).interval == record.interval
     await a.daemon.maintenance.drain(DrainOrder(), "root")
     assert a.daemon.maintenance.record.reason == "two"
 

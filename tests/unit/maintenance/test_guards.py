@@ -21,7 +21,7 @@ def node(name, state="active", capacity=0, clients=0, is_up=True):
         (
             [node("B", "draining"), node("C", "maintenance"), OtherNode("D", False)],
             5,
-            "no other node takes clients: B is draining, C is maintenance, D is down",
+            "no other node takes clients: B is draining, C is in maintenance, D is down",
         ),
         (
             [node("B", capacity=10, clients=8), node("C", capacity=5, clients=7)],
