@@ -21,6 +21,7 @@ from cuberouted.config.schema import (
 )
 from cuberouted.config.section import ParsedSection, nearest
 from cuberouted.config.text import UNREADABLE, Diagnostics, Section, quote
+from cuberouted.model import NOT_UNICAST, Prefix
 
 Node = ParsedSection[Config]
 Peer = ParsedSection[PeerConfig]
@@ -250,6 +251,9 @@ def check_services(node: Node, services: Sequence[Service], peers: Sequence[Peer
         if address in used:
             text = service.section.entries["address"].text
             service.report("address", f"{text} is {used[address]}: use an address of its own")
+        if address and any(network.contains(Prefix.host(address)) for network in NOT_UNICAST):
+            text = service.section.entries["address"].text
+            service.report("address", f"{text} cannot be reached from other hosts")
 
 
 def _check_service_keys(service: Service) -> None:
