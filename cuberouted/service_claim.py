@@ -50,6 +50,11 @@ class ServicePhase(enum.StrEnum):
         """Whether nobody else may take the address now."""
         return self in _ROUTED or self is ServicePhase.ACQUIRING
 
+    @property
+    def can_take_over(self) -> bool:
+        """Whether the node gets the address, or has it, once another one gives it up."""
+        return self in _ELECTED and self is not ServicePhase.LAST_RESORT
+
 
 _ROUTED: Final = MappingProxyType(
     {

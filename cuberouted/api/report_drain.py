@@ -83,9 +83,10 @@ class DrainReport(msgspec.Struct):
     ``state``: active, draining or maintenance. ``finished``: nobody has to be sent on any more,
     except those who come back. ``problems``: what the order did not do, or cannot keep. ``total``:
     of all clients, ``outcomes``: by outcome, ``moved``: by node. ``clients``: without `DrainQuery`
-    only those that came back, left, or were kept. ``services``: that are handed over. ``refused``:
-    why the order is refused without ``force``; only after one with ``dry_run``. ``interval``:
-    seconds between two clients that are sent on.
+    only those that came back, left, or were kept. ``services``: that are still here;
+    ``kept_services``: those of them that no other node can have. ``refused``: why the order is
+    refused without ``force``; only after one with ``dry_run``. ``interval``: seconds between two
+    clients that are sent on.
     """
 
     node: str
@@ -103,3 +104,4 @@ class DrainReport(msgspec.Struct):
     problems: list[str] = []
     refused: list[str] = []
     interval: float = 0.2
+    kept_services: list[str] = []

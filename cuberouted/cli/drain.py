@@ -96,7 +96,7 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
     Refuses if no other server takes clients, or their capacity would be exceeded. Only root and
     the group cuberouted-admin may give this order.
 
-    Exits with 0 if the order was given; with --wait if all clients have moved.
+    Exits with 0 if the order was given; with --wait if all clients and services have moved.
     """
     options["reason"] = printable_name(os.fsencode(options["reason"]))[:MAX_REASON]
     order = DrainOrder(**options)
@@ -150,7 +150,7 @@ def _wait(socket: Path, begun: DrainReport, *, show: bool) -> None:
     try:
         while True:
             report = ask()
-            if report.finished or report.state == "active":
+            if render_drain.is_over(report) or report.state == "active":
                 return
             if display:
                 display.tell(report.problems)

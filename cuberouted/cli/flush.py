@@ -36,7 +36,7 @@ def flush(location: Location) -> None:
     if running:
         fail(f"{socket}: cuberouted is running; stop it first", PROBLEM)
     removed = run_in_kernel(config, flush_kernel)
-    text = f"{report.pluralize(removed.routes, 'route')} removed"
+    text = report.pluralize(removed.routes, "route")
     if removed.addresses:
-        text += f", and {removed.addresses} of services' addresses"
-    click.echo(text)
+        text += f" and {removed.addresses} address{'es' * (removed.addresses > 1)} of services"
+    click.echo(f"{text} removed")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 
 from cuberouted.api.report import pluralize
 from cuberouted.api.report_drain import DrainClientRow, DrainReport
 from cuberouted.maintenance.record import DEFAULT_INTERVAL
+from cuberouted.model import in_words
 
 MAX_NAMES = 20
 """Clients of one outcome that are named; `--json` has all."""
@@ -15,8 +17,13 @@ ONE_REMOTE = "only this server in its configuration?"
 
 
 def is_well(report: DrainReport) -> bool:
-    """Whether all clients have moved to other nodes."""
-    return report.outcomes.get("moved", 0) == report.total
+    """Whether all clients and services have moved to other nodes."""
+    return report.outcomes.get("moved", 0) == report.total and not report.services
+
+
+def is_over(report: DrainReport) -> bool:
+    """Whether no client and no service is waited for any more."""
+    return report.finished and not _handed_over(report)
 
 
 def begun(report: DrainReport) -> list[str]:
@@ -24,8 +31,8 @@ def begun(report: DrainReport) -> list[str]:
     waiting = report.outcomes.get("waiting", report.total)
     lines = [f"note: {problem}" for problem in report.problems]
     if report.state == "maintenance":
-        return [*lines, f"{report.node} is in maintenance{_ends(report)}: clients are sent on"]
-    if waiting:
+        lines.append(f"{report.node} is in maintenance{_ends(report)}: clients are sent on")
+    elif waiting:
         default = report.interval == DEFAULT_INTERVAL
         how = "five a second" if default else f"within {round(waiting * report.interval)} s"
         lines.append(
@@ -34,19 +41,23 @@ def begun(report: DrainReport) -> list[str]:
         )
     else:
         lines.append(f"{report.node} is draining{_ends(report)}")
-    if report.services:
-        lines.append(f"services that are handed over: {', '.join(report.services)}")
-    return lines
+    if services := _handed_over(report):
+        lines.append(f"services that are handed over: {', '.join(services)}")
+    return [*lines, *_kept(report)]
 
 
 def planned(report: DrainReport, over: float | None) -> list[str]:
     """What an order would do (`--dry-run`)."""
     lines = [f"refused without --force: {why}" for why in report.refused]
     lines += [f"note: {problem}" for problem in report.problems]
-    seconds = report.total * DEFAULT_INTERVAL if over is None else over
-    what = f"would send {pluralize(report.total, 'client')} on, in some {max(1, round(seconds))} s"
-    services = f", and hand over: {', '.join(report.services)}" if report.services else ""
-    return [*lines, f"{report.node} is {report.state}; {what}{services}"]
+    waiting = report.outcomes.get("waiting", 0)
+    what = "would send no client on"
+    if waiting:
+        seconds = waiting * report.interval if over is None else over
+        what = f"would send {pluralize(waiting, 'client')} on, in some {max(1, round(seconds))} s"
+    services = _handed_over(report)
+    also = f", and hand over: {', '.join(services)}" if services else ""
+    return [*lines, f"{report.node} is {in_words(report.state)}; {what}{also}", *_kept(report)]
 
 
 def progress(report: DrainReport) -> str:
@@ -70,8 +81,9 @@ def progress(report: DrainReport) -> str:
 def result(report: DrainReport) -> list[str]:
     """What became of whom, and what to do next."""
     lines = [_summary(report)]
-    if report.services:
-        lines.append(f"services that are still here: {', '.join(report.services)}")
+    if services := _handed_over(report):
+        lines.append(f"services that are still here: {', '.join(services)}")
+    lines += _kept(report)
     lines += [f"note: {problem}" for problem in report.problems]
     return [*lines, *_next_steps(report)]
 
@@ -130,5 +142,20 @@ def _next_steps(report: DrainReport) -> Iterator[str]:
     yield f"afterwards `cuberouted resume` puts {report.node} into service again"
 
 
+def _handed_over(report: DrainReport) -> list[str]:
+    return [name for name in report.services if name not in report.kept_services]
+
+
+def _kept(report: DrainReport) -> list[str]:
+    if not report.kept_services:
+        return []
+    return [
+        f"services that stay here, no other node can have them: {', '.join(report.kept_services)}"
+    ]
+
+
 def _ends(report: DrainReport) -> str:
-    return f" until {report.until}" if report.until else ""
+    """In local time, as `--until` reads it."""
+    if not report.until:
+        return ""
+    return f" until {dt.datetime.fromisoformat(report.until).astimezone():%Y-%m-%d %H:%M}"

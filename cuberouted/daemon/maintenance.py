@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from cuberouted.api.report import in_words, iso_time
+from cuberouted.api.report import iso_time
 from cuberouted.api.report_drain import (
     DrainOrder,
     DrainReport,
@@ -32,11 +32,12 @@ from cuberouted.maintenance import guards
 from cuberouted.maintenance.client import Outcome
 from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
-from cuberouted.model import NodeState, printable_name
+from cuberouted.model import NodeState, Prefix, in_words, printable_name
 from cuberouted.util.tasks import Signal
 
 if TYPE_CHECKING:
     from cuberouted.daemon.daemon import Daemon
+    from cuberouted.daemon.local_service import LocalService
 
 WHAT = "maintenance"
 """`NodeProblem.what`."""
@@ -136,6 +137,8 @@ class Maintenance:
                     MaintenanceRecord(by=by[:200], since=self._unix_time(), reason=why)
                 )
                 self._end_problem(NOBODY_TAKES)
+            elif WHAT in self.problems:
+                await self._keep(self.record)
             report = await self.report()
             if was_active:
                 report.problems.append("this node was active already")
@@ -177,6 +180,7 @@ class Maintenance:
             clients=await drainer.rows(every=every) if drainer else [],
             outcomes={o.value: n for o, n in counts.outcomes.items()} if counts else {},
             services=held_services(self._daemon),
+            kept_services=kept_services(self._daemon),
             problems=[f"{what}: {why}" for what, why in self.problems.items()],
             interval=record.interval,
         )
@@ -249,7 +253,8 @@ class Maintenance:
             await self._daemon.environment.records.write(directory, record)
         except RecordError as error:
             would = "bring it back" if record.state is NodeState.ACTIVE else "forget this"
-            self._problem(WHAT, f"{error}; a restart of the daemon would {would}")
+            advice = "mend that, and give the order again"
+            self._problem(WHAT, f"{error}; a restart of the daemon would {would}: {advice}")
         else:
             self._end_problem(WHAT)
 
@@ -341,8 +346,23 @@ class Maintenance:
 
 def held_services(daemon: Daemon) -> list[str]:
     """The names of the services whose address this node has, or is about to have."""
+    return [s.config.name for s in _held(daemon)]
+
+
+def kept_services(daemon: Daemon) -> list[str]:
+    """Those of `held_services` that no other node can have now."""
+    kept = []
+    for local in _held(daemon):
+        routes = daemon.node.rib.services(Prefix.host(local.config.address))
+        claims = [r.advertisement.service for r in routes if r.node != daemon.config.node]
+        if not any(claim is not None and claim.phase.can_take_over for claim in claims):
+            kept.append(local.config.name)
+    return kept
+
+
+def _held(daemon: Daemon) -> list[LocalService]:
     local = daemon.services.local
-    return [s.config.name for s in local if s.claim is not None and s.claim.phase.is_occupied]
+    return [s for s in local if s.claim is not None and s.claim.phase.is_occupied]
 
 
 def _printable(reason: str) -> str:

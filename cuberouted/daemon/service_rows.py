@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +10,7 @@ import trio
 
 from cuberouted.api import report_services
 from cuberouted.api.http import Endpoint, Request
+from cuberouted.api.report import iso_time
 from cuberouted.config import Placement
 from cuberouted.model import Prefix, format_address, printable_name
 from cuberouted.service_claim import ServiceClaim, ServicePhase, election_key, routing_key
@@ -24,10 +24,11 @@ MAX_SERVICES = 1000
 
 
 class _Claim(NamedTuple):
-    """A claim, and the node whose it is."""
+    """A claim, the node whose it is, and what that calls the service."""
 
     node: str
     claim: ServiceClaim
+    name: str
 
 
 def endpoint(daemon: Daemon) -> Endpoint:
@@ -51,6 +52,7 @@ def services(daemon: Daemon) -> report_services.Services:
     local = {Prefix.host(s.config.address): s for s in daemon.services.local}
     prefixes = dict.fromkeys([*local, *islice(rib.service_prefixes(), MAX_SERVICES)])
     rows = [_row(daemon, prefix, local.get(prefix)) for prefix in prefixes]
+    _compare_names(rows)
     return report_services.Services(node, sorted(rows, key=lambda row: (row.name, row.address)))
 
 
@@ -64,7 +66,11 @@ def problems(daemon: Daemon) -> Iterator[str]:
 def _row(daemon: Daemon, prefix: Prefix, local: LocalService | None) -> report_services.ServiceRow:
     here = daemon.config.node
     routes = daemon.node.rib.services(prefix)
-    claims = [_Claim(r.node, c) for r in routes if (c := r.advertisement.service) is not None]
+    claims = [
+        _Claim(r.node, c, printable_name(r.advertisement.name))
+        for r in routes
+        if (c := r.advertisement.service) is not None
+    ]
     claims.sort(key=lambda c: _order(c, here))
     holders = [c.node for c in claims if c.claim.phase.has_address]
     nearest = any(c.claim.nearest for c in claims)
@@ -83,13 +89,17 @@ def _row(daemon: Daemon, prefix: Prefix, local: LocalService | None) -> report_s
         configured=configured,
         nodes=[_node_row(c, here, local) for c in claims],
         why=_why(claims),
-        problems=[*_problems(claims, nearest=nearest), *_local_problems(daemon, local)],
+        problems=[
+            *_problems(claims, nearest=nearest),
+            *_differences(claims),
+            *_local_problems(daemon, local),
+        ],
     )
 
 
 def _order(entry: _Claim, here: str) -> tuple[object, ...]:
     """Who has it first, then who gets it next, then those that cannot."""
-    node, claim = entry
+    node, claim, _ = entry
     key = election_key(claim, node)
     if claim.phase.has_address:
         return (0, *routing_key(claim, node, is_local=node == here))
@@ -99,7 +109,7 @@ def _order(entry: _Claim, here: str) -> tuple[object, ...]:
 def _node_row(
     entry: _Claim, here: str, local: LocalService | None
 ) -> report_services.ServiceNodeRow:
-    node, claim = entry
+    node, claim, _ = entry
     checked = None
     if node == here and local is not None and local.machine.last_checked is not None:
         checked = round(trio.current_time() - local.machine.last_checked, 3)
@@ -107,22 +117,11 @@ def _node_row(
         node=node,
         phase=claim.phase.value,
         priority=claim.priority,
-        since=_iso(claim.held_since),
+        since=iso_time(claim.held_since / 1e6) if claim.held_since else "",
         why=claim.why,
         local=node == here,
         checked=checked,
     )
-
-
-def _iso(microseconds: int) -> str:
-    """ISO 8601 of Unix *microseconds*; empty for 0, and for what is no date."""
-    if not microseconds:
-        return ""
-    try:
-        time = dt.datetime.fromtimestamp(microseconds // 1_000_000, dt.UTC)
-    except (OverflowError, ValueError, OSError):  # whatever a peer has sent
-        return ""
-    return time.isoformat()
 
 
 def _why(claims: Sequence[_Claim]) -> str:
@@ -131,7 +130,7 @@ def _why(claims: Sequence[_Claim]) -> str:
         return ""
     if len(claims) == 1:
         return "no other node has a section for it"
-    (_, first), (node, second) = claims[0], claims[1]
+    first, (node, second, _) = claims[0].claim, claims[1]
     if first.nearest and second.phase.has_address:
         return f"placement = nearest: it is also at {node}"
     if election_key(second, node) is None:
@@ -150,10 +149,36 @@ def _problems(claims: Sequence[_Claim], *, nearest: bool) -> Iterator[str]:
         yield f"nobody has it{''.join(f'; {state}' for state in states)}"
     elif len(holders) > 1 and not nearest:
         yield f"{' and '.join(c.node for c in holders)} both have it"
-    for node, claim in holders:
+    for node, claim, _ in holders:
         if claim.phase is ServicePhase.LAST_RESORT:
             why = claim.why or "it should not"
             yield f"{node} has it only because nobody else can: {why}"
+
+
+def _differences(claims: Sequence[_Claim]) -> Iterator[str]:
+    """In what the sections of the nodes differ, and must not."""
+    placements: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    for node, claim, name in claims:
+        placement = Placement.NEAREST if claim.nearest else Placement.SINGLE
+        placements.setdefault(placement.value, []).append(node)
+        names.setdefault(name, []).append(node)
+    for what, values in (("placement", placements), ("name", names)):
+        if len(values) > 1:
+            parts = (f"{value} on {', '.join(sorted(on))}" for value, on in sorted(values.items()))
+            yield f"its {what} differs: {'; '.join(parts)}"
+
+
+def _compare_names(rows: Sequence[report_services.ServiceRow]) -> None:
+    """Add a problem to services with one name and several addresses: one may be mistyped."""
+    named: dict[str, list[report_services.ServiceRow]] = {}
+    for row in rows:
+        named.setdefault(row.name, []).append(row)
+    for same in named.values():
+        for row in same if len(same) > 1 else ():
+            others = [other for other in same if other is not row]
+            where = ", ".join(f"{o.address} ({', '.join(n.node for n in o.nodes)})" for o in others)
+            row.problems.append(f"its name stands for another address as well: {where}")
 
 
 def _state(claim: ServiceClaim) -> str:

@@ -436,7 +436,7 @@ def test_flush_removes_the_address_of_a_daemon_that_does_not_come_back(
     services.watch.wait_holder(a, b)
     done = a.daemon.command("flush")
     assert done.returncode == 0, done.stderr
-    assert "and 1 of services' addresses" in done.stdout
+    assert "and 1 address of services removed" in done.stdout
     assert services.watch.holders() == {b.name}
 
 

@@ -236,6 +236,7 @@ REPORTS: dict[str, dict[str, str]] = {
         "problems": "What the order did not do, or what is wrong; sentences.",
         "refused": "Why the order is refused without `force`; only after `dry_run`.",
         "interval": "Seconds between two clients that are sent on.",
+        "kept_services": "Those of `services` that no other node can have now.",
     },
     "DrainClientRow": {
         "name": "The client's common name.",

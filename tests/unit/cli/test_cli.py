@@ -509,7 +509,7 @@ def test_flush_tells_of_addresses_of_services(place, monkeypatch):
     monkeypatch.setattr(module, "run_in_kernel", lambda *_: Flushed(routes=1, addresses=2))
     done = place.run("flush")
     assert done.exit_code == 0
-    assert done.stdout == "1 route removed, and 2 of services' addresses\n"
+    assert done.stdout == "1 route and 2 addresses of services removed\n"
 
 
 def test_a_kernel_error_is_printed_without_a_traceback(place, capsys):

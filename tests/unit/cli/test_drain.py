@@ -281,6 +281,49 @@ def test_many_names_are_not_all_shown():
     assert render_drain.result(report("maintenance", True))[0] == "A had no clients"
 
 
+def test_services_that_nobody_else_can_have_are_told_and_are_not_well(place):
+    kept = "services that stay here, no other node can have them: db"
+    changes = {"services": ["db", "web"], "kept_services": ["db"]}
+    first = report(rows=[row("x", "waiting")], **changes)
+    done = report("maintenance", True, moved={"B": 1}, services=["db"], kept_services=["db"])
+    lines = render_drain.begun(first)
+    assert lines[1:] == ["services that are handed over: web", kept]
+    assert kept in render_drain.result(done)
+    assert not render_drain.is_well(done)
+    planned = render_drain.planned(first, None)
+    assert planned == [
+        "A is draining; would send 1 client on, in some 1 s, and hand over: web",
+        kept,
+    ]
+    assert run(place, Daemon(first, done), "drain", "--wait").exit_code == PROBLEM
+
+
+def test_services_that_are_being_handed_over_are_waited_for(place):
+    late = report("maintenance", True, moved={"B": 1}, services=["db"])
+    done = run(
+        place,
+        Daemon(late, late, late, report("maintenance", True, moved={"B": 1})),
+        "drain",
+        "--wait",
+    )
+    assert done.exit_code == 0
+    assert "services still here: db" in done.stdout
+
+
+def test_a_dry_run_while_a_drain_goes_on_counts_those_who_wait():
+    going = report(rows=[row("x", "waiting")] * 2, moved={"B": 8}, interval=60.0)
+    [line] = render_drain.planned(going, None)
+    assert line == "A is draining; would send 2 clients on, in some 120 s"
+    [line] = render_drain.planned(report("maintenance", True), None)
+    assert line == "A is in maintenance; would send no client on"
+
+
+def test_the_end_is_told_in_local_time():
+    until = dt.datetime(2026, 11, 27, 18, 0).astimezone(dt.UTC)
+    [line] = render_drain.begun(report(until=f"{until:%Y-%m-%dT%H:%M:%SZ}"))
+    assert line == "A is draining until 2026-11-27 18:00"
+
+
 NOW = dt.datetime(2026, 11, 27, 17, 0).timestamp()
 
 

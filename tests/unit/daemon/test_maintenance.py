@@ -232,7 +232,7 @@ async def test_services_go_first(mesh, autojump_clock):
     let_them_go(a, b)
     await mesh.until(lambda: len(a.daemon.openvpns[""].source.sessions.routes()) == 3)
     report = await a.daemon.maintenance.drain(DrainOrder(dry_run=True), "root")
-    assert report.services == ["db"]
+    assert (report.services, report.kept_services) == (["db"], [])
     await a.daemon.maintenance.drain(DrainOrder(), "root")
     await mesh.until(lambda: holders(mesh) == ["B"], 2)
     assert not events(a, ClientSentOn)
@@ -253,6 +253,8 @@ async def test_a_service_that_nobody_takes_does_not_hold_up_the_clients(mesh, au
     let_them_go(a, b)
     await mesh.until(lambda: len(a.daemon.openvpns[""].source.sessions.routes()) == 2)
     began = trio.current_time()
+    report = await a.daemon.maintenance.drain(DrainOrder(dry_run=True), "root")
+    assert (report.services, report.kept_services) == (["db"], ["db"])
     await a.daemon.maintenance.drain(DrainOrder(), "root")
     await mesh.until(lambda: bool(events(a, ClientSentOn)))
     assert 4.9 < trio.current_time() - began < 6.1
@@ -350,8 +352,12 @@ async def test_what_cannot_be_written_is_told_and_done(mesh, autojump_clock):
     assert any("a restart of the daemon would forget this" in text for text in report.problems)
     await mesh.until(lambda: state(a) == "maintenance")
     assert not a.openvpn.clients
+    report = await a.daemon.maintenance.resume("root")
+    assert any("a restart of the daemon would bring it back" in text for text in report.problems)
     a.records.error = ""
-    assert (await a.daemon.maintenance.resume("root")).problems == []
+    report = await a.daemon.maintenance.resume("root")
+    assert report.problems == ["this node was active already"]
+    assert a.daemon.maintenance.problems == {}
 
 
 async def test_a_second_order_changes_pace_and_reason(mesh, autojump_clock):

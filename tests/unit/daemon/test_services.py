@@ -140,6 +140,32 @@ async def test_the_address_moves_when_the_holders_check_fails(mesh, autojump_clo
     assert service(a).problems == []
 
 
+async def test_sections_that_differ_where_they_must_not_are_a_problem_everywhere(
+    mesh, autojump_clock
+):
+    a, b, c = add_servers(mesh, {"A": 200, "B": 150, "C": 100})
+    b.services = {"database": [f"address = {DB}", "placement = nearest"]}
+    await mesh.start()
+    await mesh.until(lambda: phase(a, c) == "standby")
+    for server in (a, b, c):
+        [row] = server.daemon.services.report().services
+        assert "its placement differs: nearest on B; single on A, C" in row.problems
+        assert "its name differs: database on B; db on A, C" in row.problems
+
+
+async def test_a_name_with_two_addresses_is_a_problem(mesh, autojump_clock):
+    a, b, _ = add_servers(mesh, {"A": 200, "B": 150, "C": 100})
+    b.services["db"][0] = "address = 10.100.100.201"  # mistyped
+    await mesh.start()
+    await mesh.until(lambda: len(a.daemon.services.report().services) == 2)
+    await mesh.until(lambda: holders(mesh) == ["A"] and phase(a, a) == "holding")
+    right, wrong = a.daemon.services.report().services
+    other = "its name stands for another address as well: "
+    assert right.problems == [f"{other}10.100.100.201 (B)"]
+    assert f"{other}{DB} (A, C)" in wrong.problems
+    assert not a.daemon.services.report().well
+
+
 async def test_when_all_checks_fail_the_last_holder_keeps_it(mesh, autojump_clock):
     servers = await started(mesh, {"A": 200, "B": 150}, f"check = {CHECK}")
     for server in reversed(servers):
