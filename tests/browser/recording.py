@@ -63,6 +63,7 @@ class _RecordedRun(Run):
         networks = {name: kinds for name, kinds in themes().items() if "networks" in name}
         super().__init__(plan(seed, networks), lambda _: None)
         self.recordings: list[Recording] = []
+        self._is_complete = False  # the run goes on without clients that move
 
     async def _schedule(self, nursery: trio.Nursery) -> None:
         self.recordings = [Recording(node.server.daemon) for node in self.world.nodes]
@@ -71,13 +72,14 @@ class _RecordedRun(Run):
         await super()._schedule(nursery)
 
     async def _take_snapshots(self, recording: Recording) -> None:
-        while True:
-            await trio.sleep(self.world.rng.expovariate(1 / PAUSE))
+        while not self._is_complete:
             await recording.take_snapshot()
+            await trio.sleep(self.world.rng.expovariate(1 / PAUSE))
 
     async def _come_back(self) -> None:
         await super()._come_back()
         await trio.sleep(SETTLE_TIME)
+        self._is_complete = True
         for recording in self.recordings:
             await recording.take_snapshot()
             ring = recording.daemon.events
