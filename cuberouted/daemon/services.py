@@ -93,10 +93,10 @@ class Services:
         now, wanted = trio.current_time(), {_key(c): c for c in config.services}
         for service in self.local:
             new = wanted.get(_key(service.config))
-            service.failed.clear()  # a reload is what an administrator does after mending it
+            service.failed.clear()
             if new is None:
                 service.retire(now)
-            elif new != service.config and not service.retiring:
+            elif not service.retiring:
                 service.machine.reconfigure(new, now)
         self.addresses.links_changed()  # and remove what no section has any more
         self.wake()

@@ -1,7 +1,7 @@
 """Which command of a service runs, and what becomes of one that fails. Pure.
 
 At most one of fence, on_acquire and on_release runs. A failure is published once each time, and
-makes the node unfit for a back-off that doubles until the address was acquired.
+makes the node unfit for a back-off that doubles until the address was acquired, or a reload.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ class Commands:
             return run, True
         return run, False
 
-    def acquired(self) -> None:
-        """The address was acquired: start again with the shortest back-off."""
+    def forget_failures(self) -> None:
+        """Start again with the shortest back-off: the address was acquired, or there was a reload,
+        which is what an administrator does after mending a command.
+        """
         self._back_off, self.retry_at, self.failed = MIN_BACK_OFF, -math.inf, ""
         if self._problem is not None:
             self._end_problem(self._problem)

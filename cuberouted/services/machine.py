@@ -180,8 +180,9 @@ class ServiceMachine:
         self.now, self._stopping = now, True
 
     def reconfigure(self, config: ServiceConfig, now: float) -> None:
-        """Apply another configuration of the same service, with the same address."""
+        """Apply a configuration, the same or another one of the same service and address."""
         old, self.config, self.now = self.config, config, now
+        self._commands.forget_failures()
         if config.check != old.check:
             healthy = self.is_healthy
             self._health = Health.of(config, now)
@@ -252,7 +253,7 @@ class ServiceMachine:
             self._commands.start(Run(Program.ON_ACQUIRE))
         else:
             self._to_release = True
-            self._commands.acquired()
+            self._commands.forget_failures()
             self._gave_it_last = False
             self._move(HOLDING)
 

@@ -202,6 +202,7 @@ class Run:
             return
         node.config = attrs.evolve(node.config, priority=self.rng.choice((100, 150, 200)))
         if node.runs:
+            node.failed_at.clear()  # a reload ends the back-off
             node.machine.reconfigure(node.config, self.world.now)
             node.look()
 

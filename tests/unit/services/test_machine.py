@@ -306,6 +306,17 @@ def test_a_failed_on_acquire_is_undone_and_tried_again_after_a_back_off():
     assert driver.events == [NodeProblemEnded(what="service db")]
 
 
+def test_a_reload_ends_the_back_off():
+    driver = Driver(on_acquire=ACQUIRE)
+    driver.look()
+    driver.wait(SETTLE_TIME)
+    assert driver.ends(Program.ON_ACQUIRE, ok=False) is ServicePhase.UNFIT
+    driver.machine.reconfigure(driver.config, driver.now)
+    assert driver.look() is ServicePhase.STANDBY
+    assert driver.wait(SETTLE_TIME) is ServicePhase.ACQUIRING
+    assert driver.events[1:] == [NodeProblemEnded(what="service db")]
+
+
 @pytest.mark.parametrize(
     ("change", "phase"),
     [
