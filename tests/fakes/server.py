@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -93,6 +94,7 @@ class Server:
         self.services: dict[str, list[str]] = {}
         self.node = name
         self.skew = 0.0
+        self.reloaded_at = -math.inf
         self.kernel = mesh.kernel_type(table)
         self.kernel.add_ethernet("lo")
         self.kernel.add_tunnel("tun0")
@@ -174,6 +176,7 @@ class Server:
 
     async def reload(self) -> None:
         """Reload the configuration of its daemon."""
+        self.reloaded_at = trio.current_time()
         await self.daemon.reload(self.config)
 
     def wall_clock(self) -> float:

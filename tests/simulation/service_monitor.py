@@ -44,7 +44,8 @@ class Holding:
 
     ``had``: its daemon has put the address there, or found it at its start. ``fenced``: when the
     fence has succeeded for a peer last. ``wrong_since``: since when address and claim differ.
-    ``failures``: of fence and on_acquire, since it was taken last; ``retry_at``: not before that.
+    ``failures``: of fence and on_acquire, since it was taken last or there was a reload, the last
+    of them at ``failed_at``; ``retry_at``: not before that.
     ``machine``: what decides; another one after its section was removed and added.
     """
 
@@ -54,6 +55,7 @@ class Holding:
     fenced: dict[str, float] = attrs.field(factory=dict)
     wrong_since: float = math.inf
     failures: int = 0
+    failed_at: float = -math.inf
     retry_at: float = -math.inf
     machine: object = None
 
@@ -124,7 +126,7 @@ class ServiceMonitor:
         program, before = command.program, holding.programs
         local = node.server.daemon.services.local
         machine = next((one.machine for one in local if one.config.name == service.name), None)
-        if holding.machine is not machine:
+        if holding.machine is not machine or _is_reloaded(node, holding):
             holding.machine, holding.failures, holding.retry_at = machine, 0, -math.inf
         if program in holding.running or (program != "check" and holding.running - {"check"}):
             self._fail(node, service, f"{program} starts while {holding.running} run")
@@ -157,9 +159,11 @@ class ServiceMonitor:
             case "on_release":
                 holding.programs = Programs.UNKNOWN if outcome.killed else Programs.RELEASED
         if command.program in ("fence", "on_acquire") and not (outcome.ok or outcome.killed):
-            holding.failures += 1
+            if _is_reloaded(node, holding):
+                holding.failures = 0
+            holding.failures, holding.failed_at = holding.failures + 1, trio.current_time()
             pause = min(BACK_OFF * 2 ** (holding.failures - 1), MAX_BACK_OFF)
-            holding.retry_at = trio.current_time() + pause
+            holding.retry_at = holding.failed_at + pause
 
     # -- taking it --
 
@@ -257,6 +261,11 @@ class ServiceMonitor:
 
     def _fail(self, node: Node, service: ServicePlan, why: str) -> None:
         self.world.fail(f"service {service.name} on {node.name}: {why}")
+
+
+def _is_reloaded(node: Node, holding: Holding) -> bool:
+    """Whether there was a reload since the last failure: that ends the back-off."""
+    return node.server.reloaded_at >= holding.failed_at > -math.inf
 
 
 def has_address(node: Node, service: ServicePlan) -> bool:
