@@ -341,7 +341,9 @@ async def address_removed(
 async def address_added(
     _scenario: ServiceScenario, node: Node, service: ServicePlan
 ) -> Undo | None:
-    """Somebody adds the address on a host that does not have it."""
+    """Somebody adds the address on a host that does not have it, and has the section."""
+    if service.name not in node.priorities:
+        return None  # where no section is it is nobody's but theirs who have added it
     return _nothing if node.add_address(service.prefix) else None
 
 
