@@ -16,7 +16,7 @@ from cuberouted.util.command import RunCommand
 from cuberouted.util.tasks import Signal
 
 FINISH_TIMEOUT = 3.0
-"""Seconds for the events that wait when the daemon stops. systemd waits 10 s (TimeoutStopSec=)."""
+"""Seconds for the events that wait when the daemon stops. systemd waits 20 s (TimeoutStopSec=)."""
 
 
 class Hooks:

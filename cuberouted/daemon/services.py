@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from cuberouted.api import report_services
     from cuberouted.daemon.daemon import Daemon, Peer
 
-STOP_TIMEOUT = 4.0
-"""Seconds for all on_release when the daemon stops. systemd waits 10 s (TimeoutStopSec=)."""
+STOP_TIMEOUT = 8.0
+"""Seconds for all on_release when the daemon stops. An OpenVPN with explicit-exit-notify takes
+nearly 4 s to end. systemd waits 20 s (TimeoutStopSec=)."""
 
 MIN_LOOK_INTERVAL = 0.001
 """Seconds between two looks at a machine that is due again at once."""

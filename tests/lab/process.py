@@ -52,7 +52,7 @@ class Process:
         """Sends a signal."""
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def wait(self, timeout: float = 15.0) -> int:
         """Its exit status (negative: the signal that ended it), once it has ended.
 
         Raises:
@@ -65,7 +65,7 @@ class Process:
                 f"{self.name} still runs after {timeout:g} s; end of its log:\n{self.log[-2000:]}"
             ) from None
 
-    def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = 10.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = 15.0) -> int:
         """Sends a signal and waits: its exit status."""
         self.send(number)
         return self.wait(timeout)

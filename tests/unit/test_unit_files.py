@@ -16,6 +16,7 @@ from cuberouted.check.access import PRIVATE_SOCKETS
 from cuberouted.cli.context import WRONG_USAGE
 from cuberouted.cli.keygen import DEFAULT_KEY
 from cuberouted.config.schema import DEFAULT_STATE_DIRECTORY
+from cuberouted.daemon import hooks, process, services
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 CONF = SYSTEMD.parent / "conf"
@@ -74,6 +75,12 @@ def test_the_daemon_tells_when_it_is_ready_and_is_watched():
     assert signal == "/bin/kill -HUP $MAINPID"
     assert unit["WatchdogSec"] == ["30s"]
     assert unit["Restart"] == ["on-failure"]
+
+
+def test_systemd_waits_for_all_that_the_daemon_does_when_it_stops():
+    [wait] = settings(UNIT)["TimeoutStopSec"]
+    longest = services.STOP_TIMEOUT + hooks.FINISH_TIMEOUT + process.FINISH_TIME
+    assert float(wait.removesuffix("s")) >= longest + 5  # routes are withdrawn as well
 
 
 def test_a_host_without_password_or_key_has_no_credentials_that_systemd_would_miss():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cuberouted.daemon.why.case import Case
-from cuberouted.daemon.why.judgement import Judgement
+from cuberouted.daemon.why.judgement import Judgement, ago
 from cuberouted.model import printable_name
 from cuberouted.routing.rib import RibRoute, is_vacant
 from cuberouted.service_claim import ServicePhase, describe_phase
@@ -29,26 +29,28 @@ def judge_service(case: Case) -> Judgement | None:
     where = f"on {case.kernel.name(device) or 'an interface'} of this host"
     if is_vacant(route):
         return _vacant(case, where)
+    holder = describe_holder(route, case.mesh.now)
     if not route.leads_here:
         if not case.is_own:
             return None
-        verdict = f"{address} is not reached from here: it is {where}, but {describe_holder(route)}"
+        verdict = f"{address} is not reached from here: it is {where}, but {holder}"
         return Judgement(False, verdict, f"remove it here, if cuberouted does not; {_ADVICE}")
     if case.is_own:
-        return Judgement(True, f"{address} is {where}: {describe_holder(route)}")
-    verdict = (
-        f"{address} is not reached: it is not on an interface here, but {describe_holder(route)}"
-    )
+        return Judgement(True, f"{address} is {where}: {holder}")
+    verdict = f"{address} is not reached: it is not on an interface here, but {holder}"
     return Judgement(False, verdict, "ask again in a second; `cuberouted status` shows problems")
 
 
-def describe_holder(route: RibRoute) -> str:
-    """``vpnsrvB has the address of service db``, and what else that node is to the service."""
+def describe_holder(route: RibRoute, now: float) -> str:
+    """``vpnsrvB has the address of service db, taken 4 min ago``, and what else it is to the
+    service. *now*: Unix seconds.
+    """
     claim, name = route.advertisement.service, printable_name(route.advertisement.name)
     if claim is None:
         raise ValueError(f"not a service: {route}")
     more = "" if claim.phase is ServicePhase.HOLDING else f"; {describe_phase(claim)}"
-    return f"{route.node} has the address of service {name}{more}"
+    taken = f", taken {ago(now - claim.held_since / 1_000_000)}" if claim.held_since else ""
+    return f"{route.node} has the address of service {name}{taken}{more}"
 
 
 def _vacant(case: Case, where: str) -> Judgement:

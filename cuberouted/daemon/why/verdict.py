@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping
 
 from cuberouted.daemon.why.case import Case
 from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, PeerFacts
-from cuberouted.daemon.why.judgement import Judgement
+from cuberouted.daemon.why.judgement import Judgement, ago
 from cuberouted.daemon.why.packets import explain_wrong, outcome
 from cuberouted.daemon.why.service import describe_holder, judge_service
 from cuberouted.model import Kind, format_address, printable_name
 from cuberouted.routing.policy import OUTSIDE
 from cuberouted.routing.rib import ADOPTED_VERSION
 from cuberouted.routing.types import RTN_LOCAL
-
-UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def judge(mesh: MeshFacts, kernel: KernelFacts) -> Judgement:
@@ -226,15 +224,6 @@ def overlapping(mesh: MeshFacts) -> str:
     return ""
 
 
-def ago(seconds: float) -> str:
-    """``4 min ago``, in the largest unit; ``just now`` for less than a second."""
-    for unit, size in UNITS:
-        count = int(seconds // size)
-        if count > 0:
-            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
-    return "just now"
-
-
 # -- parts of sentences --
 
 
@@ -256,7 +245,7 @@ def _by(case: Case) -> str:
     if advertisement.kind is Kind.SERVER:
         return f": it is the data address of {best.node}"
     if advertisement.service is not None:
-        return f": {describe_holder(best)}"
+        return f": {describe_holder(best, case.mesh.now)}"
     if advertisement.version == ADOPTED_VERSION:
         until = "OpenVPN lists its clients" if best.leads_here else f"{best.node} is heard"
         return f"{by}: by a route of before our restart, which is kept until {until}"

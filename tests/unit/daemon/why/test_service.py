@@ -12,7 +12,7 @@ from cuberouted.routing.rib import Origin, Source
 from cuberouted.routing.types import LOCAL_TABLE, RTN_LOCAL
 from cuberouted.service_claim import ServiceClaim, ServicePhase
 from tests.unit.daemon.meshes import HOST1
-from tests.unit.daemon.why.test_verdict import DOWN, TUN0, B, advert, kernel, mesh, route
+from tests.unit.daemon.why.test_verdict import DOWN, NOW, TUN0, B, advert, kernel, mesh, route
 
 SERVICES = Source(Origin.LOCAL, "(services)")
 C = Source(Origin.PEER, "vpnsrvC")
@@ -21,8 +21,8 @@ HOLDING, STANDBY = ServicePhase.HOLDING, ServicePhase.STANDBY
 LAST_RESORT = ServicePhase.LAST_RESORT
 
 
-def service(phase=HOLDING, priority=100, reason="", nearest=False, prefix=DB):
-    claim = ServiceClaim(phase, priority, 0, nearest, reason)
+def service(phase=HOLDING, priority=100, reason="", nearest=False, prefix=DB, held_since=0):
+    claim = ServiceClaim(phase, priority, held_since, nearest, reason)
     return Advertisement(prefix, Kind.SERVICE, b"db", 1, True, 0, claim)
 
 
@@ -44,6 +44,16 @@ SITUATIONS = {
         (
             "10.100.100.14 is reached through tun1: vpnsrvB has the address of service db;"
             " it has the address only until another node can take it: its check fails"
+        ),
+        "",
+    ),
+    "a peer has had it for some time": (
+        mesh((B, service(held_since=int(NOW - 250) * 1_000_000))),
+        kernel(route()),
+        True,
+        (
+            "10.100.100.14 is reached through tun1: vpnsrvB has the address of service db,"
+            " taken 4 min ago"
         ),
         "",
     ),
@@ -192,10 +202,11 @@ async def test_a_service_of_the_mesh_by_address_and_by_name(mesh, autojump_clock
         answer = await why(a.daemon, target)
         assert (answer.reached, answer.verdict) == (
             True,
-            f"{address} is reached through to-B: B has the address of service db",
+            f"{address} is reached through to-B: B has the address of service db, taken just now",
         )
         [one] = answer.addresses
         assert [(c.node, c.phase) for c in one.claims] == [("B", "holding"), ("A", "standby")]
     here = await why(b.daemon, "db")
-    assert here.verdict == f"{address} is on lo of this host: B has the address of service db"
+    holds = "B has the address of service db, taken just now"
+    assert here.verdict == f"{address} is on lo of this host: {holds}"
     assert here.reached

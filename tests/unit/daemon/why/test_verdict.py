@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from cuberouted.daemon.why.facts import KernelFacts, MeshFacts, OwnRoute, PeerFacts, Probe
+from cuberouted.daemon.why.judgement import ago
 from cuberouted.daemon.why.report import explain
-from cuberouted.daemon.why.verdict import ago, judge, judge_kernel
+from cuberouted.daemon.why.verdict import judge, judge_kernel
 from cuberouted.model import MAIN_TABLE, Advertisement, Kind, Prefix
 from cuberouted.routing.neighbours import ResolvedNexthop
 from cuberouted.routing.policy import Policy
