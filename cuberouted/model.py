@@ -282,6 +282,11 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     why: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
+def printable(text: str) -> str:
+    """*text* in one line, with everything unprintable escaped, for logs and terminals."""
+    return printable_name(text.encode("utf-8", "backslashreplace"))
+
+
 def printable_name(name: bytes) -> str:
     """A common name for people: UTF-8, with everything unprintable escaped."""
     text = name.decode("utf-8", "backslashreplace")

@@ -32,7 +32,7 @@ from cuberouted.maintenance import guards
 from cuberouted.maintenance.client import Outcome
 from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
-from cuberouted.model import NodeState, Prefix, in_words, printable_name
+from cuberouted.model import MAX_REASON, NodeState, Prefix, in_words, printable
 from cuberouted.util.tasks import Signal
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ WHAT = "maintenance"
 
 NOBODY_TAKES = "maintenance: other nodes"
 """`NodeProblem.what` while nobody can be sent on."""
-
-MAX_REASON = 500
-"""Characters, as in `NodeInfo`."""
 
 HAND_OVER_TIME = 5.0
 """Seconds for which the first client waits until the services of this node are elsewhere."""
@@ -218,7 +215,7 @@ class Maintenance:
             by=by[:200],
             since=now if self.is_active else old.since,
             until=old.until if order.until is None else order.until,
-            reason=_printable(order.reason) or ("" if self.is_active else old.reason),
+            reason=printable(order.reason)[:MAX_REASON] or ("" if self.is_active else old.reason),
             interval=interval,
             force=order.force or (old.force and not self.is_active),
         )
@@ -363,11 +360,6 @@ def kept_services(daemon: Daemon) -> list[str]:
 def _held(daemon: Daemon) -> list[LocalService]:
     local = daemon.services.local
     return [s for s in local if s.claim is not None and s.claim.phase.is_occupied]
-
-
-def _printable(reason: str) -> str:
-    """*reason* as it is logged: in one line."""
-    return printable_name(reason.encode("utf-8", "surrogatepass"))[:MAX_REASON]
 
 
 def _time(seconds: int) -> str:

@@ -275,6 +275,8 @@ def _check_service(advertisement: Advertisement) -> None:
         raise MalformedMessageError(f"kind {advertisement.kind} {what} a claim")
     if not advertisement.prefix.is_host:
         raise MalformedMessageError(f"a service at {advertisement.prefix}")
+    if not advertisement.service.why.isprintable():  # it goes to logs and terminals as it is
+        raise MalformedMessageError(f"a claim with the reason {advertisement.service.why!a:.100}")
 
 
 def _contents(message: AnyMessage) -> tuple[tuple[Advertisement, ...], tuple[Prefix, ...]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from cuberouted.model import MAX_BY, MAX_REASON, NodeInfo, printable_name
+from cuberouted.model import MAX_BY, MAX_REASON, NodeInfo, printable
 
 _REMOTE: Final = re.compile(
     r"[\w.:%-]{1,255} [0-9]{1,5} (?:udp[46]?|tcp[46]?|tcp[46]?-client)", re.ASCII
@@ -19,11 +19,7 @@ def checked(info: NodeInfo) -> NodeInfo:
     """*info* with unprintable characters escaped, and without what is no ``remote``."""
     return msgspec.structs.replace(
         info,
-        by=_printable(info.by)[:MAX_BY],
-        reason=_printable(info.reason)[:MAX_REASON],
+        by=printable(info.by)[:MAX_BY],
+        reason=printable(info.reason)[:MAX_REASON],
         remotes=tuple(filter(_REMOTE.fullmatch, info.remotes)),
     )
-
-
-def _printable(text: str) -> str:
-    return printable_name(text.encode("utf-8", "backslashreplace"))

@@ -30,6 +30,7 @@ import attrs
 
 from cuberouted.config.schema import Placement, ServiceConfig
 from cuberouted.events import Event, ServiceChecked
+from cuberouted.model import printable
 from cuberouted.service_claim import ServiceClaim, ServicePhase
 from cuberouted.services import election
 from cuberouted.services.commands import Commands
@@ -112,7 +113,7 @@ class ServiceMachine:
             self.config.priority,
             self._held_since,
             self._is_nearest,
-            self._why[:MAX_WHY],
+            printable(self._why)[:MAX_WHY],
         )
 
     @property

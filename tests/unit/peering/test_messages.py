@@ -339,6 +339,10 @@ def test_a_claim_to_a_service_arrives_as_it_was_sent() -> None:
         (msgspec.structs.replace(SERVICE, kind=Kind.SERVER), "kind server with a claim"),
         (msgspec.structs.replace(SERVICE, prefix=Prefix.parse("10.9.0.0/24")), "a service at"),
         (msgspec.structs.replace(SERVICE, service=ServiceClaim(CLAIM.phase, -1)), "int"),
+        (
+            msgspec.structs.replace(SERVICE, service=msgspec.structs.replace(CLAIM, why="\x1b[2J")),
+            r"a claim with the reason '\\x1b\[2J'",
+        ),
     ],
 )
 def test_a_service_has_one_address_and_a_claim_and_nothing_else_has_one(

@@ -8,7 +8,7 @@ from cuberouted.events import NodeProblem, NodeProblemEnded, ServiceChecked
 from cuberouted.service_claim import ServiceClaim, ServicePhase
 from cuberouted.services.commands import MAX_BACK_OFF, MIN_BACK_OFF
 from cuberouted.services.election import SETTLE_TIME
-from cuberouted.services.machine import ServiceMachine
+from cuberouted.services.machine import MAX_WHY, ServiceMachine
 from cuberouted.services.types import PeerView, Program, Run, View
 
 ADDRESS = bytes([10, 100, 100, 200])
@@ -430,6 +430,15 @@ def test_an_orderly_change_needs_no_time_where_the_other_has_been_on_standby():
     driver.claims(B_WAITS)
     driver.wait(SETTLE_TIME)
     assert driver.see(available=False) is ServicePhase.UNFIT
+
+
+def test_the_reason_of_a_claim_is_one_line_whatever_a_program_writes():
+    driver = Driver(check=CHECK)
+    driver.look()
+    driver.machine.ended(Program.CHECK, False, "no\ndisk \x1b[2J" + 300 * "x", driver.now)
+    driver.look()
+    assert driver.why.startswith("check: no\\ndisk \\x1b[2Jxxx")
+    assert len(driver.why) == MAX_WHY
 
 
 def test_a_failed_on_release_gives_it_up_all_the_same():
