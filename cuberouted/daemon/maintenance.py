@@ -32,7 +32,7 @@ from cuberouted.maintenance import guards
 from cuberouted.maintenance.client import Outcome
 from cuberouted.maintenance.drain import Counts
 from cuberouted.maintenance.record import DEFAULT_INTERVAL, MaintenanceRecord, RecordError
-from cuberouted.model import MAX_REASON, NodeState, Prefix, in_words, printable
+from cuberouted.model import MAX_REASON, NodeState, in_words, printable
 from cuberouted.util.tasks import Signal
 
 if TYPE_CHECKING:
@@ -350,9 +350,8 @@ def kept_services(daemon: Daemon) -> list[str]:
     """Those of `held_services` that no other node can have now."""
     kept = []
     for local in _held(daemon):
-        routes = daemon.node.rib.services(Prefix.host(local.config.address))
-        claims = [r.advertisement.service for r in routes if r.node != daemon.config.node]
-        if not any(claim is not None and claim.phase.can_take_over for claim in claims):
+        claims = daemon.node.claims(local.config.address).values()
+        if not any(claim.phase.can_take_over for claim in claims):
             kept.append(local.config.name)
     return kept
 
