@@ -214,7 +214,8 @@ class Drain:
     def _connected(self, instance: str, route: LocalRoute, now: float) -> None:
         """A session that was not there before."""
         session = LocalSession(instance, route.session, route.name, route.prefix)
-        client = self._former(session)
+        # not in the first look: thousands may share a name (duplicate-cn), and none has left yet
+        client = None if self._look == 1 else self._former(session)
         if client is None:
             client = DrainedClient(session)
             self.clients.append(client)

@@ -391,13 +391,14 @@ async def test_a_reason_is_one_line_whatever_it_contains(mesh, autojump_clock):
     assert a.daemon.maintenance.record.reason == reason
 
 
-async def test_20000_clients_hold_nobody_up(mesh, autojump_clock):
+@pytest.mark.parametrize("name", [b"client N", b"shared"])
+async def test_20000_clients_hold_nobody_up(mesh, autojump_clock, name):
     a, b = await started(mesh, "AB")
     routes = [
         LocalRoute(
             Prefix.host((0x0A640000 + n).to_bytes(4)),
             Kind.CLIENT,
-            b"client%d" % n,
+            name.replace(b"N", b"%d" % n),
             SessionId(n, 7),
             announced=True,
             confirmed=True,
