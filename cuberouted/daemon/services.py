@@ -155,6 +155,7 @@ class Services:
             self._start_missing()
             for service in tuple(self.local):
                 await self._look_at(service, nursery)
+                await trio.lowlevel.checkpoint()
             self.local = [s for s in self.local if not self._is_over(s)]
             await self._announce()
         self._track()
@@ -238,28 +239,33 @@ class Services:
     def _track(self) -> None:
         """Publish where services are now, if they were elsewhere."""
         now, rib = trio.current_time(), self._daemon.node.rib
-        seen = set()
+        problems, seen = self._peer_problems(), set()
         for prefix in islice(rib.service_prefixes(), MAX_TRACKED):
             routes = rib.services(prefix)
             best = routes[0].advertisement
             service = Service(printable_name(best.name), prefix.short)
             claims = {r.node: c for r in routes if (c := r.advertisement.service) is not None}
             has_it = best.service is not None and best.service.phase.has_address
-            self._move(service, routes[0].node if has_it else "", claims, now)
+            self._move(service, routes[0].node if has_it else "", claims, problems)
             seen.add(service)
         for service in self._tracker.services:
             if service not in seen:
-                self._move(service, "", {}, now)
+                self._move(service, "", {}, problems)
         for event in self._tracker.timer(now):
             self._emit(event)
 
     def _move(
-        self, service: Service, node: str, claims: dict[str, ServiceClaim], now: float
+        self,
+        service: Service,
+        node: str,
+        claims: dict[str, ServiceClaim],
+        problems: dict[str, str],
     ) -> None:
         if not self._settled:
             self._tracker.learn(service, node)
             return
-        for event in self._tracker.receive(service, node, claims, self._peer_problems(), now):
+        now = trio.current_time()
+        for event in self._tracker.receive(service, node, claims, problems, now):
             self._emit(event)
 
     def _peer_problems(self) -> dict[str, str]:
