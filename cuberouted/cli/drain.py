@@ -98,6 +98,8 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
 
     Exits with 0 if the order was given; with --wait if all clients and services have moved.
     """
+    if wait and options["dry_run"]:
+        raise click.UsageError("--dry-run and --wait cannot be given together")
     options["reason"] = printable_name(os.fsencode(options["reason"]))[:MAX_REASON]
     order = DrainOrder(**options)
     report = query_daemon(location, "/v1/drain", DrainReport, body=order, timeout=TIMEOUT)

@@ -15,11 +15,15 @@ from cuberouted.cli.context import (
 )
 
 
+class _Number(click.FloatRange):
+    name = "number"  # as messages call it; else it is a "float range"
+
+
 @click.command(short_help="Send some of this server's clients on, until all have their share.")
 @location_options
 @click.option(
     "--per-minute",
-    type=click.FloatRange(0, 6000, min_open=True),
+    type=_Number(0, 6000, min_open=True),
     default=10.0,
     show_default=True,
     metavar="N",

@@ -132,6 +132,20 @@ def test_wrong_times_are_wrong_usage(place, arguments):
     assert arguments[1] in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["drain", "--dry-run", "--wait"], "--dry-run and --wait cannot be given together"),
+        (["rebalance", "--per-minute", "x"], "'x' is not a valid number"),
+        (["rebalance", "--per-minute", "0"], "0.0 is not in the range 0<x<=6000"),
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(place, arguments, why):
+    done = place.run(*arguments)
+    assert done.exit_code == WRONG_USAGE
+    assert why in done.stderr
+
+
 def test_a_refusal_is_told(place):
     done = run(place, Daemon(DONE, refuse="no other node takes clients: B is down"), "drain")
     assert (done.exit_code, done.stdout) == (PROBLEM, "")
