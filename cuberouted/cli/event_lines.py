@@ -10,7 +10,7 @@ import re
 
 import attrs
 
-from cuberouted.events import Event, EventsLost, Level
+from cuberouted.events import Event, EventsLost, Level, NodeProblem, NodeProblemEnded
 from cuberouted.model import Prefix
 
 NAME_FIELDS = (
@@ -56,6 +56,8 @@ class Target:
             return True
         if any(getattr(event, name, None) == self.text for name in NAME_FIELDS):
             return True
+        if isinstance(event, NodeProblem | NodeProblemEnded):
+            return event.what == f"service {self.text}"
         address = getattr(event, "address", None)
         if self.prefix is None or address is None:
             return False

@@ -41,8 +41,13 @@ def services(location: Location, *, name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(reply)
     else:
-        for line in service_lines(reply, Terminal.of(sys.stdout), time.time()):
+        terminal = Terminal.of(sys.stdout)
+        for line in service_lines(reply, terminal, time.time()):
             click.echo(line)
+        if terminal.width is None:  # the table has no place for them
+            for row in reply.services:
+                for problem in row.problems:
+                    click.echo(f"problem: service {row.name}: {problem}", err=True)
     if not reply.services and name is not None:
         fail(f"no service matches {name}", PROBLEM)
     if not reply.services and not as_json:

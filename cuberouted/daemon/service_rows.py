@@ -129,7 +129,7 @@ def _why(claims: Sequence[_Claim]) -> str:
     if not claims or not claims[0].claim.phase.has_address:
         return ""
     if len(claims) == 1:
-        return "no other node has a section for it"
+        return "no other node that is heard has a section for it"
     first, (node, second, _) = claims[0].claim, claims[1]
     if first.nearest and second.phase.has_address:
         return f"placement = nearest: it is also at {node}"

@@ -417,6 +417,7 @@ def test_the_exit_status_of_services_says_whether_all_are_well(place):
 
     assert [line.split()[0] for line in run("db").stdout.splitlines()] == ["NAME", "db"]
     assert (run("d?").exit_code, run("w*").exit_code, run().exit_code) == (0, PROBLEM, PROBLEM)
+    assert run().stderr == "problem: service web: nobody has it\n"  # the table has no place for it
     found = json.loads(run("--json").stdout)
     assert [service["name"] for service in found["services"]] == ["db", "web"]
     done = run("x")

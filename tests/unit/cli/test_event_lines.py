@@ -13,6 +13,8 @@ from cuberouted.events import (
     ClientMoved,
     Event,
     EventsLost,
+    NodeProblem,
+    NodeProblemEnded,
     NodeStarted,
     NodeStateChanged,
     OpenVPNStateChanged,
@@ -37,6 +39,8 @@ POOL = PoolConflictBegan(
 )
 SERVICE = ServiceMoved(service="db", address="10.8.0.200", from_node="", to_node="D")
 CHECKED = ServiceChecked(service="db", healthy=False)
+FAILED = NodeProblem(what="service db", why="on_acquire: killed")
+MENDED = NodeProblemEnded(what="service db")
 NODE = NodeStateChanged(of_node="D", old="active", new="draining", by="root")
 
 
@@ -64,14 +68,15 @@ def in_utc(monkeypatch):
         ("B", [MOVED, NETWORK, PEER, POOL]),
         ("B (10.2.0.5)", [PEER]),
         ("udp", [OPENVPN]),
-        ("db", [SERVICE, CHECKED]),
+        ("db", [SERVICE, CHECKED, FAILED, MENDED]),
         ("10.8.0.200", [SERVICE]),
         ("D", [SERVICE, NODE]),
         ("root", []),
     ],
 )
 def test_a_target_is_an_address_a_network_or_a_name_in_an_event(target, found):
-    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL, SERVICE, CHECKED, NODE]
+    services = [SERVICE, CHECKED, FAILED, MENDED]
+    events: list[Event] = [MOVED, NETWORK, ROUTE, PEER, OPENVPN, POOL, *services, NODE]
     selection = Selection(Target.parse(target), verbose=True)
     assert [event for event in events if selection.shows(event)] == found
 
