@@ -19,7 +19,8 @@ class SimulatedKernel(RecordingKernel):
     `apply` with the changes made, the routes lost, and the foreign routes changed.
 
     ``refuses_addresses``: the errno for `set_address`, or 0. ``on_address`` is called after an
-    address was set by the daemon, with the address and whether it is there now.
+    address was set by the daemon, with the address and whether it is there now; ``on_refused``
+    after one could not be added.
     """
 
     def __init__(self, table: int) -> None:
@@ -28,17 +29,26 @@ class SimulatedKernel(RecordingKernel):
         self.on_apply: Callable[[Sequence[Change], Lost, Sequence[Place]], None] = lambda *_: None
         self.refuses_addresses = 0
         self.on_address: Callable[[bytes, bool], None] = lambda *_: None
+        self.on_refused: Callable[[bytes], None] = lambda _: None
         self._touched: list[Place] = []
         self._vanished: dict[Prefix, int] = {}
 
     async def set_address(self, device: int, address: bytes, *, present: bool) -> None:
         """See `KernelApi`."""
-        if self.refuses_addresses:
-            raise KernelError("the address was refused", self.refuses_addresses)
         before = self.has_address(address)
-        await super().set_address(device, address, present=present)
+        try:
+            await self._set_address(device, address, present=present)
+        except KernelError:
+            if present:
+                self.on_refused(address)
+            raise
         if before != present:
             self.on_address(address, present)
+
+    async def _set_address(self, device: int, address: bytes, *, present: bool) -> None:
+        if self.refuses_addresses:
+            raise KernelError("the address was refused", self.refuses_addresses)
+        await super().set_address(device, address, present=present)
 
     def has_address(self, address: bytes) -> bool:
         """Whether this address is on any device."""

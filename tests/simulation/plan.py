@@ -66,7 +66,10 @@ class DevicePlan:
 
 @attrs.frozen
 class Plan:
-    """A run. Times are seconds; ``kinds``: the faults that may happen, by name."""
+    """A run. Times are seconds; ``kinds``: the faults that may happen, by name.
+
+    ``is_about_services``: only faults of services may happen.
+    """
 
     seed: int
     nodes: tuple[NodePlan, ...]
@@ -82,6 +85,7 @@ class Plan:
     ping_restart: float
     data_ips: bool
     services: tuple[ServicePlan, ...]
+    is_about_services: bool
 
     @property
     def settings(self) -> list[str]:
@@ -106,12 +110,13 @@ def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
     rng = random.Random(seed)  # seeded with an int, so that other processes repeat it
     hold = rng.choice((1.5, 3.0, 6.0, 6.0))
     nodes = _nodes(rng, hold)
+    is_about_services = all(theme.endswith(".services") for theme in kinds)
     return Plan(
         seed=seed,
         nodes=nodes,
         devices=_devices(rng),
         kinds=_some(rng, kinds),
-        duration=rng.choice((40.0, 80.0, 160.0)),
+        duration=rng.choice((40.0, 40.0, 40.0) if is_about_services else (40.0, 80.0, 160.0)),
         pause=rng.choice((0.3, 1.0, 3.0)),
         hold_time=hold,
         heartbeat_interval=hold / 3,
@@ -121,6 +126,7 @@ def plan(seed: int, kinds: Mapping[str, Sequence[str]]) -> Plan:
         ping_restart=rng.choice((10.0, 30.0, 60.0)),
         data_ips=rng.random() < 0.5,
         services=service_plans(seed, [node.name for node in nodes]),
+        is_about_services=is_about_services,
     )
 
 

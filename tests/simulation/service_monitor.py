@@ -23,6 +23,9 @@ LOOK_INTERVAL = 1.0
 MARGIN = 0.3
 """Seconds that a daemon and its kernel need for what they have decided."""
 
+KILL_TIME = 0.4
+"""Seconds within which a command is killed that has become pointless."""
+
 BACK_OFF, MAX_BACK_OFF = 10.0, 300.0
 """Seconds after a command's first failure in a row, and after any."""
 
@@ -44,8 +47,9 @@ class Holding:
 
     ``had``: its daemon has put the address there, or found it at its start. ``fenced``: when the
     fence has succeeded for a peer last. ``wrong_since``: since when address and claim differ.
-    ``failures``: of fence and on_acquire, since it was taken last or there was a reload, the last
-    of them at ``failed_at``; ``retry_at``: not before that.
+    ``fencing``: whom the fence that runs is about. ``pointless_since``: since when a command runs
+    for an address that it cannot get. ``failures``: of fence and on_acquire, since it was taken
+    last or there was a reload, the last of them at ``failed_at``; ``retry_at``: not before that.
     ``machine``: what decides; another one after its section was removed and added.
     """
 
@@ -54,6 +58,8 @@ class Holding:
     running: set[str] = attrs.field(factory=set)
     fenced: dict[str, float] = attrs.field(factory=dict)
     wrong_since: float = math.inf
+    fencing: str = ""
+    pointless_since: float = math.inf
     failures: int = 0
     failed_at: float = -math.inf
     retry_at: float = -math.inf
@@ -74,6 +80,7 @@ class ServiceMonitor:
 
     def _attach(self, node: Node) -> None:
         node.kernel.on_address = lambda address, there: self._on_address(node, address, there)
+        node.kernel.on_refused = lambda address: self._on_refused(node, address)
         node.commands.on_start = lambda command: self._on_start(node, command)
         node.commands.on_end = lambda command, outcome: self._on_end(node, command, outcome)
         node.on_run.append(lambda: self._on_run(node))
@@ -120,6 +127,15 @@ class ServiceMonitor:
             holding.programs = Programs.RELEASED
         holding.had = there
 
+    def _on_refused(self, node: Node, address: bytes) -> None:
+        """It was about to be there, and is to be released again."""
+        service = next(s for s in self.world.plan.services if s.prefix.address == address)
+        seat, holding = service.seats.get(node.name), self.holding(node, service)
+        if seat is not None and "on_release" not in seat.programs:
+            holding.programs = Programs.RELEASED
+        elif seat is not None and "on_acquire" not in seat.programs:
+            holding.programs = Programs.ACQUIRED
+
     def _on_start(self, node: Node, command: Command) -> None:
         service = next(s for s in self.world.plan.services if s.name == command.service)
         holding = self.holding(node, service)
@@ -140,6 +156,8 @@ class ServiceMonitor:
             if before in (Programs.ACQUIRED, Programs.FAILED):
                 self._fail(node, service, f"on_acquire starts, though {before.value}")
             holding.programs = Programs.ACQUIRING
+        elif program == "fence":
+            holding.fencing = command.peer
         elif program == "on_release":
             if before is Programs.RELEASED:
                 self._fail(node, service, f"on_release starts, though {before.value}")
@@ -180,6 +198,8 @@ class ServiceMonitor:
         if service.nearest:
             return
         for other in node.others:
+            if has_address(other, service) and self._learns(node, other):
+                yield f"before it knows what {other.name} has"
             if has_address(other, service) and self._know_each_other(node, other):
                 yield f"while {other.name} has it, and they hear each other"
         if service.witness and self._silence(node, service) > self.world.plan.hold_time:
@@ -195,6 +215,11 @@ class ServiceMonitor:
             if holding.fenced.get(other.name, -math.inf) < peer.session.last_heard:
                 yield f"and has not fenced {other.name} since it heard it"
 
+    def _learns(self, node: Node, other: Node) -> bool:
+        """Whether *node* is about to be told the claims of *other*."""
+        peer = node.server.daemon.peers.get(other.name)
+        return peer is not None and peer.session.state == "syncing" and is_reached(node, other)
+
     def _know_each_other(self, a: Node, b: Node) -> bool:
         """Whether each has the present claims of the other."""
         undisturbed = ("claims", a.name, b.name), ("claims", b.name, a.name)
@@ -208,6 +233,7 @@ class ServiceMonitor:
         for service in self.world.plan.services:
             for node in self.world.nodes:
                 self._check_claim(node, service)
+                self._check_commands(node, service)
                 if service.witness:
                     self._check_witness(node, service)
             if not service.nearest:
@@ -226,6 +252,26 @@ class ServiceMonitor:
         if now > holding.wrong_since + LOOK_INTERVAL + MARGIN:
             there = "has" if has_address(node, service) else "lacks"
             self._fail(node, service, f"it {there} the address, its claim is {claim}")
+
+    def _check_commands(self, node: Node, service: ServicePlan) -> None:
+        """A command is killed once it has become pointless."""
+        now, holding = self.world.disturbances.now, self.holding(node, service)
+        why = self._pointless(node, service, holding)
+        holding.pointless_since = min(holding.pointless_since, now) if why else math.inf
+        if now > holding.pointless_since + KILL_TIME:
+            self._fail(node, service, why)
+
+    def _pointless(self, node: Node, service: ServicePlan, holding: Holding) -> str:
+        """Why one of its commands should not run any more, or empty."""
+        running = holding.running & {"fence", "on_acquire"}
+        if service.nearest or not (running and self._is_looking(node)):
+            return ""
+        for other in node.others:
+            if has_address(other, service) and self._know_each_other(node, other):
+                return f"{running} goes on, though {other.name} has it"
+            if "fence" in running and other.name == holding.fencing and hears(node, other):
+                return f"the fence of {other.name} goes on, though it is heard"
+        return ""
 
     def _is_looking(self, node: Node) -> bool:
         """Whether its daemon can do with addresses what it wants."""

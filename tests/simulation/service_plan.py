@@ -93,23 +93,26 @@ def service_plans(seed: int, nodes: Sequence[str]) -> tuple[ServicePlan, ...]:
 
 def _service(rng: random.Random, name: str, nodes: Sequence[str]) -> ServicePlan:
     nearest = rng.random() < 0.15
-    equal = rng.random() < 0.3
+    equal, checked = rng.random() < 0.3, rng.random() < 0.3
     seated = nodes if rng.random() < 0.7 else rng.sample(nodes, max(2, len(nodes) - 1))
     return ServicePlan(
         name=name,
         nearest=nearest,
         witness=not nearest and rng.random() < 0.4,
-        seats={node: _seat(rng, nearest=nearest, equal=equal) for node in sorted(seated)},
+        seats={
+            node: _seat(rng, nearest=nearest, equal=equal, checked=checked)
+            for node in sorted(seated)
+        },
     )
 
 
-def _seat(rng: random.Random, *, nearest: bool, equal: bool) -> Seat:
+def _seat(rng: random.Random, *, nearest: bool, equal: bool, checked: bool) -> Seat:
     programs = ["on_acquire", "on_release"] if nearest else ["fence", "on_acquire", "on_release"]
     share = rng.choice((0.0, 0.5, 1.0))
     return Seat(
         priority=100 if equal else rng.choice((50, 100, 150, 200)),
         preempt=None if nearest else rng.choice(PREEMPT),
-        check_interval=rng.choice((0.0, 0.5, 2.0)),
+        check_interval=rng.choice((0.5, 2.0) if checked else (0.0, 0.5, 2.0)),
         rise=rng.randint(1, 3),
         fall=rng.randint(1, 3),
         programs=tuple(program for program in programs if rng.random() < share),

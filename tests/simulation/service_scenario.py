@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
-from tests.fakes.commands import HANGS
+from tests.fakes.commands import HANGS, Behaviour
 from tests.simulation.commands import FAILS, Command
 from tests.simulation.devices import Device
 from tests.simulation.faults.registry import learned_from
@@ -27,8 +27,9 @@ from tests.simulation.service_oracle import (
 from tests.simulation.service_plan import ServicePlan
 from tests.simulation.world import Node, World
 
-CHANGES = (1, 2, 5)
-"""How many changes are made, one after the other; each is undone."""
+CHANGES, MANY_CHANGES = (1, 2, 5), (5, 8)
+"""How many changes are made, one after the other; each is undone. The second: in a run that is
+about services alone."""
 
 QUIET_TIME = 2.0
 """Seconds after a change has settled, in which nothing moves any more."""
@@ -67,7 +68,7 @@ class ServiceScenario:
             for key in learned_from(node):
                 world.disturbances.disturb(key, math.inf)
         await self._settle("the end of the faults")
-        for _ in range(world.rng.choice(CHANGES)):
+        for _ in range(world.rng.choice(MANY_CHANGES if world.plan.is_about_services else CHANGES)):
             name = world.rng.choice(sorted(CHANGES_BY_NAME))
             service = world.rng.choice(world.plan.services)
             running = [node for node in world.nodes if node.running]
@@ -104,12 +105,16 @@ class ServiceScenario:
             world.fail(f"services move without a reason, long after {after}")
 
     def _still_here(self) -> Iterator[str]:
-        """Clients of drained nodes that could be elsewhere."""
+        """Clients of drained nodes that could be elsewhere.
+
+        The daemon does not know of one whose address another client has got there.
+        """
         nodes = [node for node in self.world.nodes if node.running]
         if len(parts(self.world)) != 1 or all(node.drained for node in nodes):
             return
         for device in self.devices:
-            if device.is_live and device.node in nodes and device.node.drained:
+            known = device.is_live and device.session is not None and device.session.address
+            if known and device.node in nodes and device.node.drained:
                 yield f"{device.plan.label} is still on {device.node.name}, which is drained"
 
     def _check_moves(self, service: ServicePlan, taken: int, after: str, *, vacated: bool) -> None:
@@ -129,6 +134,10 @@ class ServiceScenario:
                     world.fail(f"{wrong}, after {after}")
             if len(whole) == 1 and len(have) == 1:
                 self._alone[service.name] = have[0]
+
+    def is_acquiring(self, node: Node, service: ServicePlan) -> bool:
+        """Whether its on_acquire runs."""
+        return "on_acquire" in self._monitor.holding(node, service).running
 
     def forget(self) -> None:
         """Everybody may lose what it has, in the next change."""
@@ -179,6 +188,33 @@ async def back_meanwhile(scenario: ServiceScenario, node: Node, _: ServicePlan) 
     await trio.sleep(world.plan.hold_time + world.rng.uniform(-0.5, 0.9))
     await heal()
     return _nothing
+
+
+@change
+async def back_while_acquiring(
+    scenario: ServiceScenario, node: Node, service: ServicePlan
+) -> Undo | None:
+    """A node is cut from all others, and back while on_acquire or a fence runs, which is slow."""
+    world = scenario.world
+    seats = [(other, service.seats.get(other.name)) for other in node.others if other.running]
+    slow = [(other, seat) for other, seat in seats if seat and "on_acquire" in seat.programs]
+    if service.nearest or not slow:
+        return None
+    scenario.forget()
+    path = Command("on_acquire", service.name).path
+    for other, seat in slow:
+        other.commands.misbehave(path, Behaviour(duration=seat.command_timeout - 0.1))
+    heal = scenario.cut([node])
+    with trio.move_on_after(2 * world.plan.hold_time + 5):
+        while not any(scenario.is_acquiring(n, service) for n, _ in slow):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    await heal()
+
+    async def recover() -> None:
+        for other, _ in slow:
+            other.commands.recover(path)
+
+    return recover
 
 
 @change

@@ -49,7 +49,8 @@ class Node:
     daemon last forgot which names it has killed. ``priorities``: of its services, by name; those
     that are not there are not in its configuration. ``commands``: those of its services.
     ``started_at``: when its daemon was started last. ``on_run`` are called then. ``drained``:
-    whether that was ordered last; None while an order is given.
+    whether that was ordered last; None while an order is given. ``address_faults``: how often its
+    kernel was made to refuse addresses.
     """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
@@ -83,6 +84,7 @@ class Node:
         self.drained: bool | None = False
         self.damping_since = 0.0
         self.goodbye_sent = False
+        self.address_faults = 0
         self.serving = True
         self.gone = False
         self.kernel.add_ethernet("eth0")  # the device of foreign routes

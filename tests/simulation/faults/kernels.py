@@ -24,8 +24,8 @@ from tests.simulation.faults.registry import (
 )
 from tests.simulation.world import Node, World
 
-ADDRESS_RETRY = 62.0
-"""Seconds after which a node has tried again to set an address."""
+MAX_ADDRESS_RETRY = 62.0
+"""Seconds after which a node has tried again to set an address, however often that has failed."""
 
 REFUSALS = (errno.EBUSY, errno.ENETUNREACH, errno.EEXIST, errno.ENOMEM)
 
@@ -219,17 +219,27 @@ async def kernel_refuses(world: World) -> bool:
     return True
 
 
+def address_retry(node: Node, seconds: float) -> float:
+    """Seconds after which *node* has tried again to set an address, refused for *seconds*.
+
+    Its pauses double, also from one such fault to the next.
+    """
+    node.address_faults += 1
+    return seconds + 3 if node.address_faults == 1 else MAX_ADDRESS_RETRY
+
+
 @fault
 async def kernel_does_not_answer(world: World) -> bool:
     """Netlink itself fails."""
     node = _any(world)
     if node.kernel.broken is not None or not node.running:
         return False
+    seconds = world.rng.uniform(0.05, 10)
     with (
         _disturbed(world, node, "does not answer"),
-        world.disturbances.disturbed(ADDRESS_RETRY, ("addresses", node.name)),
+        world.disturbances.disturbed(address_retry(node, seconds), ("addresses", node.name)),
     ):
         node.kernel.broken = KernelError("no answer", errno.ENOBUFS)
-        await trio.sleep(world.rng.uniform(0.05, 10))
+        await trio.sleep(seconds)
         node.kernel.broken = None
     return True

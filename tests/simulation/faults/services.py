@@ -8,7 +8,7 @@ import trio
 
 from tests.fakes.commands import HANGS, Behaviour
 from tests.simulation.commands import FAILS, Command
-from tests.simulation.faults.kernels import ADDRESS_RETRY
+from tests.simulation.faults.kernels import address_retry
 from tests.simulation.faults.networks import is_cut
 from tests.simulation.faults.registry import aftermath, between, claims_between, fault, one_of
 from tests.simulation.service_plan import ServicePlan
@@ -101,9 +101,10 @@ async def addresses_refused(world: World) -> bool:
     if node is None or not world.plan.services:
         return False
     world.note(f"kernel {node.name}: refuses addresses")
-    with world.disturbances.disturbed(ADDRESS_RETRY, ("addresses", node.name)):
+    seconds = world.rng.uniform(0.1, 10)
+    with world.disturbances.disturbed(address_retry(node, seconds), ("addresses", node.name)):
         node.kernel.refuses_addresses = errno.EPERM
-        await trio.sleep(world.rng.uniform(0.1, 10))
+        await trio.sleep(seconds)
         node.kernel.refuses_addresses = 0
     world.note(f"kernel {node.name}: refuses no address any more")
     return True
