@@ -287,7 +287,8 @@ class ServiceMonitor:
         """For how many seconds no message can have reached it, if it could act on that."""
         now, key = self.world.disturbances.now, (node.name, service.name)
         if not self._is_looking(node) or any(is_reached(node, other) for other in node.others):
-            self._heard[key] = now
+            arrives = now + self.world.mesh.network.delay
+            self._heard[key] = max(self._heard.get(key, arrives), arrives)
         return now - self._heard.get(key, now)
 
     def _check_both(self, a: Node, b: Node, service: ServicePlan) -> None:
