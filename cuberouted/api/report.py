@@ -13,8 +13,9 @@ import msgspec
 class OpenVPNRow(msgspec.Struct):
     """One OpenVPN process of this host.
 
-    ``version`` is None while unknown. ``clients``: number that are shared. ``counted``: number
-    that OpenVPN counts, or None while unknown.
+    ``state``: see `OpenVPNState`, or "standby": it does not have to run here, because its service
+    is not here. ``version`` is None while unknown. ``clients``: number that are shared.
+    ``counted``: number that OpenVPN counts, or None while unknown.
     """
 
     name: str
@@ -23,6 +24,11 @@ class OpenVPNRow(msgspec.Struct):
     clients: int
     detail: str = ""
     counted: int | None = None
+
+    @property
+    def well(self) -> bool:
+        """Whether it is as it should be."""
+        return self.state == "standby" or (self.state == "connected" and not self.detail)
 
     @property
     def shared(self) -> str:
@@ -99,9 +105,9 @@ class Status(Maintained):
 
     @property
     def well(self) -> bool:
-        """Whether every OpenVPN process is listed, every peer is up, and there is no problem."""
+        """Whether every OpenVPN process is well, every peer is up, and there is no problem."""
         return (
-            all(o.state == "connected" and not o.detail for o in self.openvpn)
+            all(o.well for o in self.openvpn)
             and all(p.state == "up" for p in self.peers)
             and not self.problems
         )

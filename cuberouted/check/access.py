@@ -82,7 +82,11 @@ def check_openvpn(config: OpenVPNConfig, facts: HostFacts) -> Iterator[Finding]:
     about = frozenset({subject, interface(config.data_interface)})
     used = config.status_file or config.mgmt_socket
     why, elsewhere = facts.openvpn.get(config.name), facts.elsewhere.get(config.name)
-    if why:
+    standby = facts.standby(config)
+    if why and standby:
+        text = f"does not have to run here: {standby}"
+        yield Finding(Level.OK, "openvpn-absent", subject, text, about=about)
+    elif why:
         yield Finding(Level.WARNING, "openvpn-absent", subject, why, about=about)
     elif elsewhere:
         yield Finding(Level.UNSEEN, "openvpn-absent", subject, elsewhere, about=about)
@@ -194,10 +198,12 @@ def _mentioned(config: Config, sentence: str) -> Iterator[str]:
 
 
 def _reported_openvpn(row: OpenVPNRow) -> Iterator[Finding]:
-    if row.state != "connected":
+    if row.well:
+        level = Level.OK
+    elif row.state != "connected":
         level = Level.WARNING if row.state in _STILL_WAITING else Level.PROBLEM
     else:
-        level = Level.WARNING if row.detail else Level.OK
+        level = Level.WARNING
     text = _reports(row.name, row.state, row.detail)
     about = frozenset({row.name})
     yield Finding(level, "openvpn-not-connected", "cuberouted", text, about=about)

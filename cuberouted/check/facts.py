@@ -9,6 +9,7 @@ import attrs
 
 from cuberouted.api.report import Status
 from cuberouted.check.packet_filter import Ruleset
+from cuberouted.config import OpenVPNConfig
 from cuberouted.daemon.host import HostState
 from cuberouted.openvpn.config_file import OpenVPNOptions
 from cuberouted.routing.types import Link
@@ -141,3 +142,12 @@ class HostFacts:
     zebra: bool | None = None
     web_busy: str | None = None
     no_metrics: str | None = None
+
+    def standby(self, one: OpenVPNConfig) -> str:
+        """Why OpenVPN *one* does not have to run here, or may not have to; empty if it has to."""
+        if not one.service:
+            return ""
+        if not isinstance(self.reported, Status):
+            return f"it runs only where service {one.service} is"
+        rows = (row for row in self.reported.openvpn if row.name == (one.name or "openvpn"))
+        return next((row.detail for row in rows if row.state == "standby"), "")

@@ -68,10 +68,15 @@ def sysctls_to_read(config: Config, links: Iterable[Link]) -> list[str]:
 
 def _interfaces(config: Config, facts: HostFacts) -> Iterator[Finding]:
     here = links_by_name(facts.links)
+    standby = {o.data_interface: why for o in config.openvpns if (why := facts.standby(o))}
     for name in interfaces(config):
         about = frozenset({interface(name)})
         if name not in facts.host.missing:
             yield Finding(Level.OK, "interface-missing", name, "is up", about=about)
+            continue
+        if name in standby:
+            text = f"does not have to be up: {standby[name]}"
+            yield Finding(Level.OK, "interface-missing", name, text, about=about)
             continue
         yield Finding(
             Level.WARNING,

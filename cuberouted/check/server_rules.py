@@ -67,7 +67,8 @@ def check_server(config: Config, one: OpenVPNConfig, facts: HostFacts) -> Iterat
         "dco-ghosts": _ghosts(one, server, facts),
     }
     if isinstance(server.options, str):
-        found["openvpn-config-unread"] = [RuleResult(Level.UNSEEN, server.options)]
+        if not facts.standby(one):
+            found["openvpn-config-unread"] = [RuleResult(Level.UNSEEN, server.options)]
     else:
         case = ServerCase(config, one, server.options, server.clients)
         found |= {id_: [rule(case)] for id_, rule in RULES.items()}

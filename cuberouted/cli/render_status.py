@@ -13,6 +13,7 @@ from cuberouted.cli.times import format_age, format_duration
 _STATE_STYLES = {
     "up": "green",
     "running": "green",
+    "standby": "",
     "connected": "green",
     "syncing": "yellow",
     "restarting": "yellow",
@@ -38,6 +39,7 @@ def status_lines(status: Status, terminal: Terminal, now: float) -> list[str]:
         "",
         *format_table(_peer_columns(status.peers), terminal),
         "",
+        *(terminal.wrap(terminal.show(text), 2) for text in _on_standby(status)),
         *_rejected(status),
         *(_finding("problem", "red", text, terminal) for text in problems),
         *(_finding("warning", "yellow", text, terminal) for text in warnings),
@@ -105,13 +107,17 @@ def _peer_columns(peers: list[PeerRow]) -> list[Column]:
 
 def _problems(status: Status) -> Iterator[str]:
     for openvpn in status.openvpn:
-        if openvpn.detail or openvpn.state != "connected":
+        if not openvpn.well:
             yield f"{openvpn.name}: {_sentence(openvpn.detail or openvpn.state, _advice(openvpn))}"
     for peer in status.peers:
         if peer.state != "up":
             name = peer.known_as or peer.name
             yield f"peer {name}: {_sentence(peer.detail or peer.state, _peer_advice(peer))}"
     yield from status.problems
+
+
+def _on_standby(status: Status) -> list[str]:
+    return [f"{o.name}: on standby, {o.detail}" for o in status.openvpn if o.state == "standby"]
 
 
 def _warnings(status: Status, now: float) -> Iterator[str]:

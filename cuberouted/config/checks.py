@@ -185,6 +185,10 @@ def check_openvpns(node: Node, openvpns: Sequence[OpenVPN], config: Config) -> N
                 openvpn.report(key, what)
         if not node.has("data_interface"):
             (openvpn if openvpn.section.line else node).require("data_interface")
+        name = openvpn.values.service
+        if name and all(name != service.name for service in config.services):
+            what = f"there is no section [service {name}]: add it, or correct the name"
+            openvpn.report("service", what)
     interfaces = (
         (values.data_interface, openvpn)
         for openvpn, values in zip(openvpns, config.openvpns, strict=True)

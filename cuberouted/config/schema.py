@@ -176,6 +176,12 @@ class OpenVPNConfig:
         shorthand="openvpn_remote",
         alias="remote",
     )
+    service: str = key(
+        converters.name,
+        "",
+        "the service whose commands start and stop it: it runs only where that is",
+        shorthand="openvpn_service",
+    )
 
 
 @attrs.frozen

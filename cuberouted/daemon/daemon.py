@@ -25,6 +25,7 @@ from cuberouted.daemon.node import Node
 from cuberouted.daemon.node_info import NodeInfoPublisher
 from cuberouted.daemon.peer_probe import HostProbe, PeerProbe
 from cuberouted.daemon.services import Services
+from cuberouted.daemon.standby import why_standby
 from cuberouted.event_ring import EventRing
 from cuberouted.model import SupersededSession
 from cuberouted.openvpn.dial import Dialer
@@ -149,6 +150,7 @@ class Daemon:
         self.maintenance = Maintenance(self)
         self.node_info = NodeInfoPublisher(self, self._publisher_task.set_info)
         self.services = Services(self)
+        self.node.is_standby = self._is_standby
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -341,6 +343,9 @@ class Daemon:
         if instance in self.openvpns:
             to_kill = superseded if self.config.kill_superseded_sessions else frozenset()
             self.openvpns[instance].source.set_superseded(to_kill)
+
+    def _is_standby(self, instance: str) -> bool:
+        return any(o.name == instance and why_standby(self, o) for o in self.config.openvpns)
 
     def _listen(self) -> None:
         # not before `allow`, which would reject the peers that connect meanwhile

@@ -18,6 +18,7 @@ from cuberouted.daemon.metrics_view import (
     GAUGE,
     HISTOGRAM,
     Metric,
+    OpenVPNView,
     PeerView,
     Series,
     View,
@@ -27,6 +28,7 @@ from cuberouted.daemon.metrics_view import (
 )
 from cuberouted.daemon.readiness import reasons_not_ready
 from cuberouted.daemon.snapshot import conflicting_routes, problems, warnings
+from cuberouted.daemon.standby import why_standby
 from cuberouted.events import EventsLost
 from cuberouted.openvpn.health import OpenVPNState
 from cuberouted.peering.events import PeerState
@@ -42,6 +44,12 @@ UNNAMED = "other"
 
 def _build(view: View) -> Series:
     return [((__version__, view.daemon.config.node), 1)]
+
+
+def _is_up(view: View, openvpn: OpenVPNView) -> bool | None:
+    if why_standby(view.daemon, openvpn.openvpn.config):
+        return None
+    return openvpn.status.state is OpenVPNState.CONNECTED
 
 
 def _clients(view: View) -> int:
@@ -129,8 +137,9 @@ METRICS = (
     openvpn_metric(
         "cuberouted_openvpn_up",
         GAUGE,
-        "Whether the connection to the OpenVPN process works, or its status file is fresh.",
-        lambda _, openvpn: openvpn.status.state is OpenVPNState.CONNECTED,
+        "Whether the connection to the OpenVPN process works, or its status file is fresh; missing"
+        " while its service is not here.",
+        _is_up,
     ),
     openvpn_metric(
         "cuberouted_openvpn_sessions",

@@ -80,9 +80,11 @@ class Node:
         self.refused: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """How many prefixes the policy has refused: by peer, and by `policy.reason_label`."""
         self.all_listed = trio.Event()
-        """Set once every OpenVPN process has been listed completely."""
+        """Set once every OpenVPN process that has to run has been listed completely."""
         self.on_services_changed: Callable[[], None] = lambda: None
         """Called when a claim to a service has changed: ours, or another node's."""
+        self.is_standby: Callable[[str], bool] = lambda _: False
+        """Whether an OpenVPN process does not have to run here."""
         self._announce = announce
         self._notify_superseded = notify_superseded
         self._emit = emit
@@ -171,6 +173,7 @@ class Node:
         wanted = {advertisement.prefix for advertisement in advertisements}
         gone = [prefix for prefix in self.rib.adj_rib_in(source) if prefix not in wanted]
         await self._apply(self.rib.update(source, self.name, advertisements, gone))
+        self._check_all_listed()
 
     async def set_instances(self, instances: Sequence[str]) -> None:
         """These are the OpenVPN processes now. With a second one, local clients need routes."""
@@ -330,7 +333,7 @@ class Node:
         await self.kernel_sync.sync()
 
     def _check_all_listed(self) -> None:
-        if self._listed.issuperset(self.instances):
+        if all(name in self._listed or self.is_standby(name) for name in self.instances):
             self.all_listed.set()
 
     def _publish_refused(self, refused: Sequence[tuple[RibRoute, str]]) -> None:

@@ -1,7 +1,7 @@
 """GET /healthz and GET /readyz: whether the daemon runs, and whether clients may be sent here.
 
 A node is ready once it serves its own clients, and routes to those of the peers that are there. It
-is not while it is drained or in maintenance.
+is not while it is drained or in maintenance, or while all its OpenVPN processes are on standby.
 What happens to a peer afterwards does not count: taking this node out would disturb its own clients
 and help nobody.
 """
@@ -19,6 +19,7 @@ from cuberouted.api.http import Endpoint, HttpError, Reply, Request
 from cuberouted.config import OpenVPNConfig
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.node_info import own_info
+from cuberouted.daemon.standby import why_standby
 from cuberouted.model import NodeState, in_words
 from cuberouted.openvpn.health import OpenVPNState
 
@@ -75,12 +76,7 @@ def reasons_not_ready(daemon: Daemon, openvpn: str = "", *, details: bool = True
     return [
         *(["cuberouted is stopping"] if daemon.is_stopping else ()),
         *_maintenance_reasons(daemon, details),
-        *(
-            reason
-            for config in daemon.config.openvpns
-            if openvpn in ("", _shown(config))
-            for reason in _openvpn_reasons(daemon, config, details)
-        ),
+        *_openvpns_reasons(daemon, openvpn, details),
         *_peer_reasons(daemon),
     ]
 
@@ -96,6 +92,18 @@ def _maintenance_reasons(daemon: Daemon, details: bool) -> Iterator[str]:
 
 async def _get_healthz(_request: Request) -> Reply:
     return Reply(b"ok\n", PLAIN)
+
+
+def _openvpns_reasons(daemon: Daemon, openvpn: str, details: bool) -> Iterator[str]:
+    """Those of the process *openvpn*, or of all. At least one has to run here."""
+    configs = [c for c in daemon.config.openvpns if openvpn in ("", _shown(c))]
+    standby = {c.name: why for c in configs if (why := why_standby(daemon, c))}
+    if standby and len(standby) == len(configs):
+        subject = f"openvpn {openvpn} does not run" if openvpn else "no OpenVPN process runs"
+        yield f"{subject} here: {', '.join(standby.values())}"
+    for config in configs:
+        if config.name not in standby:
+            yield from _openvpn_reasons(daemon, config, details)
 
 
 def _openvpn_reasons(daemon: Daemon, config: OpenVPNConfig, details: bool) -> Iterator[str]:

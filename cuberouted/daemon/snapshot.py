@@ -26,6 +26,7 @@ from cuberouted.daemon.daemon import Daemon, OpenVPN, Peer
 from cuberouted.daemon.listings import clients, count_clients, route_infos
 from cuberouted.daemon.node_info import own_info, with_state
 from cuberouted.daemon.readiness import reasons_not_ready
+from cuberouted.daemon.standby import missing_interfaces, why_standby
 from cuberouted.daemon.why import answer
 from cuberouted.model import NodeInfo, NodeState, Prefix, format_address, in_words, printable_name
 from cuberouted.peering.events import PeerState, not_received
@@ -111,7 +112,7 @@ def status(daemon: Daemon) -> report.Status:
     row = report.Status(
         node=daemon.config.node,
         uptime=round(now - daemon.started_at, 1),
-        openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
+        openvpn=[_openvpn_row(daemon, openvpn) for openvpn in daemon.openvpns.values()],
         peers=[_peer_row(daemon, peer, now) for peer in daemon.peers.values()],
         routes=report.RouteCounts(
             desired=fib.desired_count,
@@ -152,7 +153,7 @@ def _own_row(daemon: Daemon, clients: Mapping[str, int]) -> report.NodeRow:
         address=None,
         interface=None,
         encrypted=None,
-        openvpn=[_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()],
+        openvpn=[_openvpn_row(daemon, openvpn) for openvpn in daemon.openvpns.values()],
         available=not reasons_not_ready(daemon),
     )
     return _with_info(row, own_info(daemon))
@@ -187,11 +188,11 @@ def _with_info(row: report.NodeRow, info: NodeInfo | None) -> report.NodeRow:
 def status_line(daemon: Daemon) -> str:
     """One line for `systemctl status`: what works, and what is still missing."""
     # built every second, so nothing here goes through all clients
-    openvpns = [_openvpn_row(openvpn) for openvpn in daemon.openvpns.values()]
+    openvpns = [_openvpn_row(daemon, openvpn) for openvpn in daemon.openvpns.values()]
     peers = [peer for peer in daemon.peers.values() if peer.session.state is not PeerState.UP]
     missing = [
-        *daemon.node.host.missing,
-        *(f"{o.name} ({o.state})" for o in openvpns if o.state != "connected"),
+        *missing_interfaces(daemon),
+        *(f"{o.name} ({o.state})" for o in openvpns if o.state not in {"connected", "standby"}),
         *(f"peer {peer.session.known_as} ({peer.session.state.value})" for peer in peers),
     ]
     local = sum(openvpn.clients for openvpn in openvpns)
@@ -204,14 +205,14 @@ def status_line(daemon: Daemon) -> str:
     return f"{summary}; waiting for {', '.join(missing)}" if missing else summary
 
 
-def _openvpn_row(openvpn: OpenVPN) -> report.OpenVPNRow:
-    now = openvpn.source.status()
+def _openvpn_row(daemon: Daemon, openvpn: OpenVPN) -> report.OpenVPNRow:
+    now, standby = openvpn.source.status(), why_standby(daemon, openvpn.config)
     return report.OpenVPNRow(
         name=now.name,
-        state=now.state,
+        state="standby" if standby else now.state,
         version=now.version or None,
         clients=now.clients,
-        detail=now.detail,
+        detail=standby or now.detail,
         counted=now.counted,
     )
 
@@ -245,7 +246,7 @@ def problems(daemon: Daemon) -> Iterator[str]:
     if daemon.refused_reload:
         why = "; ".join(daemon.refused_reload.splitlines())
         yield f"the last reload was refused, and the configuration before it is in use: {why}"
-    missing = daemon.node.host.missing
+    missing = missing_interfaces(daemon)
     if missing:
         yield f"waiting for interface {', '.join(missing)}"
     yield from daemon.node.host.errors

@@ -6,6 +6,8 @@ place of `systemctl` starts and stops OpenVPN.
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +166,21 @@ def has_device(server: Server, device: str) -> bool:
     return not server.host.try_run("ip", "link", "show", "dev", device).returncode
 
 
+def well_on_standby(server: Server, *details: str) -> None:
+    """Waits until all is well on it, although none of its OpenVPN processes runs."""
+
+    def look() -> bool:
+        rows = server.daemon.ask("status")["openvpn"]
+        return [(r["state"], r["detail"]) for r in rows] == [("standby", d) for d in details]
+
+    wait_for(f"both roles to be on standby at {server.name}", look)
+    shown = server.daemon.command("status")
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "all is well"), shown.stdout
+    found = json.loads(server.daemon.command("check", "--json").stdout)
+    complaints = [f for f in found["findings"] if f["level"] in ("warning", "problem")]
+    assert not [f for f in complaints if re.search("tun1[12]|frontend", str(f))], complaints
+
+
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     """Three servers that run their tunnels only."""
@@ -183,6 +200,7 @@ def test_the_next_server_takes_over_the_role_of_the_one_before(roles: Roles) -> 
     assert roles.running(ONE) == [a.name]
     assert roles.running(TWO) == [b.name]
     assert roles.fenced() == []
+    well_on_standby(c, f"service frontend1 is at {a.name}", f"service frontend2 is at {b.name}")
 
     roles.off.touch()
     lost = time.time()

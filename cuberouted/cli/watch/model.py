@@ -190,7 +190,7 @@ class Watch:
         status = self.shown.status
         if status is None:
             return []
-        ill = [o for o in status.openvpn if o.state != "connected" or o.detail]
+        ill = [o for o in status.openvpn if not o.well]
         this = Node(
             name=status.node,
             state=ill[0].state if ill else _state(status, "running"),

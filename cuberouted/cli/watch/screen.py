@@ -122,9 +122,7 @@ def _verdict(view: Watch, status: Status | None) -> Text:
         return Text("connecting to the daemon", "yellow")
     if status.well:
         return Text("all is well", "green")
-    ill = sum(p.state != "up" for p in status.peers) + sum(
-        o.state != "connected" or bool(o.detail) for o in status.openvpn
-    )
+    ill = sum(p.state != "up" for p in status.peers) + sum(not o.well for o in status.openvpn)
     return Text(pluralize(ill + len(status.problems), "problem"), "red")
 
 

@@ -7,7 +7,7 @@ const SILENT = 10; // seconds without a message, from when on the way may be why
 const STATE_LOOKS = {
   up: "ok", running: "ok", connected: "ok",
   syncing: "wait", restarting: "wait", connecting: "wait", draining: "wait", maintenance: "wait",
-  incompatible: "differ",
+  incompatible: "differ", standby: "info",
 };
 
 /** @param {string} state */
@@ -51,7 +51,8 @@ function maintenanceText(row, now) {
  * @returns {{problems: string[], warnings: string[]}}
  */
 function findings(status, now) {
-  const ill = status.openvpn.filter((one) => one.detail || one.state !== "connected");
+  const ill = status.openvpn.filter((one) =>
+    one.state !== "standby" && (one.detail || one.state !== "connected"));
   const down = status.peers.filter((peer) => peer.state !== "up");
   const away = maintenanceText(status, now);
   return {

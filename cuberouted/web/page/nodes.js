@@ -83,7 +83,9 @@ function openvpnRow(openvpn) {
   const of = counted === null || counted <= clients ? "" : ` of ${counted.toLocaleString("en")}`;
   const shared = `${clients.toLocaleString("en")}${of}`;
   return make("tr", {}, make("th", { scope: "row" }, openvpn.name),
-    make("td", {}, stateLabel(openvpn.state)), make("td", { class: "number" }, shared),
+    make("td", {}, stateLabel(openvpn.state),
+      make("span", { class: "more" }, openvpn.state === "standby" ? openvpn.detail : "")),
+    make("td", { class: "number" }, shared),
     make("td", {}, openvpn.version || "-"));
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status
 from cuberouted.check.rules import run_checks
-from tests.fakes.samples import THREE_SERVERS, config
+from tests.fakes.samples import LINKS, THREE_SERVERS, config
 from tests.unit.check.hosts import OK, PROBLEM, UNSEEN, WARNING, bad, cures, facts, found
 
 
@@ -184,3 +184,31 @@ def test_a_daemon_that_does_not_answer_is_doubtful():
     assert bad(daemon=True, reported="does not answer") == {
         "cuberouted": (WARNING, "does not answer")
     }
+
+
+ROLE = f"""openvpn_service = db
+{THREE_SERVERS}
+[service db]
+address = 10.100.100.200
+"""
+WITHOUT_TUN0 = tuple(link for link in LINKS if link.name != "tun0")
+ABSENT = "/run/server.sock does not exist"
+OF_OPENVPN = {"openvpn-absent", "interface-missing", "openvpn-not-connected"}
+
+
+@pytest.mark.parametrize(
+    ("row", "level"), [(("standby", "service db is at B"), OK), (("waiting", ABSENT), WARNING)]
+)
+def test_an_openvpn_on_standby_need_not_be_there(row, level):
+    text = f"allowed_networks = 10.100.100.0/24\n{ROLE}"
+    seen = found(text, WITHOUT_TUN0, openvpn={"": ABSENT}, daemon=True, reported=status(row))
+    about = [finding for finding in seen if finding.id in OF_OPENVPN]
+    assert max(finding.level.severity for finding in about) == level.severity
+    absent = next(finding.text for finding in about if finding.id == "openvpn-absent")
+    assert absent == (ABSENT if level is WARNING else f"does not have to run here: {row[1]}")
+
+
+def test_without_a_daemon_it_is_not_known_where_its_service_is():
+    text = f"allowed_networks = 10.100.100.0/24\n{ROLE}"
+    said = bad(text, WITHOUT_TUN0, openvpn={"": ABSENT})
+    assert not said.keys() & {"openvpn", "tun0"}

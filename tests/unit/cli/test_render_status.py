@@ -8,6 +8,7 @@ from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status, iso_
 from cuberouted.cli.render_status import status_lines
 from cuberouted.cli.terminal import Terminal, cell_len
 
+STANDBY = OpenVPNRow("one", "standby", None, 0, "service db is at A")
 WELL = Status(
     node="vpnsrvA",
     uptime=93784.0,
@@ -102,9 +103,16 @@ def test_the_verdict_is_the_exit_status():
         msgspec.structs.replace(
             WELL, openvpn=[OpenVPNRow("o", "connected", "2.6", 1, "this OpenVPN is no server")]
         ),
+        msgspec.structs.replace(WELL, openvpn=[STANDBY]),
         msgspec.structs.replace(WELL, problems=["waiting for interface tun1"]),
     ):
         assert ("problem" in printed(status)) is not status.well
+
+
+def test_an_openvpn_on_standby_is_no_problem_and_tells_where_its_service_is():
+    text = printed(msgspec.structs.replace(WELL, openvpn=[STANDBY]))
+    assert "one: on standby, service db is at A" in text
+    assert text.splitlines()[-1] == "all is well"
 
 
 def test_rejected_connections_are_counted():

@@ -112,7 +112,7 @@ async def test_a_web_listener_serves_it(mesh):
 
 
 def test_it_speaks_as_the_commands_do():
-    colours = {"green": "ok", "yellow": "wait"}
+    colours = {"green": "ok", "yellow": "wait", "": "info"}
     for state, colour in render_status._STATE_STYLES.items():
         assert re.search(rf'\b{state}: "{colours[colour]}"', TEXTS["findings.js"]), state
     for words in [*render_why.OWNERS.items(), *render_why.TRACES.items()]:
