@@ -10,6 +10,9 @@ from msgspec import Meta
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999."""
 
+MIN_PER_MINUTE = 0.01
+"""Clients a minute."""
+
 
 class DrainQuery(msgspec.Struct):
     """Which clients."""
@@ -26,7 +29,7 @@ class ResumeOrder(msgspec.Struct, forbid_unknown_fields=True):
 class RebalanceOrder(msgspec.Struct, forbid_unknown_fields=True):
     """Send this node's surplus of clients on. ``stop``: do not go on with that."""
 
-    per_minute: Annotated[float, Meta(gt=0, le=6000)] = 10.0
+    per_minute: Annotated[float, Meta(ge=MIN_PER_MINUTE, le=6000)] = 10.0
     stop: bool = False
 
 

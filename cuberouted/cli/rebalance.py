@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cuberouted.api.report import pluralize
-from cuberouted.api.report_drain import RebalanceOrder, RebalanceReport
+from cuberouted.api.report_drain import MIN_PER_MINUTE, RebalanceOrder, RebalanceReport
 from cuberouted.cli.context import (
     Location,
     json_option,
@@ -23,7 +23,7 @@ class _Number(click.FloatRange):
 @location_options
 @click.option(
     "--per-minute",
-    type=_Number(0, 6000, min_open=True),
+    type=_Number(MIN_PER_MINUTE, 6000),
     default=10.0,
     show_default=True,
     metavar="N",

@@ -19,6 +19,9 @@ from cuberouted.service_claim import ServiceClaim, ServicePhase
 GRACE = 2.0
 """Seconds for which it is held back that nobody has an address."""
 
+MAX_LAST = 2000
+"""Services whose last holder is remembered: peers can make up any number of names."""
+
 
 class Service(NamedTuple):
     """A service: its name and its address as text."""
@@ -111,7 +114,10 @@ class ServiceTracker:
         self._lost.pop(service, None)
         self._why.pop(service, None)
         if node:
+            self._last.pop(service, None)  # so that the oldest comes first
             self._at[service] = self._last[service] = node
+            if len(self._last) > MAX_LAST:
+                del self._last[next(iter(self._last))]
         else:
             self._at.pop(service, None)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cuberouted.daemon.service_tracker import GRACE, Service, ServiceTracker
+from cuberouted.daemon.service_tracker import GRACE, MAX_LAST, Service, ServiceTracker
 from cuberouted.service_claim import ServiceClaim, ServicePhase
 
 DB = Service("db", "10.100.100.200")
@@ -90,3 +90,11 @@ def test_the_reason_is_a_higher_priority_where_one_has_taken_it():
     scene.at("", 1.0, A=STANDBY, B=ServiceClaim(ServicePhase.ACQUIRING, 200))
     scene.at("B", 2.0, A=STANDBY, B=ServiceClaim(ServicePhase.HOLDING, 200))
     assert scene.last == f"{SUBJECT} moved A -> B: B has the higher priority"
+
+
+def test_the_last_holders_of_many_services_are_forgotten():
+    tracker = ServiceTracker()
+    for number in range(MAX_LAST + 1):
+        tracker.learn(Service(f"made up {number}", DB.address), "A")
+    assert tracker.last_holder(Service("made up 0", DB.address)) == ""
+    assert tracker.last_holder(Service("made up 1", DB.address)) == "A"
