@@ -129,13 +129,15 @@ def _precedes(claim: ServiceClaim, node: str, other: ServiceClaim, other_node: s
 
 @attrs.define
 class Sightings:
-    """Since when the claims of the other nodes are what they are now, and peers are lost."""
+    """Since when the claims of others are what they are now, and peers are heard or lost."""
 
     _since: dict[str, tuple[ServicePhase, int, float]] = attrs.field(factory=dict, init=False)
+    _heard: dict[str, float] = attrs.field(factory=dict, init=False)
     _lost: dict[str, float] = attrs.field(factory=dict, init=False)
 
     def update(self, view: View, now: float) -> None:
         """Look at the claims and the peers."""
+        self._heard = {p.name: self._heard.get(p.name, now) for p in view.peers if p.heard}
         self._lost = {p.name: self._lost.get(p.name, now) for p in view.peers if is_lost(p)}
         new = {}
         for node, claim in view.claims.items():
@@ -154,15 +156,24 @@ class Sightings:
             for phase, priority, since in self._since.values()
         )
 
+    def are_settled(self, now: float) -> bool:
+        """Whether each peer that is heard has been so for SETTLE_TIME.
+
+        What it said first may be old: TCP delivers it once a path is whole again.
+        """
+        return now >= max(self._heard.values(), default=-math.inf) + SETTLE_TIME
+
     @property
     def last_loss(self) -> float:
         """Since when the last of the lost peers is lost, ``-inf``: none is."""
         return max(self._lost.values(), default=-math.inf)
 
     def next_settled(self, now: float) -> float:
-        """When the next claim or loss has stood for SETTLE_TIME, ``inf``: all have."""
+        """When the next claim, peer or loss has stood for SETTLE_TIME, ``inf``: all have."""
         claims = (since for _, _, since in self._since.values())
-        times = (since + SETTLE_TIME for since in (*claims, *self._lost.values()))
+        times = (
+            since + SETTLE_TIME for since in (*claims, *self._heard.values(), *self._lost.values())
+        )
         return min((time for time in times if time > now), default=math.inf)
 
 

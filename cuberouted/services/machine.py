@@ -380,7 +380,8 @@ class ServiceMachine:
         """Whether all is known of the other nodes. What they sent while this daemon was suspended
         may not be received yet, while their hold timers have passed.
         """
-        return election.is_known(view) and self.now >= self._awake_since + SETTLE_TIME
+        is_awake = self.now >= self._awake_since + SETTLE_TIME
+        return election.is_known(view) and is_awake and self._sightings.are_settled(self.now)
 
     def _may_acquire(self, view: View) -> bool:
         if self._is_nearest:
