@@ -419,7 +419,7 @@ class ServiceMachine:
         return self._sightings.has_successor(above, self.now)
 
     def _next_to_fence(self, view: View) -> PeerView | None:
-        if not self.config.fence or self._is_nearest or self._to_release:
+        if not self.config.fence or self._is_nearest:
             return None
         return election.next_to_fence(view, self._fenced)
 

@@ -252,6 +252,17 @@ def test_a_fence_command_is_killed_when_the_peer_is_back_without_the_address():
     assert not driver.events
 
 
+def test_a_peer_that_is_lost_while_on_acquire_runs_is_fenced_before_the_address_is_there():
+    driver = Driver(fence=FENCE, on_acquire=ACQUIRE)
+    driver.look()
+    driver.wait(SETTLE_TIME)
+    assert driver.runs == [Run(Program.ON_ACQUIRE)]
+    driver.hears(heard=False)
+    assert driver.ends(Program.ON_ACQUIRE) is ServicePhase.ACQUIRING
+    assert driver.runs[1:] == [Run(Program.FENCE, "vpnsrvB")]
+    assert driver.ends(Program.FENCE) is ServicePhase.HOLDING
+
+
 def test_a_peer_that_comes_back_is_awaited_and_not_fenced():
     driver = Driver(fence=FENCE, on_acquire=ACQUIRE)
     driver.hears(heard=False)
