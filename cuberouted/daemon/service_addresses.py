@@ -85,9 +85,9 @@ class ServiceAddresses:
         if not self._stale or now < self._read_at + MIN_INTERVAL:
             return
         self._read_at = now
+        self._stale = False  # before the answer: what changes meanwhile may not be in it
         try:
             links = await self._kernel.links()
-            self._stale = False
             self._device = links_by_name(links).get(self.interface)
             present = () if self._device is None else self._device.addresses
             self._present = {address.local for address in present}

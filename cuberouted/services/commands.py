@@ -22,7 +22,7 @@ class Commands:
     """The commands of one service on this node.
 
     ``running``: the command that runs. ``failed``: why the node is unfit, valid until ``retry_at``
-    (monotonic seconds).
+    (monotonic seconds). ``cannot_acquire``: fence or on_acquire was the last command to fail.
     """
 
     service: str
@@ -30,6 +30,7 @@ class Commands:
     running: Run | None = attrs.field(default=None, init=False)
     failed: str = attrs.field(default="", init=False)
     retry_at: float = attrs.field(default=-math.inf, init=False)
+    cannot_acquire: bool = attrs.field(default=False, init=False)
     _new: Run | None = attrs.field(default=None, init=False)
     _kill: bool = attrs.field(default=False, init=False)
     _killed: bool = attrs.field(default=False, init=False)
@@ -74,6 +75,7 @@ class Commands:
         which is what an administrator does after mending a command.
         """
         self._back_off, self.retry_at, self.failed = MIN_BACK_OFF, -math.inf, ""
+        self.cannot_acquire = False
         if self._problem is not None:
             self._end_problem(self._problem)
 
@@ -86,6 +88,7 @@ class Commands:
         self.failed = f"{what}: {why}"
         self.retry_at, self._back_off = now + self._back_off, min(2 * self._back_off, MAX_BACK_OFF)
         self._problem = run.program
+        self.cannot_acquire = run.program is not Program.ON_RELEASE
         self.emit(NodeProblem(what=f"service {self.service}", why=self.failed))
 
     def _end_problem(self, program: Program) -> None:

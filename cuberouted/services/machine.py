@@ -362,9 +362,12 @@ class ServiceMachine:
         )
 
     def _claims(self, view: View) -> bool:
-        """Whether this node, on standby, takes the address back from a lower priority."""
+        """Whether this node, on standby, takes the address back from a lower priority.
+
+        Not while it cannot: the holder would give the address up for each attempt.
+        """
         preempt, priority = self.config.preempt, self.config.priority
-        if preempt is None or self._is_nearest:
+        if preempt is None or self._is_nearest or self._commands.cannot_acquire:
             self._outranks_since = math.inf
             return False
         if self._phase is CLAIMING:

@@ -508,6 +508,20 @@ def test_a_higher_priority_claims_the_address_after_the_preempt_time():
     assert driver.claims(B_WAITS) is ServicePhase.HOLDING
 
 
+@pytest.mark.parametrize("program", [Program.FENCE, Program.ON_ACQUIRE])
+def test_a_node_that_could_not_acquire_the_address_does_not_take_it_back_by_its_priority(program):
+    driver = Driver(priority=200, preempt=0.0, **{program.value: ACQUIRE})
+    driver.see(peers=(*driver.view.peers, PeerView("vpnsrvC")))
+    driver.claims(B_HOLDS)
+    assert driver.wait(2.0) is ServicePhase.CLAIMING
+    driver.claims(B_WAITS)
+    driver.ends(program, ok=False)
+    driver.claims(B_HOLDS)
+    assert driver.wait(10 * MAX_BACK_OFF) is ServicePhase.STANDBY
+    driver.machine.reconfigure(driver.config, driver.now)
+    assert driver.wait(2.0) is ServicePhase.CLAIMING
+
+
 def test_the_preempt_time_starts_again_after_a_break():
     driver = Driver(priority=200, preempt=60.0)
     driver.claims(B_HOLDS)
