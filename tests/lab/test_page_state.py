@@ -383,6 +383,13 @@ STATUSES = {
         [PeerRow("B", "up", 20_000, 0.2)],
         RouteCounts(3, 3, 0),
     ),
+    "on standby": Status(
+        "A",
+        60.0,
+        [OpenVPNRow("one", "standby", None, 0, "service one is at B")],
+        [PeerRow("B", "up", 1, 0.2)],
+        RouteCounts(1, 1, 0),
+    ),
     "alone": Status("A", 0.0, [], [], RouteCounts(0, 0, 0)),
     "ill": Status(
         "A",
