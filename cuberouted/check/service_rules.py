@@ -104,6 +104,16 @@ def _networks(service: ServiceConfig, facts: HostFacts) -> Iterator[Finding]:
     if not allowed:
         return
     prefix = Prefix.host(service.address)
+    for network in {address.network for link in facts.links for address in link.addresses}:
+        if service.address in _no_hosts(network):
+            yield Finding(
+                Level.PROBLEM,
+                "service-outside-networks",
+                _subject(service),
+                f"its address {prefix.short} is the network or broadcast address of {network}",
+                advice="use an address between these two",
+            )
+            return
     inside = any(network.contains(prefix) for network in allowed)
     yield Finding(
         Level.OK if inside else Level.WARNING,
@@ -114,6 +124,14 @@ def _networks(service: ServiceConfig, facts: HostFacts) -> Iterator[Finding]:
         if inside
         else "use an address of the clients' subnet, or add it to allowed_networks on every server",
     )
+
+
+def _no_hosts(network: Prefix) -> tuple[bytes, ...]:
+    """The network and the broadcast address of an IPv4 network that has them (RFC 3021)."""
+    if len(network.address) != 4 or network.length > 30:
+        return ()
+    last = int.from_bytes(network.address) | ((1 << (32 - network.length)) - 1)
+    return network.address, last.to_bytes(4)
 
 
 def _commands(service: ServiceConfig, facts: HostFacts) -> Iterator[Finding]:

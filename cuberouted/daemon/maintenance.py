@@ -195,7 +195,8 @@ class Maintenance:
             report.refused += verdict.refusals
             return report
         if self.is_active and verdict.refusals and not order.force:
-            raise MaintenanceError("; ".join(verdict.refusals))
+            why = "; ".join(verdict.refusals)
+            raise MaintenanceError(f"{why}; `drain --force` drains this node all the same")
         await self._change(self._ordered(order, by, now, here))
         report = await self.report()
         report.problems += (*verdict.notes, *verdict.refusals)

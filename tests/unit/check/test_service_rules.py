@@ -111,6 +111,12 @@ def test_an_address_outside_the_networks_is_refused_by_others():
     assert bad("10.55.0.1", keys="allowed_networks = 10.55.0.0/24") == {}
 
 
+@pytest.mark.parametrize("address", ["10.100.100.0", "10.100.100.255"])
+def test_the_network_and_the_broadcast_address_are_no_hosts(address):
+    text = f"its address {address} is the network or broadcast address of 10.100.100.0/24"
+    assert bad(address) == {"service-outside-networks": (PROBLEM, text)}
+
+
 def test_commands_that_cannot_be_run_are_told():
     role, power_off = Path("/usr/local/bin/role"), Path("/usr/local/bin/power-off")
     text = f"{THREE_SERVERS}\n[service db]\naddress = 10.100.100.200\n{COMMANDS}"
