@@ -84,6 +84,7 @@ class ServiceMonitor:
         node.commands.on_start = lambda command: self._on_start(node, command)
         node.commands.on_end = lambda command, outcome: self._on_end(node, command, outcome)
         node.on_run.append(lambda: self._on_run(node))
+        node.on_stopped.append(lambda: self._on_stopped(node))
 
     def holding(self, node: Node, service: ServicePlan) -> Holding:
         """What is known of *service* on *node*."""
@@ -108,6 +109,16 @@ class ServiceMonitor:
         for service in self.world.plan.services:
             had = has_address(node, service)
             self._holdings[node.name, service.name] = Holding(had=had)
+
+    def _on_stopped(self, node: Node) -> None:
+        """It was stopped in order; with on_exit = keep its services stay as they are."""
+        if node.plan.keep or not self.world.disturbances.holds(("addresses", node.name)):
+            return
+        for service in self.world.plan.services:
+            seat, programs = service.seats.get(node.name), self.holding(node, service).programs
+            undone = programs not in (Programs.ACQUIRED, Programs.FAILED)
+            if seat is not None and "on_release" in seat.programs and not undone:
+                self._fail(node, service, f"the daemon was stopped, though {programs.value}")
 
     def _on_address(self, node: Node, address: bytes, there: bool) -> None:
         service = next(s for s in self.world.plan.services if s.prefix.address == address)

@@ -48,9 +48,9 @@ class Node:
     connect. ``gone``: it stays down until the faults are over. ``damping_since``: when its
     daemon last forgot which names it has killed. ``priorities``: of its services, by name; those
     that are not there are not in its configuration. ``commands``: those of its services.
-    ``started_at``: when its daemon was started last. ``on_run`` are called then. ``drained``:
-    whether that was ordered last; None while an order is given. ``address_faults``: how often its
-    kernel was made to refuse addresses.
+    ``started_at``: when its daemon was started last. ``on_run`` are called then, and
+    ``on_stopped`` after an orderly stop. ``drained``: whether that was ordered last; None while
+    an order is given. ``address_faults``: how often its kernel was made to refuse addresses.
     """
 
     def __init__(self, world: World, plan: NodePlan) -> None:
@@ -79,6 +79,7 @@ class Node:
         self.replay: Replay
         self.server.on_start = self._follow
         self.on_run: list[Callable[[], None]] = []
+        self.on_stopped: list[Callable[[], None]] = []
         self.running = False
         self.started_at = 0.0
         self.drained: bool | None = False
@@ -268,6 +269,8 @@ class World:
         for service in self.plan.services if could and not node.plan.keep else ():
             if service.name in node.priorities and node.kernel.has_address(service.prefix.address):
                 self.fail(f"{node.name} left the address of {service.name} behind")
+        for call in node.on_stopped:
+            call()
 
     async def crash(self, node: Node) -> None:
         """Kill it."""

@@ -128,7 +128,7 @@ def no_look() -> None:
 
 @mutation("nodes")
 def kept_at_stop() -> None:
-    """a daemon that is stopped leaves its addresses."""
+    """a daemon that is stopped leaves its services as they are."""
 
     async def stop(self: Services) -> None:
         self.local.clear()
