@@ -31,6 +31,9 @@ CHANGES, MANY_CHANGES = (1, 2, 5), (5, 8)
 """How many changes are made, one after the other; each is undone. The second: in a run that is
 about services alone."""
 
+SLOW = 0.4
+"""Seconds that messages take in a slow network."""
+
 QUIET_TIME = 2.0
 """Seconds after a change has settled, in which nothing moves any more."""
 
@@ -194,8 +197,11 @@ async def back_meanwhile(scenario: ServiceScenario, node: Node, _: ServicePlan) 
 async def back_while_acquiring(
     scenario: ServiceScenario, node: Node, service: ServicePlan
 ) -> Undo | None:
-    """A node is cut from all others, and back while on_acquire or a fence runs, which is slow."""
-    world = scenario.world
+    """A node is cut from all others, and back while on_acquire runs, which is slow.
+
+    Messages may take so long that on_acquire ends before all is known of that node.
+    """
+    world, network = scenario.world, scenario.world.mesh.network
     seats = [(other, service.seats.get(other.name)) for other in node.others if other.running]
     slow = [(other, seat) for other, seat in seats if seat and "on_acquire" in seat.programs]
     if service.nearest or not slow:
@@ -208,7 +214,11 @@ async def back_while_acquiring(
     with trio.move_on_after(2 * world.plan.hold_time + 5):
         while not any(scenario.is_acquiring(n, service) for n, _ in slow):  # noqa: ASYNC110
             await trio.sleep(0.05)
+    await trio.sleep(world.rng.choice((0.0, world.rng.random())))
+    usual, network.delay = network.delay, world.rng.choice((network.delay, SLOW))
     await heal()
+    await trio.sleep(world.plan.hold_time)
+    network.delay = usual
 
     async def recover() -> None:
         for other, _ in slow:

@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.mutants import check_applies
 from tests.simulation.mutations import MUTATIONS
 
-SEEDS = 30
+SEEDS = 24
 
 
 def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
