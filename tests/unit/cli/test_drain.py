@@ -137,7 +137,7 @@ def test_wrong_times_are_wrong_usage(place, arguments):
     [
         (["drain", "--dry-run", "--wait"], "--dry-run and --wait cannot be given together"),
         (["rebalance", "--per-minute", "x"], "'x' is not a valid number"),
-        (["rebalance", "--per-minute", "0"], "0.0 is not in the range 0<x<=6000"),
+        (["rebalance", "--per-minute", "0"], "0.0 is not in the range 0.01<=x<=6000"),
     ],
 )
 def test_options_that_make_no_sense_are_wrong_usage(place, arguments, why):
