@@ -415,8 +415,10 @@ class ServiceMachine:
 
     def _has_successor(self, view: View, why: str) -> bool:
         """Whether the address is given to another node. *why*: `_should_not`."""
-        if self._is_nearest:  # by then all know who else is not well
-            is_known = self._phase is LAST_RESORT and self.now >= self._phase_since + SETTLE_TIME
+        if self._is_nearest:
+            # by then all know who else is not well, and one that has it and was lost is not heard
+            waits = self._phase is LAST_RESORT
+            is_known = waits and election.is_known_to_all(self._phase_since, view)
             return bool(why) and is_known and election.is_held(view)
         above = None if why else self.config.priority
         return self._sightings.has_successor(above, self.now)
