@@ -244,7 +244,7 @@ class FakeOpenVPN:
     def end_later(self, cid: int) -> None:
         """``client-kill``: the client is told, and listed some seconds more."""
         assert self._nursery is not None
-        self._nursery.start_soon(self._disconnect_later, cid)
+        self._nursery.start_soon(self._disconnect_later, self.clients[cid])
 
     def send_on(self, cid: int) -> None:
         """``client-kill CID RESTART``: the client leaves, and is listed some seconds more."""
@@ -256,11 +256,10 @@ class FakeOpenVPN:
         await trio.sleep(SEND_ON_TIME)
         self.on_sent_on(client)
 
-    async def _disconnect_later(self, cid: int) -> None:
-        client = self.clients[cid]
+    async def _disconnect_later(self, client: Client) -> None:
         await trio.sleep(CLIENT_KILL_TIME)
-        if self.clients.get(cid) is client:
-            self.drop(cid)
+        if self.clients.get(client.cid) is client:
+            self.drop(client.cid)
 
 
 GREETING = b">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\r\n"
