@@ -255,6 +255,7 @@ def _look_at_state(config: Config, view: _View, daemon: _Daemon) -> None:
     directory = config.state_directory
     if daemon.runs or directory != DEFAULT_STATE_DIRECTORY or directory.exists():
         view.test(directory, "written to", os.W_OK | os.X_OK)
+        view.unjudged.pop(directory, None)  # a daemon that cannot write there tells it by itself
 
 
 def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from cuberouted.cli.render_check import COLUMN
 from tests.lab import ping
-from tests.lab.configs import mesh
+from tests.lab.configs import STATE_DIRECTORY, mesh
 from tests.lab.daemon import CONFIG
 from tests.lab.host import PROJECT, Host
 from tests.lab.lab import Lab
@@ -38,6 +38,7 @@ echo 'cuberouted:x:{DAEMON}:{DAEMON}::/:/bin/false' >> /run/passwd
 echo 'cuberouted:x:{DAEMON}:' >> /run/group
 mount --bind /run/passwd /etc/passwd
 mount --bind /run/group /etc/group
+install -d -o {DAEMON} -g {DAEMON} {STATE_DIRECTORY}
 """
 
 CHECK_AS = """
