@@ -307,7 +307,9 @@ async def killed_for_a_moment(scenario: ServiceScenario, node: Node, _: ServiceP
     """kill -9 and a start within the hold time: nothing moves."""
     world = scenario.world
     await world.crash(node)
-    await trio.sleep(world.rng.uniform(0, world.plan.hold_time / 3))
+    # it may be the only witness, its last message one heartbeat old, and connects in 0.2 s
+    longest = world.plan.hold_time - 2 * world.plan.heartbeat_interval - 0.3
+    await trio.sleep(world.rng.uniform(0, longest))
     await world.start(node)
     return _nothing
 
