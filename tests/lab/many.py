@@ -52,9 +52,11 @@ def many_clients(lab: Lab) -> Iterator[ManyClients]:
 def configuration(server: Server, *more: str) -> str:
     """As `configs.mesh`, for both of a server's OpenVPNs; *more* are lines of the node's."""
     own, *peers = mesh(server).split("\n\n")
-    node, *management = own.splitlines()
+    of_node = ("node ", "state_directory ")
+    node = [line for line in own.splitlines() if line.startswith(of_node)]
+    management = [line for line in own.splitlines() if not line.startswith(of_node)]
     real = [line.removeprefix("openvpn_") for line in management]
     management_servers = ["[openvpn many]", f"mgmt_socket = {SOCKET}", f"data_interface = {DEVICE}"]
     allowed = f"allowed_networks = {SUBNET}, {SUBNET6}"
-    head = [node, allowed, *more, "[openvpn real]", *real, *management_servers]
+    head = [*node, allowed, *more, "[openvpn real]", *real, *management_servers]
     return "\n\n".join(["\n".join(head), *peers])

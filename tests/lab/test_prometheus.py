@@ -274,11 +274,11 @@ def test_every_rule_can_be_evaluated_and_every_panel_shows_something(site: Site)
 
     def look() -> bool:
         assert empty_panels(site.prometheus) == []
+        held = site.prometheus.query("sum by (service) (cuberouted_service_held)")
+        assert [series["value"][1] for series in held] == ["1"]
         return True
 
-    wait_for("all panels", look, 30.0)
-    held = site.prometheus.query("sum by (service) (cuberouted_service_held)")
-    assert [series["value"][1] for series in held] == ["1"]
+    wait_for("all panels, and a holder", look, 30.0)
     assert site.prometheus.rule_errors() == []
 
 
