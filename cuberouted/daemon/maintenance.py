@@ -309,7 +309,7 @@ class Maintenance:
 
     async def _finish_if_done(self, drainer: Drainer) -> None:
         counts = drainer.drain.counts
-        if counts is None or counts.pending:
+        if counts is None or not drainer.drain.is_finished:
             return
         async with self._orders:
             is_another = drainer is not self._drainer  # resumed and drained again meanwhile
