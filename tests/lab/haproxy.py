@@ -36,9 +36,15 @@ class HAProxy:
         self._process: Process
 
     def start(self) -> None:
-        """Starts it, and waits until it runs."""
+        """Starts it, and waits until it answers: its socket exists before it listens there."""
         self._process = self._host.start("haproxy", "haproxy", "-db", "-f", CONFIG)
-        self._process.wait_for("to run", self._host.path(SOCKET).exists)
+        self._process.wait_for("to answer", self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.states())
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def states(self) -> dict[str, str]:
         """By the name of a server, ``UP`` or ``DOWN``, or on the way there ``UP 1/2``."""
