@@ -160,6 +160,10 @@ fuzz: $(INSTALLED) ## every parser with random bytes, and the API, SECONDS=60 ea
 schemas: $(INSTALLED) ## docs/openapi.json and docs/schemas/, from the endpoints and their structs
 	@$(BIN)/python -m tests.openapi
 
+.PHONY: dist
+dist: $(INSTALLED) ## wheel and sdist, in dist/
+	@$(BIN)/python -m hatchling build --directory dist
+
 .PHONY: lock
 lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs the network)
 	@$(BIN)/python -m pip install -qq uv
