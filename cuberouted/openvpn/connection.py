@@ -58,17 +58,21 @@ _SESSION_ENDED = re.compile(
     rb"(?P<name>.+)/(?P<real>(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:]+\]):[0-9]+)"
     rb" SIG[A-Z0-9]+\[[^][]*\] received, client-instance (?:exiting|restarting)"
 )
-_RENEWAL = re.compile(rb" (?:TLS: Initial packet from |SENT CONTROL \[)")
+_RENEWAL = re.compile(
+    rb" (?:TLS: (?:Initial packet|new session incoming connection) from |SENT CONTROL \[)"
+)
 _PEER = re.compile(
     rb"/(?:(?:[0-9a-z-]+:)?(?:[0-9.]+|\[[0-9a-f:.]+\]):[0-9]+"
     rb"|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*) "  # IPv6 before 2.7, without a port
 )
 _CLIENT_RETURNS = re.compile(
     # The client of a session that is still listed has begun a new handshake; at its end OpenVPN
-    # sends it its configuration (ssl.c, forward.c; v2.3.0 to v2.7.6). A name that contains
-    # anything like _PEER could forge these lines, so they may contain it once only.
+    # sends it its configuration (ssl.c, tls_pre_decrypt; forward.c; v2.3.0 to v2.7.6). Up to 2.5
+    # the second handshake of a session is logged as "new session incoming connection". A name that
+    # contains anything like _PEER could forge these lines, so they may contain it once only.
     rb"(?P<name>.+)/(?P<real>[^ /]+) "
-    rb"(?:(?P<begun>TLS: Initial packet from )|SENT CONTROL \[(?P=name)\]: 'PUSH_REPLY,).*"
+    rb"(?:(?P<begun>TLS: (?:Initial packet|new session incoming connection) from )"
+    rb"|SENT CONTROL \[(?P=name)\]: 'PUSH_REPLY,).*"
 )
 _TITLE = re.compile(rb"OpenVPN Version: OpenVPN (\S+)")
 _VERB = re.compile(rb"verb=([0-9]{1,3})")

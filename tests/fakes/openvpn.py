@@ -160,7 +160,10 @@ class FakeOpenVPN:
         client.renewals += 1
         client.received += 4000
         who = b"%s/%s" % (client.name, client.real_address(self.version))
-        self.log(b"%s TLS: Initial packet from [AF_INET]192.0.2.1:1, sid=1dfa9f 0b3c" % who)
+        handshake = b"TLS: Initial packet from [AF_INET]192.0.2.1:1, sid=1dfa9f 0b3c"
+        if self.version in ("2.3", "2.4", "2.5"):
+            handshake = b"TLS: new session incoming connection from [AF_INET]192.0.2.1:1"
+        self.log(b"%s %s" % (who, handshake))
         reply = b"'PUSH_REPLY,peer-id 0' (status=1)"
         self.log(b"%s SENT CONTROL [%s]: %s" % (who, client.name, reply))
 
