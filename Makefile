@@ -57,7 +57,7 @@ demo: root setup ## three servers, four clients, cuberouted between them: see it
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup software lint types unit simulation lab ## lint, types, unit, simulation, lab, one after the other (root)
+test: root setup software lint types unit simulation machines lab ## lint, types, unit, simulation, machines, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -95,6 +95,15 @@ mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
 lab: root setup software ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
 	$(BIN)/python -m pytest -q tests/lab tests/bench
+
+.PHONY: machines
+machines: root setup ## whole Debian 12 and 13 systems, by systemd-nspawn, with the package (root)
+	@$(APT)
+	echo "== machines"
+	type -P debootstrap >/dev/null || apt_install debootstrap
+	type -P systemd-nspawn >/dev/null || apt_install systemd-container
+	$(BIN)/python -m tests.machine.root
+	$(BIN)/python -m pytest -q tests/machine
 
 .PHONY: bench
 bench: root setup software ## benchmarks; their tables go into docs/performance.md (root)
