@@ -57,7 +57,7 @@ demo: root setup ## three servers, four clients, cuberouted between them: see it
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup software lint types unit simulation machines lab ## lint, types, unit, simulation, machines, lab, one after the other (root)
+test: root setup software lint types unit docs man simulation machines lab ## lint, types, unit, documents, simulation, machines, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -159,6 +159,22 @@ $(INSTALLED): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install -qq --require-hashes --requirement $(LOCK)
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	touch $@
+
+# -E: the help texts and the reference, which Sphinx does not know as sources, may have changed.
+SPHINX = $(BIN)/python -m sphinx -q -E -n -W --keep-going
+
+.PHONY: docs
+docs: $(INSTALLED) ## the documents as HTML in build/docs, with all links checked; no network
+	@echo "== documents"
+	$(SPHINX) -b html docs build/docs
+
+.PHONY: man
+man: $(INSTALLED) ## the man pages in build/man
+	@$(SPHINX) -b man docs build/man
+
+.PHONY: linkcheck
+linkcheck: $(INSTALLED) ## links from the documents to other sites (needs the network)
+	@$(SPHINX) -b linkcheck docs build/linkcheck
 
 .PHONY: fuzz
 fuzz: $(INSTALLED) ## every parser with random bytes, and the API, SECONDS=60 each (Python 3.11 to 3.13)

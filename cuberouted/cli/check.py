@@ -81,6 +81,8 @@ def check(
     Changes nothing, and does not connect to OpenVPN's management interface, which serves one
     client at a time. --only and --skip may be repeated. With --peers the running daemon also asks
     every peer, for up to 16 seconds, and pings are sent through the tunnels.
+
+    Exits with 1 if there is a problem; with --strict also if there is a warning.
     """
     config = load_config(file or location.config)
     if syntax:

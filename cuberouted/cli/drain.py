@@ -96,7 +96,8 @@ def drain(location: Location, /, wait: bool, as_json: bool, **options: Any) -> N
     Refuses if no other server takes clients, or their capacity would be exceeded. Only root and
     the group cuberouted-admin may give this order.
 
-    Exits with 0 if the order was given; with --wait if all clients and services have moved.
+    Exits with 0 if the order was given; with --wait if all clients and services have moved; with
+    130 if Ctrl-C ended the waiting.
     """
     if wait and options["dry_run"]:
         raise click.UsageError("--dry-run and --wait cannot be given together")

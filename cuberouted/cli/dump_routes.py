@@ -39,7 +39,9 @@ def dump_routes(location: Location, selection: Selection, *, as_json: bool, no_p
     """Show the host routes that cuberouted has installed, read from the kernel.
 
     ADDRESS|NETWORK|NAME: only this address, what lies in this network, or clients of this name. In
-    names, * is any characters and ? is one. Exits with 1 if no route matches.
+    names, * is any characters and ? is one.
+
+    Exits with 1 if no route matches.
     """
     config = load_config(location.config)
     try:

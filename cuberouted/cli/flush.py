@@ -20,7 +20,10 @@ from cuberouted.cli.context import (
 @location_options
 @click.pass_obj
 def flush(location: Location) -> None:
-    """Remove all routes, rules and service addresses that cuberouted installed (daemon stopped)."""
+    """Remove all routes, rules and service addresses that cuberouted installed (daemon stopped).
+
+    Exits with 1 while the daemon is running.
+    """
     from cuberouted.routing.flush import flush as flush_kernel
     from cuberouted.routing.linux.kernel import missing_capability
 

@@ -45,8 +45,10 @@ def nodes(
 ) -> None:
     """Show every node of the mesh as this one sees it, or those that match NODE.
 
-    In NODE, * is any characters and ? is one. Exits with 1 if one is not up, or none matches; with
-    --available, if none is; with --remotes, if there is no line.
+    In NODE, * is any characters and ? is one.
+
+    Exits with 1 if one is not up, or none matches; with --available, if none is; with --remotes, if
+    there is no line.
     """
     if remotes and as_json:
         raise click.UsageError("--remotes and --json cannot be given together")

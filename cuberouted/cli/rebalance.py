@@ -40,6 +40,8 @@ def rebalance(location: Location, per_minute: float, stop: bool, as_json: bool) 
     background, and ends when the clients are even, with `drain`, with --stop, or with the daemon.
 
     Only root and the group cuberouted-admin may give this order.
+
+    Exits with 0 also if there is nothing to do; with 1 on a server that is not active.
     """
     order = RebalanceOrder(per_minute, stop)
     report = query_daemon(location, "/v1/rebalance", RebalanceReport, body=order)

@@ -29,7 +29,9 @@ from cuberouted.cli.context import (
 def services(location: Location, *, name: str | None, as_json: bool) -> None:
     """Show the shared service addresses of the mesh: which node has each, and why.
 
-    In NAME, * is any characters and ? is one. Exits with 1 if one is not well, or none matches.
+    In NAME, * is any characters and ? is one.
+
+    Exits with 1 if one is not well, or none matches.
     """
     from cuberouted.cli.render_services import service_lines
     from cuberouted.cli.terminal import Terminal

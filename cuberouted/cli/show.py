@@ -44,7 +44,9 @@ def clients(location: Location, selection: Selection, *, as_json: bool, no_pager
     """Show every client in the mesh: where it is, since when.
 
     ADDRESS|NETWORK|NAME: only this address, what lies in this network, or clients of this name. In
-    names, * is any characters and ? is one. Exits with 1 if no client matches.
+    names, * is any characters and ? is one.
+
+    Exits with 1 if no client matches.
     """
     reply = query_daemon(location, f"/v1/clients{selection.query}", report.Clients)
     output_rows(reply, reply.clients, "client", selection, as_json=as_json, paged=not no_pager)

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 def why(location: Location, target: str, *, as_json: bool, ping: bool, ping_client: bool) -> None:
     """Show where packets to an address or a client go from here, and why.
 
-    The first line is the answer. Exits with 0 only if packets get there, as far as can be seen.
-    Without the daemon (exit status 3) only the kernel is asked.
+    The first line is the answer. Without the daemon only the kernel is asked.
+
+    Exits with 0 only if packets get there, as far as can be seen; with 3 if only the kernel was
+    asked.
     """
     path = f"/v1/why/{quote(target, safe='')}"
     answer = query_daemon(location, path, Why, without=partial(_ask_kernel, location, target))

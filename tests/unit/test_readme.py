@@ -75,7 +75,10 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))])
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_links_lead_somewhere(path):
     text = path.read_text("utf-8")
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
@@ -84,10 +87,24 @@ def test_links_lead_somewhere(path):
         assert not anchor or anchor in anchors(other.read_text("utf-8")), f"{target}#{anchor}"
 
 
+def test_every_page_is_in_a_table_of_contents():
+    listed = set()
+    for page in (PROJECT / "docs").rglob("*.md"):
+        for body in re.findall(
+            r"^```{toctree}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            names = [line for line in body.splitlines() if line and not line.startswith(":")]
+            listed |= {(page.parent / f"{name}.md") for name in names}
+    pages = set((PROJECT / "docs").rglob("*.md")) - {PROJECT / "docs/index.md"}
+    assert pages - listed == set(), "add them to docs/index.md"
+    assert listed - pages == set(), "there are no such pages"
+
+
 def test_every_command_is_described():
     commands = {name for name, command in main.commands.items() if not command.hidden}
-    titles = re.findall(
-        r"^## (.*)$", (PROJECT / "docs/commands.md").read_text("utf-8"), re.MULTILINE
+    assert {page.stem for page in (PROJECT / "docs/commands").glob("*.md")} == commands
+    listed = re.findall(
+        r"\(commands/(\S+)\.md\)", (PROJECT / "docs/commands.md").read_text("utf-8")
     )
-    assert commands <= {name for title in titles for name in title.split(", ")}
+    assert set(listed) == commands
     assert all(f"`{name}" in README or f"cuberouted {name}`" in README for name in commands)
