@@ -528,6 +528,24 @@ class NodeStarted(Event, frozen=True, kw_only=True):
         )
 
 
+class GracefulRestartOrdered(Event, frozen=True, kw_only=True):
+    """A stop of the daemon within ``within`` seconds keeps the routes. ``by``: who ordered it.
+
+    0 seconds: an earlier order is revoked.
+    """
+
+    within: float
+    by: str
+
+    def __str__(self) -> str:
+        if not self.within:
+            return f"graceful restart revoked by {self.by}"
+        return (
+            f"graceful restart ordered by {self.by}:"
+            f" a stop within {self.within:g} s keeps the routes"
+        )
+
+
 class NodeStopping(Event, frozen=True, kw_only=True):
     """The daemon stops in an orderly way."""
 
@@ -640,6 +658,7 @@ AnyEvent = (
     | OpenVPNWarningEnded
     | OpenVPNWarning
     | NodeStarted
+    | GracefulRestartOrdered
     | NodeStopping
     | Reloaded
     | ReloadRefused

@@ -92,6 +92,7 @@ class Status(Maintained):
     """`cuberouted status --json`.
 
     ``problems``: what is wrong, and what to do, a sentence each. ``warnings``: what may be wrong.
+    ``keeps_routes_for``: seconds in which a stop keeps the routes, after `graceful-restart`.
     """
 
     node: str
@@ -102,6 +103,7 @@ class Status(Maintained):
     problems: list[str] = []
     rejected_connections: int = 0
     warnings: list[str] = []
+    keeps_routes_for: float | None = None
 
     @property
     def well(self) -> bool:

@@ -10,6 +10,9 @@ from msgspec import Meta
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999."""
 
+MAX_RESTART_TIME = 3600.0
+"""Seconds from the order of a graceful restart to the stop. Who forgets it has an hour of doubt."""
+
 MIN_PER_MINUTE = 0.01
 """Clients a minute."""
 
@@ -24,6 +27,23 @@ class DrainQuery(msgspec.Struct):
 
 class ResumeOrder(msgspec.Struct, forbid_unknown_fields=True):
     """Take clients again."""
+
+
+class GracefulRestartOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Keep the routes if the daemon is stopped within that many seconds. 0: not any more."""
+
+    within: Annotated[float, Meta(ge=0, le=MAX_RESTART_TIME)] = 60.0
+
+
+class GracefulRestart(msgspec.Struct):
+    """A stop within ``within`` seconds keeps the routes; ``on_exit``: what every other stop does.
+
+    ``on_exit``: "withdraw" or "keep", as configured.
+    """
+
+    node: str
+    within: float
+    on_exit: str
 
 
 class RebalanceOrder(msgspec.Struct, forbid_unknown_fields=True):

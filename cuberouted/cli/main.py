@@ -19,6 +19,7 @@ from cuberouted.cli.disconnect import disconnect
 from cuberouted.cli.drain import drain, resume
 from cuberouted.cli.dump_routes import dump_routes
 from cuberouted.cli.flush import flush
+from cuberouted.cli.graceful_restart import graceful_restart
 from cuberouted.cli.history import history
 from cuberouted.cli.keygen import keygen
 from cuberouted.cli.monitor import monitor
@@ -128,6 +129,7 @@ for command in (
     drain,
     resume,
     rebalance,
+    graceful_restart,
     ccd,
     flush,
     keygen,

@@ -41,6 +41,7 @@ def status_lines(status: Status, terminal: Terminal, now: float) -> list[str]:
         "",
         *(terminal.wrap(terminal.show(text), 2) for text in _on_standby(status)),
         *_rejected(status),
+        *_graceful_restart(status),
         *(_finding("problem", "red", text, terminal) for text in problems),
         *(_finding("warning", "yellow", text, terminal) for text in warnings),
         _verdict(len(problems), len(warnings), terminal),
@@ -73,6 +74,13 @@ def _summary(status: Status) -> str:
 def _rejected(status: Status) -> list[str]:
     number = status.rejected_connections
     return [f"{pluralize(number, 'connection')} rejected since the start"] if number else []
+
+
+def _graceful_restart(status: Status) -> list[str]:
+    seconds = status.keeps_routes_for
+    if seconds is None:
+        return []
+    return [f"graceful restart: a stop within {format_duration(seconds)} keeps the routes"]
 
 
 def _openvpn_columns(openvpns: list[OpenVPNRow]) -> list[Column]:

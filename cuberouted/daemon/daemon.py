@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 import attrs
 import trio
 
-from cuberouted.config import Config, OnExit, OpenVPNConfig, PeerConfig, restart_needed
+from cuberouted.config import Config, OpenVPNConfig, PeerConfig, restart_needed
 from cuberouted.daemon.answers import Answers
 from cuberouted.daemon.counters import Counters
 from cuberouted.daemon.foreign_routes import ForeignRoutes
+from cuberouted.daemon.graceful_restart import ExitPolicy
 from cuberouted.daemon.hooks import Hooks
 from cuberouted.daemon.hosts_file import HostsFile
 from cuberouted.daemon.kernel_monitor import KernelMonitor
@@ -150,6 +151,9 @@ class Daemon:
         self.maintenance = Maintenance(self)
         self.node_info = NodeInfoPublisher(self, self._publisher_task.set_info)
         self.services = Services(self)
+        self.exit_policy = ExitPolicy(self)
+        self.keeps_routes = False
+        """Whether the routes stay when it ends. `stop` decides: all that ends does the same."""
         self.node.is_standby = self._is_standby
         self.events.listeners += [self.counters.count, self.hooks.put, self.hosts_file.put]
         self._stop_requested = trio.Event()
@@ -180,10 +184,9 @@ class Daemon:
             finally:
                 self._nursery = None  # a reload that is in progress starts nothing any more
             await self.services.stop()
-            keep = self.config.on_exit is OnExit.KEEP
-            self._publisher_task.goodbye(restarting=keep)
+            self._publisher_task.goodbye(restarting=self.keeps_routes)
             nursery.cancel_scope.cancel()
-        if not keep:
+        if not self.keeps_routes:
             with trio.CancelScope(shield=True):
                 await flush(self.environment.kernel)
 
@@ -216,8 +219,10 @@ class Daemon:
         return self._kernel_monitor.foreign_routes
 
     def stop(self) -> None:
-        """Stop in an orderly way; ``on_exit`` says what becomes of the routes."""
-        self._stop_requested.set()
+        """Stop in an orderly way; `exit_policy` says what becomes of the routes."""
+        if not self._stop_requested.is_set():
+            self.keeps_routes = self.exit_policy.keeps_routes()
+            self._stop_requested.set()
 
     async def reload(self, config: Config) -> None:
         """Apply *config*. Peers whose section is unchanged keep their sessions.

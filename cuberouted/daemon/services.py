@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from cuberouted.config import Config, OnExit, ServiceConfig
+from cuberouted.config import Config, ServiceConfig
 from cuberouted.daemon import service_rows
 from cuberouted.daemon.local_service import LocalService
 from cuberouted.daemon.service_addresses import ServiceAddresses
@@ -103,12 +103,12 @@ class Services:
         self.wake()
 
     async def stop(self) -> None:
-        """The daemon stops: give everything up, or with ``on_exit = keep`` leave the addresses.
+        """The daemon stops: give everything up, or leave the addresses where the routes stay.
 
         Takes little more than STOP_TIMEOUT at most.
         """
         self._stopping = True
-        if self._daemon.config.on_exit is OnExit.KEEP:
+        if self._daemon.keeps_routes:
             await self._task.cancel()
             return
         now = trio.current_time()

@@ -18,6 +18,7 @@ from cuberouted.api.selection import NodeQuery, Query, Selection, SelectionError
 from cuberouted.daemon import (
     disconnect,
     event_stream,
+    graceful_restart,
     maintenance_endpoints,
     peer_check,
     service_rows,
@@ -93,6 +94,7 @@ def endpoints(daemon: Daemon) -> tuple[Endpoint, ...]:
         service_rows.endpoint(daemon),
         disconnect.endpoint(daemon),
         *maintenance_endpoints.endpoints(daemon),
+        graceful_restart.endpoint(daemon),
         peer_check.endpoint(daemon),
         event_stream.endpoint(daemon.events),
         answer.endpoint(daemon),
@@ -122,6 +124,7 @@ def status(daemon: Daemon) -> report.Status:
         problems=list(problems(daemon)),
         warnings=list(warnings(daemon)),
         rejected_connections=daemon.rejected_connections,
+        keeps_routes_for=daemon.exit_policy.seconds_left(),
     )
     return with_state(row, own_info(daemon))
 

@@ -61,6 +61,37 @@ def test_a_restart_with_on_exit_keep_deletes_no_route(lab: Lab) -> None:
     assert [listener.seen() for listener in listeners] == [[], []]
 
 
+def test_a_graceful_restart_loses_no_packet_in_either_direction(lab: Lab) -> None:
+    one, two = where = share(lab, {"host1": 0, "host2": 1})
+    a, _ = lab.servers
+    listeners = [routes.Deletions(server.host) for server in lab.servers]
+    streams = [ping.Stream(one.host, two.data, 0.02), ping.Stream(two.host, one.data, 0.02)]
+    done = a.daemon.command("graceful-restart")
+    assert done.returncode == 0, done.stderr
+    assert "graceful restart: a stop within" in a.daemon.command("status").stdout
+    assert a.daemon.stop() == 0
+    a.daemon.start()
+    a.daemon.ready()
+    wait_for("A's peer to be up", lambda: peers_are_up(lab, 0))
+    wait_for("B's peer to be up", lambda: peers_are_up(lab, 1))
+    for stream in streams:
+        stream.end()
+    assert [stream.lost() for stream in streams] == [0, 0]
+    assert all(stream.replies() for stream in streams)
+    wait_routes(lab, where)
+    assert [listener.seen() for listener in listeners] == [[], []]
+
+
+def test_a_stop_after_the_time_of_a_graceful_restart_withdraws(lab: Lab) -> None:
+    share(lab, {"host1": 0, "host2": 1})
+    a, b = lab.servers
+    assert a.daemon.command("graceful-restart", "--within", "300ms").returncode == 0
+    wait_for("the time to pass", lambda: a.daemon.ask("status")["keeps_routes_for"] is None)
+    assert a.daemon.stop() == 0
+    assert not routes.ours(a.host)
+    routes.wait_towards(b.host, {f"{a.data}/32": "tun1"}, timeout=1.0)
+
+
 def test_a_second_daemon_on_the_same_control_socket_is_refused(lab: Lab) -> None:
     where = share(lab, {"host1": 0, "host2": 1})
     a = lab.servers[0]

@@ -49,6 +49,7 @@ EVENTS = {
     "control_socket": 'The path of the control socket, or "missing".',
     "web_listen": "The address and port of the web listener; empty without one.",
     "path": "The configuration file.",
+    "within": "Seconds in which a stop keeps the routes; 0: an earlier order is revoked.",
     "missing": "The names of interfaces that are missing.",
     "networks": "The networks in which clients are accepted.",
     "count": "How many.",
@@ -93,6 +94,8 @@ REPORTS: dict[str, dict[str, str]] = {
         "problems": "What is wrong and what to do, a sentence each.",
         "rejected_connections": "How many connections to the publishing socket were rejected.",
         "warnings": "What may be wrong, a sentence each.",
+        "keeps_routes_for": "Seconds in which a stop keeps the routes, after the order of a"
+        " graceful restart; null without one.",
         **_MAINTAINED,
     },
     "OpenVPNRow": {
@@ -247,6 +250,12 @@ REPORTS: dict[str, dict[str, str]] = {
         "node": "Where it is, if it has moved.",
         "returns": "How often it has come back.",
         "why": "Why it cannot be sent on.",
+    },
+    "GracefulRestartOrder": {"within": "Seconds for which the order is in force; 0 revokes it."},
+    "GracefulRestart": {
+        "node": "The node that has sent this.",
+        "within": "Seconds within which a stop keeps the routes.",
+        "on_exit": "What every other stop does with the routes: withdraw or keep.",
     },
     "RebalanceOrder": {
         "per_minute": "Clients to send on a minute.",

@@ -27,6 +27,7 @@ SAMPLES: Mapping[str, tuple[str, Any]] = {
     "POST /v1/disconnect": ("/v1/disconnect", {"client": "host2"}),
     "POST /v1/drain": ("/v1/drain", {"dry_run": True}),
     "POST /v1/resume": ("/v1/resume", {}),
+    "POST /v1/graceful-restart": ("/v1/graceful-restart", {"within": 30}),
     "POST /v1/rebalance": ("/v1/rebalance", {"per_minute": 5}),
 }
 """A request for each endpoint whose path alone is none."""

@@ -8,11 +8,12 @@ import pytest
 import trio
 
 from cuberouted.daemon.snapshot import status_line
-from cuberouted.events import PeerStateChanged
+from cuberouted.events import GracefulRestartOrdered, PeerStateChanged
 from cuberouted.model import format_address
 from cuberouted.peering.transport import BindProblem
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.types import Op, Route
+from tests.fakes.api import call
 from tests.fakes.server import section_of
 from tests.unit.daemon.meshes import (
     AT_ONCE,
@@ -26,6 +27,11 @@ from tests.unit.daemon.meshes import (
     status,
     two_server_form,
 )
+
+
+async def order_graceful_restart(server, within):
+    body = b'{"within": %d}' % within
+    await call(server.endpoints, "POST", "/v1/graceful-restart", body)
 
 
 async def test_a_daemon_that_ends_leaves_nothing_behind_here_or_there(mesh, autojump_clock):
@@ -63,6 +69,78 @@ async def test_with_on_exit_keep_a_restart_changes_no_route_anywhere(mesh, autoj
     await mesh.until(mesh.is_up)
     assert [server.routes for server in mesh.servers] == before
     assert [d for s in mesh.servers for d in deletions(s, began)] == []
+
+
+async def test_a_graceful_restart_changes_no_route_anywhere(mesh, autojump_clock):
+    a, b, c = await started(mesh)
+    a.connect("host1", HOST1)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: (b.clients, c.clients) == ({HOST1: "A"}, {HOST1: "A", HOST2: "B"}))
+    before, began = [server.routes for server in mesh.servers], trio.current_time()
+    await order_graceful_restart(b, within=60)
+    await trio.sleep(59)
+    await b.stop()
+    await mesh.until(lambda: states(a)["B"] == "restarting")
+    await trio.sleep(10)
+    assert [server.routes for server in mesh.servers] == before
+    await b.start()
+    await mesh.until(mesh.is_up)
+    assert [server.routes for server in mesh.servers] == before
+    assert [d for s in mesh.servers for d in deletions(s, began)] == []
+
+
+async def test_the_order_of_a_graceful_restart_ends_by_itself(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    await order_graceful_restart(b, within=60)
+    assert status(b).keeps_routes_for == pytest.approx(60, abs=AT_ONCE)
+    await trio.sleep(61)
+    assert status(b).keeps_routes_for is None
+    await b.stop()
+    assert b.kernel.installed == NOTHING
+    assert await mesh.until(lambda: a.clients == {}) < AT_ONCE
+
+
+async def test_the_order_of_a_graceful_restart_is_for_one_stop(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    await order_graceful_restart(b, within=3600)
+    await b.stop()
+    await b.start()
+    await mesh.until(mesh.is_up)
+    assert status(b).keeps_routes_for is None
+    await b.stop()
+    assert await mesh.until(lambda: a.clients == {}) < AT_ONCE
+
+
+async def test_a_graceful_restart_is_revoked(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    await order_graceful_restart(b, within=60)
+    await order_graceful_restart(b, within=0)
+    kept = b.daemon.events.after(0, 1000)
+    told = [str(event) for event in kept if isinstance(event, GracefulRestartOrdered)]
+    assert told == [
+        "graceful restart ordered by root: a stop within 60 s keeps the routes",
+        "graceful restart revoked by root",
+    ]
+    await b.stop()
+    assert await mesh.until(lambda: a.clients == {}) < AT_ONCE
+
+
+async def test_the_moment_of_the_stop_decides_not_the_end_of_it(mesh, autojump_clock):
+    a, b, _ = await started(mesh)
+    b.connect("host2", HOST2)
+    await mesh.until(lambda: a.clients == {HOST2: "B"})
+    await order_graceful_restart(b, within=60)
+    b.daemon.stop()
+    b.daemon.exit_policy.order(0, "root")
+    b.daemon.stop()
+    await mesh.until(lambda: states(a)["B"] == "restarting")
+    assert a.clients == {HOST2: "B"}
 
 
 async def test_a_restart_that_never_ends_is_given_up(mesh, autojump_clock):

@@ -527,6 +527,19 @@ async def test_with_on_exit_keep_the_address_stays_and_no_command_runs(mesh, aut
     assert a.commands.runs == []
 
 
+async def test_after_a_graceful_restart_the_address_is_where_it_was(mesh, autojump_clock):
+    a, b = await started(mesh, {"A": 200, "B": 100}, f"on_release = {RELEASE}")
+    a.daemon.exit_policy.order(60.0, "root")
+    await a.stop()
+    await trio.sleep(5.0)
+    assert holders(mesh) == ["A"]
+    assert b.routes[DB] == "A"
+    await a.start()
+    await mesh.until(lambda: phase(b, a) == "holding")
+    assert await quiet(mesh) == ["A"]
+    assert a.commands.of(RELEASE) == []
+
+
 async def test_the_fence_has_to_succeed_before_the_address_is_taken(mesh, autojump_clock):
     a, b, _ = await started(
         mesh, {"A": 200, "B": 150, "C": 100}, f"fence = {FENCE}", f"on_acquire = {ACQUIRE}"

@@ -44,6 +44,7 @@ WHY_HIDDEN = {
     "openvpn_warning": "why: quotes what OpenVPN has sent",
     "reload_refused": "why: quotes the configuration",
     "client_sent_on": ABOUT_CLIENTS,
+    "graceful_restart_ordered": "by: an administrator",
     "service_checked": "why: what a command has printed",
     "node_problem": "why: of routes, and what commands print",
 }
