@@ -16,6 +16,11 @@ LOCK := requirements-dev.lock
 # Which benchmarks: all of them, or as in `make bench BENCH="churn idle"`.
 BENCH ?=
 
+# What the Debian packages are built with and of, on Debian 12.
+DEB_TOOLS := debhelper dh-python lintian pybuild-plugin-pyproject python3-attr python3-click python3-h11 \
+	python3-hatchling python3-prometheus-client python3-pyroute2 python3-rich python3-trio python3-zmq
+DEB_SOURCE := CHANGELOG.md LICENSE README.md SECURITY.md conf cuberouted debian docs pyproject.toml systemd
+
 # PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
 TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
 	systemd-analyze:systemd kill:procps curl:curl tmux:tmux less:less socat:socat
@@ -196,6 +201,43 @@ lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs th
 		--extra dev --no-emit-index-url --no-emit-find-links --no-header \
 		--output-file $(LOCK) pyproject.toml
 	sed -i '1i # What `make test` installs: every package with its hashes, for Python 3.11 to 3.13.\n# Made from pyproject.toml by `make lock`.' $(LOCK)
+
+.PHONY: deb
+deb: debtools $(INSTALLED) ## packages for Debian 12 and 13 in dist/, built on Debian 12 (tools: root)
+	@echo "== Debian packages"
+	rm -rf build/deb dist/*.deb
+	mkdir -p build/deb/wheels dist
+	# msgspec, which Debian 12 lacks, at the lock's version and hashes: debian/rules tells of its use
+	sed -n '/^msgspec==/,/^ *# via/p' $(LOCK) >build/deb/msgspec.txt
+	for machine in x86_64 aarch64; do
+		$(BIN)/python -m pip download -qq --require-hashes --no-deps --requirement build/deb/msgspec.txt \
+			--only-binary :all: --platform manylinux2014_$$machine --python-version 3.11 \
+			--dest build/deb/wheels
+	done
+	build_deb() {  # SUITE [PROFILE]
+		local source=build/deb/$$1/cuberouted
+		mkdir -p $$source
+		tar -c --exclude=__pycache__ $(DEB_SOURCE) | tar -x -C $$source
+		cp -r build/deb/wheels $$source/debian
+		if ! (cd $$source && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary \
+			--no-sign --build-profiles=pkg.cuberouted.wheels$${2:+,$$2}) >build/deb/$$1.log 2>&1; then
+			cat build/deb/$$1.log >&2
+			return 1
+		fi
+		mv build/deb/$$1/*.deb dist
+	}
+	build_deb deb13 & other=$$!
+	build_deb deb12 pkg.cuberouted.deb12
+	wait $$other
+	lintian --allow-root --fail-on error dist/*.deb
+	ls dist/*.deb
+
+.PHONY: debtools
+debtools:
+	@$(APT)
+	missing=$$(dpkg-query --show --showformat '$${db:Status-Abbrev} $${Package}\n' $(DEB_TOOLS) 2>&1 |
+		sed -n 's/^\(un\|rc\) *//p; s/^dpkg-query: no packages found matching //p')
+	[ -z "$$missing" ] || apt_install $$missing
 
 .PHONY: clean
 clean: ## remove what was made here: .venv and caches

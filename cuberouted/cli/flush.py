@@ -17,17 +17,25 @@ from cuberouted.cli.context import (
 
 
 @click.command(short_help="Remove everything that cuberouted installed (daemon stopped).")
+@click.option(
+    "--show", is_flag=True, help="Remove nothing; print the commands of iproute2 that would."
+)
 @location_options
 @click.pass_obj
-def flush(location: Location) -> None:
+def flush(location: Location, *, show: bool) -> None:
     """Remove all routes, rules and service addresses that cuberouted installed (daemon stopped).
 
-    Exits with 1 while the daemon is running.
+    Exits with 1 while the daemon is running; --show does not.
     """
     from cuberouted.routing.flush import flush as flush_kernel
+    from cuberouted.routing.flush import flush_commands
     from cuberouted.routing.linux.kernel import missing_capability
 
     config = load_config(location.config)
+    if show:
+        for command in run_in_kernel(config, flush_commands, config.route_protocol):
+            click.echo(command)
+        return
     missing = missing_capability()
     if missing:
         fail(f"{missing} is missing: run as root", PROBLEM)

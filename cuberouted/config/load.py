@@ -14,6 +14,12 @@ from cuberouted.config.text import ConfigError, ConfigProblem
 MAX_SIZE: Final = 256 * 1024
 """Bytes. A configuration with a thousand peers has 100 KiB."""
 
+NO_SETTING: Final = (
+    "has no setting, as after an installation: set data_interface, mgmt_interface and"
+    " remote_mgmt_ip at least, or [peer NAME] sections; `man cuberouted.conf` explains all keys"
+)
+"""Of a file in which all lines are comments or empty: it has nothing wrong to point at."""
+
 _TABLES: Final = (
     Path("/usr/share/iproute2/rt_tables"),
     Path("/etc/iproute2/rt_tables"),
@@ -28,7 +34,10 @@ def load(path: Path) -> Config:
     Raises:
       ConfigError: it cannot be read, or has mistakes; with all of them.
     """
-    return parse(_read(path), path, socket.gethostname(), named_tables(_TABLES))
+    text = _read(path)
+    if not any(line.partition("#")[0].strip() for line in text.splitlines()):
+        raise ConfigError((ConfigProblem(path, None, None, NO_SETTING),))
+    return parse(text, path, socket.gethostname(), named_tables(_TABLES))
 
 
 def named_tables(paths: tuple[Path, ...]) -> dict[str, int]:

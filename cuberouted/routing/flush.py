@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import NamedTuple
 
+from cuberouted.model import format_address
 from cuberouted.routing.fib import ALREADY_GONE
 from cuberouted.routing.kernel_api import KernelApi, KernelError
 from cuberouted.routing.types import (
+    FAMILIES,
     Change,
     KernelState,
     Nexthop,
@@ -42,6 +45,27 @@ async def flush(kernel: KernelApi) -> Flushed:
         rest = f" and {len(more)} more" if more else ""
         raise KernelError(f"{what}{rest} cannot be removed: {why}", first.errno)
     return Flushed(len(state.routes) + len(state.strays), addresses)
+
+
+async def flush_commands(kernel: KernelApi, protocol: int) -> list[str]:
+    """The commands of iproute2 that remove what `flush` would; none if there is nothing."""
+    state = await kernel.dump()
+    # a nexthop object's routes go with it, but not those that have none
+    commands = [f"ip nexthop flush proto {protocol}"] if state.nexthops else []
+    prefixes = [*state.routes, *(stray.prefix for stray in state.strays)]
+    rules = [rule for rule in await kernel.dump_rules() if rule.protocol == protocol]
+    for family in FAMILIES:
+        ip = "ip -6" if family == socket.AF_INET6 else "ip -4"
+        if any(prefix.family == family for prefix in prefixes):
+            commands.append(f"{ip} route flush table all proto {protocol}")
+        if any(rule.family == family for rule in rules):
+            commands.append(f"{ip} rule flush protocol {protocol}")
+    commands += [
+        f"ip address del {format_address(address)} dev {link.name}"
+        for link in await kernel.links()
+        for address in sorted(link.ours)
+    ]
+    return commands
 
 
 async def _flush_addresses(kernel: KernelApi) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -22,6 +23,7 @@ SYSTEMD = Path(__file__).parents[2] / "systemd"
 CONF = SYSTEMD.parent / "conf"
 DROP_INS = SYSTEMD / "drop-ins"
 UNIT = SYSTEMD / "cuberouted.service"
+INSTANCE = SYSTEMD / "cuberouted@.service"
 SOCKET = DROP_INS / "openvpn-socket.conf"
 STATUS_TMPFILES = SYSTEMD / "openvpn-status.tmpfiles"
 EXAMPLES = [SYSTEMD.parent / "README.md", SOCKET, *(p for p in CONF.rglob("*") if p.is_file())]
@@ -54,6 +56,49 @@ def test_the_daemon_runs_as_its_own_user_with_one_capability():
     users = (SYSTEMD / "cuberouted.sysusers").read_text("utf-8")
     assert f"u {GROUP} " in users
     assert f"g {GROUP_ADMIN} " in users
+
+
+def test_an_instance_is_the_same_in_a_network_namespace_and_with_its_own_paths():
+    expected = settings(UNIT)
+    expected["Description"][0] += " in network namespace %i"
+    expected["NetworkNamespacePath"] = ["/run/netns/%i"]
+    expected["After"][0] = "network.target openvpn-server@%i.service openvpn@%i.service"
+    for key in ("RuntimeDirectory", "StateDirectory"):
+        expected[key] = ["cuberouted@%i"]
+    for key in ("ExecCondition", "ExecStart", "ExecReload"):
+        expected[key] = [
+            value.replace("/etc/cuberouted.conf", "/etc/cuberouted/%i.conf")
+            for value in expected[key]
+        ]
+    assert settings(INSTANCE) == expected
+    text = INSTANCE.read_text("utf-8")
+    assert "\n#   control_socket = /run/cuberouted@blue/control.sock\n" in text
+    assert "\n#   state_directory = /var/lib/cuberouted@blue\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "starts"),
+    [
+        ("# all\n\n  # comments\n", "starting", False),
+        ("# all\n\n  # comments\n", "running", True),  # the daemon says what is missing
+        (None, "starting", False),
+        (None, "degraded", True),
+        ("# a\n data_interface = tun0\n", "starting", True),
+    ],
+)
+def test_a_file_without_settings_is_skipped_at_boot_only(text, state, starts, tmp_path):
+    file = tmp_path / "cuberouted.conf"
+    if text is not None:
+        file.write_text(text)
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho {state}\n")
+    systemctl.chmod(0o755)
+    [condition] = settings(UNIT)["ExecCondition"]
+    shell = shlex.split(condition.removeprefix("+").replace("/etc/cuberouted.conf", str(file)))
+    done = subprocess.run(
+        shell, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, timeout=60, check=False
+    )
+    assert (done.returncode == 0) is starts
 
 
 def test_openvpn_comes_first_and_its_restart_does_not_touch_us():
@@ -192,5 +237,14 @@ def test_systemd_understands_the_unit_and_its_drop_ins(tmp_path):
     path = tmp_path / "cuberouted.service"
     path.write_text(re.sub("=/usr/bin/cuberouted", "=/bin/true", text))
     shutil.copytree(DROP_INS, tmp_path / "cuberouted.service.d")
+    result = analyze("verify", "--man=no", str(path))
+    assert "cuberouted" not in result.stdout + result.stderr, result
+
+
+@needs_systemd
+def test_systemd_understands_an_instance(tmp_path):
+    text = INSTANCE.read_text("utf-8")
+    path = tmp_path / "cuberouted@blue.service"
+    path.write_text(re.sub("=/usr/bin/cuberouted", "=/bin/true", text))
     result = analyze("verify", "--man=no", str(path))
     assert "cuberouted" not in result.stdout + result.stderr, result

@@ -505,6 +505,14 @@ def test_flush_without_anything_to_remove(place):
     assert (done.exit_code, done.stdout) == (0, "0 routes removed\n")
 
 
+def test_flush_shows_what_would_remove_it(place, monkeypatch):
+    module = importlib.import_module("cuberouted.cli.flush")
+    monkeypatch.setattr(module, "run_in_kernel", lambda *_: ["ip nexthop flush proto 201"])
+    with place.daemon():  # it removes nothing, so a daemon may run
+        done = place.run("flush", "--show")
+    assert (done.exit_code, done.stdout) == (0, "ip nexthop flush proto 201\n")
+
+
 def test_flush_tells_of_addresses_of_services(place, monkeypatch):
     module = importlib.import_module("cuberouted.cli.flush")  # the package has the command's name
     monkeypatch.setattr(module, "run_in_kernel", lambda *_: Flushed(routes=1, addresses=2))

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from cuberouted.model import Prefix
-from cuberouted.routing.flush import flush, flush_changes
+from cuberouted.routing.flush import flush, flush_changes, flush_commands
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.types import (
     Change,
@@ -63,6 +63,21 @@ async def test_addresses_of_services_are_removed_and_no_others():
         await kernel.set_address(device, Prefix.parse(address).address, present=True)
     assert await flush(kernel) == (0, 3)
     assert await kernel.links() == before
+
+
+async def test_iproute2_can_remove_all_that_is_ours():
+    kernel = await filled(FakeKernel(TABLE, METRIC, PROTOCOL))
+    lo = next(link.index for link in await kernel.links() if link.name == "lo")
+    await kernel.set_address(lo, Prefix.parse("fd09::200").address, present=True)
+    assert await flush_commands(kernel, PROTOCOL) == [
+        "ip nexthop flush proto 201",
+        "ip -4 route flush table all proto 201",
+        "ip -4 rule flush protocol 201",
+        "ip -6 rule flush protocol 201",
+        "ip address del fd09::200 dev lo",
+    ]
+    await flush(kernel)
+    assert await flush_commands(kernel, PROTOCOL) == []
 
 
 def test_networks_go_before_the_routes_inside_them():
