@@ -81,12 +81,12 @@ types: $(INSTALLED) ## types, with mypy
 .PHONY: unit
 unit: $(INSTALLED) ## unit tests: a few seconds, no root needed
 	@echo "== unit tests"
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n 2 tests/unit
 
 .PHONY: simulation
 simulation: $(INSTALLED) ## whole meshes in simulation, some fixed seeds: under a minute, no root
 	@echo "== simulation"
-	$(BIN)/python -m pytest -q tests/simulation
+	$(BIN)/python -m pytest -q -n 2 tests/simulation
 
 .PHONY: simulate
 simulate: $(INSTALLED) ## many seeds of the simulation: SEEDS=10000; one with its story: SEED=123
@@ -99,7 +99,8 @@ mutants: $(INSTALLED) ## prove that the simulation finds deliberate mistakes
 .PHONY: lab
 lab: root setup software ## end-to-end tests on real OpenVPN in network namespaces (root)
 	@echo "== lab tests"
-	$(BIN)/python -m pytest -q tests/lab tests/bench
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not alone" tests/lab
+	$(BIN)/python -m pytest -q -m alone tests/lab tests/bench
 
 .PHONY: machines
 machines: root setup ## whole Debian 12 and 13 systems, by systemd-nspawn, with the package (root)

@@ -11,6 +11,8 @@ from tests.bench import traced
 from tests.bench.__main__ import NAMES, run
 from tests.bench.figures import PAGE, Table, distribution, percentile, write
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_benchmark_works_on_small_sizes(name: str) -> None:

@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lab import rogue, routes
 from tests.lab.configs import mesh
 from tests.lab.lab import Lab
@@ -14,6 +16,8 @@ from tests.lab.process import Process
 from tests.lab.server import Server
 from tests.lab.test_encryption import KEY_FILE, encrypted, keygen, run_encrypted
 from tests.lab.waiting import wait_for
+
+pytestmark = pytest.mark.alone
 
 UNKNOWN_ADDRESS = "10.99.0.1"
 MAX_MEMORY = 80

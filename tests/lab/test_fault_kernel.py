@@ -17,6 +17,8 @@ from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_ro
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 TABLE = "100"
 SCAN_INTERVAL = 1.1
 """Seconds between deletions: those that follow each other faster cause one scan a second only."""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from cuberouted.api.client import get
 from cuberouted.api.report import Status
 from tests.lab import routes
@@ -18,6 +20,8 @@ from tests.lab.mesh import connect, start_daemons
 from tests.lab.network import throttle
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
+
+pytestmark = pytest.mark.alone
 
 LOADED = float(os.environ.get("CUBEROUTED_LOADED", "6"))
 """Seconds of full load."""

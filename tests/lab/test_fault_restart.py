@@ -15,6 +15,8 @@ from tests.lab.mesh import assert_all_reach_all, connect, start_daemons, wait_ro
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 HOLD, RESTART = 3.0, 4.0
 SLACK = 1.5
 """Seconds that a busy machine may add."""

@@ -17,6 +17,8 @@ from tests.lab.ping import Stream
 from tests.lab.server import Server
 from tests.lab.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 38
 """With two more that know one server only."""
 OVER = 8.0

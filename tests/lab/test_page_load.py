@@ -14,6 +14,8 @@ from tests.browser.chromium import Chromium
 from tests.browser.page import row, rows, search, wait_at, wait_live
 from tests.fakes.web import WebMesh
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 20_000
 
 RATE, STORM_TIME = 1000, 5

@@ -27,6 +27,8 @@ from tests.lab.test_attacks import MAX_MEMORY, memory
 from tests.lab.waiting import wait_for
 from tests.lab.web_rogue import ATTACKS, PORT
 
+pytestmark = pytest.mark.alone
+
 WITH_STORM = (sys.executable, "-m", "tests.bench.event_storm", CONFIG)
 EVENTS = 1000
 """Events a second while the streams are attacked."""
