@@ -16,6 +16,7 @@ from typing import ClassVar, get_args
 import msgspec
 
 from cuberouted.model import Kind
+from cuberouted.util.decoding import DECODE_ERRORS
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -688,7 +689,10 @@ def decode(line: bytes) -> AnyEvent:
     Raises:
       ValueError: malformed, or an event of another version of cuberouted.
     """
-    event: AnyEvent = _decoder.decode(line)
+    try:
+        event: AnyEvent = _decoder.decode(line)
+    except DECODE_ERRORS as error:
+        raise ValueError(str(error)) from None
     return event
 
 

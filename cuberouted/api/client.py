@@ -16,13 +16,13 @@ import msgspec
 import trio
 
 from cuberouted.api.protocol import (
-    DECODE_ERRORS,
     TIMEOUT,
     ControlError,
     ErrorReply,
     NotRunningError,
     RefusedError,
 )
+from cuberouted.util.decoding import DECODE_ERRORS
 
 T = TypeVar("T")
 

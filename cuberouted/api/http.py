@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 import msgspec
 
-from cuberouted.api.protocol import DECODE_ERRORS
+from cuberouted.util.decoding import DECODE_ERRORS
 
 T = TypeVar("T")
 

@@ -19,9 +19,6 @@ GROUP_ADMIN = "cuberouted-admin"
 They are members of `GROUP` as well: its directory and the mode of the socket let nobody else in.
 """
 
-DECODE_ERRORS = (ValueError, RecursionError)
-"""What msgspec raises for malformed JSON; its own errors are ValueErrors."""
-
 
 class ErrorReply(msgspec.Struct):
     """The body of every reply with a status of 400 and above."""

@@ -26,6 +26,7 @@ from cuberouted.api.client import is_served
 from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.api.protocol import GROUP, GROUP_ADMIN, ControlError, UnwritableError
+from cuberouted.util.tasks import run_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ async def identify(
     user = "root" if uid == 0 else f"uid {uid}"
     if changes and uid != 0:  # a database on the network may be slow to tell the name
         with trio.move_on_after(NAME_TIMEOUT):
-            user = await trio.to_thread.run_sync(_with_name, uid, abandon_on_cancel=True)
+            user = await run_in_thread(_with_name, uid)
     needed = GROUP_ADMIN if reads else GROUP
     return Client(user, reads, changes, f"be root or in the group {needed}")
 

@@ -23,6 +23,7 @@ from cuberouted.check.packet_filter import (
     Ruleset,
     Verdict,
 )
+from cuberouted.util.decoding import DECODE_ERRORS
 
 _META = {"iif": Field.IN, "iifname": Field.IN, "oif": Field.OUT, "oifname": Field.OUT}
 _ADDRESSES = {"saddr": Field.SOURCE, "daddr": Field.TARGET}
@@ -67,7 +68,7 @@ def parse_nft(output: str) -> Ruleset | None:
     """The chains in the output of `nft --json list ruleset`, None if it is none."""
     try:
         items = msgspec.json.decode(output, type=Json).get("nftables")
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return None
     if not isinstance(items, list):
         return None

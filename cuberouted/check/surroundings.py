@@ -11,6 +11,7 @@ import msgspec
 
 from cuberouted.check.facts import Device
 from cuberouted.check.programs import run
+from cuberouted.util.decoding import DECODE_ERRORS
 
 DMI = Path("/sys/class/dmi/id")
 
@@ -30,7 +31,7 @@ def parse_devices(output: str) -> Mapping[str, Device]:
     """The devices in the output of `ip -json -details link show`."""
     try:
         rows = msgspec.json.decode(output, type=list[dict[str, Any]])
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return {}
     return dict(_devices(rows))
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 import attrs
 import click
 import msgspec
-import trio
 
 from cuberouted.api import client
 from cuberouted.api.protocol import TIMEOUT, ControlError, NotRunningError
 from cuberouted.config import DEFAULT_CONTROL_SOCKET, Config, ConfigError, load
+from cuberouted.util.tasks import run_trio
 
 if TYPE_CHECKING:
     from cuberouted.api.report import Report
@@ -142,7 +142,7 @@ def run_in_kernel(
             return await function(kernel, *args)
 
     try:
-        return trio.run(run)
+        return run_trio(run)
     except KernelError as error:
         fail(f"kernel: {error}", PROBLEM)
 

@@ -34,7 +34,7 @@ from cuberouted.events import (
     ServiceMoved,
 )
 from cuberouted.routing.rib import Rib
-from cuberouted.util.tasks import Signal
+from cuberouted.util.tasks import Signal, run_in_thread
 
 WHAT = "hosts file"
 """`NodeProblem.what`."""
@@ -124,7 +124,7 @@ class HostsFile:
         path, text = self._path, await self._text()
         try:
             # a disk that hangs holds up neither the daemon nor its end
-            await trio.to_thread.run_sync(replace_file, path, text, abandon_on_cancel=True)
+            await run_in_thread(replace_file, path, text)
         except OSError as error:
             if not self._retry_delay:
                 self._emit(NodeProblem(what=WHAT, why=_problem(path, error)))

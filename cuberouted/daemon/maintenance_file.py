@@ -13,6 +13,7 @@ import trio
 
 from cuberouted.maintenance.record import MaintenanceRecord, RecordError, decode, encode
 from cuberouted.model import NodeState
+from cuberouted.util.tasks import run_in_thread
 
 FILE = "maintenance.json"
 """Its name in the state directory. It does not exist in a node that is active."""
@@ -71,7 +72,7 @@ class RecordFile:
         write = partial(self._write, path, record, self._number)
         try:
             with trio.fail_after(WRITE_TIMEOUT):
-                await trio.to_thread.run_sync(write, abandon_on_cancel=True)
+                await run_in_thread(write)
         except trio.TooSlowError:
             raise RecordError(f"{path}: not written in {WRITE_TIMEOUT:g} s") from None
         except OSError as error:

@@ -29,6 +29,7 @@ from cuberouted.peering.zmq.transport import open_transport
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.routing.linux.kernel import missing_capability, open_kernel
 from cuberouted.util import heap
+from cuberouted.util.tasks import run_trio
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def run_daemon(config: Config) -> int:
     heap.configure()
     failed = False
     try:
-        trio.run(_serve, config, the_log)
+        run_trio(_serve, config, the_log)
     except* (ControlError, KernelError) as errors:
         failed = True
         for error in _leaves(errors):

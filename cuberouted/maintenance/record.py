@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from cuberouted.model import MAX_VERSION, NodeState
+from cuberouted.util.decoding import DECODE_ERRORS
 
 DEFAULT_INTERVAL = 0.2
 """Seconds between two clients that are sent on: five a second, so that the other servers are not
@@ -46,5 +47,5 @@ def decode(text: bytes) -> MaintenanceRecord:
     """
     try:
         return msgspec.json.decode(text, type=MaintenanceRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODE_ERRORS as error:
         raise RecordError(f"malformed: {error}") from None

@@ -255,7 +255,7 @@ class ManagementSource:
     async def _leave(self, stream: trio.abc.HalfCloseableStream, last: bytes) -> None:
         """Send *last*, and wait until it was received: closing at once could discard it."""
         with (
-            trio.move_on_after(LEAVE_TIMEOUT, shield=True),
+            trio.CancelScope(deadline=trio.current_time() + LEAVE_TIMEOUT, shield=True),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),
         ):
             if last:

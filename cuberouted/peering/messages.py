@@ -35,6 +35,7 @@ from cuberouted.model import (
     NodeInfo,
     Prefix,
 )
+from cuberouted.util.decoding import DECODE_ERRORS
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 256 * 1024
@@ -220,7 +221,7 @@ def decode(frames: Sequence[bytes]) -> AnyMessage:
         raise MalformedMessageError(f"{len(payload)} bytes, limit {MAX_MESSAGE}")
     try:
         message = _decoder.decode(payload)
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+    except DECODE_ERRORS as error:
         raise _decode_error(payload, error) from None
     if message.version != PROTOCOL_VERSION:
         raise IncompatibleVersionError(message.version, message.node)
@@ -233,7 +234,7 @@ def _decode_error(payload: bytes, error: Exception) -> MessageError:
     """Tell a message of another version from a malformed one."""
     try:
         head = _head_decoder.decode(payload)
-    except (ValueError, RecursionError):
+    except DECODE_ERRORS:
         return MalformedMessageError(str(error)[:200])
     if head.version != PROTOCOL_VERSION:
         return IncompatibleVersionError(head.version, head.node)

@@ -1,11 +1,44 @@
-"""Tasks that can be cancelled while their nursery goes on, and signals between tasks."""
+"""Runs of trio, threads, tasks that can be cancelled on their own, and signals between tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
+import trio.abc
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+def run_trio(
+    main: Callable[[*Arguments], Awaitable[T]],
+    *args: *Arguments,
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> T:
+    """`trio.run`, in which nurseries raise exception groups also for one exception.
+
+    Without the option that is so from trio 0.25 on.
+    """
+    return trio.run(  # noqa: TID251
+        main, *args, clock=clock, instruments=instruments, strict_exception_groups=True
+    )
+
+
+_ABANDON: dict[str, Any] = {
+    "abandon_on_cancel"
+    if "abandon_on_cancel" in inspect.signature(trio.to_thread.run_sync).parameters
+    else "cancellable": True  # trio before 0.23
+}
+
+
+async def run_in_thread(function: Callable[[*Arguments], T], *args: *Arguments) -> T:
+    """The result of *function*, from a thread, which goes on alone if we are cancelled."""
+    return await trio.to_thread.run_sync(function, *args, **_ABANDON)
 
 
 @attrs.frozen

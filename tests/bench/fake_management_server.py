@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from cuberouted.util.tasks import run_in_thread, run_trio
 from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.openvpn_listing import rows
 
@@ -178,7 +179,7 @@ async def _serve_calls(servers: list[FakeManagementServer]) -> None:
         "churn": FakeManagementServer.churn,
         "connect": partial(FakeManagementServer.join, announced=True),
     }
-    while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+    while line := await run_in_thread(sys.stdin.readline):
         number, name, *arguments = json.loads(line)
         result = methods[name](servers[number], *arguments)
         if inspect.isawaitable(result):
@@ -199,4 +200,4 @@ async def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1:])
+    run_trio(main, sys.argv[1:])

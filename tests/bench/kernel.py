@@ -16,6 +16,7 @@ from cuberouted.model import Prefix
 from cuberouted.routing.linux.kernel import Kernel, open_kernel
 from cuberouted.routing.nexthops import FIRST_NEXTHOP_ID
 from cuberouted.routing.types import Change, Nexthop, Op, Route
+from cuberouted.util.tasks import run_trio
 from tests.lab.kernel_driver import RealWorld
 
 ROUTES = 20_000
@@ -104,4 +105,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    run_trio(main)

@@ -27,6 +27,7 @@ from cuberouted.daemon.web import web_endpoints
 from cuberouted.model import Prefix
 from cuberouted.routing.types import Change, ForeignRoute, KernelState
 from cuberouted.util import heap
+from cuberouted.util.tasks import run_trio
 from tests.bench.figures import Table, ms
 from tests.fakes.mesh import Mesh
 from tests.fakes.openvpn import FakeOpenVPN
@@ -395,7 +396,7 @@ async def _occasions(scene: Scene, clients: int) -> dict[str, Step]:
 
 def measure(size: Size) -> list[Table]:
     """The table."""
-    found = {clients: trio.run(longest_steps, clients) for clients in size.clients}
+    found = {clients: run_trio(longest_steps, clients) for clients in size.clients}
     occasions = list(found[size.clients[0]])
     head = ["while"]
     for clients in size.clients:

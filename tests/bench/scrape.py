@@ -15,6 +15,7 @@ import trio
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.exposition import exposition
 from cuberouted.daemon.metrics_view import View
+from cuberouted.util.tasks import run_trio
 from tests.bench.figures import SPREAD, Table, distribution, ms
 from tests.bench.loop_hold import WALL, Scene, client_address, measuring
 from tests.fakes.mesh import Mesh
@@ -35,8 +36,8 @@ SMALL = Size(clients=500, peers=(3,), scrapes=3)
 
 def measure(size: Size) -> list[Table]:
     """The table."""
-    rows = trio.run(_with_clients, size)
-    rows += [trio.run(_with_peers, count, size.scrapes) for count in size.peers]
+    rows = run_trio(_with_clients, size)
+    rows += [run_trio(_with_peers, count, size.scrapes) for count in size.peers]
     return [
         Table(
             f"Processor time of a scrape of /metrics, {size.scrapes} times",

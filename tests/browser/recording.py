@@ -13,6 +13,7 @@ from cuberouted.api.report import ClientRow, Clients
 from cuberouted.daemon.daemon import Daemon
 from cuberouted.daemon.snapshot import endpoints
 from cuberouted.events import encode
+from cuberouted.util.tasks import run_trio
 from tests.fakes.api import get
 from tests.simulation.faults import themes
 from tests.simulation.plan import plan
@@ -53,7 +54,7 @@ class Recording:
 def record(seed: int) -> list[Recording]:
     """A recording of each daemon that ran to the end of a run; its last snapshot is the truth."""
     run = _RecordedRun(seed)
-    trio.run(run.main, clock=MockClock(autojump_threshold=0))
+    run_trio(run.main, clock=MockClock(autojump_threshold=0))
     assert not run.world.failure
     return run.recordings
 

@@ -22,6 +22,7 @@ from cuberouted.daemon import event_stream
 from cuberouted.daemon.process import FINISH_TIME
 from cuberouted.event_ring import EventRing
 from cuberouted.events import Event
+from cuberouted.util.tasks import run_trio
 
 
 @attrs.define
@@ -60,7 +61,7 @@ class FakeDaemon:
                         await server.wait_idle()
                     nursery.cancel_scope.cancel()
 
-        thread = threading.Thread(target=trio.run, args=(run,))
+        thread = threading.Thread(target=run_trio, args=(run,))
         thread.start()
         assert ready.wait(10)
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import trio
 from trio.testing import memory_stream_pair
@@ -27,7 +28,7 @@ CLIENT_KILL_TIME = 5.0
 SEND_ON_TIME = 1.0
 START = 1_795_222_140
 
-Out = trio.MemorySendChannel[bytes]
+Out: TypeAlias = "trio.MemorySendChannel[bytes]"
 
 
 class FakeOpenVPN:

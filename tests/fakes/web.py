@@ -16,6 +16,7 @@ import trio
 
 from cuberouted.daemon.process import FINISH_TIME
 from cuberouted.daemon.web import Web
+from cuberouted.util.tasks import run_trio
 from tests.fakes.mesh import Mesh
 from tests.fakes.server import Server
 
@@ -104,7 +105,7 @@ class WebMesh:
 
     def _run(self) -> None:
         try:
-            trio.run(self._main)
+            run_trio(self._main)
         except BaseException as error:  # noqa: BLE001 - it is raised where the mesh is entered
             self._error = error
             self._ready.set()

@@ -17,6 +17,7 @@ import trio
 from cuberouted.api.http import Client
 from cuberouted.api.http_server import HttpServer
 from cuberouted.events import Event, ReloadRefused
+from cuberouted.util.tasks import run_trio
 from tests.fakes.api import ROOT
 from tests.fakes.mesh import Mesh
 
@@ -42,7 +43,7 @@ def run(seconds: int) -> bool:
     if program is None:
         print("schemathesis is missing: python -m pip install '.[fuzz]'", flush=True)
         return False
-    return trio.run(_run, program, seconds)
+    return run_trio(_run, program, seconds)
 
 
 async def _run(program: str, seconds: int) -> bool:

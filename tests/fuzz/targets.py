@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h11
-import trio
 
 from cuberouted.api import report
 from cuberouted.api.http import Client, Endpoint, Reply, Request
@@ -61,6 +60,7 @@ from cuberouted.routing.linux.monitor import EventBuffer
 from cuberouted.routing.linux.netlink import NetlinkError
 from cuberouted.routing.policy import Policy
 from cuberouted.routing.rib import Origin, Rib, Source
+from cuberouted.util.tasks import run_trio
 from cuberouted.web.request_filter import WebRequestFilter
 from tests.fakes.api import ROOT, exchange
 
@@ -184,7 +184,7 @@ def requests(data: bytes) -> None:
 
 def control(data: bytes) -> None:
     """A connection to the control socket: HTTP requests."""
-    received = trio.run(_exchange, list(pieces(data)))
+    received = run_trio(_exchange, list(pieces(data)))
     assert not received or received.startswith(b"HTTP/1.1 ")
 
 
@@ -212,7 +212,7 @@ class CheckedFilter(WebRequestFilter):
 
 def web(data: bytes) -> None:
     """A connection to the web listener."""
-    received = trio.run(_exchange_web, list(pieces(data)))
+    received = run_trio(_exchange_web, list(pieces(data)))
     assert not received or received.startswith(b"HTTP/1.1 ")
 
 

@@ -33,6 +33,7 @@ from cuberouted.peering.messages import (
     is_snapshot_topic,
 )
 from cuberouted.peering.zmq.transport import ZmqTransport, open_transport
+from cuberouted.util.tasks import run_trio
 
 PORT = 5657
 NODE = "vpnsrvB"
@@ -131,7 +132,7 @@ def forbidden_prefixes(address: str, victim: str) -> None:
     """Advertises what no peer may, in its snapshot and in updates."""
     good, forbidden = advertisement(f"{GOOD}/32"), [advertisement(prefix) for prefix in FORBIDDEN]
     too_new = update(3, [advertisement(f"{GONE}/32", MAX_VERSION)])
-    trio.run(impersonate, address, victim, 1, [good, *forbidden], [update(2, forbidden), too_new])
+    run_trio(impersonate, address, victim, 1, [good, *forbidden], [update(2, forbidden), too_new])
 
 
 def replay(address: str, victim: str) -> None:
@@ -143,7 +144,7 @@ def replay(address: str, victim: str) -> None:
     ]
     first, second, third = updates
     again = [first, second, first, third, first, *reversed(updates), first]
-    trio.run(
+    run_trio(
         impersonate, address, victim, 4, [advertisement(f"{GOOD}/32")], [*updates, *again * 50]
     )
 
@@ -158,7 +159,7 @@ def million_prefixes(address: str, victim: str) -> None:
     updates = [
         update(2 + at // 4000, million[at : at + 4000]) for at in range(0, len(million), 4000)
     ]
-    trio.run(impersonate, address, victim, 1, million, updates)
+    run_trio(impersonate, address, victim, 1, million, updates)
 
 
 REQUESTS = 100_000
@@ -188,7 +189,7 @@ async def flood_requests(address: str, victim: str) -> None:
 
 def disconnect_flood(address: str, victim: str) -> None:
     """Asks to end the sessions of clients, tens of thousands of times a second."""
-    trio.run(flood_requests, address, victim)
+    run_trio(flood_requests, address, victim)
 
 
 def _connected(address: str, victim: str, kind: int = zmq.SUB) -> zmq.Socket[bytes]:

@@ -11,6 +11,8 @@ import time
 
 import trio
 
+from cuberouted.util.tasks import run_trio
+
 PORT = 8000
 INTERVAL = 0.02
 TIMEOUT = 0.25
@@ -41,4 +43,4 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    run_trio(main, sys.argv[1])

@@ -14,6 +14,8 @@ from contextlib import suppress
 
 import trio
 
+from cuberouted.util.tasks import run_trio
+
 PORT = 9657
 SECONDS = 6.0
 PAUSE = 0.05
@@ -117,4 +119,4 @@ async def attack(name: str, address: str) -> None:
 if __name__ == "__main__":
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    trio.run(attack, sys.argv[1], sys.argv[2])
+    run_trio(attack, sys.argv[1], sys.argv[2])

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from cuberouted.api.http import Endpoint
+from cuberouted.util.tasks import run_trio
 from tests.fakes.mesh import Mesh
 from tests.openapi.document import openapi, schemas
 
@@ -38,7 +39,7 @@ def files(found: tuple[Endpoint, ...]) -> dict[Path, str]:
 
 def main() -> None:
     """Write them all."""
-    wanted = files(trio.run(endpoints, clock=trio.testing.MockClock(autojump_threshold=0)))
+    wanted = files(run_trio(endpoints, clock=trio.testing.MockClock(autojump_threshold=0)))
     for stale in DOCS.glob("schemas/*.json"):
         stale.unlink()
     for path, text in wanted.items():

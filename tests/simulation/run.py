@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from cuberouted.model import Prefix
+from cuberouted.util.tasks import run_trio
 from tests.simulation.devices import Device
 from tests.simulation.faults import FAULTS, themes
 from tests.simulation.invariants import InvariantMonitor
@@ -65,7 +66,7 @@ def simulate(seed: int, trace: Callable[[str], None] = lambda _: None, theme: st
     run = Run(plan(seed, kinds), note)
     gc.disable()  # a run must not depend on when it collects
     try:
-        trio.run(
+        run_trio(
             run.main, clock=MockClock(autojump_threshold=0), instruments=[LivelockDetector(run)]
         )
     except BaseExceptionGroup as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import trio
-
+from cuberouted.util.tasks import run_trio
 from tests.bench.loop_hold import CPU, QUESTIONS, longest_steps
 
 CLIENTS = 20_000
@@ -17,7 +16,7 @@ LIMIT_OF_REPLIES = 0.02
 
 
 def test_no_step_of_the_daemon_takes_long() -> None:
-    steps = trio.run(longest_steps, CLIENTS, CPU)
+    steps = run_trio(longest_steps, CLIENTS, CPU)
     too_long = {occasion: step for occasion, step in steps.items() if step.cpu > LIMIT}
     assert not too_long, too_long
     replies = {who: steps[who].cpu for who in QUESTIONS}

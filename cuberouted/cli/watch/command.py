@@ -12,6 +12,7 @@ import click
 import trio
 
 from cuberouted.cli.context import Location, daemon_socket, location_options
+from cuberouted.util.tasks import run_in_thread, run_trio
 
 if TYPE_CHECKING:
     from cuberouted.cli.watch.model import Action
@@ -42,7 +43,7 @@ def watch(location: Location) -> None:
     if not LiveTerminal.is_usable():
         monitor.run(location, Selection(), as_json=False)
     with daemon_socket(location) as socket:
-        ended_by = trio.run(App(socket, LiveTerminal()).run)
+        ended_by = run_trio(App(socket, LiveTerminal()).run)
     if ended_by is not None:
         monitor.end_by(ended_by)
 
@@ -161,9 +162,7 @@ class App:
         path = f"/v1/why/{quote(target, safe='')}"
         width, height = self._view.size
         try:
-            why = await trio.to_thread.run_sync(
-                client.get, self._socket, path, Why, abandon_on_cancel=True
-            )
+            why = await run_in_thread(client.get, self._socket, path, Why)
             terminal = Terminal(max(width - 4, 20), height, encoding=self._terminal.encoding)
             text = "\n".join(why_lines(why, terminal))
         except ControlError as error:

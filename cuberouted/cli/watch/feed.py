@@ -17,6 +17,7 @@ from cuberouted.cli.monitor import decode
 from cuberouted.cli.watch.mesh import Client, client_of
 from cuberouted.cli.watch.model import Watch
 from cuberouted.events import Event, EventsLost
+from cuberouted.util.tasks import run_in_thread
 
 T = TypeVar("T")
 Task = Callable[[], Awaitable[None]]
@@ -125,6 +126,4 @@ class Feed:
 
     async def _get(self, path: str, kind: type[T]) -> T:
         # in a thread: the reply is read and decoded without a pause for the keys
-        return await trio.to_thread.run_sync(
-            partial(client.get, self._socket, path, kind), abandon_on_cancel=True
-        )
+        return await run_in_thread(client.get, self._socket, path, kind)

@@ -73,6 +73,32 @@ _DECODE_ERRORS = (
 """What pyroute2 raises for malformed bytes (0.7 to 0.9)."""
 
 
+class addrmsg(nlmsg):  # type: ignore[misc]  # noqa: N801 - named like pyroute2's classes
+    """An address. pyroute2 before 0.9 does not know IFA_PROTO, and would leave it out in silence.
+
+    Not a subclass of `ifaddrmsg`: pyroute2 would use the attributes of whichever class it has
+    used first.
+    """
+
+    prefix = "IFA_"
+    fields = ifaddrmsg.fields
+    nla_map = (
+        ("IFA_UNSPEC", "hex"),
+        ("IFA_ADDRESS", "ipaddr"),
+        ("IFA_LOCAL", "ipaddr"),
+        ("IFA_LABEL", "asciiz"),
+        ("IFA_BROADCAST", "ipaddr"),
+        ("IFA_ANYCAST", "ipaddr"),
+        ("IFA_CACHEINFO", "cacheinfo"),
+        ("IFA_MULTICAST", "ipaddr"),
+        ("IFA_FLAGS", "uint32"),
+        ("IFA_RT_PRIORITY", "uint32"),
+        ("IFA_TARGET_NETNSID", "hex"),
+        ("IFA_PROTO", "uint8"),
+    )
+    cacheinfo = ifaddrmsg.cacheinfo
+
+
 class nhmsg(nlmsg):  # type: ignore[misc]  # noqa: N801 - named like pyroute2's classes
     """A nexthop object (linux/nexthop.h), which pyroute2 does not have."""
 
@@ -123,7 +149,7 @@ def dump_links(seq: int) -> bytes:
 
 def dump_addresses(seq: int) -> bytes:
     """Request every address."""
-    return _encode(ifaddrmsg, seq, RTM_GETADDR, NLM_F_DUMP, {}, [])
+    return _encode(addrmsg, seq, RTM_GETADDR, NLM_F_DUMP, {}, [])
 
 
 def read_link(message: NetlinkMessage) -> LinkRow:
@@ -150,7 +176,7 @@ def read_address(message: NetlinkMessage) -> AddressRow | None:
       NetlinkError: malformed.
     """
     types = {"IFA_ADDRESS": str, "IFA_LOCAL": str, "IFA_FLAGS": int, "IFA_PROTO": int}
-    fields, attributes = _decode(ifaddrmsg, message, types)
+    fields, attributes = _decode(addrmsg, message, types)
     flags = attributes["IFA_FLAGS"] or fields["flags"]
     # IFA_ADDRESS is the address itself, or the other end of a point-to-point link
     other = attributes["IFA_ADDRESS"]
@@ -204,7 +230,7 @@ def set_address(seq: int, device: int, address: bytes, protocol: int, *, present
         attributes.append(("IFA_CACHEINFO", {"ifa_preferred": 0, "ifa_valid": _FOREVER}))
     fields = {"family": family, "prefixlen": 8 * len(address), "index": device}
     type_, flags = (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) if present else (RTM_DELADDR, 0)
-    return _encode(ifaddrmsg, seq, type_, flags, fields, attributes)
+    return _encode(addrmsg, seq, type_, flags, fields, attributes)
 
 
 def _network(address: bytes, length: int) -> Prefix:

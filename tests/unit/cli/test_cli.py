@@ -45,6 +45,7 @@ from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE, load_confi
 from cuberouted.cli.main import main
 from cuberouted.routing.flush import Flushed
 from cuberouted.routing.kernel_api import KernelError
+from cuberouted.util.tasks import run_trio
 from tests.openapi.validation import validate
 
 # an unused protocol number: this host's kernel has no route with it
@@ -131,7 +132,7 @@ class Place:
                 ready.set()
                 await serve(listener, server)
 
-        thread = threading.Thread(target=trio.run, args=(run,))
+        thread = threading.Thread(target=run_trio, args=(run,))
         thread.start()
         assert ready.wait(10)
         try:

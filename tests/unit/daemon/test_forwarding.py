@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from cuberouted.daemon.node import Node
 from cuberouted.model import Kind, LocalRoute, Prefix, SessionId
 from cuberouted.openvpn.sessions import SessionUpdate
 from cuberouted.peering.events import RoutesChanged
+from cuberouted.util.tasks import run_trio
 from tests.fakes import forwarding
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.kernel_driver import MAIN
@@ -170,7 +170,7 @@ async def play(tables, own_routes, steps, seed):
 )
 @settings(max_examples=150)
 def test_every_packet_arrives_where_the_longest_claim_is(tables, own_routes, steps, seed):
-    trio.run(play, tables, own_routes, steps, seed)
+    run_trio(play, tables, own_routes, steps, seed)
 
 
 def test_a_packet_that_loops_is_found():

@@ -48,8 +48,8 @@ class Disk:
         self.error: OSError | None = None
         monkeypatch.setattr(trio.to_thread, "run_sync", self._run)
 
-    async def _run(self, function, path, text, *, abandon_on_cancel):
-        assert abandon_on_cancel
+    async def _run(self, function, path, text, **options):
+        assert list(options.values()) == [True]  # to abandon the thread when cancelled
         await trio.lowlevel.checkpoint()
         if self.error:
             raise self.error

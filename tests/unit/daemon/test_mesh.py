@@ -7,6 +7,7 @@ import logging
 import trio
 from trio.testing import MockClock
 
+from cuberouted.util.tasks import run_trio
 from tests.fakes.mesh import Mesh
 from tests.unit.daemon.meshes import started
 
@@ -27,7 +28,7 @@ def story(seed):
             nursery.cancel_scope.cancel()
             return [(s.name, *done) for s in (a, b, c) for done in s.kernel.applied]
 
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
+    return run_trio(main, clock=MockClock(autojump_threshold=0))
 
 
 def test_the_same_seed_tells_the_same_story(caplog):

@@ -37,6 +37,7 @@ from cuberouted.peering.session import PeerSession
 from cuberouted.peering.tasks import PeerReceiver
 from cuberouted.peering.transport import PeerEndpoint
 from cuberouted.routing.policy import REASON_LABELS
+from cuberouted.util.tasks import run_trio
 from tests.fakes.api import call
 from tests.fakes.kernel import FakeKernel
 from tests.fakes.metrics import Scraped
@@ -174,7 +175,7 @@ def test_every_counter_is_there_before_anything_has_happened():
         assert metrics.value("openvpn_last_listing_timestamp_seconds", openvpn="udp") == 0
         assert metrics.series("openvpn_counted_sessions", openvpn="udp") == {}
 
-    trio.run(main, clock=trio.testing.MockClock())
+    run_trio(main, clock=trio.testing.MockClock())
 
 
 def test_errors_of_the_kernel_without_a_name_are_one_series():
@@ -185,7 +186,7 @@ def test_errors_of_the_kernel_without_a_name_are_one_series():
         for name, count in {"other": 3, "EPERM": 3, "EIO": 4, "ENOMEM": 0}.items():
             assert metrics.value("kernel_errors_total", errno=name) == count
 
-    trio.run(main, clock=trio.testing.MockClock())
+    run_trio(main, clock=trio.testing.MockClock())
 
 
 # -- names --
@@ -204,7 +205,7 @@ def test_no_name_makes_it_fail(one, other, announced, openvpn):
             assert line.startswith(("cuberouted_", "# HELP cuberouted_", "# TYPE cuberouted_"))
             assert line.isprintable()
 
-    trio.run(main, clock=trio.testing.MockClock())
+    run_trio(main, clock=trio.testing.MockClock())
 
 
 async def test_a_peer_without_a_name_has_its_address_until_it_announces_one(mesh, autojump_clock):

@@ -17,7 +17,7 @@ from cuberouted.routing.types import Address, Link, Rule, our_rule
 
 UP, POINT_TO_POINT, LOWER_UP = 0x1, 0x10, 0x10000
 TENTATIVE, OPTIMISTIC = 0x40, 0x04
-IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 3, 1, 2, 8
+IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_PROTO = 3, 1, 2, 8, 11
 IFLA_PROP_LIST, IFLA_ALT_IFNAME, NLA_F_NESTED = 52, 53, 1 << 15
 
 
@@ -79,6 +79,19 @@ def test_the_network_of_a_point_to_point_address_is_the_other_end() -> None:
     ]
     row = linkmsg.read_address(address(32, *ends))
     assert row == AddressRow(3, Address(packed("10.9.0.1"), Prefix.parse("10.9.0.2/32")))
+
+
+@pytest.mark.parametrize("text", ["10.9.0.5/32", "fd00::5/128"])
+def test_an_address_is_written_with_our_protocol_and_read(text: str) -> None:
+    sent = linkmsg.set_address(7, 3, packed(text), 59, present=True)
+    [message] = netlink.messages(sent)
+    assert (message.seq, message.type) == (7, netlink.RTM_NEWADDR)
+    assert netlink.attribute(IFA_PROTO, b"\x3b") in message.body
+    prefix = Prefix.parse(text)
+    assert linkmsg.read_address(message) == AddressRow(3, Address(prefix.address, prefix), 59)
+    removal = linkmsg.set_address(8, 3, packed(text), 59, present=False)
+    [message] = netlink.messages(removal)
+    assert netlink.attribute(IFA_LOCAL, packed(text)) in message.body
 
 
 def test_a_tentative_address_is_not_used_yet() -> None:

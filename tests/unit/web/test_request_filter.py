@@ -6,11 +6,11 @@ import string
 from functools import partial
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cuberouted.api.http_head import MAX_FIELDS
+from cuberouted.util.tasks import run_trio
 from cuberouted.web.request_filter import LOOPBACK_NAMES, host_of
 from tests.unit.web.requests import CLIENT, HOSTS, VPN_CLIENT, Web, replies, request
 
@@ -319,7 +319,7 @@ def test_only_bodiless_requests_for_known_hosts_reach_a_handler(
     target = "/v1/status" if authority is None else f"http://{authority}/v1/status"
     lines = [f"{method} {target} HTTP/{version}", *(f"Host: {host}" for host in hosts), *fields]
     data = "\r\n".join([*lines, "", body]).encode()
-    received = trio.run(partial(web.send, client=client), data)
+    received = run_trio(partial(web.send, client=client), data)
     assert not web.events
     assert received.startswith(b"HTTP/1.1 ")
     if client is VPN_CLIENT:
