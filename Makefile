@@ -23,7 +23,7 @@ DEB_SOURCE := CHANGELOG.md LICENSE README.md SECURITY.md conf cuberouted debian 
 
 # PROGRAM:PACKAGE, what the lab and the unit files' test run. It may be in sbin.
 TOOLS := openvpn:openvpn ip:iproute2 ping:iputils-ping nft:nftables openssl:openssl \
-	systemd-analyze:systemd kill:procps curl:curl tmux:tmux less:less socat:socat
+	systemd-analyze:systemd kill:procps curl:curl tmux:tmux less:less socat:socat man:man-db
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -62,7 +62,7 @@ demo: root setup ## three servers, four clients, cuberouted between them: see it
 	@$(BIN)/python -m tests.lab.demo
 
 .PHONY: test
-test: root setup software lint types unit docs man simulation machines lab ## lint, types, unit, documents, simulation, machines, lab, one after the other (root)
+test: root setup software lint types unit docs simulation machines lab ## lint, types, unit, documents, simulation, machines, lab, one after the other (root)
 	@echo "All is well."
 
 .PHONY: lint
@@ -170,9 +170,9 @@ $(INSTALLED): pyproject.toml $(LOCK)
 SPHINX = $(BIN)/python -m sphinx -q -E -n -W --keep-going
 
 .PHONY: docs
-docs: $(INSTALLED) ## the documents as HTML in build/docs, with all links checked; no network
+docs: tools $(INSTALLED) ## the documents: HTML in build/docs, man pages, their links and anchors checked
 	@echo "== documents"
-	$(SPHINX) -b html docs build/docs
+	$(BIN)/python -m pytest -q tests/docs
 
 .PHONY: man
 man: $(INSTALLED) ## the man pages in build/man

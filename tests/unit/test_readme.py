@@ -94,7 +94,8 @@ def test_every_page_is_in_a_table_of_contents():
             r"^```{toctree}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
         ):
             names = [line for line in body.splitlines() if line and not line.startswith(":")]
-            listed |= {(page.parent / f"{name}.md") for name in names}
+            names = [re.sub(r".* <(\S+)>$", r"\1", name) for name in names]
+            listed |= {page.parent / f"{name}.md" for name in names}
     pages = set((PROJECT / "docs").rglob("*.md")) - {PROJECT / "docs/index.md"}
     assert pages - listed == set(), "add them to docs/index.md"
     assert listed - pages == set(), "there are no such pages"

@@ -5,6 +5,7 @@ Synopsis, description, options and exit status are sections, as man-pages(7) nam
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 
@@ -19,16 +20,21 @@ EXIT_STATUS = re.compile(r"Exits? ")
 """How a paragraph of a help text begins that is about the exit status."""
 
 
+EXTRA = re.compile(r"\s*\[(?P<default>default: [^;\]]*)?[^\]]*\]$")
+"""What click adds to the text of an option: its default, and the range of a number."""
+
+
 def summary(command: click.Command) -> str:
     """The first sentence of the help text, for the line NAME of a man page."""
-    first, *_ = paragraphs(command.help or "")
+    first, *_ = _help(command)
     return re.split(r"\.(?:\s|$)", " ".join(first.split()))[0]
 
 
 def reference(command: click.Command, name: str, docs: str) -> str:
     """Synopsis, description, options and exit status of *command*, which is called as *name*."""
     context = click.Context(command, info_name=name)
-    about, statuses = _split(command.help or "")
+    about = [part for part in _help(command) if not EXIT_STATUS.match(part)]
+    statuses = [part for part in _help(command) if EXIT_STATUS.match(part)]
     parts = ["## Synopsis", synopsis(command, name)]
     parts += ["## Description", *(markdown(part, docs) for part in about)]
     parts += ["## Options", *_definitions(command, context, docs)]
@@ -42,7 +48,7 @@ def reference(command: click.Command, name: str, docs: str) -> str:
 
 def program_options(group: click.Command, docs: str) -> str:
     """The options of the program itself, with those that all commands have."""
-    context = click.Context(group, info_name="cuberouted")
+    context = click.Context(group, info_name="cuberouted", **group.context_settings)
     common = [_definition(p, context, docs) for p in group.get_params(context)]
     return "\n\n".join(part for part in common if part) + "\n"
 
@@ -102,14 +108,10 @@ def _definition(parameter: click.Parameter, context: click.Context, docs: str) -
         return ""
     names = ", ".join(f"`{name}`" for name in parameter.opts)
     value = "" if parameter.is_flag or parameter.count else f" *{escape(_metavar(parameter))}*"
-    text = re.sub(r"\s*\[(.*)\]$", lambda match: f" ({match[1]})", record[1])
+    text = EXTRA.sub(lambda match: f" ({match['default']})" if match["default"] else "", record[1])
     return f"{names}{value}\n: {markdown(text, docs)}"
 
 
-def _split(text: str) -> tuple[list[str], list[str]]:
-    """The paragraphs of a help text about the command, and those about its exit status."""
-    parts = paragraphs(text)
-    return (
-        [part for part in parts if not EXIT_STATUS.match(part)],
-        [part for part in parts if EXIT_STATUS.match(part)],
-    )
+def _help(command: click.Command) -> list[str]:
+    """The paragraphs of the help text."""
+    return paragraphs(inspect.cleandoc(command.help or ""))

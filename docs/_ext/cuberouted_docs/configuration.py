@@ -48,7 +48,7 @@ def read(text: str) -> tuple[str, list[Part]]:
     for block in rest:
         comment = "\n".join(line[2:] for line in block if _is_comment(line))
         if title := TITLE.fullmatch(block[0]):
-            parts.append(Part(title["title"], comment.partition("\n")[2], ()))
+            parts.append(Part(title["title"], comment.partition("\n")[2].strip(), ()))
         keys = tuple((m["key"], m["value"]) for line in block if (m := KEY.fullmatch(line)))
         kind = next((m["kind"] for line in block if (m := HEADER.fullmatch(line))), kind)
         if keys:
@@ -74,14 +74,16 @@ def reference(text: str) -> str:
 
 
 def overview() -> str:
-    """A table of all keys with their meanings."""
-    rows = ["| section | key | meaning |", "|---|---|---|"]
+    """Tables of all keys with their meanings, one for each kind of section."""
+    blocks = ["## Overview"]
     for kind, section in SECTIONS.items():
+        blocks.append(f"In each section `[{kind} NAME]`:" if kind else "Before the first section:")
+        rows = ["| key | meaning |", "|---|---|"]
         for key, field in key_fields(section).items():
             link = f'<a href="#{anchor_of(kind, key)}"><code>{key}</code></a>'
-            meaning = markdown(field.metadata["meaning"])
-            rows.append(f"| {f'`[{kind} NAME]`' if kind else ''} | {link} | {meaning} |")
-    return "\n".join(rows) + "\n"
+            rows.append(f"| {link} | {markdown(field.metadata['meaning'])} |")
+        blocks.append("\n".join(rows))
+    return "\n\n".join(blocks) + "\n"
 
 
 def anchor_of(kind: str, key: str) -> str:

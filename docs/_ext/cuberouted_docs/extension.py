@@ -10,9 +10,10 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 from cuberouted.cli.main import main
-from cuberouted_docs import commands, configuration, links, markers
+from cuberouted_docs import commands, configuration, html_links, links, markers
 from cuberouted_docs.anchors import add_anchors
 from cuberouted_docs.man_pages import prepare
+from cuberouted_docs.man_writer import ManPageTranslator
 
 PROJECT = Path(__file__).resolve().parents[3]
 REFERENCE = PROJECT / "conf/cuberouted.conf.reference"
@@ -20,8 +21,10 @@ REFERENCE = PROJECT / "conf/cuberouted.conf.reference"
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
+    app.set_translator("man", ManPageTranslator)
     app.connect("source-read", _fill_page)
     app.connect("doctree-read", _change_tree)
+    app.connect("build-finished", _check_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -60,3 +63,15 @@ def _change_tree(app: Sphinx, document: nodes.document) -> None:
         prepare(document)
     else:
         add_anchors(document)
+
+
+def _check_links(app: Sphinx, exception: Exception | None) -> None:
+    """Fail if a link in the HTML pages leads nowhere. Sphinx checks those that it resolves."""
+    if exception is not None or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    paths = [f"{name}.html" for name in app.env.found_docs]
+    pages = {path: html_links.Page((out / path).read_text("utf-8")) for path in paths}
+    broken = html_links.broken_links(pages, lambda path: (out / path).exists())
+    if broken:
+        raise ExtensionError("\n".join(["links that lead nowhere:", *broken]))

@@ -14,9 +14,6 @@ from cuberouted_docs.commands import summary
 ManPage = tuple[str, str, str, str, int]
 """Page in docs/, name, description, authors, section: as Sphinx wants it in `man_pages`."""
 
-LAYOUT = ".nh\n.ad l"
-"""Requests of nroff: no hyphens in names that are to be copied, and no gaps between words."""
-
 MAN_PAGE = re.compile(r"(?P<page>[\w.-]+)(?P<section>\(\d\))")
 """The text of a link to a man page."""
 
@@ -41,7 +38,6 @@ def man_pages(group: click.Group) -> list[ManPage]:
 
 def prepare(document: nodes.document) -> None:
     """Change *document* as a man page needs it."""
-    document.insert(0, nodes.raw("", LAYOUT, format="manpage"))
     lists_for_tables(document)
     names_for_links(document)
 

@@ -27,7 +27,7 @@ def markdown(text: str, docs: str = "") -> str:
 def _plain(text: str, docs: str) -> str:
     parts = PAGE.split(text)  # what is around the names of pages, and the names between
     parts[::2] = [escape(part) for part in parts[::2]]
-    parts[1::2] = [f"[{name}.md]({docs}{name}.md)" for name in parts[1::2]]
+    parts[1::2] = [f"[docs/{name}.md]({docs}{name}.md)" for name in parts[1::2]]
     return "".join(parts)
 
 

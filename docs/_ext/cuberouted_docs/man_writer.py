@@ -1,0 +1,22 @@
+"""How Sphinx writes a man page, with corrections."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.writers.manpage import ManualPageTranslator
+
+LAYOUT = ".nr HY 0\n.nh\n.ad l\n"
+"""No hyphens in names that are to be copied (HY: neither after an example), no gaps in lines."""
+
+
+class ManPageTranslator(ManualPageTranslator):
+    """Sphinx's, for text that is copied, and without requests that mandoc(1) warns about."""
+
+    def header(self) -> str:
+        """What the page begins with."""
+        return super().header().replace(".SH NAME", f"{LAYOUT}.SH NAME")
+
+    def first_child(self, node: nodes.Node) -> bool:
+        """Whether there is no space to be made before *node*, as there is none after a title."""
+        before = node.parent[node.parent.index(node) - 1]
+        return bool(super().first_child(node)) or isinstance(before, nodes.title)

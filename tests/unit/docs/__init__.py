@@ -1,0 +1,1 @@
+"""The documents: what is generated for them, and what they have to contain."""
