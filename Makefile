@@ -137,6 +137,7 @@ software:
 	command -v chromium >/dev/null || apt_install chromium fonts-dejavu-core
 	# Playwright's driver, a program of its own, is linked with it
 	ldconfig -p | grep -F libatomic.so.1 >/dev/null || apt_install libatomic1
+	command -v zsh >/dev/null && command -v fish >/dev/null || apt_install zsh fish
 	command -v haproxy >/dev/null || { apt_install haproxy; systemctl --quiet disable haproxy; }
 
 .PHONY: tun

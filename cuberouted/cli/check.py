@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import click
+from click.shell_completion import CompletionItem
 
 from cuberouted.check.catalogue import CHECKS
 from cuberouted.cli.context import (
@@ -26,6 +28,8 @@ from cuberouted.cli.context import (
 if TYPE_CHECKING:
     from cuberouted.check.finding import Finding
 
+T = TypeVar("T", bound=Callable[..., object])
+
 PEERS_TIMEOUT = 60.0
 """Seconds for the reply on all peers: one that does not answer is asked again for 16."""
 
@@ -38,6 +42,23 @@ def _known(
             near = difflib.get_close_matches(given, CHECKS, n=1, cutoff=0.0)[0]
             raise click.BadParameter(f"no check has the id {given!r}; the nearest is {near}")
     return ids
+
+
+def _matching(
+    _context: click.Context, _option: click.Parameter, incomplete: str
+) -> list[str | CompletionItem]:
+    return [check for check in CHECKS if check.startswith(incomplete)]
+
+
+def _id_option(name: str, text: str) -> Callable[[T], T]:
+    return click.option(
+        name,
+        metavar="ID",
+        multiple=True,
+        callback=_known,
+        shell_complete=_matching,
+        help=text,
+    )
 
 
 def _check_peers(location: Location) -> list[Finding]:
@@ -59,8 +80,8 @@ def _check_peers(location: Location) -> list[Finding]:
 @click.option("--syntax", is_flag=True, help="Check the file only, and not this host.")
 @click.option("--peers", is_flag=True, help="Ask the peers as well, by the running daemon.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is right as well.")
-@click.option("--only", metavar="ID", multiple=True, callback=_known, help="Only this check.")
-@click.option("--skip", metavar="ID", multiple=True, callback=_known, help="Not this check.")
+@_id_option("--only", "Only this check.")
+@_id_option("--skip", "Not this check.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for a warning, too.")
 @json_option
 @click.pass_obj

@@ -14,6 +14,7 @@ import click
 from cuberouted import __version__
 from cuberouted.cli.ccd import ccd
 from cuberouted.cli.check import check
+from cuberouted.cli.completion.command import completion
 from cuberouted.cli.context import FILE, PROBLEM, WRONG_USAGE, fail, load_config, location_options
 from cuberouted.cli.disconnect import disconnect
 from cuberouted.cli.drain import drain, resume
@@ -133,5 +134,6 @@ for command in (
     ccd,
     flush,
     keygen,
+    completion,
 ):
     main.add_command(command)
