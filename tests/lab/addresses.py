@@ -19,6 +19,11 @@ def server_data(number: int) -> str:
     return f"10.100.100.{(1, 101, 201, 241, 249)[number - 1]}"
 
 
+def second_data(number: int) -> str:
+    """The address of a server's second OpenVPN process; the lower end of the next /30."""
+    return str(IPv4Address(server_data(number)) + 4)
+
+
 def client_data(number: int) -> str:
     """A client's address: 10.100.100.10, .14, .18; the upper end of a /30, for topology net30."""
     return f"10.100.100.{6 + 4 * number}"

@@ -14,7 +14,8 @@ class Client:
     """A device with a certificate and an address of its own, whichever server it is on.
 
     ``networks`` are the prefixes behind it. ``fixed_port``: it always uses the same UDP port.
-    ``also``: the servers that it tries after the one that it is told to connect to.
+    ``protocol``: ``udp`` or ``tcp``, as the server has it where it connects next. ``also``: the
+    servers that it tries after the one that it is told to connect to.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Client:
         self.data6 = addresses.ipv6(self.data)
         self.networks = networks
         self.fixed_port = False
+        self.protocol = "udp"
         self.also: tuple[Server, ...] = ()
         self._openvpn: OpenVPN | None = None
 
@@ -38,7 +40,8 @@ class Client:
 
     def start(self, server: Server) -> None:
         """Starts to connect to *server*, without waiting."""
-        config = client_config(self.name, *(each.internet for each in (server, *self.also)))
+        remotes = (each.internet for each in (server, *self.also))
+        config = client_config(self.name, *remotes, protocol=self.protocol)
         if self.fixed_port:
             config = config.replace("nobind", "lport 1194")
         self._openvpn = OpenVPN(self.host, "client", config)

@@ -23,11 +23,11 @@ from tests.lab import pki
 from tests.lab.client import Client
 from tests.lab.host import Host
 from tests.lab.network import Network
-from tests.lab.openvpn import Options
+from tests.lab.openvpn import PROGRAM, Options
 from tests.lab.server import Server
 
 PROGRAMS = {
-    "openvpn": "openvpn",
+    PROGRAM: "openvpn",
     "ip": "iproute2",
     "ping": "iputils-ping",
     "openssl": "openssl",

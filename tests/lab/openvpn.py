@@ -6,6 +6,7 @@ microseconds.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -16,10 +17,12 @@ from tests.lab import addresses, pki
 from tests.lab.host import Host
 from tests.lab.process import Process
 
+PROGRAM = os.environ.get("OPENVPN", "openvpn")
+"""OpenVPN: a name, or the path of another version (`tests.lab.versions`)."""
+
 READY = "Initialization Sequence Completed"
 
 COMMON = """
-proto udp4
 verb 3
 machine-readable-output
 persist-key
@@ -30,11 +33,12 @@ persist-key
 class Options:
     """How the lab's OpenVPN servers are set up.
 
-    ``management``: the arguments of OpenVPN's option of that name. ``lines``: more lines
-    of configuration, such as ``client-to-client``.
+    ``protocol``: ``udp`` or ``tcp``. ``management``: the arguments of OpenVPN's option of that
+    name. ``lines``: more lines of configuration, such as ``client-to-client``.
     """
 
     topology: str = "subnet"
+    protocol: str = "udp"
     management: str = "127.0.0.1 5656 /etc/openvpn/pass"
     lines: tuple[str, ...] = ()
 
@@ -51,7 +55,7 @@ class OpenVPN:
 
     def start(self) -> None:
         """Starts it, without waiting for anything."""
-        self._process = self.host.start(self.name, "openvpn", "--config", self._config)
+        self._process = self.host.start(self.name, PROGRAM, "--config", self._config)
 
     @property
     def process(self) -> Process:
@@ -77,8 +81,12 @@ class OpenVPN:
         return float(stamp[0])
 
 
-def server_config(data: str, options: Options) -> str:
-    """A server for clients on tun0 whose own address is *data*."""
+PROTOCOLS = {"udp": ("udp4", "udp4"), "tcp": ("tcp4-server", "tcp4-client")}
+"""OpenVPN's ``proto`` on a server and on its clients."""
+
+
+def server_config(data: str, options: Options, device: str = "tun0") -> str:
+    """A server for clients on *device* whose own address is *data*."""
     ends = f"{data} {addresses.NETMASK}"
     push = f'push "route-gateway {data}"'
     if options.topology == "net30":
@@ -87,10 +95,11 @@ def server_config(data: str, options: Options) -> str:
         push += f"\nroute {addresses.SUBNET} {addresses.NETMASK}"
     more = "\n".join(options.lines)
     return f"""{COMMON}{_identity("server")}
+proto {PROTOCOLS[options.protocol][0]}
 mode server
 tls-server
 dh none
-dev tun0
+dev {device}
 dev-type tun
 port 1194
 keepalive 2 10
@@ -124,26 +133,29 @@ def _iroute(network: IPv4Network | IPv6Network) -> str:
     return f"iroute {network.network_address} {network.netmask}"
 
 
-def client_config(common_name: str, *servers: str) -> str:
+def client_config(common_name: str, *servers: str, protocol: str = "udp") -> str:
     """A client of the servers at these addresses, which it tries in this order.
 
-    It sends an exit notification when it ends.
+    Over UDP it sends an exit notification when it ends.
     """
+    goodbye = "explicit-exit-notify 1" if protocol == "udp" else ""
     remotes = "\n".join(f"remote {server} 1194" for server in servers)
     return f"""{COMMON}{_identity(common_name)}
 client
+proto {PROTOCOLS[protocol][1]}
 dev tun0
 dev-type tun
 {remotes}
 nobind
 connect-retry 1 1
-explicit-exit-notify 1
+{goodbye}
 """
 
 
 def tunnel_config(device: str, ends: tuple[str, str], port: int, remote: str, key: str) -> str:
     """One end of a point-to-point tunnel between servers: *ends* are our address and theirs."""
     return f"""{COMMON}
+proto udp4
 dev {device}
 dev-type tun
 remote {remote} {port}

@@ -11,6 +11,9 @@ from tests.lab.openvpn import OpenVPN, Options, client_entry, server_config, tun
 from tests.lab.waiting import wait_for
 
 FORWARD = "cd /proc/sys/net; echo 1 > ipv4/ip_forward; echo 1 > ipv6/conf/all/forwarding"
+SECOND_DEVICE = "tun9"
+"""The device of a server's second OpenVPN process for clients."""
+
 PASSWORD = "the lab's password"
 
 
@@ -49,6 +52,11 @@ class Server:
         host.path("/run/cuberouted-state").mkdir()
         host.run("sh", "-c", FORWARD)
         self.openvpn = OpenVPN(host, "server", server_config(self.data, options))
+
+    def second(self, options: Options) -> OpenVPN:
+        """Another OpenVPN for the same clients, on SECOND_DEVICE and with an address of its own."""
+        config = server_config(addresses.second_data(self.number), options, SECOND_DEVICE)
+        return OpenVPN(self.host, "second", config)
 
     def tunnel_to(self, peer: Server, key: str) -> None:
         """Configures our end of the tunnel to *peer*."""
