@@ -111,6 +111,10 @@ machines: root setup ## whole Debian 12 and 13 systems, by systemd-nspawn, with 
 	$(BIN)/python -m tests.machine.root
 	$(BIN)/python -m pytest -q tests/machine
 
+.PHONY: versions
+versions: root setup ## lab tests with other versions of OpenVPN: OPENVPN="PATH PATH ..." (root)
+	@$(BIN)/python -m tests.lab.versions $(OPENVPN)
+
 .PHONY: bench
 bench: root setup software ## benchmarks; their tables go into docs/performance.md (root)
 	@$(BIN)/python -m tests.bench --write $(BENCH)
