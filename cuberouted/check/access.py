@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cuberouted.api.report import OpenVPNRow, PeerRow, Status
 from cuberouted.check.facts import CREDENTIALS, HostFacts
-from cuberouted.check.finding import Finding, Level, interface, openvpn, peer
+from cuberouted.check.finding import Finding, Level, interface, openvpn, peer, reported_name
 from cuberouted.config import Config, OpenVPNConfig
 
 PRIVATE_SOCKETS = Path("/run/openvpn-management")
@@ -169,7 +169,7 @@ def check_daemon(config: Config, facts: HostFacts) -> Iterator[Finding]:
     text = "is running with this control socket"
     yield Finding(Level.OK, "daemon-unreachable", "cuberouted", text)
     for openvpn_row in facts.reported.openvpn:
-        yield from _reported_openvpn(openvpn_row)
+        yield from _reported_openvpn(config, openvpn_row)
     for peer_row in facts.reported.peers:
         yield from _reported_peer(config, peer_row)
     for problem in facts.reported.problems:
@@ -197,15 +197,17 @@ def _mentioned(config: Config, sentence: str) -> Iterator[str]:
     yield from (one for one in known if one == subject)
 
 
-def _reported_openvpn(row: OpenVPNRow) -> Iterator[Finding]:
+def _reported_openvpn(config: Config, row: OpenVPNRow) -> Iterator[Finding]:
     if row.well:
         level = Level.OK
     elif row.state != "connected":
         level = Level.WARNING if row.state in _STILL_WAITING else Level.PROBLEM
     else:
         level = Level.WARNING
-    text = _reports(row.name, row.state, row.detail)
-    about = frozenset({row.name})
+    names = (one.name for one in config.openvpns if reported_name(one.name) == row.name)
+    subject = openvpn(next(names, row.name))
+    text = _reports(subject, row.state, row.detail)
+    about = frozenset({subject})
     yield Finding(level, "openvpn-not-connected", "cuberouted", text, about=about)
 
 

@@ -196,6 +196,12 @@ CHECKS: Final = MappingProxyType(
                 " have gone; they stay shared.",
             ),
             Check(
+                "tap-device",
+                "A tun device for the clients",
+                "cuberouted routes IP prefixes, and OpenVPN's list has no IP address of a client of"
+                " a tap device.",
+            ),
+            Check(
                 "ipv6-from-pool",
                 "IPv6 addresses from a pool",
                 "Every server gives the same addresses of the pool to its own clients, so one"
@@ -205,6 +211,18 @@ CHECKS: Final = MappingProxyType(
                 "pool-overlap",
                 "Address pools",
                 "An address that two servers give to different clients leads to one of them only.",
+            ),
+            Check(
+                "pools-shared",
+                "Address pools of two OpenVPN processes on one host",
+                "An address that two processes give to different clients leads to one of them"
+                " only.",
+            ),
+            Check(
+                "fixed-addresses-differ",
+                "One address for each client",
+                "A client that changes from one process to the other gets another address, and is"
+                " not reached at the one that others know.",
             ),
             Check(
                 "max-clients-low",

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from cuberouted.api.report import Status
+from cuberouted.check.finding import reported_name
 from cuberouted.check.packet_filter import Ruleset
 from cuberouted.config import OpenVPNConfig
 from cuberouted.daemon.host import HostState
@@ -149,5 +150,5 @@ class HostFacts:
             return ""
         if not isinstance(self.reported, Status):
             return f"it runs only where service {one.service} is"
-        rows = (row for row in self.reported.openvpn if row.name == (one.name or "openvpn"))
+        rows = (row for row in self.reported.openvpn if row.name == reported_name(one.name))
         return next((row.detail for row in rows if row.state == "standby"), "")

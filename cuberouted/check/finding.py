@@ -62,3 +62,8 @@ def peer(label: str) -> str:
 def openvpn(name: str) -> str:
     """An OpenVPN process, as a thing that a finding is about; and the subject of findings on it."""
     return f"openvpn {name}".rstrip()
+
+
+def reported_name(name: str) -> str:
+    """The name with which the daemon reports the OpenVPN process of this name."""
+    return name or "openvpn"

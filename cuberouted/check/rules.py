@@ -2,7 +2,7 @@
 
 Pure: `HostFacts`, which `probe` collects, go in, and findings come out. The rules on interfaces
 and addresses are here, the others in `access`, `forwarding`,
-`filter_rules`, `server_rules`, `service_rules` and `web_rules`.
+`filter_rules`, `process_rules`, `server_rules`, `service_rules` and `web_rules`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cuberouted.check import (
     access,
     filter_rules,
     forwarding,
+    process_rules,
     server_rules,
     service_rules,
     web_rules,
@@ -52,6 +53,7 @@ def run_checks(config: Config, facts: HostFacts, of_peers: Iterable[Finding] = (
             *forwarding.check_cloud(facts),
             *(f for openvpn in config.openvpns for f in access.check_openvpn(openvpn, facts)),
             *(f for one in config.openvpns for f in server_rules.check_server(config, one, facts)),
+            *process_rules.check_processes(config, facts),
             *service_rules.check_services(config, facts),
             *access.check_daemon(config, facts),
             *access.check_listen_addresses(facts),

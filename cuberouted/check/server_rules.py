@@ -10,7 +10,7 @@ import attrs
 
 from cuberouted.api.report import Status
 from cuberouted.check.facts import ClientFiles, HostFacts, ServerFacts
-from cuberouted.check.finding import Finding, Level, interface, openvpn
+from cuberouted.check.finding import Finding, Level, interface, openvpn, reported_name
 from cuberouted.config import Config, OpenVPNConfig, PeerConfig
 from cuberouted.model import format_address
 from cuberouted.openvpn.config_file import OpenVPNOptions
@@ -101,7 +101,7 @@ def _holders(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Itera
 def _is_connected(one: OpenVPNConfig, facts: HostFacts) -> bool:
     """Whether our daemon has the management interface."""
     rows = facts.reported.openvpn if isinstance(facts.reported, Status) else ()
-    return any(row.name == openvpn(one.name) and row.state == "connected" for row in rows)
+    return any(row.name == reported_name(one.name) and row.state == "connected" for row in rows)
 
 
 def _instead(program: str, listens: Iterable[str], one: OpenVPNConfig) -> str:
@@ -145,6 +145,18 @@ def _ghosts(one: OpenVPNConfig, server: ServerFacts, facts: HostFacts) -> Iterat
 def _arguments(options: OpenVPNOptions, name: str) -> tuple[str, ...]:
     option = options.get(name)
     return option.arguments if option else ()
+
+
+def _tap(case: ServerCase) -> RuleResult | None:
+    device = next(iter(_arguments(case.options, "dev")), "")
+    kind = next(iter(_arguments(case.options, "dev-type")), device)
+    if not kind.startswith("tap"):
+        return RuleResult(Level.OK, "routes IP packets")
+    return RuleResult(
+        Level.PROBLEM,
+        "has a tap device, whose clients it lists by MAC addresses only: they are not shared",
+        "use `dev tun` and `topology subnet`, here and on the clients",
+    )
 
 
 def _ipv6_pool(case: ServerCase) -> RuleResult | None:
@@ -211,7 +223,7 @@ def pool_of(
         server, pool = _arguments(options, "server"), _arguments(options, "ifconfig-pool")
         if len(pool) >= 2:
             network = IPv4Network((pool[0], pool[2]), strict=False) if len(pool) > 2 else None
-            return IPv4Address(pool[0]), IPv4Address(pool[1]), network or _own_network(options)
+            return IPv4Address(pool[0]), IPv4Address(pool[1]), network or own_network(options)
         if len(server) >= 2 and "nopool" not in server:
             network = IPv4Network((server[0], server[1]), strict=False)
             # OpenVPN takes the first address for itself (helper.c)
@@ -221,7 +233,8 @@ def pool_of(
     return None
 
 
-def _own_network(options: OpenVPNOptions) -> IPv4Network | None:
+def own_network(options: OpenVPNOptions) -> IPv4Network | None:
+    """The subnet of the address that ``ifconfig`` gives OpenVPN itself."""
     own = _arguments(options, "ifconfig")
     try:
         return IPv4Network((own[0], own[1]), strict=False) if len(own) > 1 else None
@@ -235,7 +248,7 @@ def _max_clients(case: ServerCase) -> RuleResult | None:
     if clients is not None and clients.names:
         known, whose = len(clients.names), f"clients have a file in {clients.directory}"
     else:
-        network, pool = _own_network(case.options), pool_of(case.options)
+        network, pool = own_network(case.options), pool_of(case.options)
         network = network or (pool[2] if pool else None)
         if network is None or not case.has("max-clients"):
             return None
@@ -315,6 +328,7 @@ def _client_to_client(case: ServerCase) -> RuleResult | None:
 
 
 RULES: Mapping[str, Callable[[ServerCase], RuleResult | None]] = {
+    "tap-device": _tap,
     "ipv6-from-pool": _ipv6_pool,
     "pool-overlap": _pool,
     "max-clients-low": _max_clients,

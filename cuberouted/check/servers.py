@@ -11,7 +11,7 @@ from itertools import islice
 from cuberouted.api.report import Status
 from cuberouted.check import holders, ports
 from cuberouted.check.facts import ClientFiles, ServerFacts
-from cuberouted.check.finding import openvpn
+from cuberouted.check.finding import reported_name
 from cuberouted.check.programs import run
 from cuberouted.config import Config, OpenVPNConfig
 from cuberouted.daemon.host import HostState
@@ -35,7 +35,7 @@ def read_servers(
     versions = _reported_versions(reported)
     found = {}
     for one in config.openvpns:
-        version = versions.get(openvpn(one.name)) or _installed_version()
+        version = versions.get(reported_name(one.name)) or _installed_version()
         found[one.name] = _read_server(one, host, version)
     return found
 

@@ -78,6 +78,9 @@ def test_clients_of_a_tap_device_are_told(lab_with: Lab) -> None:
     openvpn.ready()
     wait_told(a, "use 'dev tun' in OpenVPN's configuration")
     assert a.daemon.process.log.count("use 'dev tun'") == 1
+    done = a.daemon.command("check", "--only", "tap-device")
+    assert done.returncode == 1
+    assert "has a tap device" in done.stdout
 
 
 def test_prefixes_that_the_policy_refuses_are_told(lab: Lab) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from cuberouted.api.report import OpenVPNRow, PeerRow, RouteCounts, Status
@@ -171,6 +172,17 @@ def test_a_daemon_that_runs_and_reports_nothing_is_all_right():
 )
 def test_what_the_daemon_reports_is_repeated(other, level, text):
     assert reported(**other) == {"cuberouted": (level, text)}
+
+
+def test_one_of_several_openvpns_that_is_absent_is_not_told_twice():
+    rows = [OpenVPNRow("udp", "connected", "2.6.14", 0), OpenVPNRow("tcp", "waiting", "", 0, "no")]
+    text = "[openvpn udp]\n[openvpn tcp]\nmgmt_port = 1\ndata_interface = eth0\n" + THREE_SERVERS
+    several = msgspec.structs.replace(status(), openvpn=rows)
+    openvpn = {"udp": None, "tcp": "no process listens"}
+    said = bad(text, daemon=True, reported=several, openvpn=openvpn)
+    assert said == {"openvpn tcp": (WARNING, "no process listens")}
+    findings = found(text, daemon=True, reported=several)
+    assert "reports: openvpn udp is connected" in [f.text for f in findings]
 
 
 def test_what_the_daemon_waits_for_is_not_told_twice():

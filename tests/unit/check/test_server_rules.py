@@ -3,10 +3,12 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuberouted.api.report import OpenVPNRow
 from cuberouted.check.facts import ClientFiles, Device, Holder, ServerFacts
 from cuberouted.check.server_rules import pool_of
 from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file
@@ -14,6 +16,7 @@ from tests.fakes.samples import THREE_SERVERS
 from tests.unit.check import hosts
 from tests.unit.check.hosts import OK, PROBLEM, UNSEEN, WARNING
 from tests.unit.check.test_access import status
+from tests.unit.daemon.test_host import TWO_OPENVPNS
 
 README = """\
 dev tun0
@@ -87,6 +90,26 @@ def test_ipv6_addresses_from_a_pool_are_the_same_on_every_server(line):
     assert "ipv6-from-pool" in passed(line, known=clients("a b"))
     assert bad(line) == {}
     assert bad(known=clients("a b", fixed6="a")) == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_tap"),
+    [
+        (["dev tap"], True),
+        (["dev tap0"], True),
+        (["dev clients", "dev-type tap"], True),
+        (["dev tap0", "dev-type tun"], False),
+        (["dev tun0"], False),
+    ],
+)
+def test_a_tap_device_is_refused(lines, is_tap):
+    found = bad(*lines)
+    if is_tap:
+        level, text = found["tap-device"]
+        assert level is PROBLEM
+        assert "MAC addresses" in text
+    else:
+        assert found == {}
 
 
 def test_a_pool_with_the_address_of_a_server_is_doubtful():
@@ -252,6 +275,15 @@ def test_who_is_not_seen_is_told_as_such_and_our_own_daemon_is_nobody_else():
     assert held(held=None) == []
     assert held(Holder("telnet", 7), daemon=True, reported=status()) == []
     assert held(daemon_hidden="permission denied") == []  # it may be the daemon
+
+
+def test_a_named_openvpn_that_the_daemon_is_connected_to_is_held_by_it():
+    rows = [OpenVPNRow(name, "connected", "2.6.14", 0) for name in ("udp", "tcp")]
+    reported = msgspec.structs.replace(status(), openvpn=rows)
+    servers = {name: ServerFacts(options(), held=True) for name in ("udp", "tcp")}
+    text = TWO_OPENVPNS + THREE_SERVERS
+    found = hosts.found(text, servers=servers, daemon=True, reported=reported)
+    assert [f.text for f in found if f.id == "management-taken"] == []
     assert held(Holder("telnet", 7), text=STATUS_FILE) == []
     busy = status(("busy", "another program is connected"))
     said = bad(

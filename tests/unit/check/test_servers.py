@@ -9,16 +9,18 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from cuberouted.api.report import Status
+from cuberouted.api.report import OpenVPNRow, Status
 from cuberouted.check import holders, servers, surroundings
 from cuberouted.check.facts import ClientFiles, Device, Holder
 from cuberouted.daemon.host import HostState
 from cuberouted.openvpn.config_file import OpenVPNOptions, parse_file
 from cuberouted.openvpn.config_search import SearchError
-from tests.fakes.samples import TWO_SERVERS, config, packed
+from tests.fakes.samples import THREE_SERVERS, TWO_SERVERS, config, packed
 from tests.unit.check.test_access import status
+from tests.unit.daemon.test_host import TWO_OPENVPNS
 
 SS = """\
 u_str LISTEN 0 1 /run/openvpn/server.sock 501 * 0   users:(("openvpn",pid=9,fd=4))
@@ -123,6 +125,18 @@ def test_the_daemon_knows_the_version_best(monkeypatch, reported: Status | str |
     monkeypatch.setattr(servers, "run", lambda *_: "OpenVPN 2.7.0 x86_64\nlibrary versions\n")
     (found,) = servers.read_servers(config(TWO_SERVERS), HostState(), reported).values()
     assert (found.version, found.options) == (version, "none")
+
+
+def test_of_several_openvpns_each_has_its_own_version(monkeypatch):
+    monkeypatch.setattr(servers, "find_options", lambda _: OpenVPNOptions((), Path("/")))
+    monkeypatch.setattr(servers, "run", lambda *_: "OpenVPN 2.7.0 x86_64\n")
+    rows = [OpenVPNRow(name, "connected", v, 0) for name, v in (("udp", "2.6.14"), ("tcp", ""))]
+    several = msgspec.structs.replace(status(), openvpn=rows)
+    found = servers.read_servers(config(TWO_OPENVPNS + THREE_SERVERS), HostState(), several)
+    assert {name: of.version for name, of in found.items()} == {
+        "udp": "OpenVPN 2.6.14",
+        "tcp": "OpenVPN 2.7.0 x86_64",
+    }
 
 
 IP = """[
