@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from tests.lab.network import Network
 from tests.machine import root
 from tests.machine.machine import Machine
 from tests.machine.nspawn import Nspawn
+from tests.machine.server import Server
+from tests.machine.site import SUITES, Site
+
+LOG_TAIL = 60
+"""Lines of each machine's log that a failure shows."""
 
 DRIVERS: dict[str, type[Machine]] = {"nspawn": Nspawn}
 
@@ -32,15 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def roots() -> dict[str, Path]:
-    """The releases' root file systems."""
-    return root.roots()
+def driver(request: pytest.FixtureRequest) -> type[Machine]:
+    """How machines are made."""
+    root.roots()
+    return DRIVERS[request.config.getoption("--machines")]
 
 
 @pytest.fixture
-def new_machine(request: pytest.FixtureRequest, roots: dict[str, Path]) -> Iterator[NewMachine]:
+def new_machine(driver: type[Machine]) -> Iterator[NewMachine]:
     """Makes machines on a bridge of their own."""
-    driver = DRIVERS[request.config.getoption("--machines")]
     with contextlib.ExitStack() as stack:
         network = Network()
         stack.callback(network.close)
@@ -54,3 +60,69 @@ def new_machine(request: pytest.FixtureRequest, roots: dict[str, Path]) -> Itera
             return machine
 
         yield new
+
+
+@pytest.fixture(scope="session")
+def sites(driver: type[Machine]) -> Iterator[Sites]:
+    """The site that tests share."""
+    sites = Sites(driver)
+    yield sites
+    sites.close()
+
+
+@pytest.fixture
+def site(sites: Sites) -> Site:
+    """The article's two servers and their clients, all well. A test leaves it as it was."""
+    return sites.well()
+
+
+@pytest.fixture(params=SUITES)
+def server(request: pytest.FixtureRequest, site: Site) -> Server:
+    """Each of the site's servers."""
+    return site.servers[request.param]
+
+
+class Sites:
+    """One site for all tests, or a new one after a test that has left it unwell."""
+
+    def __init__(self, driver: type[Machine]) -> None:
+        self._driver = driver
+        self._site: Site | None = None
+
+    def well(self) -> Site:
+        """The site, if it is well."""
+        if self._site:
+            try:
+                self._site.wait_well()
+            except (AssertionError, subprocess.TimeoutExpired):
+                self.close()
+        if not self._site:
+            self._site = Site(self._driver).__enter__()
+        return self._site
+
+    def close(self) -> None:
+        """Removes the site."""
+        if self._site:
+            self._site.__exit__()
+            self._site = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the servers' logs to the report of a test that failed."""
+    report = yield
+    site = item.funcargs.get("site")
+    if report.failed and report.when == "call" and isinstance(site, Site):
+        for server in site.servers.values():
+            report.sections.append((server.name, _log(server.machine)))
+    return report
+
+
+def _log(machine: Machine) -> str:
+    """The end of its log, or what it wrote to its console if it is off."""
+    try:
+        return machine.run("journalctl", "--no-pager", "-b", "-n", str(LOG_TAIL))
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return f"{error}\n{machine.console()}"
