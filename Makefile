@@ -103,7 +103,7 @@ lab: root setup software ## end-to-end tests on real OpenVPN in network namespac
 	$(BIN)/python -m pytest -q -m alone tests/lab tests/bench
 
 .PHONY: machines
-machines: root setup ## whole Debian 12 and 13 systems, by systemd-nspawn, with the package (root)
+machines: root setup deb ## whole Debian 12 and 13 systems, by systemd-nspawn, with the package (root)
 	@$(APT)
 	echo "== machines"
 	type -P debootstrap >/dev/null || apt_install debootstrap
