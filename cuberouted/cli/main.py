@@ -96,15 +96,17 @@ def run_program() -> None:
     Its output may go anywhere: a terminal that cannot show a name gets escapes, and an error of
     standard output is told in a sentence.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed; click 8.1.3 would write there all the same
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as we run
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not if it is closed, or replaced by a test
+        if isinstance(stream, io.TextIOWrapper):  # not if it is replaced by a test
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
             main(prog_name="cuberouted")
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         if error.filename is not None or error.errno not in OUTPUT_ERRORS:
             raise

@@ -34,6 +34,9 @@ COMMANDS: Mapping[str, tuple[Any, str]] = {
 }
 """Commands whose JSON is no reply of an endpoint."""
 
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""RFC 9110's, where Python before 3.13 has those of older RFCs."""
+
 HOW = "describe it by Annotated[..., msgspec.Meta(description=)], or in tests/openapi/fields.py"
 
 Json = dict[str, Any]
@@ -135,7 +138,7 @@ def _operation(endpoint: Endpoint) -> Json:
                 "content": {endpoint.content_type: {"schema": reply}},
             },
             **{
-                str(status): _error(f"{HTTPStatus(status).phrase}: {when}.")
+                str(status): _error(f"{PHRASES.get(status, HTTPStatus(status).phrase)}: {when}.")
                 for status, when in endpoint.errors.items()
             },
             "default": _error("Any other error."),
@@ -206,6 +209,8 @@ def _components(kinds: Iterable[Any], template: str, *, replies: bool = True) ->
             properties["level"] = {"enum": [level.value for level in Level]}
             properties["text"] = {"type": "string"}
         for field, described in properties.items():
+            # msgspec before 0.20 has null first in a union
+            described.get("anyOf", []).sort(key=lambda kind: kind == {"type": "null"})
             text = EVENTS.get(field) if name in _EVENTS else REPORTS.get(name, {}).get(field)
             if text:
                 described.setdefault("description", text)
@@ -217,4 +222,4 @@ def _components(kinds: Iterable[Any], template: str, *, replies: bool = True) ->
 def _plain(docstring: str) -> str:
     """*docstring* as one paragraph a line, without marks of its markup."""
     paragraphs = re.split(r"\n\s*\n", docstring.strip())
-    return "\n".join(re.sub(r"\s+", " ", p).replace("``", "`") for p in paragraphs)
+    return "\n".join(re.sub(r"\s+", " ", p.strip()).replace("``", "`") for p in paragraphs)

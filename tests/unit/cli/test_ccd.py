@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from cuberouted.ccd.directory import Directory, open_directory
 from cuberouted.ccd.text import MARKER
 from cuberouted.cli.main import main
+from tests.fakes.cli import cli_runner
 from tests.openapi.validation import validate
 
 NETWORK = ("--network", "10.100.100.0/24")
@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
 
     def invoke(hosts: str, *arguments: str, config: str = "cuberouted.conf"):
         Path("hosts").write_text(hosts)
-        found = CliRunner().invoke(main, ["-c", config, "ccd", "hosts", "ccd", *arguments])
+        found = cli_runner().invoke(main, ["-c", config, "ccd", "hosts", "ccd", *arguments])
         assert found.exception is None or isinstance(found.exception, SystemExit), found.output
         return found
 
@@ -163,7 +163,7 @@ def test_a_subnet_that_is_not_known(run):
 )
 def test_wrong_usage(run, arguments, why):
     run("10.100.100.10 host1\n", *NETWORK)
-    found = CliRunner().invoke(main, ["-c", "none.conf", "ccd", *NETWORK, *arguments])
+    found = cli_runner().invoke(main, ["-c", "none.conf", "ccd", *NETWORK, *arguments])
     assert found.exit_code == 2
     assert why in found.stderr
 
@@ -172,7 +172,9 @@ def test_a_hosts_file_from_another_program(run, tmp_path):
     read, write = os.pipe()
     os.write(write, b"10.100.100.10 host1\n")
     os.close(write)
-    found = CliRunner().invoke(main, ["-c", "none.conf", "ccd", f"/dev/fd/{read}", "ccd", *NETWORK])
+    found = cli_runner().invoke(
+        main, ["-c", "none.conf", "ccd", f"/dev/fd/{read}", "ccd", *NETWORK]
+    )
     os.close(read)
     assert found.exit_code == 0
     assert Path("ccd/host1").read_text() == PUSH1 + LINE

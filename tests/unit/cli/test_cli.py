@@ -14,7 +14,6 @@ import attrs
 import msgspec
 import pytest
 import trio
-from click.testing import CliRunner
 
 from cuberouted import __version__
 from cuberouted.api.http import Endpoint
@@ -46,6 +45,7 @@ from cuberouted.cli.main import main
 from cuberouted.routing.flush import Flushed
 from cuberouted.routing.kernel_api import KernelError
 from cuberouted.util.tasks import run_trio
+from tests.fakes.cli import cli_runner
 from tests.openapi.validation import validate
 
 # an unused protocol number: this host's kernel has no route with it
@@ -106,7 +106,7 @@ class Place:
     socket: Path
 
     def run(self, *arguments):
-        return CliRunner().invoke(main, ["-c", str(self.config), *arguments])
+        return cli_runner().invoke(main, ["-c", str(self.config), *arguments])
 
     @contextmanager
     def daemon(self, status=WELL, nodes=NODES, more=()):
@@ -154,7 +154,7 @@ def place(tmp_path):
 
 
 def test_without_a_command_help_is_shown():
-    done = CliRunner().invoke(main, [])
+    done = cli_runner().invoke(main, [])
     assert done.exit_code == 0
     assert "Exit status: 0 fine;" in done.stdout
     for command in main.commands.keys() - {"run"}:
@@ -164,7 +164,7 @@ def test_without_a_command_help_is_shown():
 @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
 def test_every_command_has_help_that_fits_a_terminal(command):
     for option in ("-h", "--help"):
-        done = CliRunner().invoke(main, [*command, option])
+        done = cli_runner().invoke(main, [*command, option])
         assert done.exit_code == 0
         assert done.stdout.startswith("Usage:")
         assert max(map(len, done.stdout.splitlines())) <= 100
@@ -172,7 +172,7 @@ def test_every_command_has_help_that_fits_a_terminal(command):
 
 def test_the_version_is_printed():
     for option in ("-V", "--version"):
-        done = CliRunner().invoke(main, [option], prog_name="cuberouted")
+        done = cli_runner().invoke(main, [option], prog_name="cuberouted")
         assert (done.exit_code, done.stdout) == (0, f"cuberouted {__version__}\n")
 
 
@@ -180,7 +180,7 @@ def test_the_version_is_printed():
     "arguments", [["stats"], ["status", "--jsn"], ["status", "more"], ["keygen", "x"], ["--nope"]]
 )
 def test_wrong_usage_has_exit_status_2(arguments):
-    done = CliRunner().invoke(main, arguments)
+    done = cli_runner().invoke(main, arguments)
     assert done.exit_code == WRONG_USAGE
     assert "Usage:" in done.stderr
 
@@ -201,7 +201,7 @@ def test_every_command_prints_all_errors_of_the_configuration(place, command):
 
 @pytest.mark.parametrize("command", [["flush"], ["check", "/nosuch.conf"], ["/nosuch.conf"]])
 def test_a_missing_configuration_is_an_error(command):
-    done = CliRunner().invoke(main, ["-c", "/nosuch.conf", *command])
+    done = cli_runner().invoke(main, ["-c", "/nosuch.conf", *command])
     assert done.exit_code == WRONG_USAGE
     assert done.stderr == "/nosuch.conf: cannot be read: No such file or directory\n"
 
@@ -230,7 +230,7 @@ def test_an_unreadable_configuration_is_an_error(arguments):
         config.chmod(0o600)
         os.seteuid(65534)
         try:
-            done = CliRunner().invoke(main, [argument.format(config) for argument in arguments])
+            done = cli_runner().invoke(main, [argument.format(config) for argument in arguments])
         finally:
             os.seteuid(0)
     assert (done.exit_code, done.stdout) == (WRONG_USAGE, "")
@@ -252,7 +252,7 @@ def test_a_file_is_the_daemon_s_configuration_with_or_without_a_slash(place, mon
     place.config.write_text("nonsense\n")
     monkeypatch.chdir(place.config.parent)
     for name in (str(place.config), "./c.conf", "c.conf"):
-        done = CliRunner().invoke(main, [name])
+        done = cli_runner().invoke(main, [name])
         assert done.exit_code == WRONG_USAGE
         assert "c.conf:1: " in done.stderr
 
@@ -432,15 +432,15 @@ def test_the_socket_may_be_given_without_any_configuration(place, behind):
     options = ["-c", "/nosuch.conf", "--socket", str(place.socket)]
     arguments = ["status", *options] if behind else [*options, "status"]
     with place.daemon():
-        assert CliRunner().invoke(main, arguments).exit_code == 0
+        assert cli_runner().invoke(main, arguments).exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["check", "status", "clients", "dump-routes", "flush"])
 def test_the_configuration_may_be_given_before_and_behind_the_command(place, command):
     config = str(place.config)
-    before = CliRunner().invoke(main, ["-c", config, command])
-    behind = CliRunner().invoke(main, [command, "--config", config])
-    later = CliRunner().invoke(main, ["-c", "/nosuch.conf", command, "-c", config])
+    before = cli_runner().invoke(main, ["-c", config, command])
+    behind = cli_runner().invoke(main, [command, "--config", config])
+    later = cli_runner().invoke(main, ["-c", "/nosuch.conf", command, "-c", config])
     assert "nosuch.conf" not in before.stdout + before.stderr
     for done in (behind, later):
         assert (done.exit_code, done.stdout, done.stderr) == (
@@ -537,7 +537,7 @@ def test_check_examines_the_file_that_it_is_given(place):
     levels = [line.split()[0] for line in done.stdout.splitlines() if line[:1].isalpha()]
     assert any(line.startswith("warning         nosuch1: ") for line in done.stdout.splitlines())
     assert done.exit_code == (PROBLEM if "problem" in levels else 0)
-    assert CliRunner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
+    assert cli_runner().invoke(main, ["check", str(place.config)]).stdout == done.stdout
 
 
 def test_checks_are_chosen_by_their_ids(place):
@@ -596,7 +596,7 @@ def test_check_says_that_root_is_needed(place, monkeypatch):
         Path(directory).chmod(0o755)
         os.seteuid(65534)
         try:
-            done = CliRunner().invoke(main, ["check", str(config)])
+            done = cli_runner().invoke(main, ["check", str(config)])
         finally:
             os.seteuid(0)
     assert done.exit_code == PROBLEM

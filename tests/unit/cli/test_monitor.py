@@ -13,7 +13,6 @@ import time
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 
 from cuberouted import events
 from cuberouted.cli.context import NOT_RUNNING, PROBLEM, WRONG_USAGE
@@ -29,6 +28,7 @@ from cuberouted.events import (
     RouteChanged,
     RouteTrace,
 )
+from tests.fakes.cli import cli_runner
 from tests.fakes.daemon_api import FakeDaemon
 from tests.unit.cli.watch.samples import STATUS
 from tests.unit.cli.watch.tmux import PROJECT, terminal
@@ -56,7 +56,7 @@ def daemon(tmp_path):
 
 
 def run(daemon, *arguments):
-    return CliRunner().invoke(main, ["--socket", str(daemon.socket), *arguments])
+    return cli_runner().invoke(main, ["--socket", str(daemon.socket), *arguments])
 
 
 def start(daemon, *arguments, stdout=subprocess.PIPE):

@@ -8,10 +8,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from cuberouted.cli.main import main
 from cuberouted.config import ConfigError, keypair, parse
+from tests.fakes.cli import cli_runner
 
 CONFIG = "mgmt_interface = tun1\ndata_interface = tun0\nremote_mgmt_ip = 10.200.200.5\n"
 
@@ -29,7 +29,7 @@ def write_new_key(path: Path) -> bytes:
 
 def test_keygen_writes_a_private_file_and_prints_the_public_key(tmp_path):
     path = tmp_path / "new" / "key"
-    done = CliRunner().invoke(main, ["keygen", "--out", str(path)])
+    done = cli_runner().invoke(main, ["keygen", "--out", str(path)])
     assert done.exit_code == 0, done.output
     assert keypair.public_of(keypair.read_secret(path)).decode() == done.stdout.strip()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -44,7 +44,7 @@ def test_keygen_overwrites_no_file(tmp_path, kind):
         path.write_text("dear")
     else:
         path.symlink_to(tmp_path / "elsewhere")
-    done = CliRunner().invoke(main, ["keygen", "--out", str(path)])
+    done = cli_runner().invoke(main, ["keygen", "--out", str(path)])
     assert (done.exit_code, done.stdout) == (1, "")
     assert "not overwritten" in done.stderr
     assert not (tmp_path / "elsewhere").exists()
@@ -53,7 +53,7 @@ def test_keygen_overwrites_no_file(tmp_path, kind):
 
 def test_keygen_reports_why_it_cannot_write(tmp_path):
     (tmp_path / "file").write_text("")
-    done = CliRunner().invoke(main, ["keygen", "--out", str(tmp_path / "file" / "key")])
+    done = cli_runner().invoke(main, ["keygen", "--out", str(tmp_path / "file" / "key")])
     assert done.exit_code == 1
     assert "cannot be created" in done.stderr
 
