@@ -20,7 +20,7 @@ from cuberouted.openvpn.config_file import OpenVPNOptions
 
 _POOLS = (
     "give each process a part of the subnet (ifconfig-pool), without the fixed addresses of"
-    " clients (README.md, Two OpenVPN processes on one host)"
+    " clients (docs/several-openvpn.md)"
 )
 
 

@@ -107,7 +107,7 @@ def _is_connected(one: OpenVPNConfig, facts: HostFacts) -> bool:
 def _instead(program: str, listens: Iterable[str], one: OpenVPNConfig) -> str:
     prefix = "" if one.name else "openvpn_"
     if not program.startswith(OAUTH2):
-        return "stop it, or use a status file (README.md, Beside another manager of OpenVPN)"
+        return "stop it, or use a status file (docs/other-managers.md)"
     addresses = [
         f"{prefix}mgmt_socket = {address}" if address.startswith("/") else f"its port {address}"
         for address in listens
@@ -115,7 +115,7 @@ def _instead(program: str, listens: Iterable[str], one: OpenVPNConfig) -> str:
     if not addresses:
         return (
             "switch on openvpn.pass-through in its configuration, and let cuberouted use that"
-            f" (README.md, Beside another manager of OpenVPN) with {prefix}mgmt_shared = yes"
+            f" (docs/other-managers.md) with {prefix}mgmt_shared = yes"
         )
     return (
         f"let cuberouted use its pass-through: {' or '.join(addresses)}, and"
@@ -200,7 +200,7 @@ def _pool(case: ServerCase) -> RuleResult | None:
 
 _OTHER_POOL = (
     "use `mode server`, `ifconfig`, and fixed addresses or a part of the subnet for each server"
-    " (ifconfig-pool), instead of `server` (README.md, step 2)"
+    " (ifconfig-pool), instead of `server` (docs/install.md)"
 )
 
 
@@ -294,7 +294,7 @@ def _asks_for_each_client(case: ServerCase) -> RuleResult | None:
         Level.PROBLEM,
         "has management-client-auth: it asks its management client about each client",
         "use the pass-through of the program that answers, with mgmt_shared = yes, or a"
-        " status file (README.md, Beside another manager of OpenVPN)",
+        " status file (docs/other-managers.md)",
     )
 
 

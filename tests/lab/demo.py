@@ -197,7 +197,7 @@ def main() -> int:
         print("\nInterrupted; all namespaces and processes are removed.", file=sys.stderr)
         return 130
     out.measured(time.monotonic() - began, "in all; the namespaces and processes are removed")
-    out.text("\nREADME.md describes how to install cuberouted on your servers.")
+    out.text("\ndocs/tutorial.md describes how to install cuberouted on your servers.")
     return 0
 
 

@@ -173,9 +173,9 @@ def test_a_firewall_that_drops_is_told_and_the_daemon_s_report_is_repeated(lab: 
     a.host.run("sh", "-c", command)
     assert_all_reach_all(where)
     assert "firewall: drops nothing between clients" in lines(check(a), "ok")
-    # the rule of the README
+    # the documented rule
     both = '{ "tun0", "tun1" }'
-    assert f"iifname {both} oifname {both} accept" in (PROJECT / "README.md").read_text()
+    assert f"iifname {both} oifname {both} accept" in (PROJECT / "docs/install.md").read_text()
     assert f"iifname {both} oifname {both} accept" in command
     # as firewalld has it
     a.host.run(

@@ -127,7 +127,8 @@ def wait_back(lab: Lab, where: dict[Client, Server], rules: str) -> None:
 
 
 def drop_in() -> list[str]:
-    """The settings for networkd in the README."""
-    found = re.findall(r"^ManageForeign\w+=no$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    """The documented settings for networkd."""
+    page = (PROJECT / "docs/other-routers.md").read_text()
+    found = re.findall(r"^ManageForeign\w+=no$", page, re.MULTILINE)
     assert len(found) == 3, found
     return found

@@ -98,14 +98,14 @@ def test_neither_harms_the_other(lab: Lab, software: str) -> None:
     assert a.daemon.ask("status")["problems"] == []
 
 
-def test_the_filters_for_bird_in_the_readme_keep_the_routes_apart(lab: Lab) -> None:
+def test_the_documented_filters_for_bird_keep_the_routes_apart(lab: Lab) -> None:
     a, _ = lab.servers
     where = share(lab, {"host1": 0, "host2": 1})
     _, two = where
     its_own = f"{two.data}/32"  # BIRD has a route to a client, from elsewhere
-    readme = (PROJECT / "README.md").read_text()
-    (imported,) = re.findall(r"^ +import (where krt_source.*);", readme, re.MULTILINE)
-    (exported,) = re.findall(r"^ +export (where net .*);", readme, re.MULTILINE)
+    page = (PROJECT / "docs/other-routers.md").read_text()
+    (imported,) = re.findall(r"^ +import (where krt_source.*);", page, re.MULTILINE)
+    (exported,) = re.findall(r"^ +export (where net .*);", page, re.MULTILINE)
 
     without = Bird(a.host, more=[its_own])
     without.start()

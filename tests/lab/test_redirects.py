@@ -13,13 +13,13 @@ NOBODY = addresses.client_data(40)
 SETTING = "net.ipv4.conf.{}.send_redirects"
 
 
-def test_redirects_are_sent_without_the_settings_of_the_readme_and_do_no_harm(lab: Lab) -> None:
+def test_redirects_are_sent_without_the_documented_settings_and_do_no_harm(lab: Lab) -> None:
     a, b = lab.servers
     where = share(lab, {"host1": 0, "host2": 0, "host3": 1})
     one, two, three = where
-    readme = (PROJECT / "README.md").read_text()
-    assert f"\n{SETTING.format('all')} = 0\n" in readme
-    assert f"\n{SETTING.format('default')} = 0\n" in readme
+    page = (PROJECT / "docs/install.md").read_text()
+    assert f"\n{SETTING.format('all')} = 0\n" in page
+    assert f"\n{SETTING.format('default')} = 0\n" in page
 
     # what a new host has; the kernel sends them if either is on
     set_redirects(a.host, all=1, tun0=1)

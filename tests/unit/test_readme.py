@@ -1,4 +1,4 @@
-"""The README's examples: configurations are valid, files that it installs exist."""
+"""README.md and the pages of docs/: files, links and commands that they name exist."""
 
 from __future__ import annotations
 
@@ -8,66 +8,46 @@ from pathlib import Path
 import pytest
 
 from cuberouted.cli.main import main
-from cuberouted.config import load
+from tests.pages import PAGES, PROJECT, all_blocks
 
-PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text("utf-8")
-BLOCKS: list[str] = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-PEER = "mgmt_interface = tun1\n[peer vpnsrvB]\nmgmt_ip = 10.200.200.5\n"
-"""What completes the examples that are parts of a file."""
+INSTALL = (PROJECT / "docs/install.md").read_text("utf-8")
 
 
-def block(word: str) -> str:
-    (found,) = (text for text in BLOCKS if text.startswith(word))
+def block(begin: str) -> str:
+    (found,) = (block.text for block in all_blocks() if block.text.startswith(begin))
     return found
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        block("mgmt_interface = "),
-        PEER + block("[openvpn udp]"),
-        "mgmt_interface = tun1\ndata_interface = tun0\n" + block("secret_key_file = "),
-        "data_interface = tun0\n" + block("openvpn_mgmt_port = ") + PEER,
-    ],
-    ids=["two servers", "two OpenVPN processes", "encryption", "pass-through"],
-)
-def test_configurations_are_valid(tmp_path, text):
-    path = tmp_path / "cuberouted.conf"
-    path.write_text(text)
-    config = load(path)
-    assert len(config.peers) == 1
-    # what the unit's user can read
-    credentials = Path("/run/credentials/cuberouted.service")
-    secrets = [openvpn.mgmt_pass_file for openvpn in config.openvpns] + [config.secret_key_file]
-    assert all(secret is None or secret.parent == credentials for secret in secrets)
-
-
-def test_files_that_are_named_exist():
-    named = re.findall(r"(?<![\w/@.])(?:systemd|conf|docs)/[\w./@-]*\w", README)
-    assert len(named) >= 10
-    assert [name for name in named if not (PROJECT / name).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    named = re.findall(
+        r"(?<![\w/@.:-])(?:systemd|conf|docs|tests)/[\w./@-]*\w(?![\w*])", page.read_text("utf-8")
+    )
+    missing = [name for name in named if not (PROJECT / name).exists()]
+    assert missing == []
 
 
 def test_what_is_installed_is_removed_as_well():
     removed = block("systemctl disable").split()
     install = block("umask 022\n/usr/bin/python3")
     installed = set(re.findall(r"/(?:usr|etc|opt)/\S*?cuberouted[\w.]*", install))
-    assert len(installed) == 5
-    assert installed | {"/etc/systemd/system/cuberouted.service"} <= set(removed)
+    assert len(installed) == 4
+    drop_ins = "/etc/systemd/system/cuberouted.service.d"
+    assert installed | {"/etc/systemd/system/cuberouted.service", drop_ins} <= set(removed)
 
 
-def test_what_the_readme_has_written_to_the_host_is_removed_as_well():
+def test_what_the_pages_have_written_to_the_host_is_removed_as_well():
     drop_in = (PROJECT / "systemd/drop-ins/openvpn-socket.conf").read_text("utf-8")
+    texts = [page.read_text("utf-8") for page in PAGES]
     written = set(
         re.findall(
             r"/etc/(?:sysctl\.d|tmpfiles\.d|credstore|iproute2|systemd/network)[\w./-]*/[\w.-]*\w",
-            README.replace("cuberouted-key.new", "cuberouted-key") + drop_in,
+            "\n".join((*texts, drop_in)).replace("cuberouted-key.new", "cuberouted-key"),
         )
     )
     assert len(written) >= 7
-    assert written <= set(block("rm -f ").split())
+    assert written <= set(block("rm -f /etc/credstore").split())
 
 
 def anchors(text: str) -> set[str]:
@@ -75,14 +55,11 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_links_lead_somewhere(path):
-    text = path.read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text("utf-8")
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
-        other = path.parent / target if target else path
+        other = page.parent / target if target else page
         assert other.exists(), target
         assert not anchor or anchor in anchors(other.read_text("utf-8")), f"{target}#{anchor}"
 
@@ -104,8 +81,19 @@ def test_every_page_is_in_a_table_of_contents():
 def test_every_command_is_described():
     commands = {name for name, command in main.commands.items() if not command.hidden}
     assert {page.stem for page in (PROJECT / "docs/commands").glob("*.md")} == commands
-    listed = re.findall(
-        r"\(commands/(\S+)\.md\)", (PROJECT / "docs/commands.md").read_text("utf-8")
-    )
-    assert set(listed) == commands
-    assert all(f"`{name}" in README or f"cuberouted {name}`" in README for name in commands)
+    page = (PROJECT / "docs/commands.md").read_text("utf-8")
+    assert set(re.findall(r"\(commands/(\S+)\.md\)", page)) == commands
+
+
+def test_a_path_in_a_message_leads_to_a_page():
+    for source in sorted((PROJECT / "cuberouted").rglob("*.py")):
+        for name in re.findall(r"\bdocs/[\w-]+\.md", source.read_text("utf-8")):
+            assert (PROJECT / name).exists(), f"{source}: {name}"
+        assert "README.md" not in source.read_text("utf-8"), source
+
+
+def test_the_reference_names_pages_that_exist():
+    reference = (PROJECT / "conf/cuberouted.conf.reference").read_text("utf-8")
+    named = [Path(name) for name in re.findall(r"\bdocs/[\w-]+\.md", reference)]
+    assert named
+    assert all((PROJECT / name).exists() for name in named)

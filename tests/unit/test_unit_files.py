@@ -18,6 +18,7 @@ from cuberouted.cli.context import WRONG_USAGE
 from cuberouted.cli.keygen import DEFAULT_KEY
 from cuberouted.config.schema import DEFAULT_STATE_DIRECTORY
 from cuberouted.daemon import hooks, process, services
+from tests.pages import PAGES
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 CONF = SYSTEMD.parent / "conf"
@@ -26,7 +27,7 @@ UNIT = SYSTEMD / "cuberouted.service"
 INSTANCE = SYSTEMD / "cuberouted@.service"
 SOCKET = DROP_INS / "openvpn-socket.conf"
 STATUS_TMPFILES = SYSTEMD / "openvpn-status.tmpfiles"
-EXAMPLES = [SYSTEMD.parent / "README.md", SOCKET, *(p for p in CONF.rglob("*") if p.is_file())]
+EXAMPLES = [SOCKET, *PAGES, *(path for path in CONF.rglob("*") if path.is_file())]
 MAX_EXPOSURE = 1.7
 
 needs_systemd = pytest.mark.skipif(
