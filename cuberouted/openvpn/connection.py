@@ -153,6 +153,7 @@ class ManagementConnection:
         self._password_sent = self._banner_received = self._busy = False
         self._problem = ""
         self._out_of_service: Health | None = None  # connected, but OpenVPN serves no clients
+        self._ethernet = False  # the last listing has clients of a tap device
         self._listed = False  # the pending query has brought a complete listing
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             PasswordPrompt: self._on_prompt,
@@ -293,7 +294,8 @@ class ManagementConnection:
             self._switch_on(protocol.STATE_ON)
 
     def _on_established(self, event: Established, now: float) -> None:
-        self._apply(self._sessions.established(event), now)
+        if not self._ethernet:  # else it would be withdrawn by the listing that follows
+            self._apply(self._sessions.established(event), now)
 
     def _on_client_auth(self, _event: ClientAuth, _now: float) -> None:
         self.client_auth_seen = True
@@ -302,7 +304,7 @@ class ManagementConnection:
 
     def _on_state(self, event: State, _now: float) -> None:
         if event.name == b"CONNECTED":
-            self._out_of_service = None
+            self._out_of_service, self._ethernet = None, False
             self._polling.reset()
         elif event.name in (b"RECONNECTING", b"EXITING"):
             detail = f"OpenVPN is {event.name.decode().lower()}: {printable_name(event.detail)}"
@@ -364,6 +366,7 @@ class ManagementConnection:
         if result.listing is not None:
             self._out_of_service, self._actions.outage = None, False
             self._actions.listing = result.listing
+            self._ethernet = result.listing.ignored.mac > 0
             self._actions.listing_duration = now - self._polling.sent_at
             self._send_all(self._disconnects.end(result.listing))
             self._polling.leaves_ghosts = has_ghosts(result.listing)

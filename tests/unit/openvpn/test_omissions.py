@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import trio
+from trio.testing import MockClock
 
 from cuberouted.events import Event, OpenVPNWarningBegan, OpenVPNWarningEnded
 from cuberouted.openvpn.omissions import (
@@ -12,7 +14,9 @@ from cuberouted.openvpn.omissions import (
     has_ghosts,
 )
 from cuberouted.openvpn.status import Listing, ListingReader
+from tests.fakes.openvpn import FakeOpenVPN
 from tests.fakes.openvpn_listing import Client, rows
+from tests.unit.openvpn.harness import settle, watched
 
 NAMED = Client(1, b"host1", b"10.9.0.50", 1_795_222_140)
 UNNAMED = attrs.evolve(NAMED, cid=2, name=b"UNDEF", address=b"10.9.0.51", real=(b"192.0.2.2", 9))
@@ -111,3 +115,32 @@ def test_begin_and_end_are_events_and_few_a_minute() -> None:
     assert len(events) == 2
     omissions.update(shown, 70)
     assert events[2:] == [began]
+
+
+async def test_clients_of_a_tap_device_come_and_go_without_an_update(
+    autojump_clock: MockClock,
+) -> None:
+    """OpenVPN announces them with the address of its pool, and lists none."""
+    async with watched(FakeOpenVPN()) as w:
+        w.openvpn.connect(b"host1", b"02:00:00:00:00:05@0", quiet=True)
+        await trio.sleep(31)
+        before = len(w.recorder.updates)
+        started = b"".join(
+            b">CLIENT:%s\r\n" % line
+            for line in (
+                b"ESTABLISHED,7",
+                b"ENV,time_unix=1795222150",
+                b"ENV,ifconfig_pool_remote_ip=10.9.0.51",
+                b"ENV,common_name=host2",
+                b"ENV,END",
+            )
+        )
+        w.openvpn.say(started)
+        await settle()
+        assert (w.recorder.names, len(w.recorder.updates)) == ({}, before)
+        w.openvpn.restart()
+        w.openvpn.restarted()  # maybe with another configuration
+        await settle()
+        w.openvpn.say(started)
+        await settle()
+        assert b"host2" in {route.name for u in w.recorder.updates for route in u.routes}
