@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ CONFFILE = DEBIAN / "cuberouted.conf"
 def test_the_package_has_the_version_of_the_program():
     first = (DEBIAN / "changelog").read_text("utf-8").partition("\n")[0]
     assert first.startswith(f"cuberouted ({__version__}) ")
+
+
+def test_debian_s_packages_are_those_of_pyproject_with_its_lower_bounds():
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    names = {"attrs": "attr", "pyzmq": "zmq"}
+    parts = [line.split(">=") for line in asked]
+    expected = {(f"python3-{names.get(name, name)}", bound) for name, bound in parts}
+    text = (DEBIAN / "control").read_text("utf-8") + (DEBIAN / "rules").read_text("utf-8")
+    assert set(re.findall(r"(python3-\w+) \(>= (.+?)\)", text)) == expected
 
 
 def test_units_users_and_directories_have_one_text():

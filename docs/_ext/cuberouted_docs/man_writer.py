@@ -8,6 +8,9 @@ from sphinx.writers.manpage import ManualPageTranslator
 LAYOUT = ".nr HY 0\n.nh\n.ad l\n"
 """No hyphens in names that are to be copied (HY: neither after an example), no gaps in lines."""
 
+TABLES = "'\\\" t\n"
+"""First line of a page that has to be preprocessed by tbl(1)."""
+
 
 class ManPageTranslator(ManualPageTranslator):
     """Sphinx's, for text that is copied, and without requests that mandoc(1) warns about."""
@@ -15,6 +18,11 @@ class ManPageTranslator(ManualPageTranslator):
     def header(self) -> str:
         """What the page begins with."""
         return super().header().replace(".SH NAME", f"{LAYOUT}.SH NAME")
+
+    def astext(self) -> str:
+        """The page. The first line of one with tables names tbl(1), as man(7) demands."""
+        page = str(super().astext())
+        return TABLES + page if "\n.TS\n" in page and not page.startswith(TABLES) else page
 
     def first_child(self, node: nodes.Node) -> bool:
         """Whether there is no space to be made before *node*, as there is none after a title."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from cuberouted_docs.man_pages import lists_for_tables, man_pages, names_for_links
+from cuberouted_docs.man_writer import ManPageTranslator
 from docutils import nodes
 from docutils.core import publish_doctree
 from sphinx import addnodes
+from sphinx.writers.manpage import ManualPageTranslator
 
 from cuberouted.cli.main import main
 
@@ -58,3 +61,12 @@ def test_a_link_becomes_its_text_or_the_name_of_a_man_page():
     assert document[1].astext() == "cuberouted-why(1)file"
     (reference,) = document.findall(nodes.reference)
     assert reference["refuri"] == "https://a.example/"
+
+
+@pytest.mark.parametrize(
+    ("page", "begin"),
+    [(".TH A\n.TS\n", "'\\\" t\n.TH"), ("'\\\" t\n.TS\n", "'\\\" t\n.TS"), (".TH", ".TH")],
+)
+def test_a_page_with_a_table_says_so_in_its_first_line(page, begin, monkeypatch):
+    monkeypatch.setattr(ManualPageTranslator, "astext", lambda _: page)
+    assert ManPageTranslator.astext(object.__new__(ManPageTranslator)).startswith(begin)
