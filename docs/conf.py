@@ -37,7 +37,8 @@ html_theme_options = {
     "description": "Route sharing for OpenVPN servers of one client subnet",
     "fixed_sidebar": True,
     "show_powered_by": False,
-    "page_width": "1100px",
+    "page_width": "1240px",
+    "body_max_width": "none",
     "sidebar_width": "240px",
 }
 
