@@ -37,10 +37,12 @@ def reference(command: click.Command, name: str, docs: str) -> str:
     statuses = [part for part in _help(command) if EXIT_STATUS.match(part)]
     parts = ["## Synopsis", synopsis(command, name)]
     parts += ["## Description", *(markdown(part, docs) for part in about)]
-    parts += ["## Options", *_definitions(command, context, docs)]
+    options = list(_definitions(command, context, docs))
     if any(_is_common(parameter) for parameter in command.params):
         page = f"[cuberouted(8)]({docs}cuberouted.md#options)"
-        parts.append(f"{page} describes the options of all commands: `-c`, `--socket`, `-h`.")
+        options.append(f"{page} describes the options of all commands: `-c`, `--socket`, `-h`.")
+    if options:
+        parts += ["## Options", *options]
     common = f"[cuberouted(8)]({docs}cuberouted.md#exit-status) has what all commands exit with."
     parts += ["## Exit status", *(markdown(part, docs) for part in statuses), common]
     return "\n\n".join(parts) + "\n"

@@ -17,9 +17,6 @@ ManPage = tuple[str, str, str, str, int]
 MAN_PAGE = re.compile(r"(?P<page>[\w.-]+)(?P<section>\(\d\))")
 """The text of a link to a man page."""
 
-TERM_AND_MEANING = 2
-"""Columns of a table that a man page has as a list."""
-
 
 def man_pages(group: click.Group) -> list[ManPage]:
     """The man pages: of the program, of its configuration, and of each command."""
@@ -61,18 +58,20 @@ def _is_link(node: nodes.Node) -> bool:
 
 
 def lists_for_tables(document: nodes.document) -> None:
-    """Make a definition list of each table with two columns: nroff's tables are hard to read."""
+    """Make a definition list of each table: nroff's tables are hard to read, and may not fit."""
     for table in list(document.findall(nodes.table)):
-        rows = [list(row) for row in table.findall(nodes.row)]
-        if all(len(row) == TERM_AND_MEANING for row in rows):
-            body = [list(row) for tbody in table.findall(nodes.tbody) for row in tbody]
-            table.replace_self(definition_list(body))
+        head = [cell.astext() for row in table.findall(nodes.thead) for cell in row[0]]
+        rows = [row.children for body in table.findall(nodes.tbody) for row in body]
+        items = (_item(head, cells) for cells in rows)
+        table.replace_self(nodes.definition_list("", *items))
 
 
-def definition_list(rows: Sequence[Sequence[nodes.Element]]) -> nodes.definition_list:
-    """A definition list of *rows* with two cells each."""
-    found = nodes.definition_list()
-    for first, second in rows:
-        term = nodes.term("", "", *(child for part in first for child in part.children))
-        found += nodes.definition_list_item("", term, nodes.definition("", *second.children))
-    return found
+def _item(head: Sequence[str], cells: Sequence[nodes.Element]) -> nodes.definition_list_item:
+    """A row as a term, its first cell, and what the others say, with their titles if several do."""
+    first, *others = cells
+    definition = nodes.definition()
+    for title, cell in zip(head[1:], others, strict=True):
+        label = [nodes.Text(f"{title}: ")] if len(others) > 1 and cell.children else []
+        definition += [nodes.paragraph("", "", *label, *part.children) for part in cell]
+    term = nodes.term("", "", *(child for part in first for child in part.children))
+    return nodes.definition_list_item("", term, definition)

@@ -57,6 +57,10 @@ def test_the_reference_has_the_sections_of_a_man_page():
     assert text.count("Exits with") == 1
 
 
+def test_a_command_without_options_has_no_such_section():
+    assert "## Options" not in reference(click.Command("x", help="Do it."), "x", "")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_page_of_a_command_has_its_reference(name):
     page = (PAGES / f"{name}.md").read_text("utf-8")

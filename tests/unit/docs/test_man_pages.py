@@ -20,9 +20,12 @@ key   meaning
 ``s`` sort
 ===== =======
 
-= = =
-1 2 3
-= = =
+===== ======== =====
+shell file     line
+===== ======== =====
+fish  *f*      begin
+zsh            end
+===== ======== =====
 """
 
 
@@ -42,13 +45,16 @@ def test_descriptions_begin_in_lower_case_and_have_no_full_stop():
         assert not description.endswith(".")
 
 
-def test_a_table_of_two_columns_becomes_a_list():
+def test_a_table_becomes_a_list():
     document = publish_doctree(TABLE)
     lists_for_tables(document)
-    (found,) = document.findall(nodes.definition_list)
-    assert [item.astext() for item in found] == ["q\n\nquit", "s\n\nsort"]
-    (table,) = document.findall(nodes.table)
-    assert table.astext().split() == ["1", "2", "3"]
+    assert [item.astext() for item in document.findall(nodes.definition_list_item)] == [
+        "q\n\nquit",
+        "s\n\nsort",
+        "fish\n\nfile: f\n\nline: begin",
+        "zsh\n\nline: end",
+    ]
+    assert not list(document.findall(nodes.table))
 
 
 def test_a_link_becomes_its_text_or_the_name_of_a_man_page():
