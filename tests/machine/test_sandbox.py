@@ -1,10 +1,11 @@
-"""The unit's sandbox, credentials and memory, as the running systemd has them."""
+"""The unit's sandbox, credentials, memory and commands, as the running systemd has them."""
 
 from __future__ import annotations
 
 import json
 
 from tests.machine.server import Server
+from tests.machine.site import Site
 
 EXPOSURE = 2.0
 """What `systemd-analyze security` may give at most, of 10; below 2 is its best class."""
@@ -42,3 +43,16 @@ def test_the_password_is_for_the_daemon_alone(server: Server) -> None:
         assert server.machine.try_run("runuser", "-u", "nobody", "--", *argv).returncode
     status = json.loads(server.cuberouted("status", "--json"))
     assert [row["state"] for row in status["openvpn"]] == ["connected"]
+
+
+def test_a_hook_that_runs_when_it_is_stopped_comes_to_its_end(site: Site, server: Server) -> None:
+    begun, ended = (f"/var/lib/cuberouted/{what}" for what in ("begun", "ended"))
+    hook = f"hook = /bin/sh -c 'touch {begun}; sleep 1; touch {ended}'"
+    events = "hook_events = reloaded"
+    server.set_configuration(server.configuration(site.peer(server), hook, events))
+    server.systemctl("restart")
+    server.systemctl("reload")
+    server.machine.wait_for("the hook", lambda: server.machine.run("ls", begun))
+    server.systemctl("stop")
+    server.machine.run("rm", begun, ended)
+    site.restore(server)
