@@ -56,7 +56,7 @@ endef
 .PHONY: help
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
-	sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: demo
 demo: root setup ## three servers, four clients, cuberouted between them: see it work (root)
@@ -115,6 +115,16 @@ machines: root setup deb ## whole Debian 12 and 13 systems, by systemd-nspawn, w
 .PHONY: versions
 versions: root setup ## lab tests with other versions of OpenVPN: OPENVPN="PATH PATH ..." (root)
 	@$(BIN)/python -m tests.lab.versions $(OPENVPN)
+
+.PHONY: machine-test
+machine-test: root setup deb ## the same under qemu, with Debian's kernels, WireGuard and DCO: half an hour (root)
+	@$(APT)
+	echo "== machines under qemu"
+	type -P debootstrap >/dev/null || apt_install debootstrap
+	type -P qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
+	type -P qemu-img >/dev/null || apt_install qemu-utils
+	$(BIN)/python -m tests.machine.images
+	$(BIN)/python -m pytest -q tests/machine --machines qemu
 
 .PHONY: bench
 bench: root setup software ## benchmarks; their tables go into docs/performance.md (root)

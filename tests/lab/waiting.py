@@ -11,6 +11,14 @@ T = TypeVar("T")
 POLL = 0.02
 """Seconds between two polls: about what one `ip` command in a namespace costs."""
 
+_patience = 1.0
+
+
+def set_patience(factor: float) -> None:
+    """From now on every `wait_for` waits *factor* times as long: for slow machines."""
+    global _patience
+    _patience = factor
+
 
 def wait_for(promise: str, look: Callable[[], T], timeout: float = 10.0) -> T:
     """What *look* returns, once that is true.
@@ -21,6 +29,7 @@ def wait_for(promise: str, look: Callable[[], T], timeout: float = 10.0) -> T:
     Raises:
       AssertionError: it did not become true within *timeout* seconds.
     """
+    timeout *= _patience
     deadline = time.monotonic() + timeout
     while True:
         seen: object

@@ -9,17 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import waiting
 from tests.lab.network import Network
-from tests.machine import root
+from tests.machine import images, root
 from tests.machine.machine import Machine
 from tests.machine.nspawn import Nspawn
+from tests.machine.qemu import Qemu
 from tests.machine.server import Server
 from tests.machine.site import SUITES, Site
 
 LOG_TAIL = 60
 """Lines of each machine's log that a failure shows."""
 
-DRIVERS: dict[str, type[Machine]] = {"nspawn": Nspawn}
+DRIVERS: dict[str, type[Machine]] = {"nspawn": Nspawn, "qemu": Qemu}
+
+OWN_KERNEL = ("test_dco.py", "test_kernels.py", "test_wireguard.py")
+"""Tests of what only machines with a kernel of their own have: they are only collected for qemu."""
 
 NewMachine = Callable[[str, str], Machine]
 """A machine of that name with that Debian release, off; it is removed after the test."""
@@ -30,18 +35,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--machines", choices=sorted(DRIVERS), default="nspawn")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out what the machines cannot do; None lets other rules decide."""
+    return (collection_path.name in OWN_KERNEL and _driver(config) is not Qemu) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The timeout is for the tests alone: the first one waits for debootstrap."""
+    seconds = float(config.getini("timeout")) * _driver(config).slowness
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(func_only=True))
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
+
+
+def _driver(config: pytest.Config) -> type[Machine]:
+    return DRIVERS[config.getoption("--machines")]
 
 
 @pytest.fixture(scope="session")
 def driver(request: pytest.FixtureRequest) -> type[Machine]:
     """How machines are made."""
     root.roots()
-    return DRIVERS[request.config.getoption("--machines")]
+    chosen = _driver(request.config)
+    if chosen is Qemu:
+        images.images()
+    waiting.set_patience(chosen.slowness)
+    return chosen
 
 
 @pytest.fixture

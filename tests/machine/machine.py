@@ -38,6 +38,9 @@ class Machine(abc.ABC):
     interface: str
     """The name of its interface on the bridge."""
 
+    slowness = 1.0
+    """How many times as long the tests wait for this kind of machine."""
+
     def __init__(self, name: str, suite: str, network: Network, number: int) -> None:
         """A machine whose address is 192.0.2.NUMBER."""
         self.name = name

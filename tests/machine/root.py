@@ -56,7 +56,7 @@ def root(suite: str) -> Path:
     ROOTS.mkdir(parents=True, exist_ok=True)
     packages = ",".join((*PACKAGES, *PACKAGES_OF[suite]))
     made, made_of = ROOTS / suite, ROOTS / f"{suite}.packages"
-    with _locked(ROOTS / f"{suite}.lock"):
+    with locked(ROOTS / f"{suite}.lock"):
         if not (made_of.exists() and made_of.read_text() == packages and made.is_dir()):
             # the list is written last: without it an interrupted one is made anew
             made_of.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def mirror(sources: Path = Path("/etc/apt")) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """One process at a time; the lock ends with the process."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
