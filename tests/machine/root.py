@@ -27,6 +27,8 @@ PACKAGES = (
     # a machine, and what its tests run
     *("systemd", "systemd-sysv", "dbus", "procps", "iproute2", "iputils-ping", "nftables"),
     *("openvpn", "wireguard-tools", "polkitd"),
+    # the tutorial; wg-quick takes wireguard-go where the kernel has no WireGuard
+    *("easy-rsa", "wireguard-go"),
     # debootstrap does not find what provides the virtual packages that these depend on
     *("libpam-systemd", "python3-cffi-backend"),
     # what the package cuberouted depends on, or recommends

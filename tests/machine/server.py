@@ -1,4 +1,4 @@
-"""A server: a machine that is set up as the README says."""
+"""A server: a machine that is set up as docs/install.md says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Server:
         self.data = addresses.server_data(self.number)
 
     def set_up(self, peer: Server, key: str, clients: dict[str, str]) -> None:
-        """Does the README's steps, after `install`."""
+        """Does the steps of docs/install.md, after `install`."""
         machine = self.machine
         machine.write("/etc/sysctl.d/50-cuberouted.conf", block("# /etc/sysctl.d/50-cuberouted"))
         machine.run("systemctl", "restart", "systemd-sysctl")
@@ -52,15 +52,15 @@ class Server:
         self.systemctl("start")
 
     def configuration(self, peer: Server, *more: str) -> str:
-        """The README's seven lines, and *more*, which come first."""
+        """The documented seven lines, and *more*, which come first."""
         _, theirs, _ = addresses.tunnel(self.number, peer.number)
-        text = block("mgmt_interface = ")
+        text = block(f"# {CONFIGURATION}\nmgmt_interface = ")
         text = re.sub("(?m)^remote_mgmt_ip = .*", f"remote_mgmt_ip = {theirs}", text)
         text = re.sub("(?m)^remote_data_ip = .*", f"remote_data_ip = {peer.data}", text)
         return "".join(f"{line}\n" for line in more) + text
 
     def _openvpn(self) -> str:
-        """The README's lines, "besides those for the port, the keys and the certificates"."""
+        """The documented lines, "besides those for the port, the keys and the certificates"."""
         authority, own = pki.authority(), pki.certificate(self.name)
         # for everybody to read, without the keys: `check --peers` compares some of it
         parts = {"ca": authority.certificate, "cert": own.certificate, "key": own.key}
@@ -112,5 +112,5 @@ class Server:
 
 
 def _ccd(data: str) -> str:
-    """A client's file in the client-config-dir: the README's for host1, with another address."""
+    """A client's file in the client-config-dir: that of host1 in the page, with another address."""
     return block("# /etc/openvpn/server/ccd/host1").replace(addresses.client_data(1), data)
