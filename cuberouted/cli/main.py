@@ -27,6 +27,7 @@ from cuberouted.cli.monitor import monitor
 from cuberouted.cli.nodes import nodes
 from cuberouted.cli.rebalance import rebalance
 from cuberouted.cli.services import services
+from cuberouted.cli.setup.command import setup
 from cuberouted.cli.show import clients, status
 from cuberouted.cli.watch.command import watch
 from cuberouted.cli.why import why
@@ -137,5 +138,6 @@ for command in (
     flush,
     keygen,
     completion,
+    setup,
 ):
     main.add_command(command)

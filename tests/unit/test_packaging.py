@@ -55,6 +55,7 @@ def test_the_wheel_is_the_package_and_what_setup_installs(wheel):
     assert inside - share == files("cuberouted/**/*")
     assert "cuberouted/web/page/index.html" in inside
     assert share == {
+        "cuberouted/share/cuberouted.conf",
         "cuberouted/share/cuberouted.conf.reference",
         *(f"cuberouted/share/{name}" for name in files("systemd/**/*")),
     }
@@ -86,6 +87,6 @@ def test_the_sdist_has_nothing_else(sdist):
         *(".gitignore", "PKG-INFO"),  # by the build backend
         *("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
         *("pyproject.toml", "requirements-dev.lock"),
-        *("conf", "cuberouted", "docs", "systemd", "tests"),
+        *("conf", "cuberouted", "debian", "docs", "systemd", "tests"),
     }
     assert not [name for name in sdist if "__pycache__" in name or ".mypy_cache" in name]

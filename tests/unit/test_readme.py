@@ -29,12 +29,13 @@ def test_files_that_are_named_exist(page):
 
 
 def test_what_is_installed_is_removed_as_well():
-    removed = block("systemctl disable").split()
+    removed = block("cuberouted setup --uninstall").split()
     install = block("umask 022\n/usr/bin/python3")
     installed = set(re.findall(r"/(?:usr|etc|opt)/\S*?cuberouted[\w.]*", install))
-    assert len(installed) == 4
+    assert installed == {"/opt/cuberouted", "/usr/local/bin/cuberouted"}
+    assert "cuberouted setup" in install.splitlines()
     drop_ins = "/etc/systemd/system/cuberouted.service.d"
-    assert installed | {"/etc/systemd/system/cuberouted.service", drop_ins} <= set(removed)
+    assert installed | {drop_ins, "/etc/cuberouted.conf"} <= set(removed)
 
 
 def test_what_the_pages_have_written_to_the_host_is_removed_as_well():

@@ -1,0 +1,1 @@
+"""What a package does for the program, for those who have a wheel: unit, user, completions."""
