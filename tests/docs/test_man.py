@@ -24,6 +24,12 @@ def test_their_names_are_found_by_whatis(man):
     assert names == [page.stem for page in man]
 
 
+def test_listings_have_no_font_that_some_groff_does_not_know(man):
+    assert [
+        page.name for page in man if re.search(r"^\.ft", page.read_text("utf-8"), re.MULTILINE)
+    ] == []
+
+
 def test_a_command_has_the_usual_sections(man):
     (page,) = (page for page in man if page.name == "cuberouted-check.1")
     sections = re.findall(r"^\.SH (.*)$", page.read_text("utf-8"), re.MULTILINE)
@@ -32,7 +38,8 @@ def test_a_command_has_the_usual_sections(man):
     ]  # fmt: skip
 
 
-def test_there_are_no_links_in_the_text(man):
+def test_there_are_no_links_or_control_characters_in_the_text(man):
     for page in man:
         text = page.read_text("utf-8")
+        assert text.replace("\n", "").isprintable(), page
         assert not re.search(r"<#|<>|\]\(|\.html\b", text), page

@@ -16,6 +16,9 @@ from cuberouted_docs.text import escape, markdown, paragraphs
 COMMON = frozenset({"config", "socket", "help"})
 """Options of every command, which the page of the program describes."""
 
+AS_IT_IS = "\b\n"
+"""What click has before a paragraph whose lines stay as they are."""
+
 EXIT_STATUS = re.compile(r"Exits? ")
 """How a paragraph of a help text begins that is about the exit status."""
 
@@ -36,7 +39,7 @@ def reference(command: click.Command, name: str, docs: str) -> str:
     about = [part for part in _help(command) if not EXIT_STATUS.match(part)]
     statuses = [part for part in _help(command) if EXIT_STATUS.match(part)]
     parts = ["## Synopsis", synopsis(command, name)]
-    parts += ["## Description", *(markdown(part, docs) for part in about)]
+    parts += ["## Description", *(_paragraph(part, docs) for part in about)]
     options = list(_definitions(command, context, docs))
     if any(_is_common(parameter) for parameter in command.params):
         page = f"[cuberouted(8)]({docs}cuberouted.md#options)"
@@ -112,6 +115,13 @@ def _definition(parameter: click.Parameter, context: click.Context, docs: str) -
     value = "" if parameter.is_flag or parameter.count else f" *{escape(_metavar(parameter))}*"
     text = EXTRA.sub(lambda match: f" ({match['default']})" if match["default"] else "", record[1])
     return f"{names}{value}\n: {markdown(text, docs)}"
+
+
+def _paragraph(text: str, docs: str) -> str:
+    """A paragraph of a help text as Markdown."""
+    if text.startswith(AS_IT_IS):
+        return f"```\n{text.removeprefix(AS_IT_IS)}\n```"
+    return markdown(text, docs)
 
 
 def _help(command: click.Command) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from docutils import nodes
 from sphinx.writers.manpage import ManualPageTranslator
 
@@ -14,6 +16,11 @@ TABLES = "'\\\" t\n"
 
 class ManPageTranslator(ManualPageTranslator):
     """Sphinx's, for text that is copied, and without requests that mandoc(1) warns about."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # docutils 0.19 has a font (.ft C) that groff 1.23 does not know
+        self.defs["literal_block"] = (".sp\n.EX\n", "\n.EE\n")
 
     def header(self) -> str:
         """What the page begins with."""

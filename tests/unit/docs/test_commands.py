@@ -57,6 +57,12 @@ def test_the_reference_has_the_sections_of_a_man_page():
     assert text.count("Exits with") == 1
 
 
+def test_lines_that_stay_as_they_are_become_a_listing():
+    command = click.Command("x", help="Do it.\n\n\b\nx *one*\n  x two\n\nDo it well.")
+    text = reference(command, "x", "")
+    assert "Do it.\n\n```\nx *one*\n  x two\n```\n\nDo it well.\n" in text
+
+
 def test_a_command_without_options_has_no_such_section():
     assert "## Options" not in reference(click.Command("x", help="Do it."), "x", "")
 
