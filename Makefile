@@ -89,6 +89,10 @@ simulation: $(INSTALLED) ## whole meshes in simulation, some fixed seeds: under 
 	@echo "== simulation"
 	$(BIN)/python -m pytest -q -n 2 tests/simulation
 
+.PHONY: matrix
+matrix: $(INSTALLED) ## unit tests and simulation with Debian 12's and 13's versions, and on Python 3.13 (NAME=debian12: one)
+	@$(BIN)/python -m tests.matrix $(NAME)
+
 .PHONY: simulate
 simulate: $(INSTALLED) ## many seeds of the simulation: SEEDS=10000; one with its story: SEED=123
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
@@ -212,11 +216,16 @@ dist: $(INSTALLED) ## wheel and sdist, in dist/
 	@$(BIN)/python -m hatchling build --directory dist
 
 .PHONY: lock
-lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock (needs the network)
+lock: $(INSTALLED) ## pin the newest packages in requirements-dev.lock and tests/matrix (needs the network)
 	@$(BIN)/python -m pip install -qq uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--extra dev --no-emit-index-url --no-emit-find-links --no-header \
 		--output-file $(LOCK) pyproject.toml
+	for of in debian12:3.11 debian13:3.13; do
+		$(BIN)/uv pip compile --quiet --python-version $${of#*:} --python-platform linux \
+			--generate-hashes --upgrade --no-emit-index-url --no-emit-find-links --no-header \
+			--output-file tests/matrix/$${of%:*}.txt tests/matrix/$${of%:*}.in
+	done
 	sed -i '1i # What `make test` installs: every package with its hashes, for Python 3.11 to 3.13.\n# Made from pyproject.toml by `make lock`.' $(LOCK)
 
 .PHONY: deb

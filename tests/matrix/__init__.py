@@ -1,0 +1,1 @@
+"""The versions that cuberouted is tested with besides the newest: `make matrix`."""
