@@ -32,10 +32,9 @@ html_static_path = ["_static"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
-html_sidebars = {"**": ["about.html", "searchbox.html", "navigation.html"]}
+html_sidebars = {"**": ["about.html", "searchbox.html", "localtoc.html", "navigation.html"]}
 html_theme_options = {
     "description": "Route sharing for OpenVPN servers of one client subnet",
-    "fixed_sidebar": True,
     "show_powered_by": False,
     "page_width": "1240px",
     "body_max_width": "none",

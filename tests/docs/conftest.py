@@ -12,25 +12,37 @@ from cuberouted_docs.html_links import Page
 PROJECT = Path(__file__).parents[2]
 
 
-def build(builder: str, directory: str) -> Path:
-    """Run Sphinx as the Makefile does. Every warning is an error."""
-    options = ("-q", "-E", "-n", "-W", "--keep-going", "-b", builder)
-    command = [sys.executable, "-m", "sphinx", *options, "docs", directory]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return PROJECT / directory
+SPHINX = (sys.executable, "-m", "sphinx", "-q", "-E", "-n", "-W", "--keep-going")
+DIRECTORIES = {"html": PROJECT / "build/docs", "man": PROJECT / "build/man"}
 
 
 @pytest.fixture(scope="session")
-def html() -> dict[str, Page]:
+def built() -> dict[str, Path]:
+    """Where the pages are that Sphinx has made, by its builders. Every warning is an error."""
+    running = [
+        subprocess.Popen(
+            [*SPHINX, "-b", builder, "docs", str(directory)],
+            cwd=PROJECT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for builder, directory in DIRECTORIES.items()
+    ]
+    said = [process.communicate()[1] for process in running]
+    assert said == ["", ""]
+    assert [process.returncode for process in running] == [0, 0]
+    return DIRECTORIES
+
+
+@pytest.fixture(scope="session")
+def html(built) -> dict[str, Page]:
     """The HTML pages by their names."""
-    root = build("html", "build/docs")
+    root = built["html"]
     pages = [path.relative_to(root).with_suffix("") for path in root.rglob("*.html")]
     return {str(page): Page((root / f"{page}.html").read_text("utf-8")) for page in pages}
 
 
 @pytest.fixture(scope="session")
-def man() -> list[Path]:
+def man(built) -> list[Path]:
     """The man pages."""
-    return sorted(build("man", "build/man").glob("*.[0-9]"))
+    return sorted(built["man"].glob("*.[0-9]"))
