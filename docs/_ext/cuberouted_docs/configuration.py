@@ -104,8 +104,12 @@ def _facts(entry: Entry) -> Iterator[str]:
     lines: dict[str, list[str]] = {"Default": [], "Example": []}
     for key, value in entry.keys:
         word = "Default" if is_default(entry.kind, key, value) else "Example"
-        lines[word].append(f"`{key} = {value}`")
-    yield from (f"{word}: {', '.join(shown)}" for word, shown in lines.items() if shown)
+        lines[word].append(f"{key} = {value}")
+    for word, shown in lines.items():
+        if len(shown) > 1:
+            yield "\n  ".join([f"{word}s:\n", "```", *shown, "```"])
+        elif shown:
+            yield f"{word}: `{shown[0]}`"
     if any(_field(entry.kind, key).metadata["reload"] is Reload.RESTART for key, _ in entry.keys):
         yield "A change needs a restart of the daemon."
 

@@ -69,7 +69,8 @@ def test_a_key_has_its_text_its_value_and_whether_a_restart_is_needed():
         '<span id="node"></span>`node`\n: The name. Default: the host\'s name.\n\n  More.\n\n'
         "  Example: `node = vpnsrvA`\n\n  A change needs a restart of the daemon.\n"
     ) in text
-    assert "\n: Two times.\n\n  Default: `heartbeat_interval = 1s`, `hold_time = 3s`\n" in text
+    listing = "  ```\n  heartbeat_interval = 1s\n  hold_time = 3s\n  ```\n"
+    assert f"\n: Two times.\n\n  Defaults:\n\n{listing}" in text
     assert "About the \\*part\\*." in text
     assert '## \\[peer NAME\\]: a section\n\n<span id="peer-port"></span>`port`\n' in text
 
