@@ -15,11 +15,17 @@ import attrs
 
 from cuberouted.config.build import KERNEL_TABLES
 from cuberouted.config.schema import SECTIONS, SHORTHANDS, Reload, key_fields
-from cuberouted_docs.text import escape, markdown, paragraphs
+from cuberouted_docs.text import CODE, escape, markdown, paragraphs
 
 TITLE = re.compile(r"# -- (?P<title>.*?) -{2,}")
 HEADER = re.compile(r"#?\[(?P<kind>[a-z]+) \S+\]")
 KEY = re.compile(r"#?(?P<key>[a-z_]+) = (?P<value>.+)")
+
+_KEYS = {key for section in SECTIONS.values() for key in key_fields(section)} | SHORTHANDS.keys()
+_NAMES = "|".join(sorted((key for key in _KEYS if "_" in key), key=len, reverse=True))
+
+NAMES = re.compile(rf"(?<![\w/.-])(?:{_NAMES})(?!\w)|\[(?:peer|openvpn|service) NAME\]")
+"""Names of keys that are no words, and headers of sections."""
 
 
 @attrs.frozen
@@ -60,7 +66,7 @@ def read(text: str) -> tuple[str, list[Part]]:
 
 def introduction(text: str) -> str:
     """What the reference file says before its first part, as Markdown."""
-    return "\n\n".join(markdown(part) for part in paragraphs(read(text)[0])) + "\n"
+    return "\n\n".join(prose(part) for part in paragraphs(read(text)[0])) + "\n"
 
 
 def reference(text: str) -> str:
@@ -68,7 +74,7 @@ def reference(text: str) -> str:
     blocks: list[str] = []
     for part in read(text)[1]:
         blocks.append(f"## {escape(part.title)}")
-        blocks += [markdown(paragraph) for paragraph in paragraphs(part.text)]
+        blocks += [prose(paragraph) for paragraph in paragraphs(part.text)]
         blocks += [_definition(entry) for entry in part.entries]
     return "\n\n".join(blocks) + "\n"
 
@@ -81,9 +87,16 @@ def overview() -> str:
         rows = ["| key | meaning |", "|---|---|"]
         for key, field in key_fields(section).items():
             link = f'<a href="#{anchor_of(kind, key)}"><code>{key}</code></a>'
-            rows.append(f"| {link} | {markdown(field.metadata['meaning'])} |")
+            rows.append(f"| {link} | {prose(field.metadata['meaning'])} |")
         blocks.append("\n".join(rows))
     return "\n\n".join(blocks) + "\n"
+
+
+def prose(text: str) -> str:
+    """A paragraph of plain *text* as Markdown, with the names of keys and sections as code."""
+    parts = CODE.split(text)
+    parts[::2] = [NAMES.sub(r"`\g<0>`", part) for part in parts[::2]]
+    return markdown("".join(parts))
 
 
 def anchor_of(kind: str, key: str) -> str:
@@ -96,7 +109,7 @@ def _definition(entry: Entry) -> str:
         f'<span id="{anchor_of(entry.kind, key)}"></span>`{key}`' for key, _ in entry.keys
     )
     text = re.sub(r"\s*Example:$", "", entry.text.strip())
-    first, *more = [markdown(part) for part in paragraphs(text)]
+    first, *more = [prose(part) for part in paragraphs(text)]
     return "\n\n  ".join([f"{names}\n: {first}", *more, *_facts(entry)])
 
 

@@ -9,6 +9,7 @@ from cuberouted_docs.configuration import (
     introduction,
     is_default,
     overview,
+    prose,
     read,
     reference,
 )
@@ -73,6 +74,12 @@ def test_a_key_has_its_text_its_value_and_whether_a_restart_is_needed():
     assert f"\n: Two times.\n\n  Defaults:\n\n{listing}" in text
     assert "About the \\*part\\*." in text
     assert '## \\[peer NAME\\]: a section\n\n<span id="peer-port"></span>`port`\n' in text
+
+
+def test_names_of_keys_and_sections_are_code():
+    assert prose("hold_time, `a hold_time` and x_hold_time in [peer NAME], [x]: port") == (
+        "`hold_time`, `a hold_time` and x\\_hold\\_time in `[peer NAME]`, \\[x\\]: port"
+    )
 
 
 def test_a_value_is_the_default_or_an_example():
