@@ -151,6 +151,7 @@ software:
 	@$(APT)
 	command -v bird >/dev/null || { apt_install bird2; systemctl --quiet disable bird; }
 	command -v dnsmasq >/dev/null || apt_install dnsmasq-base
+	command -v wg-quick >/dev/null || apt_install wireguard-tools
 	[ -x /usr/lib/frr/zebra ] || { apt_install frr; systemctl --quiet disable frr; }
 	command -v prometheus >/dev/null || { apt_install prometheus; systemctl --quiet disable prometheus; }
 	command -v chromium >/dev/null || apt_install chromium fonts-dejavu-core

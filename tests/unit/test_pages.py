@@ -137,6 +137,25 @@ def test_files_of_other_programs_are_valid(tmp_path, block):
     check(path)
 
 
+SHIPPED = {
+    path.name: path
+    for path in (*PROJECT.glob("systemd/drop-ins/*.conf"), *PROJECT.glob("systemd/*.d/*.conf"))
+} | {"openvpn-status.conf": PROJECT / "systemd/openvpn-status.tmpfiles"}
+"""What the project ships, by the name that it has on a host."""
+
+IN_FOLDERS = ("/etc/systemd/system/", "/etc/tmpfiles.d/")
+
+
+def test_a_file_that_is_shipped_is_shown_as_it_is():
+    shown = [(Path(block.path or ""), block) for block in BLOCKS]
+    shown = [(path, block) for path, block in shown if str(path).startswith(IN_FOLDERS)]
+    assert len(shown) >= 5
+    for path, block in shown:
+        shipped = SHIPPED[path.name].read_text("utf-8").splitlines()
+        lines = block.text.splitlines()[1:]
+        assert [line for line in lines if line not in shipped] == [], block
+
+
 def test_the_tutorial_s_commands_are_shell():
     commands = [
         block.text
