@@ -112,7 +112,8 @@ class Sites:
         """The site, if it is well."""
         if self._site:
             try:
-                self._site.wait_well()
+                self._site.each(self._site.wait_routes)
+                self._site.wait_all_reach_all()
             except (AssertionError, subprocess.TimeoutExpired):
                 self.close()
         if not self._site:

@@ -150,7 +150,7 @@ class Nspawn(Machine):
     def kill(self) -> None:
         """Kills everything on it."""
         assert self._nspawn, f"{self.name} is off"
-        leader = self._leader()
+        leader = self.pid
         for pid in [leader, *_children(self._nspawn.pid)]:
             with contextlib.suppress(ProcessLookupError):
                 if pid:
@@ -198,14 +198,18 @@ class Nspawn(Machine):
         return os.pread(self._console.fileno(), size, 0).decode(errors="backslashreplace")
 
     def _argv(self, argv: tuple[str, ...]) -> list[str]:
-        leader = self._leader()
+        leader = self.pid
         if leader is None:
             raise AssertionError(f"{self.name} is off; its console: {self.console()[-2000:]}")
         # a program of a machine that is rebooted, or of a test that has timed out, ends as well
         return ["nsenter", "-t", str(leader), "-a", "setpriv", "--pdeathsig", "KILL", *argv]
 
-    def _leader(self) -> int | None:
-        """The machine's process 1; None while there is none."""
+    @property
+    def pid(self) -> int | None:
+        """Its process 1, as this host numbers it; None while it is off.
+
+        `nsenter -t PID -a` is a shell on it.
+        """
         if self._nspawn is None:
             return None
         for nspawn in _children(self._nspawn.pid):

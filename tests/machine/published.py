@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")))
+DOCUMENTS = (PROJECT / "docs/install.md", *sorted((PROJECT / "docs").rglob("*.md")))
 _BLOCK = re.compile(r"^( *)```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def block(begin: str) -> str:
-    """The first block in README.md or docs/ that begins with *begin*, without its indentation.
+    """The first block in docs/, install.md before the others, that begins with *begin*, without its indentation.
 
     Raises:
       AssertionError: there is none.
@@ -21,7 +21,7 @@ def block(begin: str) -> str:
             plain = re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)
             if plain.startswith(begin):
                 return plain
-    raise AssertionError(f"no block in README.md or docs/ begins with {begin!r}")
+    raise AssertionError(f"no block in docs/ begins with {begin!r}")
 
 
 def drop_in(name: str) -> str:

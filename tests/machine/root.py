@@ -41,8 +41,8 @@ PACKAGES_OF = {"bookworm": (), "trixie": ("python3-msgspec",)}
 MIRROR = re.compile(r"^(?:URIs:|deb(?: *\[.*?\])?) +(\S+/debian)/?(?: |$)", re.MULTILINE)
 """In a file of apt sources, of either format."""
 
-TIMEOUT = 600.0
-"""Seconds for debootstrap, which takes some 80 s for both releases together."""
+TIMEOUT = 900.0
+"""Seconds for debootstrap, which takes some 90 s for both releases together on an idle host."""
 
 
 class RootError(Exception):
@@ -115,7 +115,20 @@ def _debootstrap(suite: str, packages: str, made: Path) -> None:
     if not shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
         raise RootError("debootstrap is not installed (Debian package debootstrap)")
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    argv = [*unshare, "sh", "-c", _MAKE, "sh", suite, packages, str(made), mirror()]
+    argv = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        *unshare,
+        "sh",
+        "-c",
+        _MAKE,
+        "sh",
+        suite,
+        packages,
+        str(made),
+        mirror(),
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             output, _ = process.communicate(timeout=TIMEOUT)

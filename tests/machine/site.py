@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -75,6 +75,11 @@ class Site:
         """Its client."""
         return next(client for client in self.clients.values() if client.server is server)
 
+    def each(self, action: Callable[[Server], object]) -> None:
+        """Does something on both servers at the same time."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(action, self.servers.values()))
+
     @contextlib.contextmanager
     def pings(self, server: Server) -> Iterator[Stream]:
         """A stream of pings from *server*'s client to the other, until the end of the block.
@@ -106,8 +111,7 @@ class Site:
             self.servers[name] = Server(machine)
         key = pki.static_key()
         pki.authority()
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: self._set_up(server, key), self.servers.values()))
+        self.each(lambda server: self._set_up(server, key))
         for number, (name, server) in enumerate(zip(CLIENTS, self.servers.values(), strict=True)):
             host = Host(name)
             self._stack.callback(host.close)
@@ -124,10 +128,9 @@ class Site:
         server.set_up(self.peer(server), key, CLIENTS)
 
     def wait_well(self) -> None:
-        """Waits until both servers are well and have the routes that they must have."""
-        for server in self.servers.values():
-            self.wait_routes(server)
-            server.wait_well()
+        """Waits until both servers have the routes that they must have, and find no problem."""
+        self.each(self.wait_routes)
+        self.each(Server.wait_well)
 
     def wait_routes(self, server: Server, timeout: float = 30.0) -> None:
         """Waits until *server* has a route to the other server, and to the client there."""

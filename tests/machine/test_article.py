@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 from tests.machine.server import CONFIGURATION, Server
 from tests.machine.site import Site
@@ -91,10 +90,8 @@ def test_after_a_reboot_it_is_as_before(site: Site, server: Server) -> None:
 
 
 def test_after_a_power_loss_of_both_all_is_as_before(site: Site) -> None:
-    machines = [server.machine for server in site.servers.values()]
-    for machine in machines:
-        machine.kill()
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda machine: machine.boot(), machines))
+    for server in site.servers.values():
+        server.machine.kill()
+    site.each(lambda server: server.machine.boot())
     site.wait_well()
     site.wait_all_reach_all()

@@ -15,25 +15,33 @@ CREDENTIAL = "secret_key_file = /run/credentials/cuberouted.service/cuberouted-k
 
 def test_with_keys_the_servers_talk_encrypted_and_without_again_as_before(site: Site) -> None:
     keys = {name: server.cuberouted("keygen").strip() for name, server in site.servers.items()}
-    for server in site.servers.values():
-        assert server.machine.run("stat", "-c", "%U %a", KEY).split() == ["root", "600"]
-        peer = site.peer(server)
-        server.machine.write(DROP_IN, drop_in("secret-key"))
-        theirs = f"remote_public_key = {keys[peer.name]}"
-        server.set_configuration(server.configuration(peer, CREDENTIAL, theirs))
-        server.machine.run("systemctl", "daemon-reload")
-    for server in site.servers.values():
-        server.systemctl("restart")
+    site.each(lambda server: set_up(site, server, keys))
     site.wait_well()
     assert [encrypted(server) for server in site.servers.values()] == [[True], [True]]
     site.wait_all_reach_all()
     for server in site.servers.values():
         assert keys[server.name] not in server.journal()
-        server.machine.run("rm", KEY, DROP_IN)
-        server.machine.run("systemctl", "daemon-reload")
-        site.restore(server)
+    site.each(lambda server: remove(site, server))
     site.wait_well()
     assert [encrypted(server) for server in site.servers.values()] == [[False], [False]]
+
+
+def set_up(site: Site, server: Server, keys: dict[str, str]) -> None:
+    """Does the README's steps; *keys* are the public ones."""
+    assert server.machine.run("stat", "-c", "%U %a", KEY).split() == ["root", "600"]
+    peer = site.peer(server)
+    server.machine.write(DROP_IN, drop_in("secret-key"))
+    theirs = f"remote_public_key = {keys[peer.name]}"
+    server.set_configuration(server.configuration(peer, CREDENTIAL, theirs))
+    server.machine.run("systemctl", "daemon-reload")
+    server.systemctl("restart")
+
+
+def remove(site: Site, server: Server) -> None:
+    """Undoes `set_up`."""
+    server.machine.run("rm", KEY, DROP_IN)
+    server.machine.run("systemctl", "daemon-reload")
+    site.restore(server)
 
 
 def encrypted(server: Server) -> list[bool]:

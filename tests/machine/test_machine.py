@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from tests.lab.host import PROJECT
+from tests.lab.waiting import wait_for
 from tests.machine.conftest import NewMachine
 from tests.machine.machine import Machine
+from tests.machine.nspawn import Nspawn
 from tests.machine.root import SUITES
 
 
@@ -44,6 +52,36 @@ def test_a_boot_keeps_files_and_nothing_else(new_machine: NewMachine, suite: str
         assert "10.9.9.0" not in one.run("ip", "route")
         assert "forgotten" not in one.run("nft", "list", "ruleset")
         wait_reaches(one, other)
+
+
+BOOT = """
+import os, sys
+from tests.lab.network import Network
+from tests.machine.nspawn import Nspawn
+network = Network()
+network.wait_ready()
+machine = Nspawn("left", "bookworm", network, 1)
+machine.boot()
+print(machine.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_machine_ends_with_the_process_that_has_it(driver: type[Machine]) -> None:
+    if driver is not Nspawn:
+        pytest.skip("only nspawn leaves traces in this host's kernel")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    argv = [sys.executable, "-c", BOOT]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout
+        init = Path("/proc", process.stdout.readline().decode().strip())
+        assert init.exists()
+        process.kill()
+        name = f"cuberouted-{process.pid}-left"
+    wait_for("the machine to end", lambda: not init.exists())
+    groups = Path("/sys/fs/cgroup")
+    wait_for("its cgroups to go", lambda: not [*groups.glob(f"{name}*"), *groups.glob(f"*/{name}")])
 
 
 def wait_reaches(machine: Machine, other: Machine) -> None:
