@@ -11,7 +11,9 @@ _BLOCK = re.compile(r"^( *)```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def block(begin: str) -> str:
-    """The first block in docs/, install.md before the others, that begins with *begin*, without its indentation.
+    """The first block that begins with *begin*, without its indentation.
+
+    docs/install.md is searched first, then the rest of docs/.
 
     Raises:
       AssertionError: there is none.

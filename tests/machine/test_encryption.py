@@ -27,7 +27,7 @@ def test_with_keys_the_servers_talk_encrypted_and_without_again_as_before(site: 
 
 
 def set_up(site: Site, server: Server, keys: dict[str, str]) -> None:
-    """Does the README's steps; *keys* are the public ones."""
+    """Does the documented steps; *keys* are the public ones."""
     assert server.machine.run("stat", "-c", "%U %a", KEY).split() == ["root", "600"]
     peer = site.peer(server)
     server.machine.write(DROP_IN, drop_in("secret-key"))
