@@ -262,7 +262,8 @@ deb: debtools $(INSTALLED) ## packages for Debian 12 and 13 in dist/, built on D
 .PHONY: debtools
 debtools:
 	@$(APT)
-	missing=$$(dpkg-query --show --showformat '$${db:Status-Abbrev} $${Package}\n' $(DEB_TOOLS) 2>&1 |
+	# dpkg-query fails when it knows one of them not at all
+	missing=$$({ dpkg-query --show --showformat '$${db:Status-Abbrev} $${Package}\n' $(DEB_TOOLS) 2>&1 || true; } |
 		sed -n 's/^\(un\|rc\) *//p; s/^dpkg-query: no packages found matching //p')
 	[ -z "$$missing" ] || apt_install $$missing
 
