@@ -116,6 +116,12 @@ machines: root setup deb ## whole Debian 12 and 13 systems, by systemd-nspawn, w
 	$(BIN)/python -m tests.machine.root
 	$(BIN)/python -m pytest -q tests/machine
 
+.PHONY: container-test
+container-test: root setup ## the steps of the Containerfile, and the daemon with one capability: a minute (root)
+	@$(APT)
+	type -P debootstrap >/dev/null || apt_install debootstrap
+	$(BIN)/python -m pytest -q tests/container
+
 .PHONY: versions
 versions: root setup ## lab tests with other versions of OpenVPN: OPENVPN="PATH PATH ..." (root)
 	@$(BIN)/python -m tests.lab.versions $(OPENVPN)

@@ -85,7 +85,7 @@ def test_the_sdist_has_nothing_else(sdist):
     top = {PurePosixPath(name).parts[0] for name in sdist}
     assert top == {
         *(".gitignore", "PKG-INFO"),  # by the build backend
-        *("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
+        *("CHANGELOG.md", "Containerfile", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
         *("pyproject.toml", "requirements-dev.lock"),
         *("conf", "cuberouted", "debian", "docs", "systemd", "tests"),
     }

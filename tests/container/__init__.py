@@ -1,0 +1,1 @@
+"""The steps of the Containerfile, without a container engine: `make container-test`."""
