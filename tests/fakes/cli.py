@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from click.testing import CliRunner
+from click.testing import CliRunner  # noqa: TID251
 
 # click before 8.2 has to be told
 _APART: dict[str, Any] = {

@@ -111,7 +111,8 @@ def _definition(parameter: click.Parameter, context: click.Context, docs: str) -
     record = parameter.get_help_record(context)
     if record is None or not isinstance(parameter, click.Option):
         return ""
-    names = ", ".join(f"`{name}`" for name in parameter.opts)
+    # short ones first: click 8.1.3 has those of --help in any order
+    names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=len))
     value = "" if parameter.is_flag or parameter.count else f" *{escape(_metavar(parameter))}*"
     text = EXTRA.sub(lambda match: f" ({match['default']})" if match["default"] else "", record[1])
     return f"{names}{value}\n: {markdown(text, docs)}"

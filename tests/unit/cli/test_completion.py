@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from cuberouted.check.catalogue import CHECKS
 from cuberouted.cli.completion.scripts import SHELLS
 from cuberouted.cli.context import WRONG_USAGE
 from cuberouted.cli.main import main
+from tests.fakes.cli import cli_runner
 
 COMMANDS = {name for name, command in main.commands.items() if not command.hidden}
 
@@ -41,7 +41,7 @@ CASES = [
 
 
 def script(shell: str) -> str:
-    done = CliRunner().invoke(main, ["completion", shell])
+    done = cli_runner().invoke(main, ["completion", shell])
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -185,6 +185,6 @@ def test_the_script_does_not_depend_on_the_order_of_names(shell, monkeypatch):
 
 
 def test_another_shell_is_wrong_usage():
-    done = CliRunner().invoke(main, ["completion", "tcsh"])
+    done = cli_runner().invoke(main, ["completion", "tcsh"])
     assert done.exit_code == WRONG_USAGE
     assert "'bash', 'zsh', 'fish'" in done.stderr

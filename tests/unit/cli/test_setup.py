@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from cuberouted.cli.context import PROBLEM
 from cuberouted.cli.main import main
 from cuberouted.cli.setup import command, program
 from cuberouted.cli.setup.files import CONFIG, SYSTEMD, UNIT
 from cuberouted.cli.setup.program import ProgramError, check_reach
+from tests.fakes.cli import cli_runner
 
 SYSTEMD_DIRECTORY = Path(__file__).parents[3] / "systemd"
 INSTALLED = {
@@ -38,9 +38,9 @@ class Root:
         self.path = path
 
     def run(self, *arguments: str, status: int = 0) -> str:
-        done = CliRunner().invoke(main, ["setup", "--root", str(self.path), *arguments])
+        done = cli_runner().invoke(main, ["setup", "--root", str(self.path), *arguments])
         assert done.exit_code == status, done.output
-        return done.output
+        return done.stdout + done.stderr
 
     def file(self, name: object) -> Path:
         return self.path / str(name).lstrip("/")
@@ -194,7 +194,7 @@ def test_systemd_understands_the_unit(root, tmp_path, monkeypatch):
 
 def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    done = CliRunner().invoke(main, ["setup"])
+    done = cli_runner().invoke(main, ["setup"])
     assert (done.exit_code, "as root" in done.stderr) == (PROBLEM, True)
 
 
