@@ -31,6 +31,8 @@ PACKAGES = (
     *("linux-image-cloud-amd64", "linux-headers-cloud-amd64", "openvpn-dco-dkms"),
     # the packages of a real machine, which a root file system for nspawn can do without
     *("udev", "kmod", "busybox-static"),
+    # the tests of the kernel run on the machine
+    "python3-pytest",
 )
 
 FILES = {
@@ -46,6 +48,8 @@ RestartSec=1
 [Install]
 WantedBy=multi-user.target
 """,
+    # without it OpenVPN would offload data wherever it can; test_dco.py loads the module itself
+    "etc/modprobe.d/machine.conf": "blacklist ovpn-dco-v2\n",
     # udev loads what else is needed
     "etc/modules-load.d/machine.conf": "virtio_pci\nvirtio_console\nvirtio_net\n",
     # a start that takes a second elsewhere takes half a minute here, if the host is busy too
