@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _driver(config: pytest.Config) -> type[Machine]:
-    return DRIVERS[config.getoption("--machines")]
+    return DRIVERS[config.getoption("--machines", default="nspawn")]
 
 
 @pytest.fixture(scope="session")
