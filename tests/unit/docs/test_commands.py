@@ -94,3 +94,10 @@ def test_all_commands_are_listed():
     assert text.count("\n: ") == len(COMMANDS)
     assert "[cuberouted-why(1)](commands/why.md)\n: Show where packets" in text
     assert "run" not in {line.split("(")[0] for line in text.splitlines()}
+
+
+@pytest.mark.parametrize("names", [["-q", "--quiet"], ["--quiet", "-q"]])
+def test_the_short_name_of_an_option_comes_first_in_whatever_order_click_has_them(names):
+    option = click.Option(names, is_flag=True, help="Say less.")
+    page = program_options(click.Group("program", params=[option]), "..")
+    assert "`-q`, `--quiet`\n" in page
