@@ -71,7 +71,7 @@ def test_clients_without_a_name_are_told(lab_with: Lab) -> None:
 def test_clients_of_a_tap_device_are_told(lab_with: Lab) -> None:
     a, _ = lab_with.servers
     one = lab_with.client("host1")
-    start_well(lab_with)
+    start_well(lab_with, "status_interval = 3s")  # it is listed with its first packet
     config = client_config(one.name, a.internet).replace("dev-type tun", "dev-type tap")
     openvpn = OpenVPN(one.host, "client", config)
     openvpn.start()
