@@ -126,9 +126,15 @@ def check_file(
     why, unseen = facts.unreadable.get(path), facts.unjudged.get(path)
     if why and path.is_relative_to(CREDENTIALS) and not facts.daemon:
         text = "does not exist until systemd starts the unit"
-        yield Finding(Level.UNSEEN, id_, subject, text, about=about)
+        needed = f"`systemctl cat cuberouted` has to show LoadCredential={path.name}"
+        yield Finding(Level.UNSEEN, id_, subject, text, advice=needed, about=about)
     elif why:
-        advice = advice if DENIED in why else ""
+        made = (
+            f"the unit needs LoadCredential={path.name}, then `systemctl daemon-reload` and"
+            " `systemctl restart cuberouted`"
+        )
+        unmade = path.is_relative_to(CREDENTIALS) and DENIED not in why
+        advice = made if unmade else advice if DENIED in why else ""
         yield Finding(level, id_, subject, why, advice=advice, about=about)
     elif unseen:
         yield Finding(Level.UNSEEN, id_, subject, unseen, advice=AS_ROOT, about=about)
@@ -220,7 +226,8 @@ def _reported_peer(config: Config, row: PeerRow) -> Iterator[Finding]:
     ours = [p for p in config.peers if row.name == p.label or (len(config.peers) == 1)]
     about = {peer(p.label) for p in ours} | {interface(p.mgmt_interface) for p in ours}
     text = _reports(peer(row.name), row.state, row.detail)
-    yield Finding(level, "peer-not-up", "cuberouted", text, about=frozenset(about))
+    advice = "`cuberouted check --peers` looks why" if level is not Level.OK else ""
+    yield Finding(level, "peer-not-up", "cuberouted", text, advice=advice, about=frozenset(about))
 
 
 def _reports(what: str, state: str, detail: str) -> str:

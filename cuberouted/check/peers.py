@@ -85,7 +85,7 @@ def _connection(report: PeersReport, one: PeerCheck) -> Finding | None:
         advice = "install the same version of cuberouted on all servers"
         return _finding(one, Level.PROBLEM, "peer-version", one.detail, advice)
     if one.connection:
-        advice = "compare public_key and mgmt_ip on both sides with `cuberouted keygen` and `ip`"
+        advice = "compare public_key and mgmt_ip on both sides with `cuberouted check -v` and `ip`"
         return _finding(one, Level.PROBLEM, "peer-keys", f"{where}: {one.connection}", advice)
     if not one.subscribed:
         text = f"it is reached from here, but its daemon is not connected to {report.node}"

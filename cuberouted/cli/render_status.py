@@ -25,6 +25,9 @@ _STATE_STYLES = {
 SILENT = 10.0
 """Seconds since a peer was heard, from when on the way to it may be the reason that it is down."""
 
+REACHED = ("it rejects us", "no handshake")
+"""In the details of a peer to which there is a way."""
+
 
 def status_lines(status: Status, terminal: Terminal, now: float) -> list[str]:
     """This node, its OpenVPN processes and peers, then what is wrong, and last the verdict.
@@ -144,6 +147,8 @@ def _sentence(what: str, advice: str) -> str:
 
 
 def _advice(openvpn: OpenVPNRow) -> str:
+    if "the password file" in openvpn.detail:
+        return "`cuberouted check` looks why"
     if openvpn.state == "waiting" and "OpenVPN" not in openvpn.detail:
         return "is OpenVPN running, and is this its management interface or status file?"
     return ""
@@ -151,6 +156,8 @@ def _advice(openvpn: OpenVPNRow) -> str:
 
 def _peer_advice(peer: PeerRow) -> str:
     silent = peer.last_heard is None or peer.last_heard > SILENT
+    if peer.state == "down" and silent and any(what in peer.detail for what in REACHED):
+        return "`cuberouted check --peers` looks"
     if peer.state == "down" and silent:
         return "is the tunnel up, and cuberouted running there? `cuberouted check --peers` looks"
     if peer.state == "incompatible":

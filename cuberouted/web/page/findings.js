@@ -2,6 +2,7 @@
 "use strict";
 
 const SILENT = 10; // seconds without a message, from when on the way may be why a peer is down
+const REACHED = ["it rejects us", "no handshake"]; // in the details of a peer to which there is a way
 
 /** The icon and colour of each state; all others are bad. @type {Record<string, string>} */
 const STATE_LOOKS = {
@@ -117,13 +118,17 @@ function sentence(row, advice) {
 
 /** @param {OpenVPNRow} openvpn */
 function openvpnAdvice(openvpn) {
+  if (openvpn.detail.includes("the password file")) return "`cuberouted check` looks why";
   if (openvpn.state !== "waiting" || openvpn.detail.includes("OpenVPN")) return "";
   return "is OpenVPN running, and is this its management interface or status file?";
 }
 
 /** @param {PeerRow} peer */
 function peerAdvice(peer) {
-  if (peer.state === "down" && (peer.last_heard === null || peer.last_heard > SILENT))
+  const silent = peer.last_heard === null || peer.last_heard > SILENT;
+  if (peer.state === "down" && silent && REACHED.some((what) => peer.detail.includes(what)))
+    return "`cuberouted check --peers` looks";
+  if (peer.state === "down" && silent)
     return "is the tunnel up, and cuberouted running there? `cuberouted check --peers` looks";
   return peer.state === "incompatible" ? "install the same version of cuberouted on both" : "";
 }

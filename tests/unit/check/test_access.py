@@ -59,6 +59,18 @@ def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     assert cures(text, unreadable=missing) == {str(path): ("", "")}
 
 
+def test_a_file_that_systemd_makes_needs_a_line_in_the_unit():
+    path = Path("/run/credentials/cuberouted.service/openvpn-pass")
+    text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
+    missing = {path: "cannot be read: No such file or directory"}
+    unseen = "does not exist until systemd starts the unit"
+    assert bad(text, unreadable=missing) == {str(path): (UNSEEN, unseen)}
+    assert bad(text, unreadable=missing, daemon=True) == {str(path): (PROBLEM, missing[path])}
+    for daemon in (False, True):
+        advice, _ = cures(text, unreadable=missing, daemon=daemon)[str(path)]
+        assert "LoadCredential=openvpn-pass" in advice
+
+
 @pytest.mark.parametrize("key", ["openvpn_mgmt_socket", "openvpn_status_file"])
 def test_what_cannot_be_used_or_judged_is_not_said_to_be_found(key):
     path = Path("/run/openvpn/it")

@@ -60,6 +60,20 @@ all is well
     )
 
 
+def test_nobody_is_sent_to_look_at_what_works():
+    openvpn = OpenVPNRow("data", "waiting", None, 0, "cannot read the password file /p: No")
+    peers = [
+        PeerRow("B", "down", 0, None, "nothing received yet; it rejects us: our public key"),
+        PeerRow("C", "down", 0, 71.0, "nothing received for 3 s; connected, but no handshake: the"),
+    ]
+    said = printed(msgspec.structs.replace(ILL, openvpn=[openvpn], peers=peers), Terminal())
+    assert "password file /p: No; `cuberouted check` looks why\n" in said
+    assert "our public key; `cuberouted check --peers` looks\n" in said
+    assert "no handshake: the; `cuberouted check --peers` looks\n" in said
+    assert "is OpenVPN running" not in said
+    assert "is the tunnel up" not in said
+
+
 def test_what_is_wrong_and_what_to_do_is_at_the_end():
     assert (
         printed(ILL)
