@@ -75,7 +75,7 @@ def _until(text: str) -> int:
     "--over",
     callback=_read_by(duration(0.0)),
     metavar="TIME",
-    help="For all clients.  [default: 5/s]",
+    help="Send all clients on within TIME.  [default: 5 clients a second]",
 )
 @click.option("--wait", is_flag=True, help="Wait until nobody is left, and report who went where.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
