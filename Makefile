@@ -260,6 +260,7 @@ deb: debtools $(INSTALLED) ## packages for Debian 12 and 13 in dist/, built on D
 		fi
 		mv build/deb/$$1/*.deb dist
 	}
+	trap wait EXIT  # if one fails, the other one still writes below build
 	build_deb deb13 & other=$$!
 	build_deb deb12 pkg.cuberouted.deb12
 	wait $$other

@@ -94,7 +94,8 @@ def _runs_with_one(package: Package) -> None:
     machine.write(CONFIGURATION, SETTINGS)
     machine.write(INSTANCE_CONFIGURATION, INSTANCE_SETTINGS + SETTINGS)
     machine.run("ip", "netns", "add", "blue")
-    machine.run("systemctl", "start", UNIT, INSTANCE)
+    machine.run("systemctl", "start", UNIT)
+    machine.run("systemctl", "enable", "--now", INSTANCE)
     assert "vpn: running" in machine.try_run("cuberouted", "status").stdout
     asked = machine.try_run("cuberouted", "--config", INSTANCE_CONFIGURATION, "status")
     assert "vpn: running" in asked.stdout
@@ -128,6 +129,7 @@ def _removal_stops_all_and_tells_what_stays(package: Package) -> None:
 def _it_starts_if_it_comes_back(package: Package) -> None:
     package.install()
     assert package.property("ActiveState") == "active"
+    assert package.property("ActiveState", INSTANCE) == "active"
     # its first scan removes what its predecessor has left
     machine = package.machine
     look = ("ip", "route", "show", "table", "all", "proto", "201")
