@@ -52,8 +52,7 @@ def check_processes(config: Config, facts: HostFacts) -> Iterator[Finding]:
         shared += _fixed_in_pool(second, first)
         differ = _different_addresses(first, second)
         for text in shared:
-            level = Level.WARNING
-            yield Finding(level, "pools-shared", second.subject, text, _POOLS, about=about)
+            yield Finding(Level.WARNING, "pools-shared", second.subject, text, _POOLS, about=about)
         if not shared:
             text = f"gives out no address that {first.subject} gives out, too"
             yield Finding(Level.OK, "pools-shared", second.subject, text, about=about)
@@ -62,7 +61,7 @@ def check_processes(config: Config, facts: HostFacts) -> Iterator[Finding]:
             yield Finding(
                 Level.WARNING, "fixed-addresses-differ", second.subject, differ, advice, about=about
             )
-        elif first.clients and second.clients:
+        elif differ is not None:
             text = f"gives clients the addresses that {first.subject} gives them"
             yield Finding(Level.OK, "fixed-addresses-differ", second.subject, text, about=about)
 
@@ -93,13 +92,16 @@ def _fixed_in_pool(fixed: _Process, pooled: _Process) -> Iterator[str]:
         )
 
 
-def _different_addresses(first: _Process, second: _Process) -> str:
-    """What differs between two processes with one subnet; empty: nothing."""
+def _different_addresses(first: _Process, second: _Process) -> str | None:
+    """What differs between two processes with one subnet; empty: nothing.
+
+    None: they have different ones, or it is not known.
+    """
     network = _network(first.options)
     if network is None or network != _network(second.options):
-        return ""
+        return None
     if first.clients is None or second.clients is None:
-        return ""
+        return None
     ours, theirs = _by_name(first.clients), _by_name(second.clients)
     names = sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
     if not names:

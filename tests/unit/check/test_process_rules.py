@@ -102,6 +102,7 @@ def test_processes_with_subnets_of_their_own_give_addresses_of_their_own() -> No
     udp = server(SUBNET, host1="10.100.100.10")
     tcp = server(SUBNET.replace("10.100.100", "10.101.0"), host1="10.101.0.10")
     assert all(level is OK for all_ in found(udp, tcp).values() for level, _, _ in all_)
+    assert "fixed-addresses-differ" not in found(udp, tcp)  # which says that they are the same
 
 
 def test_nothing_is_said_of_a_process_whose_configuration_is_not_known() -> None:
