@@ -14,6 +14,7 @@ from cuberouted.cli.setup.files import (
     CONFIG,
     IN_THE_WAY,
     SYSUSERS,
+    TEMPLATE,
     TMPFILES,
     UNIT,
     File,
@@ -134,7 +135,10 @@ def _uninstall(host: Host, group: click.Group) -> None:
     ours = [path for path, text in texts.items() if origin(text) is Found.OLDER]
     others = [path for path in texts if path not in ours]
     if host.is_running and UNIT in ours:
-        host.run("systemctl", "disable", "--now", "cuberouted.service", *host.instances())
+        host.run("systemctl", "disable", "--now", "cuberouted.service")
+    if host.is_running and TEMPLATE in ours:
+        if instances := host.instances():
+            host.run("systemctl", "disable", "--now", *instances)
         host.run("systemctl", "stop", "cuberouted@*.service")
     for path in ours:
         host.remove(path)

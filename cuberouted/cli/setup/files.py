@@ -20,6 +20,7 @@ LIB: Final = PurePosixPath("/usr/local/lib")
 SHARE: Final = PurePosixPath("/usr/local/share")
 UNITS: Final = LIB / "systemd/system"
 UNIT: Final = UNITS / "cuberouted.service"
+TEMPLATE: Final = UNITS / "cuberouted@.service"
 SYSUSERS: Final = LIB / "sysusers.d/cuberouted.conf"
 TMPFILES: Final = LIB / "tmpfiles.d/cuberouted.conf"
 CONFIG: Final = PurePosixPath("/etc/cuberouted.conf")
@@ -30,7 +31,7 @@ PROGRAM_OF_UNITS: Final = "/usr/bin/cuberouted"
 SYSTEMD: Final[Mapping[str, PurePosixPath]] = MappingProxyType(
     {
         "cuberouted.service": UNIT,
-        "cuberouted@.service": UNITS / "cuberouted@.service",
+        "cuberouted@.service": TEMPLATE,
         "openvpn-server@.service.d/cuberouted.conf": (
             UNITS / "openvpn-server@.service.d/cuberouted.conf"
         ),
@@ -50,6 +51,7 @@ COMPLETIONS: Final[Mapping[str, PurePosixPath]] = MappingProxyType(
 
 IN_THE_WAY: Final = (
     (PurePosixPath("/etc/systemd/system/cuberouted.service"), "a unit that goes before ours"),
+    (PurePosixPath("/etc/systemd/system/cuberouted@.service"), "a unit that goes before ours"),
     (PurePosixPath("/usr/lib/systemd/system/cuberouted.service"), "the unit of a package"),
 )
 """Units of the same name elsewhere, and what they are."""
@@ -136,4 +138,5 @@ def _with_program(unit: str, program: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    # as `Host.read` has decoded it: a file that somebody changed need not be UTF-8
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

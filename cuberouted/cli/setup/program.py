@@ -30,12 +30,12 @@ PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 """A path that needs no quoting in a unit."""
 
 ELSEWHERE = """\
-Install it where every user can execute it, for example by one of
+Install it where every user can execute it, for example by one of these, in a copy of its source:
 
     umask 022
-    /usr/bin/python3 -m venv /opt/cuberouted && /opt/cuberouted/bin/pip install cuberouted
+    /usr/bin/python3 -m venv /opt/cuberouted && /opt/cuberouted/bin/pip install .
 or, with the same umask,
-    PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install cuberouted
+    PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install .
 
 and run `cuberouted setup` of that one."""
 

@@ -149,6 +149,14 @@ def test_a_file_of_ours_that_was_changed_is_kept(root):
     assert root.file(UNIT).read_text("utf-8") == edited
 
 
+def test_a_change_of_a_file_of_ours_need_not_be_utf_8(root):
+    root.run()
+    file = root.file(UNIT)
+    file.write_bytes(file.read_bytes().replace(b"[Service]", b"[Service]\n# Neustart f\xfcr Anna"))
+    shown = root.run("--uninstall")
+    assert f"left {UNIT}: what setup has written, changed since then" in shown
+
+
 def test_uninstall_removes_what_was_installed_and_keeps_the_rest(root):
     root.write("/usr/local/share/fish/vendor_completions.d/other.fish", "")
     root.run()
