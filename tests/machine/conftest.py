@@ -17,6 +17,10 @@ from tests.machine.nspawn import Nspawn
 from tests.machine.qemu import Qemu
 from tests.machine.server import Server
 from tests.machine.site import SUITES, Site
+from tests.machine.vm import VmError
+
+UNWELL = (AssertionError, subprocess.TimeoutExpired, VmError)
+"""What a machine raises that has ended or does not do what it is told."""
 
 LOG_TAIL = 60
 """Lines of each machine's log that a failure shows."""
@@ -107,14 +111,18 @@ class Sites:
     def __init__(self, driver: type[Machine]) -> None:
         self._driver = driver
         self._site: Site | None = None
+        self.spoiled = False
+        """Whether a test has failed on it, and so may have left anything there."""
 
     def well(self) -> Site:
         """The site, if it is well."""
+        if self.spoiled:
+            self.close()
         if self._site:
             try:
                 self._site.each(self._site.wait_routes)
                 self._site.wait_all_reach_all()
-            except (AssertionError, subprocess.TimeoutExpired):
+            except UNWELL:
                 self.close()
         if not self._site:
             self._site = Site(self._driver).__enter__()
@@ -125,6 +133,7 @@ class Sites:
         if self._site:
             self._site.__exit__()
             self._site = None
+        self.spoiled = False
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,6 +146,8 @@ def pytest_runtest_makereport(
     if report.failed and report.when == "call" and isinstance(site, Site):
         for server in site.servers.values():
             report.sections.append((server.name, _log(server.machine)))
+    if report.failed and isinstance(sites := item.funcargs.get("sites"), Sites):
+        sites.spoiled = True
     return report
 
 
@@ -144,5 +155,5 @@ def _log(machine: Machine) -> str:
     """The end of its log, or what it wrote to its console if it is off."""
     try:
         return machine.run("journalctl", "--no-pager", "-b", "-n", str(LOG_TAIL))
-    except (AssertionError, subprocess.TimeoutExpired) as error:
+    except UNWELL as error:
         return f"{error}\n{machine.console()}"

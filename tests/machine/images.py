@@ -235,7 +235,8 @@ def _make(lower: Path, directory: Path) -> None:
         file.write_text(text)
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
     words = [" ".join(words) for words in (MODULES, ENABLED, MASKED)]
-    argv = ["nice", *unshare, "sh", "-c", _MAKE, "sh", str(lower), *words, *PACKAGES]
+    end_with_us = ["setpriv", "--pdeathsig", "KILL"]
+    argv = [*end_with_us, "nice", *unshare, "sh", "-c", _MAKE, "sh", str(lower), *words, *PACKAGES]
     done = subprocess.run(
         argv,
         cwd=directory,
