@@ -153,7 +153,7 @@ class ManagementConnection:
         self._password_sent = self._banner_received = self._busy = False
         self._problem = ""
         self._out_of_service: Health | None = None  # connected, but OpenVPN serves no clients
-        self._ethernet = False  # the last listing has clients of a tap device
+        self._ethernet = False  # a listing had clients of a tap device
         self._listed = False  # the pending query has brought a complete listing
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             PasswordPrompt: self._on_prompt,
@@ -366,7 +366,7 @@ class ManagementConnection:
         if result.listing is not None:
             self._out_of_service, self._actions.outage = None, False
             self._actions.listing = result.listing
-            self._ethernet = result.listing.ignored.mac > 0
+            self._ethernet |= result.listing.ignored.mac > 0
             self._actions.listing_duration = now - self._polling.sent_at
             self._send_all(self._disconnects.end(result.listing))
             self._polling.leaves_ghosts = has_ghosts(result.listing)

@@ -49,6 +49,7 @@ cannot even make HTML of a text."""
 
 def endpoint() -> Endpoint:
     """GET /."""
+    _parts()  # of this version, also if an update of the files comes before the first request
     return Endpoint("GET", "/", get_page, content_type=HTML)
 
 
