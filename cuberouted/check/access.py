@@ -124,17 +124,16 @@ def check_file(
 ) -> Iterator[Finding]:
     """What is wrong with a file, if anything. *advice*: for one that the daemon may not use."""
     why, unseen = facts.unreadable.get(path), facts.unjudged.get(path)
-    if why and path.is_relative_to(CREDENTIALS) and not facts.daemon:
+    if path in facts.unpassed:
+        why, advice = facts.unpassed[path]
+        yield Finding(level, id_, subject, why, advice=advice, about=about)
+    elif why and path.is_relative_to(CREDENTIALS) and not facts.daemon:
         text = "does not exist until systemd starts the unit"
-        needed = f"`systemctl cat cuberouted` has to show LoadCredential={path.name}"
-        yield Finding(Level.UNSEEN, id_, subject, text, advice=needed, about=about)
+        yield Finding(Level.UNSEEN, id_, subject, text, about=about)
     elif why:
-        made = (
-            f"the unit needs LoadCredential={path.name}, then `systemctl daemon-reload` and"
-            " `systemctl restart cuberouted`"
-        )
-        unmade = path.is_relative_to(CREDENTIALS) and DENIED not in why
-        advice = made if unmade else advice if DENIED in why else ""
+        made = "systemd makes it when it starts the unit: `systemctl restart cuberouted`"
+        late = path.is_relative_to(CREDENTIALS) and DENIED not in why
+        advice = made if late else advice if DENIED in why else ""
         yield Finding(level, id_, subject, why, advice=advice, about=about)
     elif unseen:
         yield Finding(Level.UNSEEN, id_, subject, unseen, advice=AS_ROOT, about=about)

@@ -98,7 +98,8 @@ class HostFacts:
     taken, and the error. ``busy_unseen``: the same, where this user may not see by which program.
     ``own_ports``: listen addresses whose port cuberouted itself has taken.
     ``unreadable``: what is configured and cannot be used, and why. ``unjudged``: files that this
-    user may not look at, and why. ``unit``: why the systemd unit cannot run cuberouted, or None.
+    user may not look at, and why. ``unpassed``: files that systemd would not make for the daemon,
+    why, and what to do. ``unit``: why the systemd unit cannot run cuberouted, or None.
     ``filters``: the packet filters, None if this user may not see them.
     ``filters_unseen``: packet filters that nobody could look at, and why.
     ``elsewhere``: by the name of the OpenVPN process, where it is if not on this host.
@@ -129,6 +130,7 @@ class HostFacts:
     busy_unseen: Mapping[str, str] = attrs.field(factory=dict)
     elsewhere: Mapping[str, str] = attrs.field(factory=dict)
     unjudged: Mapping[Path, str] = attrs.field(factory=dict)
+    unpassed: Mapping[Path, tuple[str, str]] = attrs.field(factory=dict)
     unit: str | None = None
     filters: tuple[Ruleset, ...] | None = ()
     filters_unseen: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ import attrs
 from cuberouted.api.client import Credentials, get, is_served, server_credentials
 from cuberouted.api.protocol import ControlError
 from cuberouted.api.report import Status
-from cuberouted.check import firewall, networkd, ports, servers, surroundings, users
+from cuberouted.check import credentials, firewall, networkd, ports, servers, surroundings, users
 from cuberouted.check.facts import HostFacts, User
 from cuberouted.check.programs import is_running
 from cuberouted.check.rules import sysctls_to_read
@@ -72,6 +72,7 @@ async def probe_host(kernel: KernelApi, config: Config) -> HostFacts:
         public_key=_public_key(config, view),
         unreadable=view.unreadable,
         unjudged=view.unjudged,
+        unpassed=_unpassed(config, view, unit),
         elsewhere=view.elsewhere,
         unit=_why_unit_fails(unit, view),
         filters=filters.rulesets,
@@ -272,6 +273,18 @@ def _look_for_hidden_files(config: Config, view: _View, unit: users.Unit | None)
         setting = unit.hides(path)
         if setting:
             view.unreadable[path] = f"is hidden from the daemon by {setting}: move it elsewhere"
+
+
+def _unpassed(config: Config, view: _View, unit: users.Unit | None) -> dict[Path, tuple[str, str]]:
+    """What the daemon cannot read because systemd does not make it."""
+    if unit is None or not _is_used_by(unit, config.path):
+        return {}
+    paths = [config.secret_key_file, *(one.mgmt_pass_file for one in config.openvpns)]
+    return {
+        path: why
+        for path in paths
+        if path in view.unreadable and (why := credentials.why_not_passed(unit, path))
+    }
 
 
 def _is_used_by(unit: users.Unit | None, path: Path) -> bool:

@@ -36,6 +36,7 @@ _PROPERTIES = (
     "ExecStart",
     "ProtectHome",
     "PrivateTmp",
+    "NeedDaemonReload",
 )
 
 _HIDDEN = {
@@ -59,6 +60,7 @@ class Unit:
     """What systemd knows of cuberouted.service: user (empty: root), groups, and command line.
 
     ``hidden``: directories that it does not see, and the setting that hides them.
+    ``needs_reload``: its files have changed since systemd read them.
     """
 
     user: str
@@ -66,6 +68,7 @@ class Unit:
     program: Path | None
     arguments: tuple[str, ...]
     hidden: Mapping[Path, str] = attrs.field(factory=dict)
+    needs_reload: bool = False
 
     def hides(self, path: Path) -> str | None:
         """The setting that hides *path* from the daemon, or None."""
@@ -110,6 +113,7 @@ def parse_unit(output: str) -> Unit | None:
             if properties.get(key) in ("yes", "tmpfs", "disconnected")
             for path in paths
         },
+        needs_reload=properties.get("NeedDaemonReload") == "yes",
     )
 
 

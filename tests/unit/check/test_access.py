@@ -59,16 +59,20 @@ def test_a_password_file_that_cannot_be_read_is_a_problem_with_a_way_out():
     assert cures(text, unreadable=missing) == {str(path): ("", "")}
 
 
-def test_a_file_that_systemd_makes_needs_a_line_in_the_unit():
+def test_a_file_that_systemd_makes_is_a_problem_only_if_it_would_not():
     path = Path("/run/credentials/cuberouted.service/openvpn-pass")
     text = f"openvpn_mgmt_pass_file = {path}\n{THREE_SERVERS}"
     missing = {path: "cannot be read: No such file or directory"}
     unseen = "does not exist until systemd starts the unit"
     assert bad(text, unreadable=missing) == {str(path): (UNSEEN, unseen)}
-    assert bad(text, unreadable=missing, daemon=True) == {str(path): (PROBLEM, missing[path])}
+    unpassed = {path: ("systemd does not make it", "add the drop-in")}
     for daemon in (False, True):
-        advice, _ = cures(text, unreadable=missing, daemon=daemon)[str(path)]
-        assert "LoadCredential=openvpn-pass" in advice
+        said = {"unreadable": missing, "unpassed": unpassed, "daemon": daemon}
+        assert bad(text, **said) == {str(path): (PROBLEM, "systemd does not make it")}
+        assert cures(text, **said) == {str(path): ("add the drop-in", "")}
+    assert bad(text, unreadable=missing, daemon=True) == {str(path): (PROBLEM, missing[path])}
+    advice, _ = cures(text, unreadable=missing, daemon=True)[str(path)]
+    assert "`systemctl restart cuberouted`" in advice
 
 
 @pytest.mark.parametrize("key", ["openvpn_mgmt_socket", "openvpn_status_file"])

@@ -21,6 +21,7 @@ SupplementaryGroups=openvpn 42
 LoadState=loaded
 ProtectHome=yes
 PrivateTmp=no
+NeedDaemonReload=yes
 """
 
 UMASK = "; if that was installed under umask 077, install it again under umask 022"
@@ -47,6 +48,7 @@ def test_the_unit_s_user_groups_and_command_line_are_read():
         program=Path("/usr/bin/cuberouted"),
         arguments=("/etc/cuberouted.conf",),
         hidden={Path(path): "ProtectHome=yes" for path in ("/home", "/root", "/run/user")},
+        needs_reload=True,
     )
     assert unit.hides(Path("/home/me/cuberouted")) == "ProtectHome=yes"
     assert unit.hides(Path("/opt/../root/x")) == "ProtectHome=yes"
