@@ -35,7 +35,7 @@ PACKAGES = (
     *("python3-attr", "python3-click", "python3-h11", "python3-pyroute2", "python3-rich"),
     *("python3-trio", "python3-zmq", "python3-prometheus-client"),
 )
-PACKAGES_OF = {"bookworm": (), "trixie": ("python3-msgspec",)}
+PACKAGES_OF = {"bookworm": (), "trixie": ("python3-msgspec", "python3-venv")}
 """More packages, of one release."""
 
 MIRROR = re.compile(r"^(?:URIs:|deb(?: *\[.*?\])?) +(\S+/debian)/?(?: |$)", re.MULTILINE)

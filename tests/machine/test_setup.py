@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ensurepip
 import subprocess
 import sys
 from pathlib import Path
@@ -42,14 +41,10 @@ def machine(new_machine: NewMachine, wheel: Path) -> Machine:
     """A machine with the wheel, installed in a virtual environment with Debian's packages."""
     machine = new_machine("vpnsrvA", SUITE)
     machine.boot()
-    bundled = Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")
-    pip = next(path for directory in bundled for path in directory.glob("pip-*.whl"))
-    for path in (wheel, pip):
-        machine.copy_in(path, f"/root/{path.name}")
-    machine.run("python3", "-m", "venv", "--without-pip", "--system-site-packages", VENV)
-    python, run_pip = f"{VENV}/bin/python", f"/root/{pip.name}/pip"
+    machine.copy_in(wheel, f"/root/{wheel.name}")
+    machine.run("python3", "-m", "venv", "--system-site-packages", VENV, timeout=120)
     install = ("install", "--no-index", "--quiet", f"/root/{wheel.name}")
-    machine.run(python, run_pip, *install, timeout=120)
+    machine.run(f"{VENV}/bin/pip", *install, timeout=120)
     machine.run("ln", "-s", f"{VENV}/bin/cuberouted", "/usr/local/bin/cuberouted")
     return machine
 
