@@ -127,7 +127,7 @@ versions: root setup ## lab tests with other versions of OpenVPN: OPENVPN="PATH 
 	@$(BIN)/python -m tests.lab.versions $(OPENVPN)
 
 .PHONY: machine-test
-machine-test: root setup deb ## the same under qemu, with Debian's kernels, WireGuard and DCO: half an hour (root)
+machine-test: root setup deb ## the same under qemu, with Debian's kernels, WireGuard and DCO: long (root)
 	@$(APT)
 	echo "== machines under qemu"
 	type -P debootstrap >/dev/null || apt_install debootstrap

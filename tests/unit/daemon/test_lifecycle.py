@@ -56,29 +56,28 @@ async def test_routes_that_the_kernel_does_not_let_go_are_its_last_words(mesh, a
 
 
 async def test_with_on_exit_keep_a_restart_changes_no_route_anywhere(mesh, autojump_clock):
-    a, b, c = await started(mesh, "ABC", "on_exit = keep")
-    a.connect("host1", HOST1)
-    b.connect("host2", HOST2)
-    await mesh.until(lambda: (b.clients, c.clients) == ({HOST1: "A"}, {HOST1: "A", HOST2: "B"}))
-    before, began = [server.routes for server in mesh.servers], trio.current_time()
-    await b.stop()
-    await mesh.until(lambda: states(a)["B"] == "restarting")
-    await trio.sleep(10)
-    assert [server.routes for server in mesh.servers] == before
-    await b.start()
-    await mesh.until(mesh.is_up)
-    assert [server.routes for server in mesh.servers] == before
-    assert [d for s in mesh.servers for d in deletions(s, began)] == []
+    async def prepare(_server) -> None:
+        pass
+
+    await restart_b(mesh, await started(mesh, "ABC", "on_exit = keep"), prepare)
 
 
 async def test_a_graceful_restart_changes_no_route_anywhere(mesh, autojump_clock):
-    a, b, c = await started(mesh)
+    async def prepare(server) -> None:
+        await order_graceful_restart(server, within=60)
+        await trio.sleep(59)
+
+    await restart_b(mesh, await started(mesh), prepare)
+
+
+async def restart_b(mesh, servers, prepare) -> None:
+    """Stop B after *prepare* and start it later: no route changes on any server."""
+    a, b, c = servers
     a.connect("host1", HOST1)
     b.connect("host2", HOST2)
     await mesh.until(lambda: (b.clients, c.clients) == ({HOST1: "A"}, {HOST1: "A", HOST2: "B"}))
     before, began = [server.routes for server in mesh.servers], trio.current_time()
-    await order_graceful_restart(b, within=60)
-    await trio.sleep(59)
+    await prepare(b)
     await b.stop()
     await mesh.until(lambda: states(a)["B"] == "restarting")
     await trio.sleep(10)
